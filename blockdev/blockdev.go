@@ -1,0 +1,119 @@
+// Package blockdev is plexctl's access to block devices: what a device is, who uses it, and reads and writes of metadata
+// that bypass the page cache.
+//
+//	Host   the machine's own devices: sysfs, O_DIRECT, flock, signatures
+//	Mem    drives in memory with a volatile cache, for tests that cut the power
+//
+// It knows no plexctl label and no device-mapper table. Data of users never passes through it: the kernel moves that.
+package blockdev
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// Align is the unit of all I/O through a Disk: offsets and lengths are multiples of it. It is the largest logical block
+// of any drive that plexctl takes.
+const Align = 4096
+
+// Errors that callers tell apart. They are wrapped with the device's path and the cause.
+var (
+	// ErrBusy means that the device is claimed: mounted, swapped on, part of an array, or open exclusively.
+	ErrBusy = errors.New("device is in use")
+	// ErrNotExist means that there is no such block device.
+	ErrNotExist = errors.New("no such block device")
+	// ErrNotBlock means that the path names something that is not a block device.
+	ErrNotBlock = errors.New("not a block device")
+	// ErrAlign means that an offset or a length is not a multiple of Align.
+	ErrAlign = errors.New("offset or length is not a multiple of 4096")
+)
+
+// DevNo is the number by which the kernel knows a block device. Numbers are reused: never persist one.
+type DevNo struct {
+	Major uint32
+	Minor uint32
+}
+
+// String is the form device-mapper tables use: "253:4".
+func (d DevNo) String() string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }
+
+// IsZero reports whether d names no device.
+func (d DevNo) IsZero() bool { return d == DevNo{} }
+
+// Info describes a block device as the kernel sees it now.
+type Info struct {
+	Path          string // "/dev/sdb": the kernel's own name, not a link
+	Dev           DevNo
+	Size          size.Bytes
+	LogicalBlock  size.Bytes // smallest addressable unit: 512 or 4096
+	PhysicalBlock size.Bytes
+	ReadOnly      bool
+	Zoned         bool    // queue/zoned is not "none"
+	DAX           bool    // queue/dax is 1
+	Integrity     bool    // T10 protection information is formatted and in use
+	Model         string  // model or backing file, for people; may be empty
+	Serial        string  // may be empty
+	DMUUID        string  // the dm UUID when the device is a device-mapper device, else empty
+	Holders       []DevNo // devices stacked on this one or on a partition of it
+	Slaves        []DevNo // devices this one is stacked on
+}
+
+// Mode says what an opened Disk is for.
+type Mode int
+
+// Modes of Open.
+const (
+	// Read opens for reading only and conflicts with nobody.
+	Read Mode = iota
+	// Write opens for reading and writing and conflicts with nobody: device-mapper may hold the device.
+	Write
+	// Exclusive opens for reading and writing with O_EXCL and flock(LOCK_EX), as udev expects. It fails with ErrBusy when
+	// anyone has claimed the device or a partition of it. Close it before a table is loaded onto the device.
+	Exclusive
+)
+
+// Disk is an open block device. Its reads and writes bypass the page cache; offsets and lengths must be multiples of
+// Align (ErrAlign otherwise), the memory need not be aligned. A write is durable only after Sync returns nil. A Disk
+// may be used by several goroutines.
+type Disk interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// Sync makes all completed writes durable: it flushes the drive's volatile cache. After an error nothing is known
+	// about any write since the last successful Sync.
+	Sync() error
+	// Info is the device as it was when it was opened.
+	Info() Info
+}
+
+// User is one reason why a device is in use.
+type User struct {
+	Kind string // "mount", "swap", "holder", "partition", "process"
+	Name string // mount point, dm name, partition, or "qemu[812]"
+}
+
+// String is the user for an error text: `mounted at /srv`.
+func (u User) String() string {
+	switch u.Kind {
+	case "mount":
+		return "mounted at " + u.Name
+	case "swap":
+		return "in use as swap"
+	case "holder":
+		return "held by " + u.Name
+	case "partition":
+		return "has partition " + u.Name
+	default:
+		return "open in " + u.Name
+	}
+}
+
+// Signature is something recognised in a device's content.
+type Signature struct {
+	Type  string // "ext4", "gpt", "dos", "lvm2", "linux_raid_member", …
+	Label string // may be empty
+	UUID  string // may be empty
+}

@@ -1,0 +1,124 @@
+// Package catalog is plexctl's on-disk truth: the label that makes a block device a drive, and the catalog that
+// describes every LUN with a plex on it.
+//
+//	0        left zero, 4 KiB
+//	4 KiB    label
+//	64 KiB   catalog slot A, 2016 KiB
+//	2080 KiB catalog slot B, 2016 KiB
+//	4 MiB    extents, 1 MiB aligned
+//	…
+//	end-4M   copy of the first 4 MiB's label and slots, same offsets; end is the size rounded down to 1 MiB
+//
+// A slot is a frame with a checksum around JSON. A write goes to the slot with the older sequence, then is flushed; the
+// newest valid slot of a drive wins. A drive holds the full record of every LUN that has a plex on it; of several
+// records of one LUN the highest generation wins.
+//
+// The package encodes, decodes, validates and merges; it opens no device and decides nothing about device-mapper.
+// Bytes from a drive are never trusted: lengths, overlaps and counts are checked before anything is allocated for them.
+package catalog
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Limits of a catalog. A record beyond them is refused when written and an error when read.
+const (
+	MaxLUNs    = 4096 // records on one drive
+	MaxPlexes  = 8    // plexes of one LUN
+	MaxExtents = 64   // data extents of one plex
+	MaxName    = 64   // bytes of a LUN's name
+)
+
+// Label says that a block device is a plexctl drive.
+type Label struct {
+	Drive   uuid.UUID  // names the drive for good, whatever its path
+	Size    size.Bytes // of the device when it was labelled; a smaller device is an error
+	Host    string     // id of the host that labelled it; may be empty, at most 64 bytes
+	Created time.Time
+}
+
+// Catalog is the content of one slot.
+type Catalog struct {
+	Sequence uint64 // of this drive's catalog; every write has a higher one
+	LUNs     []LUN  // sorted by ID
+}
+
+// LUN is the full record of a LUN.
+type LUN struct {
+	ID         uuid.UUID    `json:"id"`
+	Name       string       `json:"name"`
+	Size       size.Sectors `json:"sectors"`
+	Generation uint64       `json:"generation"` // rises by one with every change; the highest wins
+	Plexes     []Plex       `json:"plexes"`     // in leg order: plexes that hold the data come before plexes being filled
+	RegionSize size.Sectors `json:"regionSectors,omitempty"`
+	MaxRate    uint64       `json:"maxRateKiB,omitempty"` // resync limit, KiB/s for each leg; 0: the default
+	Absorbed   []Tombstone  `json:"absorbed,omitempty"`
+	Operation  *Operation   `json:"operation,omitempty"` // running, or finished and not yet settled
+	Last       *Outcome     `json:"lastOperation,omitempty"`
+	Wipe       bool         `json:"wipe,omitempty"`    // first and last MiB must be zeroed before the LUN is activated
+	Deleted    bool         `json:"deleted,omitempty"` // the LUN is gone; kept until every drive knows
+}
+
+// Plex is one complete copy of a LUN.
+type Plex struct {
+	ID   uuid.UUID `json:"id"`
+	Data []Extent  `json:"data"` // in LUN order; together at least the LUN's size
+	Meta Extent    `json:"meta"` // two metadata slots of raidmeta.SlotSize
+	Slot Slot      `json:"slot"` // which of them is in force
+}
+
+// Slot names one of the two metadata slots of a plex.
+type Slot string
+
+// The two slots.
+const (
+	SlotA Slot = "a"
+	SlotB Slot = "b"
+)
+
+// Other is the slot that is not s.
+func (s Slot) Other() Slot {
+	if s == SlotA {
+		return SlotB
+	}
+	return SlotA
+}
+
+// Extent is a run of sectors on one drive, 1 MiB aligned in start and length.
+type Extent struct {
+	Drive  uuid.UUID    `json:"drive"`
+	Start  size.Sectors `json:"start"`
+	Length size.Sectors `json:"length"`
+}
+
+// End is the first sector after the extent.
+func (e Extent) End() size.Sectors { return e.Start + e.Length }
+
+// Tombstone says that every record of a LUN up to a generation is dead: another LUN has absorbed it.
+type Tombstone struct {
+	LUN        uuid.UUID `json:"lun"`
+	Generation uint64    `json:"generation"`
+}
+
+// Operation is a long operation that a LUN is under. It belongs to the LUN, not to a process.
+type Operation struct {
+	ID      uuid.UUID     `json:"id"`
+	Type    vds.AsyncType `json:"type"`
+	Started time.Time     `json:"started"`
+	Plexes  []uuid.UUID   `json:"plexes"`           // the plexes being filled
+	Source  *LUN          `json:"source,omitempty"` // what a cancel gives back
+}
+
+// Outcome is how the last operation of a LUN ended.
+type Outcome struct {
+	ID      uuid.UUID     `json:"id"`
+	Type    vds.AsyncType `json:"type"`
+	Started time.Time     `json:"started"`
+	Ended   time.Time     `json:"ended"`
+	Result  vds.Code      `json:"result"`
+}

@@ -1,0 +1,65 @@
+// Package raidmeta encodes and decodes what dm-raid keeps on a leg's metadata device: the dm-raid superblock and the md
+// write-intent bitmap. Bytes in, bytes out; it opens nothing.
+//
+//	0      superblock, 148 bytes (struct dm_raid_superblock, drivers/md/dm-raid.c), rest of the block zero
+//	4096   bitmap superblock, 256 bytes (struct bitmap_super_s, drivers/md/md-bitmap.h)
+//	4352   bitmap, one bit a region, least significant bit first; 1: the region may differ between the legs
+//
+// All integers are little-endian on every machine. Neither structure has a checksum or says which LUN it belongs to;
+// the catalog does.
+package raidmeta
+
+import (
+	"errors"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// SlotSize is the room plexctl gives one copy of a leg's metadata. It holds the superblock and a bitmap of MaxRegions.
+const SlotSize = 512 * size.KiB
+
+// MaxRegions is the largest number of regions dm-raid accepts (drivers/md/dm-raid.c, validate_region_size).
+const MaxRegions = 1 << 21
+
+// Offsets inside a metadata device.
+const (
+	superOffset  = 0
+	bitmapOffset = 4096
+	bitsOffset   = 4352
+)
+
+// InSync is the value of an offset that says "nothing left to do" (MaxSector in the kernel).
+const InSync = ^uint64(0)
+
+// Errors that callers tell apart.
+var (
+	// ErrNoMagic means that there is no such structure here: the space was never used or was wiped.
+	ErrNoMagic = errors.New("no magic")
+	// ErrInvalid means that the structure is there but is not one that plexctl's tables can have written.
+	ErrInvalid = errors.New("invalid")
+)
+
+// Super is a dm-raid superblock of a raid1 leg.
+type Super struct {
+	NumDevices     uint32       // legs of the array
+	ArrayPosition  uint32       // this leg's index
+	Events         uint64       // the leg with the highest count is authoritative; ties: first in table order
+	FailedDevices  uint64       // bit i: the leg at array position i has failed
+	RecoveryOffset uint64       // sectors of this leg already rebuilt, or InSync
+	ResyncOffset   uint64       // sectors already resynced array-wide, or InSync
+	ArraySize      size.Sectors // length of the array
+	LegSize        size.Sectors // length of the leg; the kernel takes a smaller value for a growing array
+}
+
+// Bitmap is a write-intent bitmap with its superblock.
+type Bitmap struct {
+	Events        uint64       // at least the superblock's, or the kernel takes the bitmap for stale
+	EventsCleared uint64       // below Events, or the kernel skips every set bit of a returning leg
+	ArraySize     size.Sectors // length of the array
+	RegionSize    size.Sectors // a power of two
+	Stale         bool         // the kernel marked the bitmap unusable, or could not write it
+	Bits          Bits
+}
+
+// Bits is a set of regions, one bit each, in the on-disk order.
+type Bits []byte

@@ -1,0 +1,50 @@
+package lun
+
+import (
+	"context"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
+)
+
+// Kernel is the device-mapper that a Provider drives: *dm.Control on a real machine, *dmtest.Kernel in tests. Devices are
+// addressed by name. Errors satisfy errors.Is with dm.ErrNotExist and dm.ErrBusy where they apply.
+type Kernel interface {
+	// List is every device-mapper device of the machine.
+	List(ctx context.Context) ([]dm.Device, error)
+	// Info is the state of one device.
+	Info(ctx context.Context, name string) (dm.Info, error)
+	// Create makes a device without a table.
+	Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error)
+	// Load builds t and puts it in the inactive slot. The live table is not touched.
+	Load(ctx context.Context, name string, t dm.Table) error
+	// Clear empties the inactive slot.
+	Clear(ctx context.Context, name string) error
+	// Suspend makes I/O wait until the next Resume.
+	Suspend(ctx context.Context, name string) error
+	// Resume makes the inactive table, where there is one, the live one, and lets I/O go on. On a running device that
+	// is one atomic swap inside the kernel.
+	Resume(ctx context.Context, name string, v dm.Visibility) error
+	// Remove destroys a device that nobody has open.
+	Remove(ctx context.Context, name string) error
+	// Table is the live table; empty when there is none.
+	Table(ctx context.Context, name string) (dm.Table, error)
+	// Status is the status of the live table, one entry a segment.
+	Status(ctx context.Context, name string) ([]dm.TargetStatus, error)
+	// WaitEvent returns when any device-mapper device has had an event since WaitEvent was last called.
+	WaitEvent(ctx context.Context) error
+}
+
+// Devices finds and opens block devices: blockdev.Host on a real machine, *blockdev.Mem in tests.
+type Devices interface {
+	// Scan is every block device of the machine that could be a drive.
+	Scan(ctx context.Context) ([]blockdev.Info, error)
+	// Stat describes the device at path, which may be a link.
+	Stat(ctx context.Context, path string) (blockdev.Info, error)
+	// Open opens the device at path.
+	Open(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error)
+	// Users says who uses a device: mounts, swap, holders, partitions. Empty when nobody does.
+	Users(ctx context.Context, dev blockdev.DevNo) ([]blockdev.User, error)
+	// Signatures is what is recognised in the content of the device at path. Empty when nothing is.
+	Signatures(ctx context.Context, path string) ([]blockdev.Signature, error)
+}

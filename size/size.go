@@ -1,0 +1,76 @@
+// Package size gives bytes and sectors types of their own, so that one is never taken for the other.
+//
+// It does no I/O and knows no device: a sector is always 512 bytes here, whatever a drive's logical block is,
+// because the kernel counts so in every device-mapper table.
+package size
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Bytes is a length or an offset in bytes.
+type Bytes uint64
+
+// Sectors is a length or an offset in sectors of 512 bytes.
+type Sectors uint64
+
+// Common sizes.
+const (
+	Sector Bytes = 512
+	KiB    Bytes = 1 << 10
+	MiB    Bytes = 1 << 20
+	GiB    Bytes = 1 << 30
+	TiB    Bytes = 1 << 40
+)
+
+// Sectors is b in whole sectors, rounded down.
+func (b Bytes) Sectors() Sectors { return Sectors(b / Sector) }
+
+// Bytes is s in bytes. It is exact for every s below 2^55, which is every size the kernel can address.
+func (s Sectors) Bytes() Bytes { return Bytes(s) * Sector }
+
+// RoundUp is the smallest multiple of unit that is not below b; unit must not be zero.
+func (b Bytes) RoundUp(unit Bytes) Bytes { return (b + unit - 1) / unit * unit }
+
+// RoundDown is the largest multiple of unit that is not above b; unit must not be zero.
+func (b Bytes) RoundDown(unit Bytes) Bytes { return b / unit * unit }
+
+// String is b for people, with binary prefixes: "1.5 GiB".
+func (b Bytes) String() string { return humanize.IBytes(uint64(b)) }
+
+// String is s for people, with binary prefixes: "1.5 GiB".
+func (s Sectors) String() string { return s.Bytes().String() }
+
+// Parse reads a size as people write it: "10GiB", "512 MiB", "1.5T", "4096". A letter alone means the binary unit
+// (K, M, G, T are powers of 1024, as in lvm2), and so do KB, MB, GB and TB. It fails for what is no number, is negative,
+// or does not fit 63 bits.
+func Parse(text string) (Bytes, error) {
+	n, err := humanize.ParseBigBytes(binaryUnit(text))
+	if err != nil {
+		return 0, fmt.Errorf("size %q: not a number with a unit such as 10GiB", text)
+	}
+	if n.Sign() < 0 || n.Cmp(big.NewInt(math.MaxInt64)) > 0 {
+		return 0, fmt.Errorf("size %q: out of range", text)
+	}
+	return Bytes(n.Uint64()), nil
+}
+
+// binaryUnit turns the unit letter at the end of text into its binary form: "5G" and "5GB" become "5GiB".
+func binaryUnit(text string) string {
+	end := len(text)
+	if end > 0 && (text[end-1] == 'B' || text[end-1] == 'b') {
+		end--
+	}
+	if end == 0 {
+		return text
+	}
+	switch text[end-1] {
+	case 'k', 'K', 'm', 'M', 'g', 'G', 't', 'T', 'p', 'P':
+		return text[:end] + "iB"
+	}
+	return text
+}

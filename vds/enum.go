@@ -1,0 +1,134 @@
+package vds
+
+import "fmt"
+
+// Health is VDS_HEALTH. A mirror with a dead leg is HealthFailedRedundancy; VDS has no "degraded" for LUNs.
+type Health int32
+
+// Values of Health that a LUN or a plex can have.
+const (
+	HealthUnknown                 Health = 0
+	HealthHealthy                 Health = 1
+	HealthRebuilding              Health = 2
+	HealthFailing                 Health = 4
+	HealthFailingRedundancy       Health = 5
+	HealthFailedRedundancy        Health = 6
+	HealthFailedRedundancyFailing Health = 7
+	HealthFailed                  Health = 8
+)
+
+var healthNames = map[Health]string{
+	HealthUnknown:                 "unknown",
+	HealthHealthy:                 "healthy",
+	HealthRebuilding:              "rebuilding",
+	HealthFailing:                 "failing",
+	HealthFailingRedundancy:       "failing-redundancy",
+	HealthFailedRedundancy:        "failed-redundancy",
+	HealthFailedRedundancyFailing: "failed-redundancy-failing",
+	HealthFailed:                  "failed",
+}
+
+// String is the name used in output: "failed-redundancy".
+func (h Health) String() string { return nameOf(healthNames, h, "health") }
+
+// MarshalText writes the name.
+func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// Status is VDS_LUN_STATUS, VDS_LUN_PLEX_STATUS and VDS_DRIVE_STATUS, which share one numbering.
+type Status int32
+
+// Values of Status. StatusRemoved is for drives only.
+const (
+	StatusUnknown  Status = 0
+	StatusOnline   Status = 1
+	StatusNotReady Status = 2
+	StatusOffline  Status = 4
+	StatusFailed   Status = 5
+	StatusRemoved  Status = 8
+)
+
+var statusNames = map[Status]string{
+	StatusUnknown:  "unknown",
+	StatusOnline:   "online",
+	StatusNotReady: "not-ready",
+	StatusOffline:  "offline",
+	StatusFailed:   "failed",
+	StatusRemoved:  "removed",
+}
+
+// String is the name used in output: "online".
+func (s Status) String() string { return nameOf(statusNames, s, "status") }
+
+// MarshalText writes the name.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// LUNType is VDS_LUN_TYPE and VDS_LUN_PLEX_TYPE, which share one numbering. A plex is never TypeMirror.
+type LUNType int32
+
+// Values of LUNType that plexctl makes.
+const (
+	TypeUnknown LUNType = 0
+	TypeSimple  LUNType = 10
+	TypeSpan    LUNType = 11
+	TypeMirror  LUNType = 13
+)
+
+var typeNames = map[LUNType]string{
+	TypeUnknown: "unknown",
+	TypeSimple:  "simple",
+	TypeSpan:    "span",
+	TypeMirror:  "mirror",
+}
+
+// String is the name used in output: "mirror".
+func (t LUNType) String() string { return nameOf(typeNames, t, "type") }
+
+// MarshalText writes the name.
+func (t LUNType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// AsyncType is VDS_ASYNC_OUTPUT_TYPE: what an asynchronous operation does. It is always filled, never AsyncUnknown, in a
+// handle that plexctl hands out.
+type AsyncType int32
+
+// Values of AsyncType that concern LUNs.
+const (
+	AsyncUnknown       AsyncType = 0
+	AsyncCreateLUN     AsyncType = 50
+	AsyncAddLUNPlex    AsyncType = 52
+	AsyncRemoveLUNPlex AsyncType = 53
+	AsyncExtendLUN     AsyncType = 54
+	AsyncRecoverLUN    AsyncType = 56
+)
+
+var asyncNames = map[AsyncType]string{
+	AsyncUnknown:       "unknown",
+	AsyncCreateLUN:     "create-lun",
+	AsyncAddLUNPlex:    "add-plex",
+	AsyncRemoveLUNPlex: "remove-plex",
+	AsyncExtendLUN:     "extend-lun",
+	AsyncRecoverLUN:    "recover-lun",
+}
+
+// String is the name used in output and in catalogs: "add-plex".
+func (t AsyncType) String() string { return nameOf(asyncNames, t, "operation") }
+
+// MarshalText writes the name.
+func (t AsyncType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; an unknown name is an error.
+func (t *AsyncType) UnmarshalText(text []byte) error {
+	for value, name := range asyncNames {
+		if name == string(text) {
+			*t = value
+			return nil
+		}
+	}
+	return fmt.Errorf("operation type %q: unknown", text)
+}
+
+func nameOf[T ~int32](names map[T]string, value T, kind string) string {
+	if name, ok := names[value]; ok {
+		return name
+	}
+	return fmt.Sprintf("%s-%d", kind, int32(value))
+}

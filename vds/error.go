@@ -1,0 +1,74 @@
+package vds
+
+import (
+	"errors"
+	"strings"
+)
+
+// Error is what an operation of plexctl returns: a VDS code with the object it is about, why, and what to do.
+//
+// errors.Is(err, vds.ErrDeviceInUse) asks for the code; errors.Is and errors.As also reach the cause.
+type Error struct {
+	Code   Code
+	Op     string // what was being done: "add plex"
+	Object string // what it is about, as the user named it: `lun "web1"`
+	Reason string // why, in one clause, lower case; may be empty when Err says it
+	Hint   string // what the user can do about it, an imperative sentence; may be empty
+	Err    error  // the cause; may be nil
+}
+
+// Error is operation, object, reason and cause on one line. Code and Hint are not in it: they are printed on their own.
+func (e *Error) Error() string {
+	parts := make([]string, 0, 4)
+	head := strings.TrimSpace(e.Op + " " + e.Object)
+	for _, part := range []string{head, e.Reason} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	if e.Err != nil {
+		parts = append(parts, e.Err.Error())
+	}
+	if len(parts) == 0 {
+		return e.Code.String()
+	}
+	return strings.Join(parts, ": ")
+}
+
+// Unwrap is the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is reports whether target is e's code, so that errors.Is(err, vds.ErrIO) works without knowing this type.
+func (e *Error) Is(target error) bool {
+	code, ok := target.(Code)
+	return ok && code == e.Code
+}
+
+// CodeOf is the VDS code an error carries: OK for nil, ErrFail where none is in its chain.
+func CodeOf(err error) Code {
+	if err == nil {
+		return OK
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	if code, ok := errors.AsType[Code](err); ok {
+		return code
+	}
+	return ErrFail
+}
+
+// HintOf is the first hint in an error's chain, or "".
+func HintOf(err error) string {
+	for err != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			return ""
+		}
+		if e.Hint != "" {
+			return e.Hint
+		}
+		err = e.Err
+	}
+	return ""
+}
