@@ -1,0 +1,208 @@
+package resync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Async is the handle of an operation (IVdsAsync). Its methods may be called from several goroutines and, Cancel apart,
+// again and again. Once the operation has ended the answers do not change any more.
+type Async struct {
+	Descriptor
+
+	op   Operation
+	done chan struct{} // closed at the end
+	wake func()        // asks the monitor for a look
+
+	mu        sync.Mutex
+	watched   time.Time
+	last      Observation
+	percent   int // highest so far
+	pace      pace
+	idleSince time.Time
+	result    vds.Code
+	err       error
+}
+
+func newAsync(d Descriptor, op Operation, wake func()) *Async {
+	return &Async{
+		Descriptor: d,
+		op:         op,
+		done:       make(chan struct{}),
+		wake:       wake,
+		watched:    time.Now(),
+		last:       Observation{State: Running},
+		result:     vds.ErrOperationPending,
+	}
+}
+
+// Finished is a handle of an operation that had ended before anyone asked: result is its final code.
+func Finished(d Descriptor, result vds.Code) *Async {
+	a := newAsync(d, nil, func() {})
+	a.finish(result, errorOf(d, result))
+	return a
+}
+
+// errorOf is the error Wait returns for a final code that came without one.
+func errorOf(d Descriptor, result vds.Code) error {
+	if !result.Failed() {
+		return nil
+	}
+	return &vds.Error{Code: result, Op: d.Type.String(), Object: "operation " + d.ID.String(), Reason: "ended without success"}
+}
+
+// Done is closed when the operation has ended.
+func (a *Async) Done() <-chan struct{} { return a.done }
+
+// QueryStatus looks at the operation now and says how it stands. It never waits for the end. The error is about the
+// look; the operation's own result is in Status.
+func (a *Async) QueryStatus(ctx context.Context) (Status, error) {
+	if !a.ended() {
+		if err := a.look(ctx); err != nil {
+			return a.status(), err
+		}
+	}
+	return a.status(), nil
+}
+
+// Wait returns when the operation has ended: nil after success, else a *vds.Error with the operation's code. It may be
+// called again. When ctx ends first the operation goes on and the error has vds.ErrTimeout for an exceeded deadline,
+// or is ctx's own.
+func (a *Async) Wait(ctx context.Context) error {
+	a.wake()
+	select {
+	case <-a.done:
+		return a.err
+	case <-ctx.Done():
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &vds.Error{
+			Code: vds.ErrTimeout, Op: "wait for", Object: "operation " + a.ID.String(), Err: ctx.Err(),
+			Hint: "the operation goes on; wait again or look with `plexctl op show " + a.ID.String() + "`",
+		}
+	}
+	return ctx.Err()
+}
+
+// Cancel ends the operation and gives back what it took. nil means that it is cancelled and that Wait now returns
+// vds.ErrOperationCanceled. It answers vds.ErrCancelTooLate after the end, and vds.ErrOperationCanceled when the
+// operation was cancelled before; both leave everything as it is.
+func (a *Async) Cancel(ctx context.Context) error {
+	if a.ended() {
+		return a.cancelRefused()
+	}
+	if err := a.op.Cancel(ctx); err != nil {
+		a.wake()
+		return err
+	}
+	a.finish(vds.ErrOperationCanceled, &vds.Error{
+		Code: vds.ErrOperationCanceled, Op: a.Type.String(), Object: "operation " + a.ID.String(), Reason: "was cancelled",
+	})
+	return nil
+}
+
+func (a *Async) cancelRefused() error {
+	code, reason := vds.ErrCancelTooLate, "it has ended"
+	if a.status().Result == vds.ErrOperationCanceled {
+		code, reason = vds.ErrOperationCanceled, "it was cancelled before"
+	}
+	return &vds.Error{Code: code, Op: "cancel", Object: "operation " + a.ID.String(), Reason: reason}
+}
+
+func (a *Async) ended() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// look observes once and ends the handle when the operation has ended.
+func (a *Async) look(ctx context.Context) error {
+	seen, err := a.op.Observe(ctx)
+	if err != nil {
+		return fmt.Errorf("look at operation %s: %w", a.ID, err)
+	}
+	switch a.note(seen, time.Now()) {
+	case Done:
+		// The end is a fact whether or not it could be recorded: the next change of the LUN records it.
+		settled := a.op.Settle(ctx)
+		a.finish(vds.OK, nil)
+		return settled
+	case Failed:
+		a.finish(vds.CodeOf(seen.Err), seen.Err)
+	case Canceled:
+		a.finish(vds.ErrOperationCanceled, errorOf(a.Descriptor, vds.ErrOperationCanceled))
+	case Running, Idle:
+	}
+	return nil
+}
+
+// note takes an observation and returns the state it amounts to: idle for too long is a failure.
+func (a *Async) note(seen Observation, now time.Time) State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = seen
+	a.percent = max(a.percent, seen.percent())
+	a.pace.add(now, seen.Done)
+	if seen.State != Idle {
+		a.idleSince = time.Time{}
+		return seen.State
+	}
+	if a.idleSince.IsZero() {
+		a.idleSince = now
+	}
+	return Idle
+}
+
+// stalled is an error when the operation has been idle for longer than any kernel needs to go on.
+func (a *Async) stalled(now time.Time) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.idleSince.IsZero() || now.Sub(a.idleSince) < idleLimit {
+		return nil
+	}
+	return &vds.Error{
+		Code: vds.ErrIO, Op: a.Type.String(), Object: "operation " + a.ID.String(),
+		Reason: "the kernel stopped copying before the end, usually at an unreadable sector of the source",
+		Hint:   "see the kernel log; `plexctl op cancel " + a.ID.String() + "` takes the new plex away again",
+	}
+}
+
+func (a *Async) finish(result vds.Code, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended() {
+		return
+	}
+	a.result, a.err = result, err
+	close(a.done)
+}
+
+func (a *Async) status() Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := Status{Result: a.result, State: a.last.State, Done: a.last.Done, Total: a.last.Total}
+	switch a.result {
+	case vds.OK:
+		s.Percent, s.State, s.Done = 100, Done, s.Total
+	case vds.ErrOperationPending:
+		s.Percent = a.percent
+		s.Rate = a.pace.rate(time.Now())
+		s.ETA = eta(s.Total-min(s.Done, s.Total), s.Rate)
+	case vds.ErrOperationCanceled:
+		s.State = Canceled
+	default:
+		s.State = Failed
+	}
+	return s
+}
+
+// fail ends the handle with err, which carries the operation's code.
+func (a *Async) fail(err error) { a.finish(vds.CodeOf(err), err) }

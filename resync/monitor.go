@@ -1,0 +1,204 @@
+package resync
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Events is the kernel's word that something happened, so that the monitor need not look to find out.
+type Events interface {
+	// WaitEvent returns when anything has happened since it was last called, or with ctx's error.
+	WaitEvent(ctx context.Context) error
+}
+
+// Monitor looks at all watched operations with one goroutine, and listens for events with another. Both run only while
+// there is something to watch. The zero Monitor is not usable; see NewMonitor.
+type Monitor struct {
+	events Events
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	watched map[uuid.UUID]*Async
+	stop    context.CancelFunc // not nil while running
+	stopped chan struct{}      // closed when the goroutines of this run have ended
+	poke    chan struct{}
+}
+
+// NewMonitor makes a monitor that hears of events from events. Close it when it is no longer needed.
+func NewMonitor(events Events, log *slog.Logger) *Monitor {
+	return &Monitor{
+		events:  events,
+		log:     log,
+		watched: map[uuid.UUID]*Async{},
+		poke:    make(chan struct{}, 1),
+	}
+}
+
+// Watch looks after an operation until it ends. The same operation watched twice has one handle.
+func (m *Monitor) Watch(d Descriptor, op Operation) *Async {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a, ok := m.watched[d.ID]; ok {
+		return a
+	}
+	a := newAsync(d, op, m.wake)
+	m.watched[d.ID] = a
+	if m.stop == nil {
+		m.start()
+	}
+	m.wake()
+	return a
+}
+
+// Close ends the watching. Operations go on in the kernel; handles stay pending.
+func (m *Monitor) Close() {
+	m.mu.Lock()
+	stop, stopped := m.stop, m.stopped
+	m.mu.Unlock()
+	if stop == nil {
+		return
+	}
+	stop()
+	<-stopped
+}
+
+// start is called with mu held.
+func (m *Monitor) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	m.stop, m.stopped = cancel, make(chan struct{})
+	var both sync.WaitGroup
+	both.Go(func() { m.listen(ctx) })
+	both.Go(func() {
+		defer cancel()
+		m.run(ctx)
+	})
+	stopped := m.stopped
+	go func() {
+		both.Wait()
+		close(stopped)
+	}()
+}
+
+func (m *Monitor) wake() {
+	select {
+	case m.poke <- struct{}{}:
+	default:
+	}
+}
+
+// listen turns kernel events into wake-ups. Without events the monitor still polls.
+func (m *Monitor) listen(ctx context.Context) {
+	for {
+		err := m.events.WaitEvent(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			m.log.Warn("no device-mapper events, polling only", "error", err)
+			return
+		}
+		m.wake()
+	}
+}
+
+// run looks at every operation in turn until none is left.
+func (m *Monitor) run(ctx context.Context) {
+	for {
+		next, left := m.round(ctx)
+		if !left {
+			return
+		}
+		if !m.sleep(ctx, next) {
+			m.halt()
+			return
+		}
+	}
+}
+
+// sleep waits for d, for a wake-up, or for the end (false). Wake-ups within minInterval count as one.
+func (m *Monitor) sleep(ctx context.Context, d time.Duration) bool {
+	pause := time.NewTimer(minInterval)
+	defer pause.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-pause.C:
+	}
+	rest := time.NewTimer(d - minInterval)
+	defer rest.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-m.poke:
+	case <-rest.C:
+	}
+	return true
+}
+
+// round looks at each operation once. It returns when to look again, and false when nothing is left to watch.
+func (m *Monitor) round(ctx context.Context) (time.Duration, bool) {
+	next := maxInterval
+	for _, a := range m.snapshot() {
+		if ctx.Err() != nil {
+			break
+		}
+		next = min(next, m.attend(ctx, a))
+	}
+	return next, !m.idle()
+}
+
+// attend looks at one operation and returns when to look again.
+func (m *Monitor) attend(ctx context.Context, a *Async) time.Duration {
+	if !a.ended() {
+		if err := a.look(ctx); err != nil && ctx.Err() == nil {
+			m.log.Warn("look at operation", "operation", a.ID, "error", err)
+		}
+		if err := a.stalled(time.Now()); err != nil {
+			a.fail(err)
+		}
+	}
+	if a.ended() {
+		m.forget(a)
+		return maxInterval
+	}
+	return interval(time.Since(a.watched), a.status().ETA)
+}
+
+func (m *Monitor) snapshot() []*Async {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]*Async, 0, len(m.watched))
+	for _, a := range m.watched {
+		all = append(all, a)
+	}
+	return all
+}
+
+func (m *Monitor) forget(a *Async) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.watched, a.ID)
+}
+
+// idle reports whether nothing is watched, and if so lets the next Watch start anew.
+func (m *Monitor) idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.watched) > 0 {
+		return false
+	}
+	m.stop = nil
+	return true
+}
+
+// halt ends a run that was stopped from outside.
+func (m *Monitor) halt() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stop = nil
+	clear(m.watched)
+}
