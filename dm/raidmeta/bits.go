@@ -1,0 +1,47 @@
+package raidmeta
+
+import "math/bits"
+
+// NewBits is a set of the regions 0 to regions-1: all of them when full is true, none when it is false.
+func NewBits(regions uint64, full bool) Bits {
+	b := make(Bits, (regions+7)/8)
+	if full {
+		for i := range b {
+			b[i] = 0xff
+		}
+		b.trim(regions)
+	}
+	return b
+}
+
+// Get reports whether region i is in the set. Like Set and Clear it panics when i is beyond the set's last byte.
+func (b Bits) Get(i uint64) bool { return b[i/8]&(1<<(i%8)) != 0 }
+
+// Set puts region i into the set.
+func (b Bits) Set(i uint64) { b[i/8] |= 1 << (i % 8) }
+
+// Clear takes region i out of the set.
+func (b Bits) Clear(i uint64) { b[i/8] &^= 1 << (i % 8) }
+
+// Count is how many regions are in the set.
+func (b Bits) Count() uint64 {
+	var n int
+	for _, v := range b {
+		n += bits.OnesCount8(v)
+	}
+	return uint64(n)
+}
+
+// Or adds the regions of other, which must be of the same length.
+func (b Bits) Or(other Bits) {
+	for i, v := range other {
+		b[i] |= v
+	}
+}
+
+// trim clears the bits of the last byte that stand for no region.
+func (b Bits) trim(regions uint64) {
+	if rest := regions % 8; rest != 0 {
+		b[len(b)-1] &= 1<<rest - 1
+	}
+}

@@ -1,0 +1,109 @@
+package raidmeta
+
+import (
+	"bytes"
+	"math"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// clearedNever is the events_cleared of every set written here. It must differ from the events, and the kernel skips
+// all bits of a returning leg if it does not (drivers/md/md-bitmap.c, md_bitmap_load).
+const clearedNever = 1
+
+// AttachPlan describes a set of legs of which some hold the data and the others are to be filled from them.
+type AttachPlan struct {
+	ArraySize  size.Sectors
+	RegionSize size.Sectors // a power of two; see RegionSize
+	InSync     []bool       // one a leg, in table order; the first must be true. False: to be filled, or missing
+	Bits       Bits         // regions to copy; nil: all. What a missing leg lacks must be in it
+	Events     uint64       // the set gets a higher count: that of the newest superblock of the LUN, 0 when there is none
+}
+
+// Attach is the metadata with which the kernel copies exactly the regions of p.Bits from the first leg to every leg that
+// is not in sync, one slot for each leg. The slot of a missing leg ("- -" in the table) need not be written: with no leg
+// to copy to, the kernel keeps the bits and adds to them. Plans that Check would refuse wrap ErrInvalid.
+func Attach(p AttachPlan) ([]Slot, error) {
+	if err := geometry(p.ArraySize, p.RegionSize); err != nil {
+		return nil, err
+	}
+	if len(p.InSync) == 0 || len(p.InSync) > maxLegs || !p.InSync[0] {
+		return nil, invalid("%d legs of which the first is not in sync", len(p.InSync))
+	}
+	bits := p.Bits
+	if bits == nil {
+		bits = NewBits(Regions(p.ArraySize, p.RegionSize), true)
+	}
+	return recovery(p, bits)
+}
+
+// geometry checks that an array can have regions of that size.
+func geometry(array, region size.Sectors) error {
+	if array == 0 || array > maxSectors || !powerOfTwo(region) {
+		return invalid("array of %d sectors in regions of %d", array, region)
+	}
+	if n := Regions(array, region); n > MaxRegions {
+		return invalid("%d regions, at most %d are possible", n, MaxRegions)
+	}
+	return nil
+}
+
+// recovery writes a partial recovery: every leg that is in sync calls every other leg failed.
+func recovery(p AttachPlan, bits Bits) ([]Slot, error) {
+	if p.Events > math.MaxUint64-2 {
+		return nil, invalid("event count %d cannot rise", p.Events)
+	}
+	events := max(p.Events+1, clearedNever+1)
+	slots := make([]Slot, len(p.InSync))
+	for i := range slots {
+		slots[i] = Slot{Super: newSuper(p, i), Bitmap: newBitmap(p, events, bits)}
+		slots[i].Super.Events = events - 1
+		if p.InSync[i] {
+			slots[i].Super.Events = events
+			slots[i].Super.FailedDevices = failed(p.InSync)
+		}
+	}
+	return checked(slots)
+}
+
+// newSuper is the superblock of leg i before its events and failed legs are set.
+func newSuper(p AttachPlan, i int) Super {
+	return Super{
+		NumDevices:     uint32(len(p.InSync)),
+		ArrayPosition:  uint32(i),
+		RecoveryOffset: InSync,
+		ResyncOffset:   InSync,
+		ArraySize:      p.ArraySize,
+		LegSize:        p.ArraySize,
+	}
+}
+
+// newBitmap is a bitmap with its own copy of bits.
+func newBitmap(p AttachPlan, events uint64, bits Bits) Bitmap {
+	return Bitmap{
+		Events:        events,
+		EventsCleared: clearedNever,
+		ArraySize:     p.ArraySize,
+		RegionSize:    p.RegionSize,
+		Bits:          bytes.Clone(bits),
+	}
+}
+
+// failed has the bit of every leg that is not in sync.
+func failed(inSync []bool) uint64 {
+	var mask uint64
+	for i, ok := range inSync {
+		if !ok {
+			mask |= 1 << i
+		}
+	}
+	return mask
+}
+
+// checked is slots when the kernel will do with them what they say.
+func checked(slots []Slot) ([]Slot, error) {
+	if err := Check(slots); err != nil {
+		return nil, err
+	}
+	return slots, nil
+}

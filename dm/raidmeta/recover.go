@@ -1,0 +1,184 @@
+package raidmeta
+
+import (
+	"slices"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// Resync is the metadata with which the kernel makes legs equal that were all in sync when the machine stopped without
+// warning: it copies the regions being written then from the first leg to the others. dm-raid by itself would drop those
+// bits and report the legs as in sync. The bits are those of every usable bitmap; where none is usable, or their regions
+// are not of the given size, everything is copied.
+//
+// It fails with ErrInvalid when a leg is missing or not in sync: then the first leg in sync is the source and all others
+// are to be brought up from it with Returned.
+func Resync(slots []Slot, region size.Sectors) ([]Slot, error) {
+	set, err := newSet(slots, region, nil)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.Index(set.plan.InSync, false); i >= 0 {
+		return nil, invalid("leg %d is missing: a resync needs all of them", i)
+	}
+	out, err := recovery(set.plan, NewBits(Regions(set.plan.ArraySize, region), false))
+	if err != nil {
+		return nil, err
+	}
+	bits := set.bits()
+	for i := range out {
+		out[i].Super.ResyncOffset = 0
+		out[i].Bitmap.Bits = slices.Clone(bits)
+	}
+	return checked(out)
+}
+
+// Returned is the metadata with which the kernel brings the stale legs up from the others: legs that had failed or were
+// being filled, and are there again. Only the regions that the legs in sync have noted since are copied; everything is
+// when no bitmap of theirs is usable, its regions are not of the given size, or a stale leg has no metadata that says
+// how long it has been away. Legs that are missing and not called stale stay failed and lose no bit.
+//
+// It fails with ErrInvalid when no leg is left to copy from, when a leg not called stale is not in sync, and when a stale
+// leg is newer than the others and says that they have failed: it holds data that they lack.
+func Returned(slots []Slot, region size.Sectors, stale []int) ([]Slot, error) {
+	set, err := newSet(slots, region, stale)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range stale {
+		if err := set.mayReplace(i); err != nil {
+			return nil, err
+		}
+	}
+	if set.several() && set.source.ResyncOffset != InSync {
+		return nil, invalid("the legs in sync are in the middle of a resync")
+	}
+	return recovery(set.plan, set.bits())
+}
+
+// set is a set of slots read from the disks, and what follows from it for a new one.
+type set struct {
+	slots  []Slot
+	stale  []int
+	source Super // of the freshest leg in sync
+	plan   AttachPlan
+}
+
+// newSet finds the legs in sync and checks that they agree.
+func newSet(slots []Slot, region size.Sectors, stale []int) (set, error) {
+	if len(slots) > maxLegs {
+		return set{}, invalid("%d legs", len(slots))
+	}
+	s := set{slots: slots, stale: stale, plan: AttachPlan{RegionSize: region, InSync: make([]bool, len(slots))}}
+	for _, i := range stale {
+		if i < 0 || i >= len(slots) {
+			return set{}, invalid("no leg %d in a set of %d", i, len(slots))
+		}
+	}
+	for i, slot := range slots {
+		s.plan.InSync[i] = !slot.missing() && !slices.Contains(stale, i)
+		s.plan.Events = max(s.plan.Events, slot.Super.Events)
+		if s.plan.InSync[i] && (s.source == Super{} || slot.Super.Events > s.source.Events) {
+			s.source = slot.Super
+		}
+	}
+	s.plan.ArraySize = s.source.ArraySize
+	return s, s.agree()
+}
+
+// agree checks that there is a leg in sync, and that all legs taken for such are.
+func (s set) agree() error {
+	if s.source == (Super{}) {
+		return invalid("no leg is left to copy from")
+	}
+	if err := geometry(s.plan.ArraySize, s.plan.RegionSize); err != nil {
+		return err
+	}
+	for i, ok := range s.plan.InSync {
+		super := s.slots[i].Super
+		switch {
+		case !ok:
+		case super.ArraySize != s.source.ArraySize:
+			return invalid("leg %d is of an array of %d sectors, others of %d", i, super.ArraySize, s.source.ArraySize)
+		case super.RecoveryOffset != InSync || callsFailed(s.source, super):
+			return invalid("leg %d is not in sync", i)
+		}
+	}
+	return nil
+}
+
+// mayReplace checks that stale leg i is not the only one with the newest data.
+func (s set) mayReplace(i int) error {
+	leg := s.slots[i].Super
+	if leg.Events <= s.source.Events {
+		return nil
+	}
+	for j, ok := range s.plan.InSync {
+		if ok && callsFailed(leg, s.slots[j].Super) {
+			return invalid("leg %d is newer than leg %d and says that it has failed", i, j)
+		}
+	}
+	return nil
+}
+
+// several reports whether more than one leg is in sync.
+func (s set) several() bool {
+	var n int
+	for _, ok := range s.plan.InSync {
+		if ok {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// bits is what may differ between the legs: the bits of every usable bitmap, or all.
+func (s set) bits() Bits {
+	regions := Regions(s.plan.ArraySize, s.plan.RegionSize)
+	if s.forgotten() {
+		return NewBits(regions, true)
+	}
+	merged, found := NewBits(regions, false), false
+	for i, ok := range s.plan.InSync {
+		if ok && s.usable(i) {
+			merged.Or(s.slots[i].Bitmap.Bits)
+			found = true
+		}
+	}
+	if !found {
+		return NewBits(regions, true)
+	}
+	return merged
+}
+
+// usable reports whether the bitmap of leg i can be trusted and has the new set's regions.
+func (s set) usable(i int) bool {
+	b := s.slots[i].Bitmap
+	return !b.Stale && b.Events >= s.slots[i].Super.Events &&
+		b.ArraySize == s.plan.ArraySize && b.RegionSize == s.plan.RegionSize &&
+		uint64(len(b.Bits)) == (Regions(b.ArraySize, b.RegionSize)+7)/8
+}
+
+// forgotten reports whether a stale leg may have been away since before bits were last cleared.
+func (s set) forgotten() bool {
+	for _, i := range s.stale {
+		for j, ok := range s.plan.InSync {
+			if ok && s.slots[i].Super.Events < s.slots[j].Bitmap.EventsCleared {
+				return true
+			}
+		}
+		if s.slots[i].missing() {
+			return true
+		}
+	}
+	return false
+}
+
+// callsFailed reports whether the superblock of one leg says that another has failed. The bits count positions as the
+// other leg recorded its own; a detached leg has none and has failed.
+func callsFailed(by, leg Super) bool {
+	if leg.ArrayPosition >= maxLegs {
+		return true
+	}
+	return by.FailedDevices&(1<<leg.ArrayPosition) != 0
+}
