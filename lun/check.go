@@ -1,0 +1,137 @@
+package lun
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// checkAttach says everything that speaks against an attachment. The order of the checks is the order of precedence of
+// their codes.
+func (m *machine) checkAttach(ctx context.Context, a attachment) error {
+	t, s := a.target, a.source
+	why := reasons{op: "add plex to", object: lunObject(t.Name)}
+	if t.ID == s.ID {
+		why.add(vds.ErrInvalidOperation, "name another LUN as the source", "a LUN cannot be a plex of itself")
+		return why.err()
+	}
+	m.checkUsable(t, &why)
+	m.checkUsable(s, &why)
+	checkIdle(t, &why)
+	checkIdle(s, &why)
+	m.checkShape(t, s, &why)
+	m.checkDrives(t, s, &why)
+	m.checkKernel(a, &why)
+	if err := m.refuseOpen(ctx, s, &why); err != nil {
+		return err
+	}
+	return why.err()
+}
+
+// checkUsable adds a reason when a drive of l is missing or its records conflict.
+func (m *machine) checkUsable(l catalog.LUN, why *reasons) {
+	for _, id := range m.absentDrives(l) {
+		why.add(vds.ErrObjectStatusFailed, "attach the drive and try again", "%s: %s is missing", lunObject(l.Name), driveObject(id))
+	}
+	if err := m.set.Unusable(l.ID); err != nil {
+		why.add(vds.ErrDiskConfigurationNotSync, "see `plexctl status`", "%s: %v", lunObject(l.Name), err)
+	}
+}
+
+func checkIdle(l catalog.LUN, why *reasons) {
+	if l.Operation != nil {
+		why.add(vds.ErrAnotherCallInProgress, cancelHint(l), "%s: %s is running", lunObject(l.Name), l.Operation.Type)
+	}
+}
+
+// checkShape compares sizes, counts and places.
+func (m *machine) checkShape(t, s catalog.LUN, why *reasons) {
+	if s.Size < t.Size {
+		why.add(vds.ErrInvalidOperation, "the source must be at least as large as the target",
+			"%s has %s, less than the %s of %s", lunObject(s.Name), s.Size, t.Size, lunObject(t.Name))
+	}
+	if n := len(t.Plexes) + len(s.Plexes); n > catalog.MaxPlexes {
+		why.add(vds.ErrInvalidOperation, "", "%d plexes, at most %d are possible", n, catalog.MaxPlexes)
+	}
+	for _, id := range drivesOf(s) {
+		if slices.Contains(drivesOf(t), id) {
+			why.add(vds.ErrInvalidOperation, "a plex on the same drive protects from nothing; use a source on another drive",
+				"%s and %s share %s", lunObject(t.Name), lunObject(s.Name), driveObject(id))
+		}
+	}
+}
+
+// checkDrives refuses what the raid target cannot carry, because the kernel would find out too late or not at all.
+func (m *machine) checkDrives(t, s catalog.LUN, why *reasons) {
+	if have, most := m.logicalBlock(s), m.logicalBlock(t); have > most && most > 0 {
+		why.add(vds.ErrInvalidSectorSize, "use a source on drives with the target's sector size",
+			"%s has logical blocks of %d bytes, the target of %d", lunObject(s.Name), have, most)
+	}
+	for _, l := range []catalog.LUN{t, s} {
+		for _, id := range drivesOf(l) {
+			if d, ok := m.drives[id]; ok {
+				checkKind(d, why)
+			}
+		}
+	}
+}
+
+func checkKind(d *drive, why *reasons) {
+	if d.info.ReadOnly {
+		why.add(vds.ErrMediaWriteProtected, "", "%s is read-only", d.info.Path)
+	}
+	for kind, is := range map[string]bool{
+		"zoned": d.info.Zoned, "a DAX device": d.info.DAX, "integrity-protected": d.info.Integrity,
+	} {
+		if is {
+			why.add(vds.ErrNotSupported, "", "%s is %s, which the kernel's raid target does not support", d.info.Path, kind)
+		}
+	}
+}
+
+// logicalBlock is the largest logical block of l's drives, 0 when none is here.
+func (m *machine) logicalBlock(l catalog.LUN) size.Bytes {
+	var most size.Bytes
+	for _, id := range drivesOf(l) {
+		if d, ok := m.drives[id]; ok {
+			most = max(most, d.info.LogicalBlock)
+		}
+	}
+	return most
+}
+
+// checkKernel adds a reason when the kernel runs another table than the record wants.
+func (m *machine) checkKernel(a attachment, why *reasons) {
+	for _, side := range []struct {
+		l    catalog.LUN
+		have view
+	}{{a.target, a.targetView}, {a.source, a.sourceView}} {
+		want := m.wants(side.l)
+		top := want[len(want)-1]
+		c := change{want: want, have: side.have, at: m.at}
+		if side.have[top.uuid].Live && !c.matches(top) {
+			why.add(vds.ErrProviderCacheCorrupt, "run `plexctl assemble`, which brings the kernel to what the catalog says",
+				"%s: the kernel has another table than the catalog", lunObject(side.l.Name))
+		}
+	}
+}
+
+// driveIDs finds drives by path, GUID or unique beginning of a GUID.
+func (m *machine) driveIDs(refs []string) ([]uuid.UUID, error) {
+	var ids []uuid.UUID
+	for _, ref := range refs {
+		d, err := m.findDrive(ref)
+		if err != nil {
+			return nil, err
+		}
+		if id := d.store.Label.Drive; !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}

@@ -1,0 +1,221 @@
+package lun
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Drive is a drive of the host as last read (IVdsDrive).
+type Drive struct {
+	ID    uuid.UUID
+	Info  blockdev.Info
+	Label catalog.Label
+	Free  size.Sectors
+	LUNs  []string // names of the LUNs with a plex on it, sorted
+}
+
+// Drives is every drive of the host, sorted by path.
+func (p *Provider) Drives() []Drive {
+	m := p.machine()
+	var all []Drive
+	for id := range m.drives {
+		all = append(all, m.describe(id))
+	}
+	slices.SortFunc(all, func(a, b Drive) int {
+		return cmp.Or(cmp.Compare(len(a.Info.Path), len(b.Info.Path)), cmp.Compare(a.Info.Path, b.Info.Path))
+	})
+	return all
+}
+
+// Drive finds a drive by path, GUID, or a unique beginning of its GUID (at least 4 digits).
+func (p *Provider) Drive(ref string) (Drive, error) {
+	m := p.machine()
+	d, err := m.findDrive(ref)
+	if err != nil {
+		return Drive{}, err
+	}
+	return m.describe(d.store.Label.Drive), nil
+}
+
+func (m *machine) describe(id uuid.UUID) Drive {
+	d := m.drives[id]
+	out := Drive{ID: id, Info: d.info, Label: d.store.Label, Free: m.room(id)}
+	for _, l := range m.set.LUNs {
+		if slices.Contains(drivesOf(l), id) {
+			out.LUNs = append(out.LUNs, l.Name)
+		}
+	}
+	slices.Sort(out.LUNs)
+	return out
+}
+
+func (m *machine) findDrive(ref string) (*drive, error) {
+	var found []*drive
+	for id, d := range m.drives {
+		if d.info.Path == ref || len(ref) >= 4 && strings.HasPrefix(id.String(), strings.ToLower(ref)) {
+			found = append(found, d)
+		}
+	}
+	if len(found) == 0 {
+		found = m.findByLink(ref)
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, &vds.Error{
+			Code: vds.ErrObjectNotFound, Op: "find", Object: fmt.Sprintf("drive %q", ref), Reason: "no drive has this path or GUID",
+			Hint: "`plexctl drive list` shows all; `plexctl drive init DEVICE` makes one",
+		}
+	default:
+		return nil, &vds.Error{
+			Code: vds.ErrInvalidArg, Op: "find", Object: fmt.Sprintf("drive %q", ref), Reason: "several drives match",
+			Hint: "name it by its whole GUID",
+		}
+	}
+}
+
+// findByLink finds a drive by another path of its device: /dev/disk/by-id/….
+func (m *machine) findByLink(ref string) []*drive {
+	info, err := m.devices.Stat(context.Background(), ref)
+	if err != nil {
+		return nil
+	}
+	var found []*drive
+	for _, d := range m.drives {
+		if d.info.Dev == info.Dev {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+// InitOptions say what InitDrive may do.
+type InitOptions struct {
+	Force bool // take a device although something is recognised on it; its content is lost
+}
+
+// InitDrive makes the device at path a drive: it gets a label and an empty catalog. A device that is mounted, held, or
+// open exclusively is refused always (vds.ErrDeviceInUse); one that carries a file system, a partition table or anything
+// else that is recognised is refused without Force (vds.ErrDiskNotEmpty), and so is a drive that carries LUNs, with or
+// without Force (vds.ErrObjectExists).
+func (p *Provider) InitDrive(ctx context.Context, path string, opts InitOptions) (Drive, error) {
+	var made uuid.UUID
+	err := p.change(ctx, "init "+path, func(ctx context.Context, m *machine) error {
+		info, err := m.devices.Stat(ctx, path)
+		if err != nil {
+			return fault("init", path, err)
+		}
+		if err := m.checkInit(ctx, info, opts); err != nil {
+			return err
+		}
+		made, err = m.initDrive(ctx, info, p)
+		return fault("init", path, err)
+	})
+	if err != nil {
+		return Drive{}, err
+	}
+	return p.machine().describe(made), nil
+}
+
+// checkInit says everything that speaks against making a device a drive.
+func (m *machine) checkInit(ctx context.Context, info blockdev.Info, opts InitOptions) error {
+	why := reasons{op: "init", object: info.Path}
+	users, err := m.devices.Users(ctx, info.Dev)
+	if err != nil {
+		return fault("init", info.Path, err)
+	}
+	if len(users) > 0 {
+		why.add(vds.ErrDeviceInUse, "unmount it, or take it out of what holds it", "it is in use: %s", userText(users))
+		return why.err()
+	}
+	if info.Size < catalog.MinSize {
+		why.add(vds.ErrNotEnoughSpace, "", "it has %s, a drive needs %s", info.Size, catalog.MinSize)
+	}
+	checkKind(&drive{info: info}, &why)
+	m.checkContent(ctx, info, opts, &why)
+	return why.err()
+}
+
+// checkContent adds a reason when there is something on the device.
+func (m *machine) checkContent(ctx context.Context, info blockdev.Info, opts InitOptions, why *reasons) {
+	for id, d := range m.drives {
+		if d.info.Dev != info.Dev {
+			continue
+		}
+		if luns := m.describe(id).LUNs; len(luns) > 0 {
+			why.add(vds.ErrObjectExists, "delete them first", "it is a drive with plexes of %s", strings.Join(luns, ", "))
+		} else if !opts.Force {
+			why.add(vds.ErrObjectExists, "--force makes it a new, empty drive", "it is a drive already")
+		}
+	}
+	found, err := m.devices.Signatures(ctx, info.Path)
+	if err != nil {
+		why.add(vds.ErrIO, "", "its content cannot be read: %v", err)
+	}
+	if len(found) > 0 && !opts.Force {
+		why.add(vds.ErrDiskNotEmpty, "if its content may be lost, add --force", "it carries %s", signatureText(found))
+	}
+}
+
+func signatureText(found []blockdev.Signature) string {
+	texts := make([]string, len(found))
+	for i, s := range found {
+		texts[i] = s.Type
+		if s.Label != "" {
+			texts[i] += fmt.Sprintf(" %q", s.Label)
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
+// initDrive claims the device for itself, wipes what was recognised at its ends, and labels it.
+func (m *machine) initDrive(ctx context.Context, info blockdev.Info, p *Provider) (uuid.UUID, error) {
+	disk, err := m.devices.Open(ctx, info.Path, blockdev.Exclusive)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	defer disk.Close() //nolint:errcheck // Init has synced
+	tail := info.Size.RoundDown(blockdev.Align) - size.MiB
+	for _, at := range []size.Bytes{0, tail} {
+		if err := blockdev.Zero(ctx, disk, at, size.MiB); err != nil {
+			return uuid.Nil, err
+		}
+	}
+	label := catalog.Label{Drive: uuid.New(), Size: info.Size, Host: p.host, Created: p.now()}
+	return label.Drive, catalog.Init(disk, label)
+}
+
+// RemoveDrive takes the label off a drive without plexes, which makes it an ordinary device again. vds.ErrDiskNotEmpty
+// when it has plexes.
+func (p *Provider) RemoveDrive(ctx context.Context, ref string) error {
+	return p.change(ctx, "remove drive "+ref, func(ctx context.Context, m *machine) error {
+		d, err := m.findDrive(ref)
+		if err != nil {
+			return err
+		}
+		id := d.store.Label.Drive
+		if used := m.used(id); len(used) > 0 {
+			return &vds.Error{
+				Code: vds.ErrDiskNotEmpty, Op: "remove", Object: driveObject(id), Hint: "delete these LUNs first",
+				Reason: "it has plexes of " + strings.Join(m.describe(id).LUNs, ", "),
+			}
+		}
+		disk, err := m.devices.Open(ctx, d.info.Path, blockdev.Exclusive)
+		if err != nil {
+			return fault("remove", driveObject(id), err)
+		}
+		defer disk.Close() //nolint:errcheck // Wipe has synced
+		return fault("remove", driveObject(id), catalog.Wipe(disk, d.store.Label.Size))
+	})
+}

@@ -1,0 +1,213 @@
+package lun
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// LUN is a handle on a LUN (IVdsLun). It stays valid, and answers vds.ErrObjectDeleted, when the LUN is deleted or
+// absorbed, by this process or another.
+type LUN struct {
+	p    *Provider
+	id   uuid.UUID
+	name string
+}
+
+// LUNs is a handle on every LUN, sorted by name.
+func (p *Provider) LUNs() []*LUN {
+	var all []*LUN
+	for _, l := range p.machine().set.LUNs {
+		all = append(all, p.handle(l))
+	}
+	slices.SortFunc(all, func(a, b *LUN) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+// LUN finds a LUN by name, GUID, or a unique beginning of its GUID (at least 4 digits). vds.ErrObjectNotFound when there
+// is none, vds.ErrInvalidArg when several match.
+func (p *Provider) LUN(ref string) (*LUN, error) {
+	l, err := p.machine().find(ref)
+	if err != nil {
+		return nil, err
+	}
+	return p.handle(l), nil
+}
+
+func (p *Provider) handle(l catalog.LUN) *LUN { return &LUN{p: p, id: l.ID, name: l.Name} }
+
+// ID is the LUN's GUID, which never changes.
+func (l *LUN) ID() uuid.UUID { return l.id }
+
+// Name is the LUN's name when the handle was made.
+func (l *LUN) Name() string { return l.name }
+
+// Record is the LUN's record in the catalog as last read.
+func (l *LUN) Record() (catalog.LUN, error) {
+	return l.in(l.p.machine(), "read")
+}
+
+// in is the LUN's record on m.
+func (l *LUN) in(m *machine, op string) (catalog.LUN, error) {
+	record, ok := m.record(l.id)
+	if !ok {
+		return catalog.LUN{}, &vds.Error{
+			Code: vds.ErrObjectDeleted, Op: op, Object: lunObject(l.name), Reason: "it was deleted or has become a plex of another LUN",
+		}
+	}
+	return record, nil
+}
+
+// Operation is the handle of the LUN's running operation, or of its last one when none runs; nil when there was none.
+func (l *LUN) Operation() (*resync.Async, error) {
+	record, err := l.Record()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case record.Operation != nil:
+		return l.p.watch(record), nil
+	case record.Last != nil:
+		return ended(record), nil
+	default:
+		return nil, nil
+	}
+}
+
+// Spec describes a LUN to make.
+type Spec struct {
+	Name   string     // letters, digits, '.', '_' and '-'; starts with a letter or digit; at most catalog.MaxName bytes
+	Size   size.Bytes // rounded up to a MiB
+	Drives []string   // drives to use, each used up before the next; empty: the one with the most room
+}
+
+// CreateLUN makes a LUN with one plex and activates it. The first and the last MiB are zeroed, the rest is as it was.
+// On an error nothing of the LUN remains. Codes: vds.ErrInvalidArg (name, size), vds.ErrNameNotUnique,
+// vds.ErrObjectNotFound (drive), vds.ErrNotEnoughSpace, vds.ErrNotEnoughDrive.
+func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
+	var made catalog.LUN
+	err := p.change(ctx, "create "+lunObject(spec.Name), func(ctx context.Context, m *machine) error {
+		var err error
+		made, err = m.newLUN(spec)
+		if err != nil {
+			return err
+		}
+		return m.create(ctx, made)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.handle(made), nil
+}
+
+// newLUN is the record of the LUN that spec asks for.
+func (m *machine) newLUN(spec Spec) (catalog.LUN, error) {
+	object := lunObject(spec.Name)
+	if slices.ContainsFunc(m.set.LUNs, func(l catalog.LUN) bool { return l.Name == spec.Name }) {
+		return catalog.LUN{}, &vds.Error{Code: vds.ErrNameNotUnique, Op: "create", Object: object, Reason: "the name is taken"}
+	}
+	length := spec.Size.RoundUp(size.MiB).Sectors()
+	if length == 0 {
+		return catalog.LUN{}, &vds.Error{Code: vds.ErrInvalidArg, Op: "create", Object: object, Reason: "the size is zero"}
+	}
+	drives, err := m.driveIDs(spec.Drives)
+	if err != nil {
+		return catalog.LUN{}, err
+	}
+	plex, err := m.allocate(length, drives)
+	if err != nil {
+		return catalog.LUN{}, err
+	}
+	made := catalog.LUN{ID: uuid.New(), Name: spec.Name, Size: length, Generation: 1, Plexes: []catalog.Plex{plex}}
+	if err := made.Validate(); err != nil {
+		return catalog.LUN{}, &vds.Error{Code: vds.ErrInvalidArg, Op: "create", Object: object, Err: err}
+	}
+	return made, nil
+}
+
+// create readies the extents of l, commits it and activates it. If activation fails, l is deleted again.
+func (m *machine) create(ctx context.Context, l catalog.LUN) error {
+	if err := m.wipe(ctx, l.Plexes); err != nil {
+		return fault("create", lunObject(l.Name), err)
+	}
+	if err := m.zero(ctx, l.Plexes[0].Meta); err != nil {
+		return fault("create", lunObject(l.Name), err)
+	}
+	tx := &transaction{put: []catalog.LUN{l}}
+	err := m.execute(ctx, plan(change{want: m.wants(l), at: m.at, commit: tx.step("commit " + l.Name)}))
+	if err == nil {
+		return nil
+	}
+	return joinUndo(fault("create", lunObject(l.Name), err), m.discard(ctx, l))
+}
+
+// Delete removes the LUN and all its plexes (IVdsLun::Delete); the space is free again and the data is lost. Codes:
+// vds.ErrDeviceInUse when it is open, vds.ErrAnotherCallInProgress under an operation, vds.ErrObjectDeleted.
+func (l *LUN) Delete(ctx context.Context) error {
+	return l.p.change(ctx, "delete "+lunObject(l.name), func(ctx context.Context, m *machine) error {
+		record, err := l.in(m, "delete")
+		if err != nil {
+			return err
+		}
+		if record, err = m.settleEnded(ctx, record, l.p.now()); err != nil {
+			return err
+		}
+		why := reasons{op: "delete", object: lunObject(record.Name)}
+		if record.Operation != nil {
+			why.add(vds.ErrAnotherCallInProgress, cancelHint(record), "%s is running", record.Operation.Type)
+		}
+		if err := m.refuseOpen(ctx, record, &why); err != nil {
+			return err
+		}
+		if err := why.err(); err != nil {
+			return err
+		}
+		return m.discard(ctx, record)
+	})
+}
+
+// discard takes a LUN down and commits that it is gone.
+func (m *machine) discard(ctx context.Context, l catalog.LUN) error {
+	have, err := m.viewOf(ctx, l.ID)
+	if err != nil {
+		return err
+	}
+	gone := l
+	gone.Generation++
+	gone.Deleted = true
+	tx := &transaction{put: []catalog.LUN{gone}}
+	if err := m.execute(ctx, plan(change{have: have, at: m.at, commit: tx.step("commit that " + l.Name + " is deleted")})); err != nil {
+		return fault("delete", lunObject(l.Name), err)
+	}
+	return nil
+}
+
+// refuseOpen adds a reason when somebody has the LUN's device open.
+func (m *machine) refuseOpen(ctx context.Context, l catalog.LUN, why *reasons) error {
+	have, err := m.viewOf(ctx, l.ID)
+	if err != nil {
+		return err
+	}
+	top, ok := have[lunUUID(l.ID)]
+	if !ok || top.OpenCount == 0 {
+		return nil
+	}
+	users, err := m.devices.Users(ctx, top.Dev)
+	if err != nil {
+		m.log.Warn("find users", "device", top.Name, "error", err)
+	}
+	why.add(vds.ErrDeviceInUse, "unmount or close it first", "%s is in use: %s", lunObject(l.Name), userText(users))
+	return nil
+}
+
+func cancelHint(l catalog.LUN) string {
+	id := l.Operation.ID.String()
+	return "wait for it with `plexctl op wait " + id + "` or end it with `plexctl op cancel " + id + "`"
+}

@@ -1,0 +1,190 @@
+package lun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// machine is all drives and their catalogs as read at one moment, with the means to change them. A change works on a
+// machine that was read under the host's lock.
+type machine struct {
+	kernel  Kernel
+	devices Devices
+	log     *slog.Logger
+	host    string
+
+	drives   map[uuid.UUID]*drive
+	set      catalog.Set
+	problems []error // of reading drives
+	at       numbers
+}
+
+// drive is a block device with a label.
+type drive struct {
+	info  blockdev.Info
+	store catalog.Drive
+}
+
+// readMachine reads the catalogs of all drives. A device that cannot be read is no drive, or a problem when it looks like one.
+func readMachine(ctx context.Context, p *Provider) (*machine, error) {
+	m := &machine{
+		kernel: p.kernel, devices: p.devices, log: p.log, host: p.host,
+		drives: map[uuid.UUID]*drive{},
+		at:     numbers{drives: map[uuid.UUID]blockdev.DevNo{}, nodes: map[string]blockdev.DevNo{}},
+	}
+	infos, err := p.devices.Scan(ctx)
+	if err != nil {
+		return nil, fault("read drives", "", err)
+	}
+	stores := m.readStores(ctx, infos)
+	m.set = catalog.Merge(stores)
+	return m, nil
+}
+
+// readStores fills m.drives and returns the catalogs for merging, those of cloned drives included.
+func (m *machine) readStores(ctx context.Context, infos []blockdev.Info) []catalog.Drive {
+	var found []*drive
+	for _, info := range infos {
+		if _, own := ownerOf(info.DMUUID); own {
+			continue
+		}
+		store, err := m.readStore(ctx, info)
+		if errors.Is(err, catalog.ErrNoLabel) {
+			continue
+		}
+		if err != nil {
+			m.problems = append(m.problems, fmt.Errorf("%s: %w", info.Path, err))
+			continue
+		}
+		found = append(found, &drive{info: info, store: store})
+	}
+	var stores []catalog.Drive
+	for _, d := range withoutPaths(found) {
+		stores = append(stores, d.store)
+		m.drives[d.store.Label.Drive] = d
+		m.at.drives[d.store.Label.Drive] = d.info.Dev
+	}
+	return stores
+}
+
+// withoutPaths drops devices that only lead to another one with the same label: the paths of a multipath device, the
+// legs of an md mirror.
+func withoutPaths(found []*drive) []*drive {
+	return slices.DeleteFunc(slices.Clone(found), func(d *drive) bool {
+		return slices.ContainsFunc(found, func(upper *drive) bool {
+			return upper.store.Label.Drive == d.store.Label.Drive && slices.Contains(d.info.Holders, upper.info.Dev)
+		})
+	})
+}
+
+func (m *machine) readStore(ctx context.Context, info blockdev.Info) (catalog.Drive, error) {
+	disk, err := m.devices.Open(ctx, info.Path, blockdev.Read)
+	if err != nil {
+		// A device that cannot be opened (no medium, permission of a cgroup) carries no label that anyone could use.
+		m.log.Debug("skip device", "path", info.Path, "error", err)
+		return catalog.Drive{}, catalog.ErrNoLabel
+	}
+	defer disk.Close() //nolint:errcheck // nothing was written
+	return catalog.ReadDrive(disk, info.Size)
+}
+
+// absent reports whether a drive is not on this machine.
+func (m *machine) absent(id uuid.UUID) bool {
+	_, ok := m.drives[id]
+	return !ok
+}
+
+// absentDrives lists the drives of a LUN that are not on this machine.
+func (m *machine) absentDrives(l catalog.LUN) []uuid.UUID {
+	return slices.DeleteFunc(drivesOf(l), func(id uuid.UUID) bool { return !m.absent(id) })
+}
+
+// withDisk opens a drive for metadata I/O beside whoever has it open, and makes what f wrote durable.
+func (m *machine) withDisk(ctx context.Context, id uuid.UUID, f func(blockdev.Disk) error) error {
+	d, ok := m.drives[id]
+	if !ok {
+		return &vds.Error{Code: vds.ErrObjectStatusFailed, Op: "open", Object: driveObject(id), Reason: "it is missing"}
+	}
+	disk, err := m.devices.Open(ctx, d.info.Path, blockdev.Write)
+	if err != nil {
+		return fault("open", d.info.Path, err)
+	}
+	err = f(disk)
+	if err == nil {
+		err = disk.Sync()
+	}
+	return fault("write", d.info.Path, errors.Join(err, disk.Close()))
+}
+
+// observe is what the kernel has of plexctl's devices, by LUN. It also refreshes the device numbers that tables need.
+func (m *machine) observe(ctx context.Context, of func(lun uuid.UUID) bool) (map[uuid.UUID]view, error) {
+	list, err := m.kernel.List(ctx)
+	if err != nil {
+		return nil, fault("list devices", "", err)
+	}
+	views := map[uuid.UUID]view{}
+	for _, d := range list {
+		owner, ok := ownerOf(d.UUID)
+		if !ok || !of(owner) {
+			continue
+		}
+		o, err := m.observeOne(ctx, d.Name)
+		if errors.Is(err, dm.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fault("observe", lunObject(d.Name), err)
+		}
+		if views[owner] == nil {
+			views[owner] = view{}
+		}
+		views[owner][d.UUID] = o
+		m.at.nodes[d.UUID] = o.Dev
+	}
+	return views, nil
+}
+
+func (m *machine) observeOne(ctx context.Context, name string) (observed, error) {
+	info, err := m.kernel.Info(ctx, name)
+	if err != nil || !info.Live {
+		return observed{Info: info}, err
+	}
+	table, err := m.kernel.Table(ctx, name)
+	return observed{Info: info, table: table}, err
+}
+
+// viewOf is what the kernel has of one LUN.
+func (m *machine) viewOf(ctx context.Context, id uuid.UUID) (view, error) {
+	views, err := m.observe(ctx, func(other uuid.UUID) bool { return other == id })
+	return views[id], err
+}
+
+// wants is the devices a LUN needs on this machine.
+func (m *machine) wants(l catalog.LUN) []node { return layout(l, m.absent) }
+
+// drivesOf lists the drives that carry a plex of l, each once, in plex order.
+func drivesOf(l catalog.LUN) []uuid.UUID {
+	var ids []uuid.UUID
+	add := func(id uuid.UUID) {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	for _, p := range l.Plexes {
+		add(p.Meta.Drive)
+		for _, e := range p.Data {
+			add(e.Drive)
+		}
+	}
+	return ids
+}

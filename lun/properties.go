@@ -1,0 +1,204 @@
+package lun
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Properties is how a LUN stands (VDS_LUN_PROP). It can be read while an operation runs and when the LUN has failed.
+type Properties struct {
+	ID        uuid.UUID
+	Name      string
+	Size      size.Sectors
+	Type      vds.LUNType
+	Status    vds.Status
+	Health    vds.Health
+	Device    string // "/dev/mapper/plex-web1"; empty when the LUN is not active
+	Open      int    // openers of the device
+	Plexes    []PlexProperties
+	Operation *resync.Descriptor // running, nil when none
+	Done      size.Sectors       // copied by the running resync; Size when none runs
+	Action    dm.Action          // what the kernel's sync thread does; empty for a LUN with one plex
+	Problem   error              // why the LUN is not as it should be; nil when it is
+}
+
+// PlexProperties is how a plex stands (VDS_LUN_PLEX_PROP).
+type PlexProperties struct {
+	ID     uuid.UUID
+	Size   size.Sectors // of its extents, at least the LUN's
+	Type   vds.LUNType
+	Status vds.Status
+	Health vds.Health
+	Drives []uuid.UUID
+}
+
+// Survey is how every LUN stands, sorted by name. It reads the kernel's list once, and for each mirror its status once.
+func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
+	m := p.machine()
+	active, err := m.active(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []Properties
+	for _, l := range p.LUNs() {
+		record, err := l.in(m, "read")
+		if err != nil {
+			continue // deleted since; the next Refresh drops it
+		}
+		props, err := m.properties(ctx, record, active)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, props)
+	}
+	return all, nil
+}
+
+// Properties is how the LUN stands now (IVdsLun::GetProperties).
+func (l *LUN) Properties(ctx context.Context) (Properties, error) {
+	m := l.p.machine()
+	record, err := l.in(m, "read")
+	if err != nil {
+		return Properties{}, err
+	}
+	active, err := m.active(ctx)
+	if err != nil {
+		return Properties{}, err
+	}
+	return m.properties(ctx, record, active)
+}
+
+// active is the device-mapper devices of plexctl, by dm UUID.
+func (m *machine) active(ctx context.Context) (map[string]dm.Device, error) {
+	list, err := m.kernel.List(ctx)
+	if err != nil {
+		return nil, fault("list devices", "", err)
+	}
+	active := map[string]dm.Device{}
+	for _, d := range list {
+		if _, own := ownerOf(d.UUID); own {
+			active[d.UUID] = d
+		}
+	}
+	return active, nil
+}
+
+func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) (Properties, error) {
+	props := m.recorded(l)
+	dev, ok := active[lunUUID(l.ID)]
+	if !ok {
+		return props, nil
+	}
+	if props.Status != vds.StatusFailed {
+		props.Status = vds.StatusOnline
+	}
+	props.Device = "/dev/mapper/" + dev.Name
+	info, err := m.kernel.Info(ctx, dev.Name)
+	if isGone(err) {
+		return m.recorded(l), nil
+	}
+	if err != nil {
+		return props, fault("read", lunObject(l.Name), err)
+	}
+	props.Open = info.OpenCount
+	if info.Suspended {
+		props.Status = vds.StatusNotReady
+		props.Problem = errors.New("its I/O waits: a change was interrupted; run `plexctl assemble`")
+	}
+	if len(l.Plexes) == 1 {
+		return props, nil
+	}
+	status, ok, err := m.raidStatus(ctx, l)
+	if err != nil {
+		return props, err
+	}
+	props.apply(l, status, ok)
+	return props, nil
+}
+
+// recorded is what the record and the drives that are here tell about l.
+func (m *machine) recorded(l catalog.LUN) Properties {
+	props := Properties{
+		ID: l.ID, Name: l.Name, Size: l.Size, Done: l.Size,
+		Type: typeOf(l), Status: vds.StatusOffline, Health: vds.HealthHealthy,
+	}
+	if op := l.Operation; op != nil {
+		props.Operation = &resync.Descriptor{ID: op.ID, Type: op.Type, LUN: l.ID, Started: op.Started}
+		props.Health = vds.HealthRebuilding
+	}
+	gone := 0
+	for i, p := range l.Plexes {
+		plex := PlexProperties{ID: p.ID, Type: plexType(p), Status: vds.StatusOffline, Health: vds.HealthHealthy, Drives: plexDrives(p)}
+		for _, e := range p.Data {
+			plex.Size += e.Length
+		}
+		if filled(l)[i] {
+			plex.Health = vds.HealthRebuilding
+		}
+		if missing(p, m.absent) {
+			gone++
+			plex.Status, plex.Health = vds.StatusFailed, vds.HealthFailed
+		}
+		props.Plexes = append(props.Plexes, plex)
+	}
+	if gone > 0 {
+		props.Health = vds.HealthFailedRedundancy
+		props.Problem = errors.New(driveObject(m.absentDrives(l)[0]) + " is missing")
+	}
+	if err := m.startable(l, true); err != nil {
+		props.Status, props.Health, props.Problem = vds.StatusFailed, vds.HealthFailed, err
+	}
+	return props
+}
+
+// apply adds what the kernel says about a mirror.
+func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, mirrored bool) {
+	if !mirrored || len(status.Health) != len(l.Plexes) {
+		p.Health = vds.HealthFailedRedundancy
+		p.Problem = errors.New("the kernel runs it without its mirror; run `plexctl assemble`")
+		return
+	}
+	p.Action, p.Done = status.Action, min(status.Done, p.Size)
+	p.Health = vds.HealthHealthy
+	if l.Operation != nil || !status.Complete() {
+		p.Health = vds.HealthRebuilding
+	}
+	for i, letter := range status.Health {
+		p.Plexes[i].Status, p.Plexes[i].Health = vds.StatusOnline, vds.HealthHealthy
+		switch letter {
+		case dm.LegInSync:
+			if filled(l)[i] {
+				p.Plexes[i].Health = vds.HealthRebuilding
+			}
+		case dm.LegSyncing:
+			p.Plexes[i].Health = vds.HealthRebuilding
+		case dm.LegFailed, dm.LegMissing:
+			p.Plexes[i].Status, p.Plexes[i].Health = vds.StatusFailed, vds.HealthFailed
+			p.Health = vds.HealthFailedRedundancy
+		}
+	}
+}
+
+func typeOf(l catalog.LUN) vds.LUNType {
+	if len(l.Plexes) > 1 {
+		return vds.TypeMirror
+	}
+	return plexType(l.Plexes[0])
+}
+
+func plexType(p catalog.Plex) vds.LUNType {
+	if len(plexDrives(p)) > 1 {
+		return vds.TypeSpan
+	}
+	return vds.TypeSimple
+}
+
+func plexDrives(p catalog.Plex) []uuid.UUID { return drivesOf(catalog.LUN{Plexes: []catalog.Plex{p}}) }

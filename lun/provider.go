@@ -1,0 +1,167 @@
+package lun
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// DefaultLockPath is the host's lock for changes. Two processes that change the same drives must use the same one.
+const DefaultLockPath = "/run/plexctl/lock"
+
+// Options configure a Provider. Kernel and Devices are required; the zero values of the others are right.
+type Options struct {
+	Kernel   Kernel
+	Devices  Devices
+	Logger   *slog.Logger     // where the Provider reports what it does; nil: nowhere
+	LockPath string           // "": DefaultLockPath
+	Host     string           // id of this host, written into labels; may be empty
+	Now      func() time.Time // for the times in records; nil: time.Now
+}
+
+// Provider knows the drives and LUNs of one host (IVdsHwProvider, IVdsSubSystem). What it hands out is as of the last
+// Refresh or change; changes read the drives anew under the host's lock, so stale knowledge never leads to a wrong one.
+type Provider struct {
+	kernel   Kernel
+	devices  Devices
+	log      *slog.Logger
+	lockPath string
+	host     string
+	now      func() time.Time
+	monitor  *resync.Monitor
+
+	mu      sync.Mutex
+	current *machine
+}
+
+// Open reads all drives and returns a Provider. It takes no lock and changes nothing. Close the Provider when done.
+func Open(ctx context.Context, opts Options) (*Provider, error) {
+	p := &Provider{
+		kernel: opts.Kernel, devices: opts.Devices, log: opts.Logger,
+		lockPath: opts.LockPath, host: opts.Host, now: opts.Now,
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.lockPath == "" {
+		p.lockPath = DefaultLockPath
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	p.monitor = resync.NewMonitor(p.kernel, p.log)
+	return p, p.Refresh(ctx)
+}
+
+// Close stops watching operations, which go on in the kernel. It does not close what Options handed in.
+func (p *Provider) Close() { p.monitor.Close() }
+
+// Refresh reads all drives anew.
+func (p *Provider) Refresh(ctx context.Context) error {
+	m, err := readMachine(ctx, p)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current = m
+	return nil
+}
+
+// machine is the machine as last read.
+func (p *Provider) machine() *machine {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current
+}
+
+// Problems is everything that is wrong with drives and catalogs: unreadable ones, duplicates, conflicts.
+func (p *Provider) Problems() []error {
+	m := p.machine()
+	problems := append([]error(nil), m.problems...)
+	for _, problem := range m.set.Problems {
+		problems = append(problems, problem)
+	}
+	return problems
+}
+
+// change runs f under the host's lock on a machine that is read anew, with catalogs healed. Once f is called it is not
+// interrupted by the end of ctx: a change that has begun is carried out or taken back.
+func (p *Provider) change(ctx context.Context, purpose string, f func(context.Context, *machine) error) error {
+	lock, err := blockdev.Lock(ctx, p.lockPath, purpose)
+	if err != nil {
+		return lockFault(purpose, err)
+	}
+	defer lock.Unlock()
+	m, err := readMachine(ctx, p)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := m.heal(ctx); err != nil {
+		m.log.Warn("heal catalogs", "error", err)
+	}
+	err = f(ctx, m)
+	return errors.Join(err, p.Refresh(ctx))
+}
+
+func lockFault(purpose string, err error) error {
+	if errors.Is(err, blockdev.ErrBusy) {
+		return &vds.Error{
+			Code: vds.ErrAnotherCallInProgress, Op: purpose, Reason: "another plexctl is changing this host's LUNs", Err: err,
+			Hint: "wait for it to end and try again",
+		}
+	}
+	return fault(purpose, "", err)
+}
+
+// find is the record that ref names: a name, a GUID, or a unique beginning of a GUID of at least 4 digits.
+func (m *machine) find(ref string) (catalog.LUN, error) {
+	var found []catalog.LUN
+	for _, l := range m.set.LUNs {
+		if l.Name == ref || l.ID.String() == strings.ToLower(ref) {
+			found = append(found, l)
+		}
+	}
+	if len(found) == 0 && len(ref) >= 4 {
+		for _, l := range m.set.LUNs {
+			if strings.HasPrefix(l.ID.String(), strings.ToLower(ref)) {
+				found = append(found, l)
+			}
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return catalog.LUN{}, &vds.Error{
+			Code: vds.ErrObjectNotFound, Op: "find", Object: lunObject(ref), Reason: "no LUN has this name or GUID",
+			Hint: "`plexctl lun list` shows all",
+		}
+	default:
+		return catalog.LUN{}, &vds.Error{
+			Code: vds.ErrInvalidArg, Op: "find", Object: lunObject(ref), Reason: "several LUNs match",
+			Hint: "name it by its whole GUID",
+		}
+	}
+}
+
+// record is the record of a LUN by its id.
+func (m *machine) record(id uuid.UUID) (catalog.LUN, bool) {
+	for _, l := range m.set.LUNs {
+		if l.ID == id {
+			return l, true
+		}
+	}
+	return catalog.LUN{}, false
+}

@@ -1,0 +1,87 @@
+package lun
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/plexctl/plexctl/dm"
+)
+
+// step is one effect of a change. Its text is what a user sees of it.
+type step interface {
+	fmt.Stringer
+	run(ctx context.Context, m *machine) error
+}
+
+// execute runs steps in order and stops at the first error.
+func (m *machine) execute(ctx context.Context, steps []step) error {
+	for _, s := range steps {
+		m.log.Debug("step", "step", s.String())
+		if err := s.run(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// createStep makes a device without a table.
+type createStep struct{ node node }
+
+func (s createStep) String() string { return "create device " + s.node.name }
+
+func (s createStep) run(ctx context.Context, m *machine) error {
+	dev, err := m.kernel.Create(ctx, s.node.name, s.node.uuid)
+	if err != nil {
+		return err
+	}
+	m.at.nodes[s.node.uuid] = dev
+	return nil
+}
+
+// loadStep puts a device's wanted table into its inactive slot; the kernel checks it there.
+type loadStep struct{ node node }
+
+func (s loadStep) String() string { return "load table of " + s.node.name }
+
+func (s loadStep) run(ctx context.Context, m *machine) error {
+	if !s.node.resolved(m.at) {
+		return fmt.Errorf("load table of %q: a device that it needs is missing", s.node.name)
+	}
+	return m.kernel.Load(ctx, s.node.name, s.node.table(m.at))
+}
+
+// resumeStep makes the loaded table the live one, or lets a suspended device go on.
+type resumeStep struct{ node node }
+
+func (s resumeStep) String() string { return "activate " + s.node.name }
+
+func (s resumeStep) run(ctx context.Context, m *machine) error {
+	return m.kernel.Resume(ctx, s.node.name, s.node.visibility)
+}
+
+// clearStep drops the table in a device's inactive slot.
+type clearStep struct{ name string }
+
+func (s clearStep) String() string { return "clear the waiting table of " + s.name }
+
+func (s clearStep) run(ctx context.Context, m *machine) error { return m.kernel.Clear(ctx, s.name) }
+
+// removeStep destroys a device that nobody has open.
+type removeStep struct{ name string }
+
+func (s removeStep) String() string { return "remove device " + s.name }
+
+func (s removeStep) run(ctx context.Context, m *machine) error { return m.kernel.Remove(ctx, s.name) }
+
+// funcStep is a step with an effect of its own: metadata, a commit, a wipe.
+type funcStep struct {
+	text string
+	do   func(ctx context.Context, m *machine) error
+}
+
+func (s funcStep) String() string { return s.text }
+
+func (s funcStep) run(ctx context.Context, m *machine) error { return s.do(ctx, m) }
+
+// visible reports whether a device is a LUN's own, for users.
+func (n node) visible() bool { return n.visibility == dm.Public }
