@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/raidmeta"
@@ -92,7 +91,7 @@ func restartFilling(l catalog.LUN, slots []raidmeta.Slot) ([]raidmeta.Slot, erro
 		if fills {
 			stale = append(stale, i)
 		} else {
-			usable = usable || slots[i] .Super != (raidmeta.Super{})
+			usable = usable || slots[i].Super != (raidmeta.Super{})
 		}
 	}
 	if !usable {
@@ -250,4 +249,3 @@ func (m *machine) zero(ctx context.Context, e catalog.Extent) error {
 
 // mib is the unit of extents.
 const mib = size.Sectors(size.MiB / size.Sector)
-
