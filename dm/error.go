@@ -54,11 +54,11 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrNotExist:
-		return e.Err == unix.ENXIO && !e.InTable
+		return errors.Is(e.Err, unix.ENXIO) && !e.InTable
 	case ErrBusy:
-		return e.Err == unix.EBUSY
+		return errors.Is(e.Err, unix.EBUSY)
 	case ErrNotSupported:
-		return e.Err == unix.ENOTTY
+		return errors.Is(e.Err, unix.ENOTTY)
 	}
 	return false
 }

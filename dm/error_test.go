@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -62,21 +63,12 @@ func TestErrorIs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			err := fmt.Errorf("activate: %w", tt.err)
 			for _, s := range sentinels {
-				if got, want := errors.Is(err, s), contains(tt.want, s); got != want {
+				if got, want := errors.Is(err, s), slices.Contains(tt.want, s); got != want {
 					t.Errorf("errors.Is(%v, %v) = %v", err, s, got)
 				}
 			}
 		})
 	}
-}
-
-func contains(list []error, err error) bool {
-	for _, e := range list {
-		if e == err {
-			return true
-		}
-	}
-	return false
 }
 
 func TestErrorCarriesErrno(t *testing.T) {

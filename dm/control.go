@@ -1,0 +1,182 @@
+package dm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/anatol/devmapper.go"
+	"golang.org/x/sys/unix"
+)
+
+// Paths of the machine. devmapper.go opens the control node at the same place.
+const (
+	controlPath = "/dev/mapper/" + unix.DM_CONTROL_NODE
+	kmsgPath    = "/dev/kmsg"
+	miscPath    = "/proc/misc"
+	udevPath    = "/run/udev/control"
+)
+
+// Options of Open. The zero value is right for a normal machine.
+type Options struct {
+	Dir      string        // where links to devices are kept; "/dev/mapper" when empty
+	Logger   *slog.Logger  // hears of links that could not be made; nobody does when nil
+	LinkWait time.Duration // how long Resume waits for udev's link before it makes its own; 3 s when 0, not at all when negative
+	BusyWait time.Duration // how long Remove tries again while a device is open; 3 s when 0, not at all when negative
+}
+
+// Control is the kernel's device-mapper. It satisfies lun.Kernel. All methods may be called by several goroutines at
+// once; each looks at its context before it begins and returns an *Error.
+//
+// An ioctl that has begun is not given up when the context ends: the kernel finishes it.
+type Control struct {
+	file     *os.File
+	conn     syscall.RawConn
+	links    *links
+	busyWait time.Duration
+	waiting  chan struct{} // holds a token while somebody is in WaitEvent
+}
+
+// Open opens the control node, which loads the kernel module, and makes the node where nothing else made it. It fails
+// with os.ErrPermission without CAP_SYS_ADMIN, and with ErrNotSupported on a kernel without device-mapper. Close the
+// Control after use.
+func Open(opts Options) (*Control, error) {
+	file, err := openControl(controlPath, miscPath)
+	if err != nil {
+		return nil, &Error{Op: "open", Device: controlPath, Err: err}
+	}
+	conn, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, &Error{Op: "open", Device: controlPath, Err: err}
+	}
+	opts = opts.withDefaults()
+	c := &Control{
+		file:     file,
+		conn:     conn,
+		links:    &links{dir: opts.Dir, udev: udevPath, wait: opts.LinkWait, log: opts.Logger},
+		busyWait: opts.BusyWait,
+		waiting:  make(chan struct{}, 1),
+	}
+	if _, err := c.Version(context.Background()); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Dir == "" {
+		o.Dir = "/dev/mapper"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.LinkWait == 0 {
+		o.LinkWait = 3 * time.Second
+	}
+	if o.BusyWait == 0 {
+		o.BusyWait = 3 * time.Second
+	}
+	return o
+}
+
+// Close gives the control node back and ends a WaitEvent. Devices stay as they are.
+func (c *Control) Close() error { return c.file.Close() }
+
+// Version is the version of the kernel's device-mapper interface: 4.47.0 on Linux 6.1.
+func (c *Control) Version(ctx context.Context) (Version, error) {
+	const op = "ask for interface version"
+	if err := ctx.Err(); err != nil {
+		return Version{}, &Error{Op: op, Err: err}
+	}
+	major, minor, patch, err := devmapper.GetVersion()
+	if err != nil {
+		return Version{}, &Error{Op: op, Err: privilege(cause(err))}
+	}
+	return Version{major, minor, patch}, nil
+}
+
+// Limits of the room for a reply, which grows until the reply fits.
+const (
+	firstRoom = 16 << 10
+	maxRoom   = 64 << 20 // some 200 000 devices
+)
+
+// call does r on the open control node.
+func (c *Control) call(r request) (reply, error) { return exchange(r, c.ioctl) }
+
+// exchange does r through ioctl and decodes the reply. A reply that does not fit is asked for again with twice the room.
+func exchange(r request, ioctl func(command uint, buf []byte) error) (reply, error) {
+	for ; ; r.room *= 2 {
+		buf := r.encode()
+		if err := ioctl(r.command, buf); err != nil {
+			return reply{}, err
+		}
+		rep, err := decodeReply(buf)
+		if err != nil || !rep.full() {
+			return rep, err
+		}
+		if r.room == 0 || r.room >= maxRoom {
+			return reply{}, fmt.Errorf("%w: does not fit %d bytes", errReply, r.room)
+		}
+	}
+}
+
+// ioctl does command on the open control node.
+func (c *Control) ioctl(command uint, buf []byte) error {
+	var err error
+	if closed := c.conn.Control(func(fd uintptr) { err = ioctl(fd, command, buf) }); closed != nil {
+		return closed
+	}
+	return err
+}
+
+// device does r on the device called name.
+func (c *Control) device(ctx context.Context, op, name string, r request) (reply, error) {
+	if err := ready(ctx, op, name); err != nil {
+		return reply{}, err
+	}
+	r.name = name
+	rep, err := c.call(r)
+	if err != nil {
+		return reply{}, &Error{Op: op, Device: name, Err: err}
+	}
+	return rep, nil
+}
+
+// ready is what every operation on a device looks at first: the context, and that the kernel would see all of name.
+// The name of a device that somebody else made may have any byte.
+func ready(ctx context.Context, op, name string) error {
+	err := ctx.Err()
+	switch {
+	case err != nil:
+	case name == "":
+		err = errors.New("name is empty")
+	case len(name) > maxName:
+		err = fmt.Errorf("name is longer than %d bytes", maxName)
+	default:
+		return nil
+	}
+	return &Error{Op: op, Device: name, Err: err}
+}
+
+// cause is the errno inside an error of devmapper.go.
+func cause(err error) error {
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		return call.Err
+	}
+	return err
+}
+
+// privilege adds to a refusal what is missing.
+func privilege(err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w: needs root (CAP_SYS_ADMIN)", err)
+	}
+	return err
+}

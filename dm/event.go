@@ -1,0 +1,73 @@
+package dm
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// WaitEvent returns when any device-mapper device of the machine has had an event since WaitEvent last returned, or
+// since Open. A table swap, a creation, a removal, a rename, the end of a resync and the failure of a leg are events;
+// progress is none. Look at the devices after it returns: what happens from then on ends the next call.
+//
+// One goroutine waits at a time; others wait for it. Kernels without the command fail with ErrNotSupported (Linux 4.13
+// brought it).
+//
+// The kernel keeps the counter to compare with for each open control node (drivers/md/dm-ioctl.c, dm_poll). Arming it
+// again before returning, not before waiting, is what lets no event fall between two calls.
+func (c *Control) WaitEvent(ctx context.Context) error {
+	const op = "wait for event"
+	select {
+	case c.waiting <- struct{}{}:
+		defer func() { <-c.waiting }()
+	case <-ctx.Done():
+		return &Error{Op: op, Err: ctx.Err()}
+	}
+	err := c.poll(ctx)
+	if ended := ctx.Err(); ended != nil {
+		return &Error{Op: op, Err: ended}
+	}
+	if err == nil {
+		_, err = c.call(request{command: unix.DM_DEV_ARM_POLL})
+	}
+	if err != nil {
+		return &Error{Op: op, Err: err}
+	}
+	return nil
+}
+
+// poll parks the goroutine until the control node is readable, it is closed, or ctx ends.
+func (c *Control) poll(ctx context.Context) error {
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		c.file.SetReadDeadline(time.Unix(1, 0))
+	})
+	defer func() {
+		if !stop() {
+			<-interrupted
+			c.file.SetReadDeadline(time.Time{})
+		}
+	}()
+	var failed error
+	err := c.conn.Read(func(fd uintptr) bool {
+		var ready bool
+		ready, failed = readable(int(fd))
+		return ready || failed != nil
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+// readable reports whether fd has something to read now.
+func readable(fd int) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	if err == unix.EINTR {
+		return false, nil
+	}
+	return n > 0, err
+}

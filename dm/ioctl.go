@@ -1,0 +1,23 @@
+package dm
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ioctl is the system call, retried when a signal interrupted it: the kernel has then undone what it began. buf holds a
+// request and receives the reply. This is the only place of the package that needs unsafe.
+func ioctl(fd uintptr, command uint, buf []byte) error {
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, uintptr(command), uintptr(unsafe.Pointer(&buf[0])))
+		switch errno {
+		case 0:
+			return nil
+		case unix.EINTR:
+			continue
+		default:
+			return errno
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package dm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/blockdev"
+)
+
+// links keeps the names of devices in step with the kernel:
+//
+//	/dev/dm-3           block node; devtmpfs makes and removes it
+//	/dev/mapper/NAME →  ../dm-3; udev's where udevd runs and has the dm rules, else ours
+type links struct {
+	dir  string        // "/dev/mapper"
+	udev string        // exists while udevd runs
+	wait time.Duration // for udev
+	log  *slog.Logger
+	late atomic.Bool // udev let a wait run out: it does not know the dm rules, and is not waited for again
+}
+
+// follow makes the names of a device that runs now. Trouble is logged, not returned: it must not be taken for a device
+// that does not run.
+func (l *links) follow(ctx context.Context, name string, dev blockdev.DevNo, v Visibility) {
+	err := l.ensureNode(dev)
+	if err == nil && v == Public && !l.right(name, dev) && !l.await(ctx, name, dev) {
+		err = l.make(name, dev)
+	}
+	if err != nil {
+		l.log.WarnContext(ctx, "device runs without its name in /dev", "device", name, "number", dev.String(), "err", err)
+	}
+}
+
+// drop removes the link of a device that is gone, where udev did not.
+func (l *links) drop(ctx context.Context, name string, dev blockdev.DevNo) {
+	path := filepath.Join(l.dir, name)
+	if l.ours(path, dev) != nil {
+		return
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.log.WarnContext(ctx, "link of a removed device stays", "device", name, "err", err)
+	}
+}
+
+// await waits until udev has made the link, and reports whether it did in time.
+func (l *links) await(ctx context.Context, name string, dev blockdev.DevNo) bool {
+	if _, err := os.Lstat(l.udev); err != nil || l.late.Load() {
+		return false
+	}
+	limited, cancel := context.WithTimeout(ctx, l.wait)
+	defer cancel()
+	for pause := time.Millisecond; sleep(limited, pause) == nil; pause = min(2*pause, 50*time.Millisecond) {
+		if l.right(name, dev) {
+			return true
+		}
+	}
+	l.late.Store(ctx.Err() == nil)
+	return false
+}
+
+// right reports whether name leads to dev.
+func (l *links) right(name string, dev blockdev.DevNo) bool {
+	path := filepath.Join(l.dir, name)
+	if target, err := os.Readlink(path); err == nil {
+		return l.resolve(target) == l.node(dev)
+	}
+	number, ok := blockNumber(path)
+	return ok && number == dev
+}
+
+// make puts a link to dev at name, over a wrong one in one step. It leaves alone what is no device-mapper device.
+func (l *links) make(name string, dev blockdev.DevNo) error {
+	path := filepath.Join(l.dir, name)
+	if err := l.ours(path, dev); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	draft := filepath.Join(l.dir, "."+name+".new")
+	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(filepath.Join("..", filepath.Base(l.node(dev))), draft); err != nil {
+		return err
+	}
+	return os.Rename(draft, path)
+}
+
+// ours says why the thing at path is not to be replaced or removed: it is neither a link to a device-mapper node nor,
+// as libdm makes them, such a node itself.
+func (l *links) ours(path string, dev blockdev.DevNo) error {
+	if _, err := os.Lstat(path); err != nil {
+		return err
+	}
+	if target, err := os.Readlink(path); err == nil && strings.HasPrefix(filepath.Base(l.resolve(target)), "dm-") {
+		return nil
+	}
+	if number, ok := blockNumber(path); ok && number.Major == dev.Major {
+		return nil
+	}
+	return fmt.Errorf("%s is in the way: not a device-mapper device", path)
+}
+
+// ensureNode makes the block node of dev where there is no devtmpfs.
+func (l *links) ensureNode(dev blockdev.DevNo) error {
+	path := l.node(dev)
+	if number, ok := blockNumber(path); ok && number == dev {
+		return nil
+	}
+	err := unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(dev.Major, dev.Minor)))
+	if err != nil {
+		return &fs.PathError{Op: "mknod", Path: path, Err: err}
+	}
+	return nil
+}
+
+// node is the kernel's name of dev: "/dev/dm-3".
+func (l *links) node(dev blockdev.DevNo) string {
+	return filepath.Join(filepath.Dir(l.dir), fmt.Sprintf("dm-%d", dev.Minor))
+}
+
+// resolve is the path that a link in the directory with this text leads to.
+func (l *links) resolve(target string) string {
+	if filepath.IsAbs(target) {
+		return filepath.Clean(target)
+	}
+	return filepath.Join(l.dir, target)
+}
+
+// blockNumber is the number of the block node at path itself, which is not followed.
+func blockNumber(path string) (blockdev.DevNo, bool) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return blockdev.DevNo{}, false
+	}
+	return decodeDev(uint64(st.Rdev)), true
+}
+
+// sleep waits for d, or until ctx ends and says so.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

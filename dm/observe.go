@@ -1,0 +1,117 @@
+package dm
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/blockdev"
+)
+
+// List is every device-mapper device of the machine, whoever made it, in no order.
+func (c *Control) List(ctx context.Context) ([]Device, error) {
+	const op = "list devices"
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{Op: op, Err: err}
+	}
+	rep, err := c.call(request{command: unix.DM_LIST_DEVICES, flags: unix.DM_UUID_FLAG, room: firstRoom})
+	if err != nil {
+		return nil, &Error{Op: op, Err: err}
+	}
+	entries, err := decodeList(rep.payload)
+	if err != nil {
+		return nil, &Error{Op: op, Err: err}
+	}
+	return c.complete(ctx, entries)
+}
+
+// complete asks for each UUID that the list did not carry, which is all of them up to Linux 5.10. A device that went
+// away meanwhile is left out.
+func (c *Control) complete(ctx context.Context, entries []listed) ([]Device, error) {
+	devices := make([]Device, 0, len(entries))
+	for _, e := range entries {
+		if e.uuidKnown {
+			devices = append(devices, e.Device)
+			continue
+		}
+		info, err := c.Info(ctx, e.Name)
+		switch {
+		case errors.Is(err, ErrNotExist):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		devices = append(devices, info.Device)
+	}
+	return devices, nil
+}
+
+// Info is the state of one device.
+func (c *Control) Info(ctx context.Context, name string) (Info, error) {
+	rep, err := c.device(ctx, "ask for state of", name, request{command: unix.DM_DEV_STATUS})
+	if err != nil {
+		return Info{}, err
+	}
+	return rep.info(), nil
+}
+
+// Table is the live table, empty when there is none. Other devices appear in it as numbers, whatever Load was given.
+func (c *Control) Table(ctx context.Context, name string) (Table, error) {
+	const op = "read table of"
+	lines, err := c.lines(ctx, op, name, unix.DM_STATUS_TABLE_FLAG)
+	if err != nil {
+		return nil, err
+	}
+	var t Table
+	for _, l := range lines {
+		target, err := ParseTarget(l.Type, l.Line)
+		if err != nil {
+			return nil, &Error{Op: op, Device: name, Err: err}
+		}
+		t = append(t, Segment{Start: l.Start, Length: l.Length, Target: target})
+	}
+	return t, nil
+}
+
+// Status is the status of the live table, one entry a segment; empty when there is none. It flushes nothing.
+func (c *Control) Status(ctx context.Context, name string) ([]TargetStatus, error) {
+	return c.lines(ctx, "read status of", name, 0)
+}
+
+// lines does TABLE_STATUS, which gives status lines or table lines.
+func (c *Control) lines(ctx context.Context, op, name string, flags uint32) ([]TargetStatus, error) {
+	rep, err := c.device(ctx, op, name, request{
+		command: unix.DM_TABLE_STATUS,
+		flags:   flags | unix.DM_NOFLUSH_FLAG,
+		room:    firstRoom,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if rep.flags&unix.DM_ACTIVE_PRESENT_FLAG == 0 {
+		return nil, nil
+	}
+	lines, err := decodeTargets(rep.payload, rep.targets)
+	if err != nil {
+		return nil, &Error{Op: op, Device: name, Err: err}
+	}
+	return lines, nil
+}
+
+// Deps is every device that the live table names, in no order, without repeats; empty when there is no live table.
+func (c *Control) Deps(ctx context.Context, name string) ([]blockdev.DevNo, error) {
+	const op = "read dependencies of"
+	rep, err := c.device(ctx, op, name, request{command: unix.DM_TABLE_DEPS, room: firstRoom})
+	if err != nil {
+		return nil, err
+	}
+	if rep.flags&unix.DM_ACTIVE_PRESENT_FLAG == 0 {
+		return nil, nil
+	}
+	deps, err := decodeDeps(rep.payload)
+	if err != nil {
+		return nil, &Error{Op: op, Device: name, Err: err}
+	}
+	return deps, nil
+}

@@ -1,0 +1,242 @@
+package dm
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/size"
+)
+
+// errReply means that the kernel's reply contradicts itself. Nothing of such a reply is used.
+var errReply = errors.New("malformed reply of the kernel")
+
+// reply is a decoded header and the undecoded payload behind it.
+type reply struct {
+	version Version
+	flags   uint32
+	event   uint32
+	targets uint32
+	open    int32
+	dev     blockdev.DevNo
+	name    string
+	uuid    string
+	payload []byte
+}
+
+// full reports whether the payload did not fit. The kernel calls that success and leaves nothing useful.
+func (r reply) full() bool { return r.flags&unix.DM_BUFFER_FULL_FLAG != 0 }
+
+// info is the header as the state of a device.
+func (r reply) info() Info {
+	return Info{
+		Device:    Device{Name: r.name, UUID: r.uuid, Dev: r.dev, Event: r.event},
+		OpenCount: int(r.open),
+		Suspended: r.flags&unix.DM_SUSPEND_FLAG != 0,
+		Live:      r.flags&unix.DM_ACTIVE_PRESENT_FLAG != 0,
+		Inactive:  r.flags&unix.DM_INACTIVE_PRESENT_FLAG != 0,
+		ReadOnly:  r.flags&unix.DM_READONLY_FLAG != 0,
+	}
+}
+
+// decodeReply takes the buffer of a finished ioctl apart. Commands without a payload of their own leave data_start
+// behind data_size: their payload is empty.
+func decodeReply(buf []byte) (reply, error) {
+	var h unix.DmIoctl
+	if _, err := binary.Decode(buf, binary.NativeEndian, &h); err != nil {
+		return reply{}, fmt.Errorf("%w: header of %d bytes", errReply, len(buf))
+	}
+	r := reply{
+		version: version(h.Version),
+		flags:   h.Flags,
+		event:   h.Event_nr,
+		targets: h.Target_count,
+		open:    h.Open_count,
+		dev:     decodeDev(h.Dev),
+		name:    unix.ByteSliceToString(h.Name[:]),
+		uuid:    unix.ByteSliceToString(h.Uuid[:]),
+	}
+	if r.full() || h.Data_start >= h.Data_size {
+		return r, nil
+	}
+	if int64(h.Data_size) > int64(len(buf)) || h.Data_start < headerSize {
+		return reply{}, fmt.Errorf("%w: payload at %d…%d of %d", errReply, h.Data_start, h.Data_size, len(buf))
+	}
+	r.payload = buf[h.Data_start:h.Data_size]
+	return r, nil
+}
+
+// decodeDev is a device number as dm_ioctl carries it; it is encoded like the dev_t of stat and mknod.
+func decodeDev(dev uint64) blockdev.DevNo {
+	return blockdev.DevNo{Major: unix.Major(dev), Minor: unix.Minor(dev)}
+}
+
+// listed is an entry of LIST_DEVICES. Kernels up to 5.10 do not say whether a device has a UUID.
+type listed struct {
+	Device
+	uuidKnown bool
+}
+
+// decodeList takes the payload of LIST_DEVICES apart (drivers/md/dm-ioctl.c, list_devices):
+//
+//	dev u64, next u32 (from this record, 0: last), name NUL, pad to 8, event u32, flags u32, uuid NUL if flags says so
+//
+// An empty list is one record of device 0.
+func decodeList(payload []byte) ([]listed, error) {
+	var list []listed
+	for rest := payload; len(rest) > 0; {
+		record, next, err := cut(rest, 8, "device")
+		if err != nil {
+			return nil, err
+		}
+		dev := binary.NativeEndian.Uint64(record)
+		if dev == 0 && next == 0 && len(list) == 0 {
+			return nil, nil
+		}
+		entry, err := decodeListed(record, decodeDev(dev))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, entry)
+		rest = rest[next:]
+		if next == 0 {
+			break
+		}
+	}
+	return list, nil
+}
+
+// decodeListed reads what follows dev and next in one record.
+func decodeListed(record []byte, dev blockdev.DevNo) (listed, error) {
+	name, err := text(record[12:], "device name")
+	if err != nil {
+		return listed{}, err
+	}
+	entry := listed{Device: Device{Name: name, Dev: dev}}
+	tail := after(record, int64(roundUp(12+len(name)+1)))
+	if len(tail) >= 4 {
+		entry.Event = binary.NativeEndian.Uint32(tail)
+	}
+	if len(tail) < 8 {
+		return entry, nil
+	}
+	switch flags := binary.NativeEndian.Uint32(tail[4:]); {
+	case flags&unix.DM_NAME_LIST_FLAG_HAS_UUID != 0:
+		entry.uuidKnown = true
+		entry.UUID, err = text(tail[8:], "device uuid")
+	case flags&unix.DM_NAME_LIST_FLAG_DOESNT_HAVE_UUID != 0:
+		entry.uuidKnown = true
+	}
+	return entry, err
+}
+
+// decodeDeps takes the payload of TABLE_DEPS apart: count u32, pad u32, dev u64 for each device.
+func decodeDeps(payload []byte) ([]blockdev.DevNo, error) {
+	if len(payload) < 8 {
+		return nil, fmt.Errorf("%w: dependencies in %d bytes", errReply, len(payload))
+	}
+	count := binary.NativeEndian.Uint32(payload)
+	if uint64(count)*8 > uint64(len(payload)-8) {
+		return nil, fmt.Errorf("%w: %d dependencies in %d bytes", errReply, count, len(payload))
+	}
+	deps := make([]blockdev.DevNo, count)
+	for i := range deps {
+		deps[i] = decodeDev(binary.NativeEndian.Uint64(payload[8+8*i:]))
+	}
+	return deps, nil
+}
+
+// decodeVersions takes the payload of LIST_VERSIONS and GET_TARGET_VERSION apart: next u32 (from this record, 0: last),
+// version 3×u32, name NUL.
+func decodeVersions(payload []byte) (map[string]Version, error) {
+	versions := make(map[string]Version)
+	for rest := payload; len(rest) > 0; {
+		record, next, err := cut(rest, 0, "target version")
+		if err != nil {
+			return nil, err
+		}
+		var v [3]uint32
+		if _, err := binary.Decode(record[4:], binary.NativeEndian, &v); err != nil {
+			return nil, fmt.Errorf("%w: target version in %d bytes", errReply, len(record))
+		}
+		name, err := text(record[16:], "target name")
+		if err != nil {
+			return nil, err
+		}
+		versions[name] = version(v)
+		rest = rest[next:]
+		if next == 0 {
+			break
+		}
+	}
+	return versions, nil
+}
+
+// decodeTargets takes the payload of TABLE_STATUS apart, which holds status lines or table lines: count specs, each
+// followed by its line and a NUL. Unlike in a request, next counts from the first spec.
+func decodeTargets(payload []byte, count uint32) ([]TargetStatus, error) {
+	if uint64(count)*unix.SizeofDmTargetSpec > uint64(len(payload)) {
+		return nil, fmt.Errorf("%w: %d targets in %d bytes", errReply, count, len(payload))
+	}
+	lines := make([]TargetStatus, 0, count)
+	at := uint32(0)
+	for range count {
+		line, next, err := decodeTarget(after(payload, int64(at)))
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+		if len(lines) < int(count) && next <= at {
+			return nil, fmt.Errorf("%w: target after %d at %d", errReply, at, next)
+		}
+		at = next
+	}
+	return lines, nil
+}
+
+func decodeTarget(payload []byte) (line TargetStatus, next uint32, err error) {
+	var spec unix.DmTargetSpec
+	n, err := binary.Decode(payload, binary.NativeEndian, &spec)
+	if err != nil {
+		return TargetStatus{}, 0, fmt.Errorf("%w: target in %d bytes", errReply, len(payload))
+	}
+	params, err := text(payload[n:], "target line")
+	return TargetStatus{
+		Start:  size.Sectors(spec.Sector_start),
+		Length: size.Sectors(spec.Length),
+		Type:   unix.ByteSliceToString(spec.Target_type[:]),
+		Line:   params,
+	}, spec.Next, err
+}
+
+// cut is the first record of a chain and the distance to the next one, which stands at offset at of the record and is
+// 0 in the last one.
+func cut(chain []byte, at int, what string) (record []byte, next int, err error) {
+	fixed := at + 4
+	if len(chain) < fixed {
+		return nil, 0, fmt.Errorf("%w: %s in %d bytes", errReply, what, len(chain))
+	}
+	distance := binary.NativeEndian.Uint32(chain[at:])
+	if distance == 0 {
+		return chain, 0, nil
+	}
+	if int64(distance) >= int64(len(chain)) || int64(distance) < int64(fixed) {
+		return nil, 0, fmt.Errorf("%w: next %s at %d of %d", errReply, what, distance, len(chain))
+	}
+	return chain[:distance], int(distance), nil
+}
+
+// text is the string at the start of b, which must end with a NUL inside b.
+func text(b []byte, what string) (string, error) {
+	s := unix.ByteSliceToString(b)
+	if len(s) == len(b) {
+		return "", fmt.Errorf("%w: %s does not end", errReply, what)
+	}
+	return s, nil
+}
+
+// after is b from n on; empty when n lies behind its end.
+func after(b []byte, n int64) []byte { return b[min(n, int64(len(b))):] }

@@ -1,0 +1,147 @@
+package dm
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// A request and its reply share one buffer (include/uapi/linux/dm-ioctl.h), all integers in the machine's byte order:
+//
+//	0    struct dm_ioctl, 312 bytes: versions, sizes, flags, event_nr, dev, name, uuid
+//	312  payload: target specs, a message, a new name; in a reply: a list, status lines, versions
+const (
+	headerSize  = unix.SizeofDmIoctl
+	maxName     = unix.DM_NAME_LEN - 1      // bytes of a name, without its NUL
+	maxUUID     = unix.DM_UUID_LEN - 1      // bytes of a UUID, without its NUL
+	maxTypeName = unix.DM_MAX_TYPE_NAME - 1 // bytes of a target's name, without its NUL
+	alignment   = 8                         // of specs and records; kernels after 6.1 insist on it
+)
+
+// request is one command before it is laid out in memory. An empty name and an empty uuid address no device.
+type request struct {
+	command uint
+	name    string
+	uuid    string
+	flags   uint32
+	event   uint32 // udev flags
+	targets uint32 // number of specs in payload
+	payload []byte
+	room    int // bytes to leave for the reply's payload
+}
+
+// encode is the buffer for the ioctl. Interface version 4.0.0 is what every kernel answers to; it writes its own back.
+func (r request) encode() []byte {
+	body := max(len(r.payload), r.room)
+	h := unix.DmIoctl{
+		Version:      [3]uint32{unix.DM_VERSION_MAJOR, 0, 0},
+		Data_size:    uint32(headerSize + body),
+		Data_start:   headerSize,
+		Target_count: r.targets,
+		Flags:        r.flags,
+		Event_nr:     r.event,
+	}
+	copy(h.Name[:maxName], r.name)
+	copy(h.Uuid[:maxUUID], r.uuid)
+	buf := make([]byte, headerSize+body)
+	put(buf, h)
+	copy(buf[headerSize:], r.payload)
+	return buf
+}
+
+// put lays v, a structure without padding, out at the start of buf.
+func put(buf []byte, v any) {
+	if _, err := binary.Encode(buf, binary.NativeEndian, v); err != nil {
+		panic(err) // a structure of fixed size into a buffer made for it
+	}
+}
+
+// encodeTable is the payload that loads t. Each spec is followed by its parameters and a NUL, padded; next is the
+// distance to the following spec, for the last one to the end.
+func encodeTable(t Table) []byte {
+	var payload []byte
+	for _, s := range t {
+		params := s.Target.Params()
+		spec := make([]byte, roundUp(unix.SizeofDmTargetSpec+len(params)+1))
+		h := unix.DmTargetSpec{Sector_start: uint64(s.Start), Length: uint64(s.Length), Next: uint32(len(spec))}
+		copy(h.Target_type[:maxTypeName], s.Target.Type())
+		put(spec, h)
+		copy(spec[unix.SizeofDmTargetSpec:], params)
+		payload = append(payload, spec...)
+	}
+	return payload
+}
+
+// encodeMessage is the payload that sends text to the target at sector.
+func encodeMessage(sector size.Sectors, text string) []byte {
+	payload := make([]byte, 8, 8+len(text)+1)
+	binary.NativeEndian.PutUint64(payload, uint64(sector))
+	return append(append(payload, text...), 0)
+}
+
+// encodeName is the payload that renames a device.
+func encodeName(name string) []byte { return append([]byte(name), 0) }
+
+// roundUp is n rounded up to the alignment of the protocol.
+func roundUp(n int) int { return (n + alignment - 1) &^ (alignment - 1) }
+
+// allowed is every byte that names and UUIDs may have: what udev leaves as it is in links (libdm, mangle_string).
+const allowed = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#+-.:=@_"
+
+// checkName says why name cannot be a device's name. The kernel accepts more, udev and devmapper.go do not: one changes
+// other bytes, the other cuts long names short.
+func checkName(name string) error {
+	switch name {
+	case "":
+		return errors.New("name is empty")
+	case ".", "..", unix.DM_CONTROL_NODE:
+		return errors.New("name is reserved")
+	}
+	return checkText("name", name, maxName)
+}
+
+// checkUUID says why uuid cannot be a device's UUID. An empty one is fine: the device has none.
+func checkUUID(uuid string) error { return checkText("uuid", uuid, maxUUID) }
+
+func checkText(kind, text string, limit int) error {
+	if len(text) > limit {
+		return fmt.Errorf("%s is longer than %d bytes", kind, limit)
+	}
+	if rest := strings.Trim(text, allowed); rest != "" {
+		return fmt.Errorf("%s contains %q", kind, rest[:1])
+	}
+	return nil
+}
+
+// checkTable says why t cannot be laid out as a request. Whether the kernel likes it, the kernel says.
+func checkTable(t Table) error {
+	if len(t) == 0 {
+		return errors.New("table is empty")
+	}
+	for i, s := range t {
+		if err := checkTarget(s.Target); err != nil {
+			return fmt.Errorf("segment %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func checkTarget(t Target) error {
+	if t == nil {
+		return errors.New("no target")
+	}
+	switch name := t.Type(); {
+	case name == "":
+		return errors.New("target has no name")
+	case len(name) > maxTypeName:
+		return fmt.Errorf("target name is longer than %d bytes", maxTypeName)
+	case strings.ContainsRune(name+t.Params(), 0):
+		return errors.New("target contains a zero byte")
+	}
+	return nil
+}
