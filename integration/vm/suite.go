@@ -1,0 +1,156 @@
+package vm
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// KernelsVar names the environment variable that says which kernels tests run on: series as FindKernel takes them, with
+// commas between. A series with "+udev" behind it stands for a machine in which udevd runs.
+const KernelsVar = "PLEXCTL_KERNELS"
+
+// Main runs the tests of the calling binary where they belong, see the package comment, and returns the exit status for
+// TestMain. It boots the given machine once for each kernel, with Kernel, Udev, Output, Console and Env of its own.
+func Main(m *testing.M, machine Machine) int {
+	Init()
+	flag.Parse()
+	if InGuest() || flagValue("test.list") != "" {
+		return m.Run()
+	}
+	chosen, err := chooseTests()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	if os.Getenv(KernelsVar) == "" && hasDeviceMapper() {
+		skipTests(chosen.scenarios)
+		return m.Run()
+	}
+	code := 0
+	if chosen.runKernel {
+		code = runOnKernels(machine, chosen)
+	}
+	if chosen.runHost || !chosen.runKernel {
+		skipTests(slices.Concat(chosen.scenarios, chosen.kernel))
+		code = max(code, m.Run())
+	}
+	return code
+}
+
+// hasDeviceMapper reports whether this process may drive this machine's own device-mapper.
+func hasDeviceMapper() bool {
+	f, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}
+
+// Kernels are the kernels that tests run on, by PLEXCTL_KERNELS.
+func Kernels() []string {
+	kernels := os.Getenv(KernelsVar)
+	if kernels == "" {
+		kernels = DefaultKernels
+	}
+	return strings.Split(kernels, ",")
+}
+
+// OnKernel is m with the kernel, and udevd or not, that an element of Kernels asks for.
+func (m Machine) OnKernel(ctx context.Context, kernel string) (Machine, error) {
+	series, flavour, flavoured := strings.Cut(kernel, "+")
+	if flavoured && flavour != "udev" {
+		return m, fmt.Errorf("kernel %s: want nothing or udev after the plus sign", kernel)
+	}
+	var err error
+	m.Kernel, err = FindKernel(ctx, series)
+	m.Udev = flavoured
+	return m, err
+}
+
+// runOnKernels runs the kernel tests in one guest for each kernel, as many at once as there are processors, and returns
+// the exit status.
+func runOnKernels(machine Machine, chosen selection) int {
+	ctx, cancel, guestLimit := deadlines()
+	defer cancel()
+	args := append([]string{initFile}, guestFlags(guestLimit, slices.Concat(chosen.scenarios, chosen.host))...)
+	kernels := Kernels()
+	slots := make(chan struct{}, runtime.NumCPU())
+	failed := make([]bool, len(kernels))
+	out := &sharedWriter{w: os.Stdout}
+	var wg sync.WaitGroup
+	for i, kernel := range kernels {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			failed[i] = !runOnKernel(ctx, machine, kernel, out.prefixed(kernel, len(kernels) > 1), args)
+		})
+	}
+	wg.Wait()
+	if slices.Contains(failed, true) {
+		return 1
+	}
+	return 0
+}
+
+// runOnKernel runs the kernel tests on one kernel and reports whether they passed.
+func runOnKernel(ctx context.Context, machine Machine, kernel string, out io.Writer, args []string) bool {
+	start := time.Now()
+	machine, err := machine.OnKernel(ctx, kernel)
+	if err == nil {
+		machine.Output = out
+		machine.Env = append(guestEnv(), machine.Env...)
+		if testing.Verbose() {
+			machine.Console = &prefixWriter{w: out, prefix: "kernel: "}
+		}
+		err = machine.Run(ctx, args...)
+	}
+	if err != nil {
+		fmt.Fprintf(out, "FAIL on kernel %s after %.1fs: %v\n", kernel, time.Since(start).Seconds(), err)
+		return false
+	}
+	fmt.Fprintf(out, "ok on kernel %s (%s) in %.1fs\n", kernel, machine.Kernel.Release, time.Since(start).Seconds())
+	return true
+}
+
+// deadlines shares out the time that -test.timeout leaves: the tests in a guest end first, with a trace of all
+// goroutines, then the guest, with a list of its blocked tasks, then this process.
+func deadlines() (ctx context.Context, cancel context.CancelFunc, guest time.Duration) {
+	limit, err := time.ParseDuration(flagValue("test.timeout"))
+	if err != nil || limit <= 0 {
+		limit = time.Hour
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), limit*9/10)
+	return ctx, cancel, limit * 8 / 10
+}
+
+// guestFlags are the flags of this process for the one in the guest, which skips the named tests. Files that flags name
+// are on the host: those flags stay here.
+func guestFlags(timeout time.Duration, skip []string) []string {
+	var flags []string
+	flag.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "test.timeout", "test.skip", "test.testlogfile", "test.outputdir", "test.gocoverdir", "test.coverprofile",
+			"test.cpuprofile", "test.memprofile", "test.blockprofile", "test.mutexprofile", "test.trace", "test.artifacts":
+		default:
+			flags = append(flags, fmt.Sprintf("-%s=%s", f.Name, f.Value))
+		}
+	})
+	return append(flags, "-test.timeout="+timeout.String(), "-test.skip="+skipPattern(skip))
+}
+
+// guestEnv is what a guest gets to know of this process's environment.
+func guestEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(setting string) bool {
+		name, _, _ := strings.Cut(setting, "=")
+		return !strings.HasPrefix(name, "PLEXCTL_") && name != "GODEBUG" && name != "GOTRACEBACK"
+	})
+}
