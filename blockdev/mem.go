@@ -1,0 +1,225 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// ErrDead is what every call gives after OnEffect has ended the process that the test plays.
+var ErrDead = errors.New("the process is dead")
+
+// Mem is the drives of a machine that exists in memory only. It serves tests that play failures: a write stays in the
+// drive's volatile cache until a Sync, and Cut shows what a power cut leaves. Its methods may be called by several
+// goroutines at once.
+//
+// A drive is as large as it says and takes memory only for what was written to it.
+type Mem struct {
+	// OnEffect, when set before the first use, is called before each write and flush of the process, and before each
+	// change that it makes in the kernel. An error ends the process: that effect does not happen, and every call fails
+	// with ErrDead until Restart. It may call Cut.
+	OnEffect func(Effect) error
+
+	mu     sync.Mutex
+	disks  []*memDisk
+	links  map[string]string
+	users  map[DevNo][]User
+	claims []claim
+	life   int // rises with each Restart
+	dead   bool
+}
+
+// Effect is one step by which the process changes the world.
+type Effect struct {
+	Kind   string // "write", "flush", or an operation of the kernel such as "load"
+	Object string // path of the drive, or name of the device
+}
+
+// NewMem is a machine without drives.
+func NewMem() *Mem {
+	return &Mem{links: make(map[string]string), users: make(map[DevNo][]User)}
+}
+
+// AddDisk adds a drive full of zeroes and returns its number. info.Path and info.Size must be set. A zero number means
+// the next free one, a zero block size 512 bytes.
+func (m *Mem) AddDisk(info Info) DevNo {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if info.Dev.IsZero() {
+		info.Dev = DevNo{Major: 8, Minor: uint32(16 * len(m.disks))}
+	}
+	info.LogicalBlock = max(info.LogicalBlock, 512)
+	info.PhysicalBlock = max(info.PhysicalBlock, info.LogicalBlock)
+	m.disks = append(m.disks, &memDisk{info: info, now: newStore(), durable: newStore()})
+	return info.Dev
+}
+
+// Stack shows a device of another layer, such as device-mapper's, beside the drives, or shows it anew when its number is
+// known. Its openers get what open gives.
+func (m *Mem) Stack(info Info, open func(Mode) (Disk, error)) {
+	m.Unstack(info.Dev)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.disks = append(m.disks, &memDisk{info: info, open: open})
+}
+
+// Unstack hides the stacked device of that number.
+func (m *Mem) Unstack(dev DevNo) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.disks = slices.DeleteFunc(m.disks, func(d *memDisk) bool { return d.open != nil && d.info.Dev == dev })
+}
+
+// Link makes link another path of the device at path. An empty path takes the link away.
+func (m *Mem) Link(link, path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.links[link] = path
+}
+
+// Change lets change edit what the drive at path says about itself; its path and number must stay.
+func (m *Mem) Change(path string, change func(*Info)) {
+	m.edit(path, func(d *memDisk) { change(&d.info) })
+}
+
+// SetSignatures says what is recognised on the drive at path, whatever its content is.
+func (m *Mem) SetSignatures(path string, found ...Signature) {
+	m.edit(path, func(d *memDisk) { d.signatures = found })
+}
+
+// SetUsers says who uses a device besides the kernel's claims and this process. A mount or swap is a claim too.
+func (m *Mem) SetUsers(dev DevNo, users ...User) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.users[dev] = users
+}
+
+// Scan is every drive and stacked device that is there.
+func (m *Mem) Scan(ctx context.Context) ([]Info, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.alive(ctx); err != nil {
+		return nil, fmt.Errorf("scan block devices: %w", err)
+	}
+	var infos []Info
+	for _, d := range m.disks {
+		if !d.gone {
+			infos = append(infos, m.describe(d))
+		}
+	}
+	return infos, nil
+}
+
+// Stat describes the device at path, which may be a link. It fails with ErrNotExist when there is none.
+func (m *Mem) Stat(ctx context.Context, path string) (Info, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.find(ctx, path)
+	if err != nil {
+		return Info{}, fmt.Errorf("look at %s: %w", path, err)
+	}
+	return m.describe(d), nil
+}
+
+// Users says who uses a device: what SetUsers said, devices stacked on it, and this process where it has it open
+// exclusively.
+func (m *Mem) Users(ctx context.Context, dev DevNo) ([]User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.alive(ctx); err != nil {
+		return nil, fmt.Errorf("users of %v: %w", dev, err)
+	}
+	users := slices.Clone(m.users[dev])
+	for _, c := range m.claims {
+		if user := (User{Kind: "holder", Name: c.name}); c.dev == dev && !slices.Contains(users, user) {
+			users = append(users, user)
+		}
+	}
+	return users, nil
+}
+
+// Signatures is what SetSignatures said about the device at path.
+func (m *Mem) Signatures(ctx context.Context, path string) ([]Signature, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.find(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("look into %s: %w", path, err)
+	}
+	return slices.Clone(d.signatures), nil
+}
+
+// Open opens the device at path. It fails with ErrNotExist when there is none, and in mode Exclusive with ErrBusy when
+// the device has a claim or is open exclusively.
+func (m *Mem) Open(ctx context.Context, path string, mode Mode) (Disk, error) {
+	disk, err := m.openAny(ctx, path, mode)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return disk, nil
+}
+
+func (m *Mem) openAny(ctx context.Context, path string, mode Mode) (Disk, error) {
+	m.mu.Lock()
+	d, err := m.find(ctx, path)
+	if err == nil && d.open != nil {
+		m.mu.Unlock() // the other layer has its own lock and calls back
+		return d.open(mode)
+	}
+	defer m.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return m.openDisk(d, mode)
+}
+
+// alive is why no call can be served now. m.mu is held.
+func (m *Mem) alive(ctx context.Context) error {
+	if m.dead {
+		return ErrDead
+	}
+	return ctx.Err()
+}
+
+// find is the device at path or at what the link path names. m.mu is held.
+func (m *Mem) find(ctx context.Context, path string) (*memDisk, error) {
+	if err := m.alive(ctx); err != nil {
+		return nil, err
+	}
+	if target, ok := m.links[path]; ok {
+		path = target
+	}
+	for _, d := range m.disks {
+		if d.info.Path == path && !d.gone {
+			return d, nil
+		}
+	}
+	return nil, ErrNotExist
+}
+
+// describe is what d says about itself, and who is stacked on it. m.mu is held.
+func (m *Mem) describe(d *memDisk) Info {
+	info := d.info
+	info.Holders, info.Slaves = nil, slices.Clone(d.info.Slaves)
+	for _, c := range m.claims {
+		if c.dev == info.Dev && !slices.Contains(info.Holders, c.holder) {
+			info.Holders = append(info.Holders, c.holder)
+		}
+	}
+	return info
+}
+
+// edit changes the drive at path, which must exist but may be gone.
+func (m *Mem) edit(path string, change func(*memDisk)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.disks {
+		if d.info.Path == path {
+			change(d)
+			return
+		}
+	}
+	panic("no drive " + path) // the test names drives that it has added
+}

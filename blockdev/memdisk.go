@@ -1,0 +1,238 @@
+package blockdev
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// memDisk is a drive of a Mem, or a device stacked on drives: then open is set and there is no content.
+type memDisk struct {
+	info       Info
+	signatures []Signature
+	open       func(Mode) (Disk, error)
+
+	now     store       // what a read gives
+	durable store       // what the medium has
+	pending []Unflushed // the volatile cache: what now has and durable lacks, oldest first
+
+	gone      bool
+	exclusive *handle
+	faults    []Fault
+}
+
+// Unflushed is a write that completed and was not flushed.
+type Unflushed struct {
+	Path   string // of the drive
+	Offset int64
+	Data   []byte
+}
+
+// claim is a hold of the kernel on a device: something is stacked on it.
+type claim struct {
+	dev, holder DevNo
+	name        string
+}
+
+// Claim holds the device of that number for a device stacked on it, as device-mapper does for each table that names
+// it. It fails with ErrNotExist when there is none, and with ErrBusy when somebody else holds it: a mount, swap, or an
+// exclusive open. Each Claim wants a Release.
+func (m *Mem) Claim(dev, holder DevNo, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.disk(dev)
+	if d == nil || d.gone {
+		return fmt.Errorf("claim %v: %w", dev, ErrNotExist)
+	}
+	if d.exclusive != nil || m.mounted(dev) {
+		return fmt.Errorf("claim %s: %w", d.info.Path, ErrBusy)
+	}
+	m.claims = append(m.claims, claim{dev, holder, name})
+	return nil
+}
+
+// Release takes one Claim back.
+func (m *Mem) Release(dev, holder DevNo) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, c := range m.claims {
+		if c.dev == dev && c.holder == holder {
+			m.claims = slices.Delete(m.claims, i, i+1)
+			return
+		}
+	}
+}
+
+// disk is the device of that number, nil when there is none. m.mu is held.
+func (m *Mem) disk(dev DevNo) *memDisk {
+	for _, d := range m.disks {
+		if d.info.Dev == dev {
+			return d
+		}
+	}
+	return nil
+}
+
+// mounted reports whether a user of dev is one that claims it. m.mu is held.
+func (m *Mem) mounted(dev DevNo) bool {
+	return slices.ContainsFunc(m.users[dev], func(u User) bool { return u.Kind == "mount" || u.Kind == "swap" })
+}
+
+// openDisk opens a drive. m.mu is held.
+func (m *Mem) openDisk(d *memDisk, mode Mode) (Disk, error) {
+	if d.info.ReadOnly && mode != Read {
+		return nil, unix.EROFS
+	}
+	h := &handle{mem: m, disk: d, mode: mode, life: m.life, info: m.describe(d)}
+	if mode == Exclusive {
+		claimed := slices.ContainsFunc(m.claims, func(c claim) bool { return c.dev == d.info.Dev })
+		if claimed || d.exclusive != nil || m.mounted(d.info.Dev) {
+			return nil, ErrBusy
+		}
+		d.exclusive = h
+	}
+	return h, nil
+}
+
+// handle is an open drive.
+type handle struct {
+	mem    *Mem
+	disk   *memDisk
+	mode   Mode
+	life   int
+	info   Info
+	closed bool
+}
+
+// Info is the drive as it was when it was opened.
+func (h *handle) Info() Info { return h.info }
+
+// ReadAt reads what was written last, flushed or not.
+func (h *handle) ReadAt(b []byte, off int64) (int, error) {
+	return h.transfer("read", b, off, h.disk.readAt)
+}
+
+// WriteAt writes into the volatile cache.
+func (h *handle) WriteAt(b []byte, off int64) (int, error) {
+	if err := h.effect("write"); err != nil {
+		return 0, err
+	}
+	return h.transfer("write", b, off, h.disk.writeAt)
+}
+
+// transfer does one read or write of the process.
+func (h *handle) transfer(kind string, b []byte, off int64, do func([]byte, int64) (int, error)) (int, error) {
+	h.mem.mu.Lock()
+	defer h.mem.mu.Unlock()
+	err := h.usable(kind)
+	if err == nil && (off%Align != 0 || len(b)%Align != 0) {
+		err = ErrAlign
+	}
+	var n int
+	if err == nil {
+		n, err = do(b, off)
+	}
+	if err == nil || err == io.EOF { //nolint:errorlint // readAt gives it bare, and ReadAt has to
+		return n, err
+	}
+	return n, fmt.Errorf("%s %s at %d: %w", kind, h.info.Path, off, err)
+}
+
+// Sync makes all writes to the drive durable, those of others too.
+func (h *handle) Sync() error {
+	if err := h.effect("flush"); err != nil {
+		return err
+	}
+	h.mem.mu.Lock()
+	defer h.mem.mu.Unlock()
+	err := h.usable("flush")
+	if err == nil {
+		err = h.disk.flush()
+	}
+	if err != nil {
+		return fmt.Errorf("flush %s: %w", h.info.Path, err)
+	}
+	return nil
+}
+
+// Close lets go of the drive. What was not flushed stays in its cache.
+func (h *handle) Close() error {
+	h.mem.mu.Lock()
+	defer h.mem.mu.Unlock()
+	if h.closed {
+		return fmt.Errorf("close %s: %w", h.info.Path, os.ErrClosed)
+	}
+	h.closed = true
+	if h.disk.exclusive == h {
+		h.disk.exclusive = nil
+	}
+	return nil
+}
+
+// effect announces a change that the process is about to make.
+func (h *handle) effect(kind string) error {
+	if err := h.mem.Effect(Effect{Kind: kind, Object: h.info.Path}); err != nil {
+		return fmt.Errorf("%s %s: %w", kind, h.info.Path, err)
+	}
+	return nil
+}
+
+// usable is why the process cannot do I/O through h. The Mem's mutex is held.
+func (h *handle) usable(kind string) error {
+	switch {
+	case h.mem.dead || h.life != h.mem.life:
+		return ErrDead
+	case h.closed:
+		return os.ErrClosed
+	case kind == "write" && h.mode == Read:
+		return unix.EBADF
+	}
+	return nil
+}
+
+// readAt, writeAt and flush are what the drive itself does, for whomever. The Mem's mutex is held.
+func (d *memDisk) readAt(b []byte, off int64) (int, error) {
+	if err := d.fault("read", off, len(b)); err != nil {
+		return 0, err
+	}
+	if off < 0 {
+		return 0, unix.EINVAL
+	}
+	n := min(int64(len(b)), max(0, int64(d.info.Size)-off))
+	d.now.readAt(b[:n], off)
+	if n < int64(len(b)) {
+		return int(n), io.EOF
+	}
+	return int(n), nil
+}
+
+func (d *memDisk) writeAt(b []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, unix.EINVAL
+	}
+	if size.Bytes(off)+size.Bytes(len(b)) > d.info.Size {
+		return 0, unix.ENOSPC
+	}
+	if err := d.fault("write", off, len(b)); err != nil {
+		return 0, err
+	}
+	d.now.writeAt(b, off)
+	d.pending = append(d.pending, Unflushed{Path: d.info.Path, Offset: off, Data: slices.Clone(b)})
+	return len(b), nil
+}
+
+func (d *memDisk) flush() error {
+	if err := d.fault("flush", 0, 0); err != nil {
+		return err
+	}
+	for _, w := range d.pending {
+		d.durable.writeAt(w.Data, w.Offset)
+	}
+	d.pending = nil
+	return nil
+}

@@ -1,0 +1,299 @@
+package blockdev
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+func TestMemFaults(t *testing.T) {
+	read := func(block int64) func(Disk) error {
+		return func(d Disk) error { _, err := d.ReadAt(blocks(1, 0), block*Align); return err }
+	}
+	write := func(block int64) func(Disk) error {
+		return func(d Disk) error { _, err := d.WriteAt(blocks(1, 1), block*Align); return err }
+	}
+	flush := func(d Disk) error { return d.Sync() }
+	type step struct {
+		do   func(Disk) error
+		want error
+	}
+	tests := []struct {
+		name  string
+		fault Fault
+		steps []step
+	}{
+		{"the next write", Fault{Kind: "write", Nth: 1}, []step{{read(0), nil}, {write(0), unix.EIO}, {write(0), nil}}},
+		{"the second write", Fault{Kind: "write", Nth: 2}, []step{{write(0), nil}, {write(0), unix.EIO}, {write(0), nil}}},
+		{"every write", Fault{Kind: "write"}, []step{{write(0), unix.EIO}, {write(9), unix.EIO}, {flush, nil}, {read(0), nil}}},
+		{"the next read", Fault{Kind: "read", Nth: 1}, []step{{write(0), nil}, {read(0), unix.EIO}, {read(0), nil}}},
+		{"the next flush", Fault{Kind: "flush", Nth: 1}, []step{{write(0), nil}, {flush, unix.EIO}, {flush, nil}}},
+		{"reads of a sector", Fault{Kind: "read", Offset: 2*Align + 512, Length: 512}, []step{
+			{read(1), nil}, {read(2), unix.EIO}, {read(2), unix.EIO}, {read(3), nil}, {write(2), nil},
+		}},
+		{"the second write of a range", Fault{Kind: "write", Offset: Align, Length: Align, Nth: 2}, []step{
+			{write(0), nil}, {write(1), nil}, {write(2), nil}, {write(1), unix.EIO}, {write(1), nil},
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m, _ := oneDisk()
+			d := mustOpen(t, m, testDisk, Write)
+			m.Fail(testDisk, tt.fault)
+			for i, s := range tt.steps {
+				if err := s.do(d); !errors.Is(err, s.want) {
+					t.Errorf("step %d: %v, want %v", i, err, s.want)
+				}
+			}
+			m.Heal(testDisk)
+			for i, s := range tt.steps {
+				if err := s.do(d); err != nil {
+					t.Errorf("step %d after Heal: %v", i, err)
+				}
+			}
+		})
+	}
+}
+
+func TestMemFailedWriteChangesNothing(t *testing.T) {
+	m, _ := oneDisk()
+	d := mustOpen(t, m, testDisk, Write)
+	m.Fail(testDisk, Fault{Kind: "write", Nth: 1})
+	if n, err := d.WriteAt(blocks(1, 1), 0); n != 0 || !errors.Is(err, unix.EIO) {
+		t.Errorf("write = %d, %v, want 0, %v", n, err, unix.EIO)
+	}
+	if !bytes.Equal(content(t, m, testDisk), make([]byte, size.MiB)) {
+		t.Error("content changed")
+	}
+}
+
+func TestMemFailedFlushKeepsTheCache(t *testing.T) {
+	m, _ := oneDisk()
+	d := mustOpen(t, m, testDisk, Write)
+	write(t, d, blocks(1, 1), 0)
+	m.Fail(testDisk, Fault{Kind: "flush", Nth: 1})
+	if err := d.Sync(); !errors.Is(err, unix.EIO) {
+		t.Errorf("flush: %v, want %v", err, unix.EIO)
+	}
+	if got := content(t, m.Cut(Lost), testDisk)[:Align]; !bytes.Equal(got, blocks(1, 0)) {
+		t.Error("a failed flush made a write durable")
+	}
+}
+
+func TestMemCut(t *testing.T) {
+	m, dev := oneDisk()
+	m.SetSignatures(testDisk, Signature{Type: "ext4"})
+	m.Stack(Info{Path: "/dev/dm-0", Dev: DevNo{253, 0}}, func(Mode) (Disk, error) { return nil, unix.EIO })
+	m.Link("/dev/disk/a", testDisk)
+	d := mustOpen(t, m, testDisk, Exclusive)
+	m.SetUsers(dev, User{"mount", "/srv"})
+	write(t, d, blocks(2, 1), 0)
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, d, blocks(1, 2), 0)
+	write(t, d, blocks(1, 3), Align)
+	torn := func(w Unflushed) []bool {
+		if w.Path != testDisk || len(w.Data) != Align {
+			t.Errorf("write %+v", w)
+		}
+		return []bool{false, true}
+	}
+	second := blocks(2, 1)
+	copy(second[512:1024], blocks(1, 2))
+	copy(second[Align+512:Align+1024], blocks(1, 3))
+	for name, tt := range map[string]struct {
+		fate Fate
+		want []byte
+	}{
+		"lost": {Lost, blocks(2, 1)},
+		"kept": {Kept, append(blocks(1, 2), blocks(1, 3)...)},
+		"torn": {torn, second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			after := m.Cut(tt.fate)
+			if got := content(t, after, "/dev/disk/a")[:2*Align]; !bytes.Equal(got, tt.want) {
+				t.Error("content is not what the fate left")
+			}
+			if got := content(t, after.Cut(Lost), testDisk)[:2*Align]; !bytes.Equal(got, tt.want) {
+				t.Error("content is lost by a second cut")
+			}
+			infos, err := after.Scan(context.Background())
+			if err != nil || len(infos) != 1 {
+				t.Errorf("scan = %v, %v, want the drive alone", infos, err)
+			}
+			if found, err := after.Signatures(context.Background(), testDisk); err != nil || len(found) != 1 {
+				t.Errorf("signatures = %v, %v, want one", found, err)
+			}
+			mustOpen(t, after, testDisk, Exclusive)
+		})
+	}
+	write(t, d, blocks(1, 4), 0)
+	if got := content(t, m, testDisk)[:Align]; !bytes.Equal(got, blocks(1, 4)) {
+		t.Error("the machine itself did not go on")
+	}
+}
+
+func TestTornIsAMixtureOfFates(t *testing.T) {
+	fate := Torn(rand.New(rand.NewPCG(1, 2)))
+	seen := map[string]bool{}
+	for range 100 {
+		sectors := fate(Unflushed{Data: blocks(1, 0)})
+		kept := 0
+		for _, s := range sectors {
+			if s {
+				kept++
+			}
+		}
+		switch {
+		case kept == 0:
+			seen["lost"] = true
+		case kept == Align/512:
+			seen["kept"] = true
+		default:
+			seen["torn"] = true
+		}
+	}
+	if diff := cmp.Diff(map[string]bool{"lost": true, "kept": true, "torn": true}, seen); diff != "" {
+		t.Errorf("fates (-want +got):\n%s", diff)
+	}
+}
+
+func TestMemEffects(t *testing.T) {
+	m, dev := oneDisk()
+	var seen []Effect
+	var snapshots int
+	m.OnEffect = func(e Effect) error {
+		seen = append(seen, e)
+		m.Cut(Lost) // must not deadlock
+		snapshots++
+		return nil
+	}
+	d := mustOpen(t, m, testDisk, Write)
+	write(t, d, blocks(1, 1), 0)
+	if err := errors.Join(d.Sync(), m.Effect(Effect{"load", "x"})); err != nil {
+		t.Fatal(err)
+	}
+	x, err := m.Medium(dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.WriteAt(blocks(1, 2), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	want := []Effect{{"write", testDisk}, {"flush", testDisk}, {"load", "x"}}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("effects (-want +got):\n%s", diff)
+	}
+}
+
+func TestMemDeathAndRestart(t *testing.T) {
+	ctx := context.Background()
+	m, dev := oneDisk()
+	left := 1
+	m.OnEffect = func(Effect) error {
+		if left--; left < 0 {
+			return errors.New("killed")
+		}
+		return nil
+	}
+	d := mustOpen(t, m, testDisk, Exclusive)
+	write(t, d, blocks(1, 1), 0)
+	if _, err := d.WriteAt(blocks(1, 2), 0); !errors.Is(err, ErrDead) {
+		t.Errorf("write that is killed: %v, want %v", err, ErrDead)
+	}
+	left = 100
+	_, scan := m.Scan(ctx)
+	_, stat := m.Stat(ctx, testDisk)
+	_, open := m.Open(ctx, testDisk, Read)
+	_, users := m.Users(ctx, dev)
+	_, signatures := m.Signatures(ctx, testDisk)
+	_, read := d.ReadAt(blocks(1, 0), 0)
+	_, written := d.WriteAt(blocks(1, 0), 0)
+	for i, err := range []error{scan, stat, open, users, signatures, read, written, d.Sync(), m.Alive(), m.Effect(Effect{"load", "x"})} {
+		if !errors.Is(err, ErrDead) {
+			t.Errorf("call %d of a dead process: %v, want %v", i, err, ErrDead)
+		}
+	}
+	x, err := m.Medium(dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Sync(); err != nil {
+		t.Errorf("flush by the kernel: %v", err)
+	}
+	m.Restart()
+	if err := m.Alive(); err != nil {
+		t.Errorf("alive after Restart: %v", err)
+	}
+	if _, err := d.ReadAt(blocks(1, 0), 0); !errors.Is(err, ErrDead) {
+		t.Errorf("read through a descriptor of the dead process: %v, want %v", err, ErrDead)
+	}
+	if got := content(t, m, testDisk)[:Align]; !bytes.Equal(got, blocks(1, 1)) {
+		t.Error("content is not what was written before the death")
+	}
+	mustOpen(t, m, testDisk, Exclusive)
+}
+
+func TestMediumRefuses(t *testing.T) {
+	m, dev := oneDisk()
+	x, err := m.Medium(dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := x.Info().Path; got != testDisk {
+		t.Errorf("path = %q", got)
+	}
+	if _, err := m.Medium(DevNo{9, 9}); !errors.Is(err, ErrNotExist) {
+		t.Errorf("medium of no drive: %v, want %v", err, ErrNotExist)
+	}
+	m.Vanish(testDisk)
+	if _, err := m.Medium(dev); !errors.Is(err, ErrNotExist) {
+		t.Errorf("medium of a drive that is gone: %v, want %v", err, ErrNotExist)
+	}
+	if err := x.Sync(); !errors.Is(err, unix.EIO) {
+		t.Errorf("flush of a drive that is gone: %v, want %v", err, unix.EIO)
+	}
+}
+
+func TestMemManyGoroutines(t *testing.T) {
+	m, dev := oneDisk()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			d, err := m.Open(context.Background(), testDisk, Write)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for range 50 {
+				if _, err := d.WriteAt(blocks(1, byte(i+1)), int64(i)*Align); err != nil {
+					t.Error(err)
+				}
+				m.Cut(Kept)
+				if err := errors.Join(d.Sync(), m.Claim(dev, DevNo{253, uint32(i)}, "x")); err != nil {
+					t.Error(err)
+				}
+				m.Release(dev, DevNo{253, uint32(i)})
+			}
+		})
+	}
+	wg.Wait()
+	got := content(t, m.Cut(Lost), testDisk)
+	for i := range 8 {
+		if !bytes.Equal(got[i*Align:(i+1)*Align], blocks(1, byte(i+1))) {
+			t.Errorf("block %d is not what its goroutine wrote", i)
+		}
+	}
+}
