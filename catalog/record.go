@@ -32,6 +32,7 @@ const (
 	MaxPlexes  = 8    // plexes of one LUN
 	MaxExtents = 64   // data extents of one plex
 	MaxName    = 64   // bytes of a LUN's name
+	MaxHistory = 256  // tombstones, and former drives, of one LUN
 )
 
 // Label says that a block device is a plexctl drive.
@@ -58,7 +59,8 @@ type LUN struct {
 	RegionSize size.Sectors `json:"regionSectors,omitempty"`
 	MaxRate    uint64       `json:"maxRateKiB,omitempty"` // resync limit, KiB/s for each leg; 0: the default
 	Absorbed   []Tombstone  `json:"absorbed,omitempty"`
-	Operation  *Operation   `json:"operation,omitempty"` // running, or finished and not yet settled
+	Former     []uuid.UUID  `json:"formerDrives,omitempty"` // drives without a plex that may still hold an older record; see Set.Next
+	Operation  *Operation   `json:"operation,omitempty"`    // running, or finished and not yet settled
 	Last       *Outcome     `json:"lastOperation,omitempty"`
 	Wipe       bool         `json:"wipe,omitempty"`    // first and last MiB must be zeroed before the LUN is activated
 	Deleted    bool         `json:"deleted,omitempty"` // the LUN is gone; kept until every drive knows

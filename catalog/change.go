@@ -1,0 +1,125 @@
+package catalog
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// Apply is the catalog of d after a change, for Drive.Write: each record of put that concerns d is added, or takes the
+// place of an older one of the same LUN; records that one of put has absorbed go. d itself is not changed.
+//
+// A change is one list put, the same for every drive concerned (Set.Involved). Written to each drive with one Drive.Write
+// it takes effect with the first of these writes; Heal completes what a crash cuts off. The order matters where a LUN
+// gives its extents to another: first the drives of the LUN that is absorbed (Set.Holders), or that is given back
+// (LUN.Drives), then the others, so that no drive alone shows a state in which sectors belong to two LUNs or to none.
+func (d Drive) Apply(put ...LUN) []LUN {
+	luns := slices.Clone(d.Catalog.LUNs)
+	for _, l := range put {
+		i := slices.IndexFunc(luns, func(have LUN) bool { return have.ID == l.ID })
+		switch {
+		case i >= 0 && l.Generation > luns[i].Generation:
+			luns[i] = l
+		case i < 0 && l.concerns(d):
+			luns = append(luns, l)
+		}
+	}
+	luns = slices.DeleteFunc(luns, func(l LUN) bool {
+		return slices.ContainsFunc(put, func(by LUN) bool { return by.absorbs(l) })
+	})
+	return sortedLUNs(luns)
+}
+
+// absorbs reports whether l says that the record other is dead.
+func (l LUN) absorbs(other LUN) bool {
+	return slices.ContainsFunc(l.Absorbed, func(t Tombstone) bool {
+		return t.LUN == other.ID && other.Generation <= t.Generation
+	})
+}
+
+// Involved is every present drive that has to be written for the change put, sorted: those that a plex of it lies on, and
+// those with a record that it supersedes or absorbs.
+func (s Set) Involved(put ...LUN) []uuid.UUID {
+	var drives []uuid.UUID
+	for id, d := range s.drives {
+		concerned := slices.ContainsFunc(put, func(l LUN) bool { return l.concerns(d) })
+		if concerned {
+			drives = append(drives, id)
+		}
+	}
+	return sortedIDs(drives)
+}
+
+// concerns reports whether d has to hold l, or holds what l supersedes or absorbs.
+func (l LUN) concerns(d Drive) bool {
+	if l.on(d.Label.Drive) {
+		return true
+	}
+	return slices.ContainsFunc(d.Catalog.LUNs, func(have LUN) bool {
+		return have.ID == l.ID && have.Generation < l.Generation || l.absorbs(have)
+	})
+}
+
+// Next is l as the next version of its LUN: l is the record in force with the caller's changes, or a LUN that is new or
+// given back by the one that absorbed it. Next fills what only the set knows:
+//
+//   - Generation: one above every generation of the LUN, the dead ones included.
+//   - Absorbed: the source of a running operation and what that had absorbed are added. A tombstone goes once no drive
+//     that it is for can come back.
+//   - Former: drives on which the LUN, or a source, had a plex and has none now are added; one that is present and holds
+//     no record of them goes. It keeps the record of a deleted LUN alive until the last such drive has learnt of it.
+func (s Set) Next(l LUN) LUN {
+	old := s.groups[l.ID]
+	generation := s.absorbed[l.ID].generation
+	var before []LUN
+	if old != nil {
+		generation = max(generation, old.winner.Generation)
+		before = append(before, old.winner)
+	}
+	if l.Operation != nil && l.Operation.Source != nil {
+		before = append(before, *l.Operation.Source)
+	}
+	next := l
+	next.Generation = generation + 1
+	next.Absorbed = s.tombstones(l, before)
+	next.Former = s.former(next, before)
+	next.Absorbed = s.neededTombstones(next)
+	return next
+}
+
+// tombstones is what l has absorbed, directly or with what it absorbed.
+func (s Set) tombstones(l LUN, before []LUN) []Tombstone {
+	dead := slices.Clone(l.Absorbed)
+	for _, b := range before {
+		if b.ID != l.ID {
+			dead = append(dead, Tombstone{LUN: b.ID, Generation: b.Generation})
+		}
+		dead = append(dead, b.Absorbed...)
+	}
+	slices.SortFunc(dead, func(a, b Tombstone) int {
+		return cmp.Or(compareIDs(a.LUN, b.LUN), cmp.Compare(b.Generation, a.Generation))
+	})
+	dead = slices.CompactFunc(dead, func(a, b Tombstone) bool { return a.LUN == b.LUN })
+	return slices.DeleteFunc(dead, func(t Tombstone) bool { return t.LUN == l.ID })
+}
+
+// former is every drive without a plex of l that may still hold a record that l supersedes.
+func (s Set) former(l LUN, before []LUN) []uuid.UUID {
+	drives := slices.Clone(l.Former)
+	for _, b := range before {
+		drives = append(drives, b.Former...)
+		drives = append(drives, b.Drives()...)
+	}
+	mine := l.Drives()
+	return slices.DeleteFunc(sortedIDs(drives), func(d uuid.UUID) bool {
+		present, ok := s.drives[d]
+		return slices.Contains(mine, d) || ok && !l.concerns(present)
+	})
+}
+
+// neededTombstones drops the tombstones of l that no record can come back against.
+func (s Set) neededTombstones(l LUN) []Tombstone {
+	away := len(l.MissingDrives(s)) > 0 || slices.ContainsFunc(l.Former, func(d uuid.UUID) bool { return !s.present(d) })
+	return slices.DeleteFunc(slices.Clone(l.Absorbed), func(t Tombstone) bool { return !away && !s.haunted(t) })
+}

@@ -1,0 +1,181 @@
+package catalog
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// The four slots of a drive.
+const (
+	headA = iota
+	headB
+	tailA
+	tailB
+	slotCount
+)
+
+var slotNames = [slotCount]string{"slot a", "slot b", "slot a of the copy", "slot b of the copy"}
+
+// Drive is what ReadDrive found on a device.
+type Drive struct {
+	Label   Label
+	Catalog Catalog
+	// HeadLost says that the label was read from its copy at the end. Write refuses such a drive; see ErrHeadLost.
+	HeadLost bool
+	// Problems is damage that did not keep the drive from being read. The next Write, or Repair for a label, mends it.
+	Problems []error
+
+	slots [slotCount]uint64 // sequence of what each slot surely holds; 0: nothing of use, or not known
+	last  uint64            // highest sequence that any slot may hold
+}
+
+// slotAt is where a slot is on the drive.
+func (d *Drive) slotAt(slot int) size.Bytes {
+	at := slotOffset
+	if slot == headB || slot == tailB {
+		at += slotSize
+	}
+	if slot >= tailA {
+		at += TailStart(d.Label.Size)
+	}
+	return at
+}
+
+// ReadDrive reads label and catalog of a device of the given size. The newest intact slot of the four wins; damage that
+// it could get around is in Problems.
+//
+// ErrNoLabel: no drive. ErrVersion: a newer plexctl's drive, even when something else on it is damaged. ErrTooSmall: the
+// device has shrunk. ErrCorrupt: no copy of the label, or none of the catalog, can be used. ErrInvalid: the newest
+// catalog has an intact checksum but makes no sense; an older one is not taken in its place. A device that has grown
+// since it was labelled is fine.
+func ReadDrive(m Media, deviceSize size.Bytes) (Drive, error) {
+	d, err := readLabels(m, deviceSize)
+	if err != nil {
+		return Drive{}, err
+	}
+	if err := d.readCatalog(m); err != nil {
+		return Drive{}, fmt.Errorf("drive %s: %w", d.Label.Drive, err)
+	}
+	return d, nil
+}
+
+// readCatalog fills Catalog from the newest of the slots.
+func (d *Drive) readCatalog(m Media) error {
+	var newest frame
+	var reasons []error
+	for slot, name := range slotNames {
+		f, err := d.readSlot(m, slot)
+		if errors.Is(err, ErrVersion) {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err != nil {
+			reasons = append(reasons, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		d.slots[slot] = f.sequence
+		d.last = max(d.last, f.sequence)
+		if f.sequence > newest.sequence {
+			newest = f
+		}
+	}
+	if newest.sequence == 0 {
+		return fmt.Errorf("catalog: %w: %w", ErrCorrupt, errors.Join(reasons...))
+	}
+	for _, err := range reasons {
+		if !errors.Is(err, errEmpty) {
+			d.Problems = append(d.Problems, fmt.Errorf("drive %s: %w", d.Label.Drive, err))
+		}
+	}
+	luns, err := decodeBody(newest.body)
+	if err != nil {
+		return err
+	}
+	d.Catalog = Catalog{Sequence: newest.sequence, LUNs: luns}
+	return d.Catalog.Validate(d.Label)
+}
+
+// readSlot reads the used part of a slot and checks it.
+func (d *Drive) readSlot(m Media, slot int) (frame, error) {
+	at := d.slotAt(slot)
+	b := make([]byte, blockSize)
+	if _, err := m.ReadAt(b, int64(at)); err != nil {
+		return frame{}, err
+	}
+	used, err := slotLen(b)
+	if err != nil {
+		return frame{}, err
+	}
+	if rest := int(size.Bytes(used).RoundUp(blockSize)) - blockSize; rest > 0 {
+		b = append(b, make([]byte, rest)...)
+		if _, err := m.ReadAt(b[blockSize:], int64(at)+blockSize); err != nil {
+			return frame{}, err
+		}
+	}
+	return decodeSlot(d.Label.Drive, b)
+}
+
+// Write makes luns the catalog of the drive: to the older slot, flushed, which is the commit point, then to the older
+// slot of the copy at the end, flushed. luns is sorted by Write.
+//
+// Nothing was written when the error is ErrInvalid, ErrOverlap, ErrFull or ErrHeadLost. Any other failure is a WriteError,
+// which says whether the commit point was passed. Write may be called again after any error.
+func (d *Drive) Write(m Media, luns []LUN) error {
+	if d.HeadLost {
+		return fmt.Errorf("write catalog of drive %s: %w", d.Label.Drive, ErrHeadLost)
+	}
+	next := Catalog{Sequence: d.last + 1, LUNs: sortedLUNs(luns)}
+	if err := next.Validate(d.Label); err != nil {
+		return fmt.Errorf("write catalog of drive %s: %w", d.Label.Drive, err)
+	}
+	data, err := encodeSlot(d.Label.Drive, next)
+	if err != nil {
+		return fmt.Errorf("write catalog of drive %s: %w", d.Label.Drive, err)
+	}
+	if err := d.put(m, d.older(headA, headB), next.Sequence, data); err != nil {
+		return &WriteError{Drive: d.Label.Drive, Err: err}
+	}
+	d.Catalog = next
+	if err := d.put(m, d.older(tailA, tailB), next.Sequence, data); err != nil {
+		return &WriteError{Drive: d.Label.Drive, Committed: true, Err: err}
+	}
+	return nil
+}
+
+// older is which of two slots holds less of use.
+func (d *Drive) older(a, b int) int {
+	if d.slots[b] < d.slots[a] {
+		return b
+	}
+	return a
+}
+
+// put writes a slot and flushes. Until that has succeeded nothing is known about the slot, so that another attempt goes to
+// the same one, with a higher sequence, and never to the slot that is known to be good.
+func (d *Drive) put(m Media, slot int, sequence uint64, data []byte) error {
+	d.slots[slot] = 0
+	d.last = sequence
+	if err := writeSync(m, data, d.slotAt(slot)); err != nil {
+		return fmt.Errorf("%s: %w", slotNames[slot], err)
+	}
+	d.slots[slot] = sequence
+	return nil
+}
+
+// sortedLUNs is a sorted copy. Its slices are shared with luns.
+func sortedLUNs(luns []LUN) []LUN {
+	return slices.SortedFunc(slices.Values(luns), func(a, b LUN) int {
+		return cmp.Or(compareIDs(a.ID, b.ID), cmp.Compare(a.Generation, b.Generation))
+	})
+}
+
+// writeSync writes and makes durable.
+func writeSync(m Media, data []byte, at size.Bytes) error {
+	if _, err := m.WriteAt(data, int64(at)); err != nil {
+		return err
+	}
+	return m.Sync()
+}

@@ -1,0 +1,585 @@
+package catalog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// ignoreState leaves out of a comparison what a Drive notes about its slots.
+var ignoreState = cmp.Options{cmpopts.IgnoreUnexported(Drive{}), cmpopts.EquateErrors()}
+
+const tailAt = int64(60 * size.MiB)
+
+// at of labels and slots on a drive of testDriveSize.
+const (
+	atHeadLabel = int64(labelOffset)
+	atTailLabel = tailAt + int64(labelOffset)
+	atHeadA     = int64(slotOffset)
+	atHeadB     = int64(slotOffset + slotSize)
+	atTailA     = tailAt + atHeadA
+	atTailB     = tailAt + atHeadB
+)
+
+// history is a drive whose catalogs 1 to 4 had 0 to 3 LUNs: slot A holds 3, slot B 4, in both copies.
+func history(t testing.TB) (*media, Drive) {
+	m, d := newDrive(t, 1)
+	for n := 1; n <= 3; n++ {
+		if err := d.Write(m, testLUNs(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.effects = nil
+	return m, d
+}
+
+// testLUNs is n LUNs on drive 1.
+func testLUNs(n int) []LUN {
+	var luns []LUN
+	for i := range n {
+		luns = append(luns, testLUN(i+1, 1, testPlex(i+1, 1, 4+9*i, 8)))
+	}
+	return luns
+}
+
+func TestReadDriveNew(t *testing.T) {
+	m, got := newDrive(t, 1)
+	want := Drive{Label: testLabel(1), Catalog: Catalog{Sequence: 1}}
+	if diff := cmp.Diff(want, got, ignoreState); diff != "" {
+		t.Errorf("drive (-want +got):\n%s", diff)
+	}
+	b := make([]byte, blockSize)
+	if _, err := m.ReadAt(b, 0); err != nil || !isZero(b) {
+		t.Errorf("first block is not zero (%v)", err)
+	}
+}
+
+func TestWriteAlternatesSlots(t *testing.T) {
+	m, d := newDrive(t, 1)
+	want := []int64{atHeadB, atTailB, atHeadA, atTailA, atHeadB, atTailB}
+	var got []int64
+	for n := range 3 {
+		if err := d.Write(m, testLUNs(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, e := range m.effects {
+		if flush := i%2 == 1; flush != (e.data == nil) {
+			t.Fatalf("effect %d is a flush: %t, want %t", i, !flush, flush)
+		}
+		if e.data != nil {
+			got = append(got, e.off)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("offsets written (-want +got):\n%s", diff)
+	}
+	reread := mustRead(t, m)
+	if diff := cmp.Diff(reread, d, cmp.AllowUnexported(Drive{})); diff != "" {
+		t.Errorf("drive as read (-) and as kept (+):\n%s", diff)
+	}
+}
+
+func TestWriteSorts(t *testing.T) {
+	luns := testLUNs(3)
+	luns[0], luns[2] = luns[2], luns[0]
+	m, _ := newDrive(t, 1, luns...)
+	if diff := cmp.Diff(testLUNs(3), mustRead(t, m).Catalog.LUNs); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+}
+
+// TestReadDriveDamaged damages a drive in one place after the other. Its catalogs are 4 (slot B) and 3 (slot A).
+func TestReadDriveDamaged(t *testing.T) {
+	zero := func(at int64) func(*media) { return func(m *media) { delete(m.blocks, at) } }
+	flip := func(at int64) func(*media) { return func(m *media) { m.blocks[at][100] ^= 4 } }
+	rubbish := func(at int64) func(*media) { return func(m *media) { copy(m.blocks[at], "garbage!") } }
+	unreadable := func(at int64) func(*media) {
+		return func(m *media) {
+			before := m.badRead
+			m.badRead = func(off int64) bool { return off == at || before != nil && before(off) }
+		}
+	}
+	foreign := func(at int64) func(*media) {
+		return func(m *media) {
+			b, _ := encodeSlot(driveID(2), Catalog{Sequence: 99})
+			m.store(at, b)
+		}
+	}
+	all := func(changes ...func(*media)) func(*media) {
+		return func(m *media) {
+			for _, change := range changes {
+				change(m)
+			}
+		}
+	}
+	tests := map[string]struct {
+		change   func(*media)
+		sequence uint64
+		problems []string
+		headLost bool
+	}{
+		"nothing":                   {change: func(*media) {}, sequence: 4},
+		"newest slot torn":          {change: flip(atHeadB), sequence: 4, problems: []string{"slot b: checksum"}},
+		"newest slot gone":          {change: zero(atHeadB), sequence: 4},
+		"newest slot overwritten":   {change: rubbish(atHeadB), sequence: 4, problems: []string{"slot b: no magic: corrupt"}},
+		"newest slot unreadable":    {change: unreadable(atHeadB), sequence: 4, problems: []string{"slot b: input/output error"}},
+		"slot of another drive":     {change: foreign(atHeadA), sequence: 4, problems: []string{"slot a: slot is of drive " + driveID(2).String()}},
+		"copy's newest slot torn":   {change: flip(atTailB), sequence: 4, problems: []string{"slot b of the copy: checksum"}},
+		"newest torn everywhere":    {change: all(flip(atHeadB), flip(atTailB)), sequence: 3, problems: []string{"slot b: checksum", "slot b of the copy: checksum"}},
+		"newest gone everywhere":    {change: all(zero(atHeadB), zero(atTailB)), sequence: 3},
+		"both slots torn":           {change: all(flip(atHeadA), flip(atHeadB)), sequence: 4, problems: []string{"slot a: checksum", "slot b: checksum"}},
+		"copy's last slot is left":  {change: all(flip(atHeadA), flip(atHeadB), rubbish(atTailB)), sequence: 3, problems: []string{"slot a: c", "slot b: c", "slot b of the copy: no magic"}},
+		"copy of label torn":        {change: flip(atTailLabel), sequence: 4, problems: []string{"copy of the label: checksum"}},
+		"copy of label gone":        {change: zero(atTailLabel), sequence: 4, problems: []string{"copy of the label: no plexctl label"}},
+		"copy of label unreadable":  {change: unreadable(atTailLabel), sequence: 4, problems: []string{"copy of the label: input/output"}},
+		"label torn":                {change: flip(atHeadLabel), sequence: 4, headLost: true, problems: []string{"lost: checksum"}},
+		"label gone":                {change: zero(atHeadLabel), sequence: 4, headLost: true, problems: []string{"lost: no plexctl label"}},
+		"label overwritten":         {change: rubbish(atHeadLabel), sequence: 4, headLost: true, problems: []string{"lost: no plexctl label"}},
+		"label unreadable":          {change: unreadable(atHeadLabel), sequence: 4, headLost: true, problems: []string{"lost: input/output error"}},
+		"start of the drive zeroed": {change: all(zero(atHeadLabel), zero(atHeadA), zero(atHeadB)), sequence: 4, headLost: true, problems: []string{"lost"}},
+		"end of the drive zeroed":   {change: all(zero(atTailLabel), zero(atTailA), zero(atTailB)), sequence: 4, problems: []string{"copy of the label"}},
+		"copy is of another drive": {
+			change: func(m *media) {
+				b, _ := encodeLabel(testLabel(2))
+				m.store(atTailLabel, b)
+			},
+			sequence: 4, problems: []string{"copy of the label: is of drive " + driveID(2).String()},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, _ := history(t)
+			tt.change(m)
+			d := mustRead(t, m)
+			if d.Catalog.Sequence != tt.sequence || len(d.Catalog.LUNs) != int(tt.sequence-1) || d.HeadLost != tt.headLost {
+				t.Errorf("catalog %d with %d records, head lost %t", d.Catalog.Sequence, len(d.Catalog.LUNs), d.HeadLost)
+			}
+			checkProblems(t, d.Problems, tt.problems)
+			m.badRead = nil
+			checkMended(t, m, d)
+		})
+	}
+}
+
+func checkProblems(t *testing.T, got []error, want []string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("problems %v, want %q", got, want)
+	}
+	for i, text := range want {
+		if !strings.Contains(got[i].Error(), text) || !strings.Contains(got[i].Error(), driveID(1).String()) {
+			t.Errorf("problem %v, want %q with the drive", got[i], text)
+		}
+	}
+}
+
+// checkMended repairs the drive, writes as often as there are slots, and expects no damage to be left.
+func checkMended(t *testing.T, m *media, d Drive) {
+	t.Helper()
+	luns := d.Catalog.LUNs
+	if err := d.Repair(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Write(m, luns); err != nil {
+		t.Fatal(err)
+	}
+	got := mustRead(t, m)
+	if len(got.Problems) > 0 || got.HeadLost {
+		t.Errorf("after repair: %v", got.Problems)
+	}
+	if diff := cmp.Diff(luns, got.Catalog.LUNs, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("records after repair (-want +got):\n%s", diff)
+	}
+}
+
+func TestReadDriveRefuses(t *testing.T) {
+	sealed := func(at int64, change func(b []byte), seal func([]byte)) func(*media) {
+		return func(m *media) {
+			change(m.blocks[at])
+			seal(m.blocks[at])
+		}
+	}
+	newer := func(b []byte) { binary.LittleEndian.PutUint32(b[8:], 2) }
+	keep := func([]byte) {}
+	flip := func(m *media, ats ...int64) {
+		for _, at := range ats {
+			m.blocks[at][100] ^= 4
+		}
+	}
+	tests := map[string]struct {
+		change func(*media)
+		size   size.Bytes
+		want   error
+		text   string
+	}{
+		"empty device":              {change: func(m *media) { clear(m.blocks) }, want: ErrNoLabel},
+		"empty small device":        {change: func(m *media) { clear(m.blocks) }, size: 4096, want: ErrNoLabel},
+		"device of no size":         {change: func(m *media) { clear(m.blocks) }, size: 0, want: ErrNoLabel},
+		"unreadable, not a drive":   {change: func(m *media) { clear(m.blocks); m.badRead = func(off int64) bool { return off == atHeadLabel } }, want: errMedia, text: "label: input"},
+		"end unreadable":            {change: func(m *media) { clear(m.blocks); m.badRead = func(off int64) bool { return off > tailAt } }, want: errMedia, text: "copy of the label: input"},
+		"all unreadable":            {change: func(m *media) { m.badRead = func(int64) bool { return true } }, want: errMedia, text: "label: input"},
+		"both labels torn":          {change: func(m *media) { flip(m, atHeadLabel, atTailLabel) }, want: ErrCorrupt, text: "label"},
+		"label torn, no copy":       {change: func(m *media) { flip(m, atHeadLabel); delete(m.blocks, atTailLabel) }, want: ErrCorrupt},
+		"no label, copy torn":       {change: func(m *media) { delete(m.blocks, atHeadLabel); flip(m, atTailLabel) }, want: ErrCorrupt},
+		"shrunk by a sector":        {change: func(*media) {}, size: testDriveSize - 512, want: ErrTooSmall, text: driveID(1).String()},
+		"shrunk to half":            {change: func(*media) {}, size: testDriveSize / 2, want: ErrTooSmall},
+		"shrunk to one MiB":         {change: func(*media) {}, size: size.MiB, want: ErrTooSmall},
+		"head lost, shrunk":         {change: func(m *media) { delete(m.blocks, atHeadLabel) }, size: testDriveSize - size.MiB, want: ErrNoLabel},
+		"head lost, grown":          {change: func(m *media) { delete(m.blocks, atHeadLabel) }, size: testDriveSize + size.MiB, want: ErrNoLabel},
+		"newer label":               {change: sealed(atHeadLabel, newer, sealLabel), want: ErrVersion},
+		"newer label, torn":         {change: sealed(atHeadLabel, newer, keep), want: ErrVersion},
+		"newer copy of label":       {change: sealed(atTailLabel, newer, sealLabel), want: ErrVersion},
+		"label torn, copy newer":    {change: func(m *media) { flip(m, atHeadLabel); newer(m.blocks[atTailLabel]) }, want: ErrVersion},
+		"newer slot":                {change: sealed(atHeadA, newer, sealSlot), want: ErrVersion, text: "slot a"},
+		"newer slot of the copy":    {change: sealed(atTailB, newer, sealSlot), want: ErrVersion, text: "slot b of the copy"},
+		"newer slot, others torn":   {change: func(m *media) { flip(m, atHeadB, atTailA, atTailB); newer(m.blocks[atHeadA]) }, want: ErrVersion},
+		"newer last, others torn":   {change: func(m *media) { flip(m, atHeadA, atHeadB, atTailA); newer(m.blocks[atTailB]) }, want: ErrVersion},
+		"all slots torn":            {change: func(m *media) { flip(m, atHeadA, atHeadB, atTailA, atTailB) }, want: ErrCorrupt, text: "slot b of the copy: checksum"},
+		"all slots gone":            {change: func(m *media) { m.zeroSlots() }, want: ErrCorrupt, text: "slot a: slot is empty"},
+		"newest makes no sense":     {change: func(m *media) { m.putSlot(atHeadA, 5, `{"luns":[{"name":"x"}]}`) }, want: ErrInvalid, text: "no GUID"},
+		"newest is no JSON":         {change: func(m *media) { m.putSlot(atHeadA, 5, `{"luns":`) }, want: ErrInvalid, text: "EOF"},
+		"newest with unknown field": {change: func(m *media) { m.putSlot(atTailA, 5, `{"luns":[],"x":1}`) }, want: ErrInvalid, text: `"x"`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, _ := history(t)
+			tt.change(m)
+			if tt.size == 0 && name != "device of no size" {
+				tt.size = testDriveSize
+			}
+			_, err := ReadDrive(m, tt.size)
+			if !errors.Is(err, tt.want) || !strings.Contains(fmt.Sprint(err), tt.text) {
+				t.Errorf("error %v, want %v with %q", err, tt.want, tt.text)
+			}
+			for _, other := range []error{ErrNoLabel, ErrVersion, ErrCorrupt, ErrTooSmall} {
+				if !errors.Is(tt.want, other) && errors.Is(err, other) {
+					t.Errorf("error %v is also %v", err, other)
+				}
+			}
+		})
+	}
+}
+
+func (m *media) zeroSlots() {
+	for _, at := range []int64{atHeadA, atHeadB, atTailA, atTailB} {
+		delete(m.blocks, at)
+	}
+}
+
+// putSlot writes a sealed slot of drive 1 with any text.
+func (m *media) putSlot(at int64, sequence uint64, text string) {
+	b, _ := encodeSlot(driveID(1), Catalog{Sequence: sequence})
+	clear(b[slotBody:])
+	copy(b[slotBody:], text)
+	binary.LittleEndian.PutUint32(b[slotLength:], uint32(len(text)))
+	sealSlot(b)
+	m.store(at, b)
+}
+
+func TestReadDriveGrown(t *testing.T) {
+	for _, more := range []size.Bytes{size.Sector, size.MiB, size.TiB} {
+		m, _ := history(t)
+		d, err := ReadDrive(m, testDriveSize+more)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Catalog.Sequence != 4 || len(d.Problems) > 0 {
+			t.Errorf("grown by %s: catalog %d, problems %v", more, d.Catalog.Sequence, d.Problems)
+		}
+		if err := d.Write(m, nil); err != nil {
+			t.Fatal(err)
+		}
+		if m.effects[len(m.effects)-2].off != atTailA {
+			t.Errorf("grown by %s: copy written at %d", more, m.effects[len(m.effects)-2].off)
+		}
+	}
+}
+
+// TestPartitionAtEnd has a drive that is the last partition of a disk: the disk shares its end, and is no drive.
+func TestPartitionAtEnd(t *testing.T) {
+	for _, start := range []int64{int64(size.MiB), 63 * 512 / blockSize * blockSize, blockSize} {
+		part, _ := history(t)
+		disk := newMedia()
+		for off, b := range part.blocks {
+			disk.blocks[off+start] = b
+		}
+		if _, err := ReadDrive(disk, testDriveSize+size.Bytes(start)); !errors.Is(err, ErrNoLabel) {
+			t.Errorf("partition at %d: error %v, want %v", start, err, ErrNoLabel)
+		}
+	}
+}
+
+func TestInitRefuses(t *testing.T) {
+	tests := map[string]struct {
+		label Label
+		want  error
+	}{
+		"too small":     {Label{Drive: driveID(1), Size: MinDriveSize - size.MiB}, ErrTooSmall},
+		"no size":       {Label{Drive: driveID(1)}, ErrTooSmall},
+		"no GUID":       {Label{Size: testDriveSize}, ErrInvalid},
+		"host too long": {Label{Drive: driveID(1), Size: testDriveSize, Host: strings.Repeat("x", 65)}, ErrInvalid},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := newMedia()
+			if err := Init(m, tt.label); !errors.Is(err, tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+			if m.calls > 0 {
+				t.Errorf("%d effects on the device", m.calls)
+			}
+		})
+	}
+	if err := Wipe(newMedia(), MinDriveSize-1); !errors.Is(err, ErrTooSmall) {
+		t.Errorf("wipe: error %v, want %v", err, ErrTooSmall)
+	}
+}
+
+// TestInitCut cuts the power after every effect of Init, on a blank device and over an old drive.
+func TestInitCut(t *testing.T) {
+	old, _ := history(t)
+	label := testLabel(2)
+	for name, start := range map[string]*media{"blank": newMedia(), "old drive": old} {
+		m := start.clone()
+		if err := Init(m, label); err != nil {
+			t.Fatal(err)
+		}
+		forEachCut(start, m.effects, func(at string, cut *media) {
+			d, err := ReadDrive(cut, testDriveSize)
+			switch {
+			case errors.Is(err, ErrNoLabel), errors.Is(err, ErrCorrupt):
+			case err != nil:
+				t.Errorf("%s, %s: %v", name, at, err)
+			case d.Label.Drive == label.Drive && (len(d.Catalog.LUNs) > 0 || d.Catalog.Sequence != 1):
+				t.Errorf("%s, %s: new drive with catalog %d", name, at, d.Catalog.Sequence)
+			case d.Label.Drive == driveID(1) && (name == "blank" || len(d.Catalog.LUNs) != 3):
+				t.Errorf("%s, %s: old drive with %d records", name, at, len(d.Catalog.LUNs))
+			}
+			if err := Init(cut, label); err != nil {
+				t.Errorf("%s, %s: again: %v", name, at, err)
+			}
+			if d, err := ReadDrive(cut, testDriveSize); err != nil || len(d.Problems) > 0 || d.Label.Drive != label.Drive {
+				t.Errorf("%s, %s: after init again: %v, %v", name, at, err, d.Problems)
+			}
+		})
+	}
+}
+
+// forEachCut calls check with the device as it is after a cut behind each effect, in every way.
+func forEachCut(start *media, effects []effect, check func(at string, cut *media)) {
+	for n := range len(effects) + 1 {
+		for _, how := range cuts {
+			check(fmt.Sprintf("after effect %d of %d, %s", n, len(effects), how), after(start, effects, n, how))
+		}
+	}
+}
+
+// TestWipeCut cuts the power after every effect of Wipe: the drive is whole, or it is none.
+func TestWipeCut(t *testing.T) {
+	start, _ := history(t)
+	m := start.clone()
+	if err := Wipe(m, testDriveSize); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadDrive(m, testDriveSize); !errors.Is(err, ErrNoLabel) {
+		t.Errorf("after wipe: error %v, want %v", err, ErrNoLabel)
+	}
+	for at, b := range m.blocks {
+		if !isZero(b) {
+			t.Errorf("block at %d is not zero", at)
+		}
+	}
+	forEachCut(start, m.effects, func(at string, cut *media) {
+		d, err := ReadDrive(cut, testDriveSize)
+		if err == nil && len(d.Catalog.LUNs) != 3 {
+			t.Errorf("%s: drive with %d records", at, len(d.Catalog.LUNs))
+		}
+		if err != nil && !errors.Is(err, ErrNoLabel) && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", at, err)
+		}
+	})
+}
+
+// TestWriteCut cuts the power after every effect of a write: the old catalog is there, or the new one; after the first
+// flush the new one. Then it writes again and cuts again.
+func TestWriteCut(t *testing.T) {
+	start, _ := history(t)
+	first := mustRead(t, start)
+	m := start.clone()
+	if err := first.Write(m, testLUNs(4)); err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(m.effects) + 1 {
+		for _, how := range cuts {
+			at := fmt.Sprintf("after effect %d, %s", n, how)
+			cut := after(start, m.effects, n, how)
+			d := mustRead(t, cut)
+			checkOldOrNew(t, at, d, 3, 4, n >= 2)
+			had := len(d.Catalog.LUNs)
+			again := cut.clone()
+			if err := d.Write(again, testLUNs(5)); err != nil {
+				t.Fatal(err)
+			}
+			forEachCut(cut, again.effects, func(then string, cut *media) {
+				checkOldOrNew(t, at+", "+then, mustRead(t, cut), had, 5, false)
+			})
+		}
+	}
+}
+
+func checkOldOrNew(t *testing.T, at string, d Drive, before, now int, committed bool) {
+	t.Helper()
+	n := len(d.Catalog.LUNs)
+	if n != now && (committed || n != before) {
+		t.Errorf("%s: %d records, want %d or %d (committed: %t)", at, n, before, now, committed)
+	}
+}
+
+// TestWriteFails has each effect of a write fail in turn, the write itself done or not. The error says what holds, and
+// writing again works, with any number of failures in a row.
+func TestWriteFails(t *testing.T) {
+	for at := 1; at <= 8; at++ {
+		sloppy := at > 4
+		at := (at-1)%4 + 1
+		t.Run(fmt.Sprintf("effect %d, done all the same %t", at, sloppy), func(t *testing.T) {
+			m, d := history(t)
+			m.calls, m.fail, m.sloppy = 0, failAt(at), sloppy
+			err := d.Write(m, testLUNs(4))
+			var failed *WriteError
+			if !errors.As(err, &failed) || !errors.Is(err, errMedia) {
+				t.Fatalf("error %v, want a WriteError", err)
+			}
+			want := WriteError{Drive: driveID(1), Committed: at > 2, Err: failed.Err}
+			if diff := cmp.Diff(want, *failed, ignoreState); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
+			}
+			if failed.Committed != (len(d.Catalog.LUNs) == 4) {
+				t.Errorf("committed %t, but the drive has %d records", failed.Committed, len(d.Catalog.LUNs))
+			}
+			checkOldOrNew(t, "after the failure", mustRead(t, m), 3, 4, failed.Committed)
+			m.fail = nil
+			if err := d.Write(m, testLUNs(2)); err != nil {
+				t.Fatal(err)
+			}
+			if got := mustRead(t, m); len(got.Catalog.LUNs) != 2 || len(got.Problems) > 0 {
+				t.Errorf("after writing again: %d records, %v", len(got.Catalog.LUNs), got.Problems)
+			}
+		})
+	}
+}
+
+func failAt(at int) func(int) error {
+	return func(n int) error {
+		if n == at {
+			return errMedia
+		}
+		return nil
+	}
+}
+
+// TestWriteFailsAndCuts mixes failing effects and power cuts at random: what is read is always the last catalog known to
+// be committed, or one tried after it.
+func TestWriteFailsAndCuts(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	m, d := history(t)
+	committed, tried := 3, map[int]bool{}
+	for round := range 400 {
+		start := m.clone()
+		m.effects, m.calls, m.fail, m.sloppy = nil, 0, failAt(random.IntN(8)), random.IntN(2) == 0
+		n := random.IntN(6)
+		err := d.Write(m, testLUNs(n))
+		var failed *WriteError
+		if err == nil || errors.As(err, &failed) && failed.Committed {
+			committed, tried = n, map[int]bool{}
+		} else {
+			tried[n] = true
+		}
+		if random.IntN(3) == 0 {
+			m = after(start, m.effects, len(m.effects), cuts[random.IntN(len(cuts))])
+			d = mustRead(t, m)
+			if got := len(d.Catalog.LUNs); got != committed && !tried[got] {
+				t.Fatalf("round %d: %d records, want %d or one of %v", round, got, committed, tried)
+			}
+			committed, tried = len(d.Catalog.LUNs), map[int]bool{}
+		}
+	}
+}
+
+func TestWriteRefuses(t *testing.T) {
+	large := make([]LUN, 2000)
+	for i := range large {
+		large[i] = testLUN(i+1, 1, testPlex(i+1, 2, 4+9*i, 8))
+		large[i].Former = make([]uuid.UUID, 60)
+		for k := range large[i].Former {
+			large[i].Former[k] = driveID(100 + k)
+		}
+	}
+	tests := map[string]struct {
+		luns   []LUN
+		change func(*Drive)
+		want   error
+	}{
+		"unsound record": {luns: []LUN{{}}, want: ErrInvalid},
+		"overlap":        {luns: []LUN{testLUN(1, 1, testPlex(1, 1, 4, 8)), testLUN(2, 1, testPlex(2, 1, 6, 8))}, want: ErrOverlap},
+		"too large":      {luns: large, want: ErrFull},
+		"too many":       {luns: make([]LUN, MaxLUNs+1), want: ErrFull},
+		"head lost":      {change: func(d *Drive) { d.HeadLost = true }, want: ErrHeadLost},
+		"sequence ends":  {change: func(d *Drive) { d.last = maxSequence }, want: ErrInvalid},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, d := history(t)
+			if tt.change != nil {
+				tt.change(&d)
+			}
+			m.calls = 0
+			err := d.Write(m, tt.luns)
+			var failed *WriteError
+			if !errors.Is(err, tt.want) || errors.As(err, &failed) {
+				t.Errorf("error %v, want %v and no WriteError", err, tt.want)
+			}
+			if m.calls != 0 {
+				t.Errorf("%d effects on the device", m.calls)
+			}
+		})
+	}
+}
+
+func TestRepairFails(t *testing.T) {
+	for at := 1; at <= 8; at++ {
+		m, _ := history(t)
+		delete(m.blocks, atHeadLabel)
+		d := mustRead(t, m)
+		m.calls, m.fail = 0, failAt(at)
+		if err := d.Repair(m); !errors.Is(err, errMedia) {
+			t.Fatalf("effect %d: error %v", at, err)
+		}
+		m.fail = nil
+		d = mustRead(t, m)
+		if len(d.Catalog.LUNs) != 3 {
+			t.Errorf("effect %d: %d records after a failed repair", at, len(d.Catalog.LUNs))
+		}
+		checkMended(t, m, d)
+	}
+}
+
+func TestWriteErrorText(t *testing.T) {
+	failed := &WriteError{Drive: driveID(1), Err: errMedia}
+	if got := failed.Error(); !strings.Contains(got, driveID(1).String()) || strings.Contains(got, "durable") {
+		t.Error(got)
+	}
+	failed.Committed = true
+	if got := failed.Error(); !strings.Contains(got, "the change itself is durable") {
+		t.Error(got)
+	}
+}

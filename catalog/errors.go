@@ -1,0 +1,66 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// Errors about one drive. They are wrapped with the drive and the place.
+var (
+	// ErrNoLabel means that the device is no plexctl drive: neither its start nor its end has a label.
+	ErrNoLabel = errors.New("no plexctl label")
+	// ErrVersion means that a newer plexctl wrote this. It is not damage: nothing may be written to the drive.
+	ErrVersion = errors.New("unsupported version")
+	// ErrChecksum means that a label or a slot is torn or damaged.
+	ErrChecksum = errors.New("checksum mismatch")
+	// ErrCorrupt means that a drive has a label, but no copy of it or of the catalog can be used.
+	ErrCorrupt = errors.New("corrupt")
+	// ErrInvalid means that a value is one plexctl never writes.
+	ErrInvalid = errors.New("invalid")
+	// ErrFull means that the records do not fit a catalog slot.
+	ErrFull = errors.New("catalog is full")
+	// ErrTooSmall means that a device is smaller than a drive must be, or than its label says.
+	ErrTooSmall = errors.New("device is too small")
+	// ErrHeadLost means that the label at the start of a drive is gone while its copy at the end is there: something else
+	// may have been written over the start. Nothing is written to such a drive before Drive.Repair.
+	ErrHeadLost = errors.New("label at the start of the drive is lost")
+)
+
+// Errors about several drives together, carried by a Problem.
+var (
+	// ErrConflict means that two different records of a LUN have the same generation.
+	ErrConflict = errors.New("conflicting records")
+	// ErrDuplicateDrive means that two devices carry the same drive GUID: one is a copy of the other.
+	ErrDuplicateDrive = errors.New("duplicate drive")
+	// ErrOverlap means that two LUNs claim the same sectors.
+	ErrOverlap = errors.New("overlapping extents")
+	// ErrDuplicateName means that two LUNs have the same name. Both can be used, by GUID.
+	ErrDuplicateName = errors.New("duplicate name")
+)
+
+// WriteError is a write of a drive's catalog that did not complete. Err is the cause.
+type WriteError struct {
+	Drive uuid.UUID
+	// Committed says that the new catalog is durable at the start of the drive and only its copy at the end is not.
+	// When it is false the new catalog may or may not be there after a restart: read the drive again before deciding.
+	Committed bool
+	Err       error
+}
+
+// Error names the drive and says whether the change holds.
+func (e *WriteError) Error() string {
+	if e.Committed {
+		return fmt.Sprintf("write catalog copy of drive %s: %v (the change itself is durable)", e.Drive, e.Err)
+	}
+	return fmt.Sprintf("write catalog of drive %s: %v", e.Drive, e.Err)
+}
+
+// Unwrap is the cause.
+func (e *WriteError) Unwrap() error { return e.Err }
+
+// invalid is an ErrInvalid with the given text before it.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, ErrInvalid)...)
+}

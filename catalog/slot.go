@@ -1,0 +1,136 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// A slot is a frame around JSON, little-endian, padded with zeros to a full block:
+//
+//	0   magic "PLEXSLOT"
+//	8   format version    uint32
+//	12  CRC32C            uint32, of the frame and the JSON with this field zero
+//	16  drive GUID        16 bytes: a slot that came with a copy of another drive is not taken
+//	32  sequence          uint64
+//	40  length of JSON    uint32
+//	44  zero
+//	64  JSON
+//
+// A slot that was never used starts with zeros.
+const (
+	slotMagic    = "PLEXSLOT"
+	slotVersion  = 8
+	slotSum      = 12
+	slotDrive    = 16
+	slotSequence = 32
+	slotLength   = 40
+	slotReserved = 44
+	slotBody     = 64
+	maxBody      = int(slotSize) - slotBody
+)
+
+// maxSequence leaves room above every sequence that is read.
+const maxSequence = 1 << 62
+
+// errEmpty means that a slot was never used.
+var errEmpty = errors.New("slot is empty")
+
+// frame is a slot whose checksum is right and whose JSON has not been looked at.
+type frame struct {
+	sequence uint64
+	body     []byte
+}
+
+// body is the JSON in a slot. Unknown fields are refused, not skipped: a plexctl that knows more writes a higher
+// formatVersion, so an unknown field is damage or a mistake, and skipping it would lose it at the next write.
+type body struct {
+	LUNs []LUN `json:"luns"`
+}
+
+// encodeSlot is c as it stands in a slot of the drive, a multiple of 4096 bytes. ErrFull: it is too large.
+func encodeSlot(drive uuid.UUID, c Catalog) ([]byte, error) {
+	text, err := json.Marshal(body{LUNs: c.LUNs})
+	if err != nil {
+		return nil, fmt.Errorf("encode catalog: %w", err)
+	}
+	if len(text) > maxBody {
+		return nil, fmt.Errorf("catalog of %s in %d records, limit %s: %w", size.Bytes(len(text)), len(c.LUNs), size.Bytes(maxBody), ErrFull)
+	}
+	used := slotBody + len(text)
+	b := make([]byte, size.Bytes(used).RoundUp(blockSize))
+	copy(b, slotMagic)
+	binary.LittleEndian.PutUint32(b[slotVersion:], formatVersion)
+	copy(b[slotDrive:], drive[:])
+	binary.LittleEndian.PutUint64(b[slotSequence:], c.Sequence)
+	binary.LittleEndian.PutUint32(b[slotLength:], uint32(len(text)))
+	copy(b[slotBody:], text)
+	binary.LittleEndian.PutUint32(b[slotSum:], checksum(b[:used], slotSum))
+	return b, nil
+}
+
+// slotLen is how many bytes of a slot its first block says are in use, frame included. The errors are errEmpty,
+// ErrCorrupt, ErrVersion and ErrInvalid.
+func slotLen(first []byte) (int, error) {
+	if isZero(first[:slotVersion]) {
+		return 0, errEmpty
+	}
+	if string(first[:slotVersion]) != slotMagic {
+		return 0, fmt.Errorf("no magic: %w", ErrCorrupt)
+	}
+	if binary.LittleEndian.Uint32(first[slotVersion:]) != formatVersion {
+		return 0, ErrVersion
+	}
+	length := binary.LittleEndian.Uint32(first[slotLength:])
+	if length > uint32(maxBody) {
+		return 0, invalid("length %d", length)
+	}
+	return slotBody + int(length), nil
+}
+
+// decodeSlot checks a slot of the drive. b starts with the slot's first block and has at least slotLen bytes. The frame's
+// body is part of b.
+func decodeSlot(drive uuid.UUID, b []byte) (frame, error) {
+	used, err := slotLen(b)
+	if err != nil {
+		return frame{}, err
+	}
+	if used > len(b) {
+		return frame{}, invalid("%d bytes of %d", len(b), used)
+	}
+	if binary.LittleEndian.Uint32(b[slotSum:]) != checksum(b[:used], slotSum) {
+		return frame{}, ErrChecksum
+	}
+	if owner := uuid.UUID(b[slotDrive:slotSequence]); owner != drive {
+		return frame{}, invalid("slot is of drive %s", owner)
+	}
+	if !isZero(b[slotReserved:slotBody]) {
+		return frame{}, invalid("reserved bytes are not zero")
+	}
+	f := frame{sequence: binary.LittleEndian.Uint64(b[slotSequence:]), body: b[slotBody:used]}
+	if f.sequence == 0 || f.sequence > maxSequence {
+		return frame{}, invalid("sequence %d", f.sequence)
+	}
+	return f, nil
+}
+
+// decodeBody reads the JSON of a slot. It does not validate the records.
+func decodeBody(text []byte) ([]LUN, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	var b body
+	if err := decoder.Decode(&b); err != nil {
+		return nil, fmt.Errorf("catalog: %w: %w", err, ErrInvalid)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, invalid("catalog: text after its end")
+	}
+	return b.LUNs, nil
+}

@@ -1,0 +1,178 @@
+package catalog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// fullLUN has every field of a record set.
+func fullLUN() LUN {
+	l := attach(testLUN(1, 7, testPlex(1, 1, 4, 8)), testLUN(2, 3, testPlex(2, 2, 4, 8)))
+	l.RegionSize = 2048
+	l.MaxRate = 102400
+	l.Former = []uuid.UUID{driveID(9)}
+	l.Plexes[0].Slot = SlotB
+	l.Last = &Outcome{
+		ID: opID(2), Type: vds.AsyncCreateLUN, Started: testTime, Ended: testTime.Add(time.Minute), Result: vds.ErrIO,
+	}
+	l.Wipe = true
+	return l
+}
+
+func TestSlotGolden(t *testing.T) {
+	deleted := testLUN(3, 2)
+	deleted.Deleted = true
+	b, err := encodeSlot(driveID(1), Catalog{Sequence: 0x0123456789ABCDEF, LUNs: []LUN{fullLUN(), deleted}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "slot.bin", b)
+}
+
+func TestSlotRoundTrip(t *testing.T) {
+	many := make([]LUN, 200)
+	for i := range many {
+		many[i] = testLUN(i+1, 1, testPlex(i+1, 1, 4+9*i, 8))
+	}
+	tests := map[string]Catalog{
+		"empty":            {Sequence: 1},
+		"every field":      {Sequence: maxSequence, LUNs: []LUN{fullLUN()}},
+		"many blocks long": {Sequence: 2, LUNs: many},
+	}
+	for name, want := range tests {
+		t.Run(name, func(t *testing.T) {
+			b, err := encodeSlot(driveID(1), want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(b)%blockSize != 0 {
+				t.Errorf("length %d is not a multiple of %d", len(b), blockSize)
+			}
+			f, err := decodeSlot(driveID(1), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			luns, err := decodeBody(f.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, Catalog{Sequence: f.sequence, LUNs: luns}); diff != "" {
+				t.Errorf("catalog (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSlotLimit finds the last catalog that fits and the first that does not.
+func TestSlotLimit(t *testing.T) {
+	fill := func(spare int) Catalog {
+		c := Catalog{Sequence: 1, LUNs: []LUN{{Name: ""}}}
+		empty, err := encodeSlot(driveID(1), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used, err := slotLen(empty)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.LUNs[0].Name = strings.Repeat("x", int(slotSize)-used-spare)
+		return c
+	}
+	b, err := encodeSlot(driveID(1), fill(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size.Bytes(len(b)) != slotSize {
+		t.Errorf("length %d, want %d", len(b), slotSize)
+	}
+	if _, err := decodeSlot(driveID(1), b); err != nil {
+		t.Error(err)
+	}
+	if _, err := encodeSlot(driveID(1), fill(-1)); !errors.Is(err, ErrFull) {
+		t.Errorf("error %v, want %v", err, ErrFull)
+	}
+}
+
+func sealSlot(b []byte) {
+	used := slotBody + int(binary.LittleEndian.Uint32(b[slotLength:]))
+	binary.LittleEndian.PutUint32(b[slotSum:], checksum(b[:min(used, len(b))], slotSum))
+}
+
+func TestSlotDecodeRefuses(t *testing.T) {
+	put32, put64 := binary.LittleEndian.PutUint32, binary.LittleEndian.PutUint64
+	tests := map[string]struct {
+		change func(b []byte)
+		seal   bool
+		want   error
+	}{
+		"zeros":                 {change: func(b []byte) { clear(b) }, want: errEmpty},
+		"another magic":         {change: func(b []byte) { copy(b, "LABELONE") }, seal: true, want: ErrCorrupt},
+		"newer version, sealed": {change: func(b []byte) { put32(b[slotVersion:], 2) }, seal: true, want: ErrVersion},
+		"newer version, broken": {change: func(b []byte) { put32(b[slotVersion:], 2) }, want: ErrVersion},
+		"newer, absurd length":  {change: func(b []byte) { put32(b[slotVersion:], 2); put32(b[slotLength:], 1<<31) }, want: ErrVersion},
+		"bit in text":           {change: func(b []byte) { b[slotBody+3] ^= 1 }, want: ErrChecksum},
+		"bit in sequence":       {change: func(b []byte) { b[slotSequence] ^= 1 }, want: ErrChecksum},
+		"length too short":      {change: func(b []byte) { b[slotLength]-- }, want: ErrChecksum},
+		"length beyond slot":    {change: func(b []byte) { put32(b[slotLength:], uint32(maxBody)+1) }, want: ErrInvalid},
+		"length beyond bytes":   {change: func(b []byte) { put32(b[slotLength:], uint32(maxBody)) }, want: ErrInvalid},
+		"length of 4 GiB":       {change: func(b []byte) { put32(b[slotLength:], 0xffffffff) }, want: ErrInvalid},
+		"of another drive":      {change: func(b []byte) { b[slotDrive] ^= 1 }, seal: true, want: ErrInvalid},
+		"sequence zero":         {change: func(b []byte) { put64(b[slotSequence:], 0) }, seal: true, want: ErrInvalid},
+		"sequence at the end":   {change: func(b []byte) { put64(b[slotSequence:], maxSequence+1) }, seal: true, want: ErrInvalid},
+		"reserved bytes":        {change: func(b []byte) { b[slotReserved] = 1 }, seal: true, want: ErrInvalid},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b, err := encodeSlot(driveID(1), Catalog{Sequence: 5, LUNs: []LUN{fullLUN()}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.change(b)
+			if tt.seal {
+				sealSlot(b)
+			}
+			if _, err := decodeSlot(driveID(1), b); !errors.Is(err, tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestBodyRefuses(t *testing.T) {
+	tests := map[string]struct{ text, want string }{
+		"nothing":              {``, "EOF"},
+		"no JSON":              {`hello`, "invalid character"},
+		"cut off":              {`{"luns":[{"id"`, "unexpected EOF"},
+		"unknown field":        {`{"luns":[],"shiny":1}`, `unknown field "shiny"`},
+		"unknown record field": {`{"luns":[{"colour":"red"}]}`, `unknown field "colour"`},
+		"unknown plex field":   {`{"luns":[{"plexes":[{"raid":6}]}]}`, `unknown field "raid"`},
+		"text after the end":   {`{"luns":[]} {}`, "text after its end"},
+		"rubbish after it":     {`{"luns":[]}x`, "text after its end"},
+		"negative size":        {`{"luns":[{"sectors":-1}]}`, "sectors"},
+		"fraction":             {`{"luns":[{"sectors":1.5}]}`, "sectors"},
+		"size beyond 64 bits":  {`{"luns":[{"sectors":18446744073709551616}]}`, "sectors"},
+		"GUID too short":       {`{"luns":[{"id":"1234"}]}`, "UUID"},
+		"unknown operation":    {`{"luns":[{"operation":{"type":"fly"}}]}`, "fly"},
+		"unknown result":       {`{"luns":[{"lastOperation":{"result":"E_FLY"}}]}`, "E_FLY"},
+		"array for object":     {`[]`, "array"},
+		"deep nesting":         {strings.Repeat(`[`, 100000), "depth"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			luns, err := decodeBody([]byte(tt.text))
+			if !errors.Is(err, ErrInvalid) || !strings.Contains(fmt.Sprint(err), tt.want) {
+				t.Errorf("%d records, error %v, want %q", len(luns), err, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,140 @@
+package catalog
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// claim is one extent with whom it belongs to.
+type claim struct {
+	extent Extent
+	lun    LUN
+	plex   uuid.UUID
+}
+
+// String names a claim in an error.
+func (c claim) String() string {
+	return fmt.Sprintf("%s: plex %s: sectors %d to %d of drive %s", c.lun.title(), c.plex, c.extent.Start, c.extent.End(), c.extent.Drive)
+}
+
+// fits reports whether the extent lies in the usable space of the drive.
+func (c claim) fits(drive Label) bool {
+	return c.extent.Start >= FirstExtent.Sectors() && c.extent.End() <= TailStart(drive.Size).Sectors()
+}
+
+// claimsOf is every extent that l owns, metadata included. A deleted LUN owns none.
+func claimsOf(l LUN) []claim {
+	if l.Deleted {
+		return nil
+	}
+	var claims []claim
+	for _, p := range l.Plexes {
+		for _, e := range p.extents() {
+			claims = append(claims, claim{extent: e, lun: l, plex: p.ID})
+		}
+	}
+	return claims
+}
+
+// extents is every extent of p, the metadata extent last.
+func (p Plex) extents() []Extent {
+	return append(slices.Clone(p.Data), p.Meta)
+}
+
+// overlaps finds claims on the same sectors. Each claim that overlaps any other is in at least one of the pairs; not
+// every overlapping pair is there. The order is that of drives and sectors.
+func overlaps(claims []claim) [][2]claim {
+	sorted := slices.SortedFunc(slices.Values(claims), compareClaims)
+	var pairs [][2]claim
+	for i, reach := 1, 0; i < len(sorted); i++ {
+		last, c := sorted[reach].extent, sorted[i].extent
+		if last.Drive == c.Drive && c.Start < last.End() {
+			pairs = append(pairs, [2]claim{sorted[reach], sorted[i]})
+		}
+		if last.Drive != c.Drive || c.End() > last.End() {
+			reach = i
+		}
+	}
+	return pairs
+}
+
+func compareClaims(a, b claim) int {
+	return cmp.Or(
+		compareIDs(a.extent.Drive, b.extent.Drive),
+		cmp.Compare(a.extent.Start, b.extent.Start),
+		cmp.Compare(a.extent.Length, b.extent.Length),
+		compareIDs(a.lun.ID, b.lun.ID),
+		compareIDs(a.plex, b.plex),
+	)
+}
+
+// Drives is every drive that a plex of l lies on, sorted.
+func (l LUN) Drives() []uuid.UUID {
+	var drives []uuid.UUID
+	for _, p := range l.Plexes {
+		for _, e := range p.extents() {
+			drives = append(drives, e.Drive)
+		}
+	}
+	return sortedIDs(drives)
+}
+
+// on reports whether l owns space on the drive.
+func (l LUN) on(drive uuid.UUID) bool {
+	return slices.ContainsFunc(claimsOf(l), func(c claim) bool { return c.extent.Drive == drive })
+}
+
+// sortedIDs sorts ids in place and drops what is there twice.
+func sortedIDs(ids []uuid.UUID) []uuid.UUID {
+	slices.SortFunc(ids, compareIDs)
+	return slices.Compact(ids)
+}
+
+// Free is the unclaimed space of a drive of the set, in order; none for a drive that is not in it. Space counts as
+// claimed while any record that is not known to be superseded for good claims it, an older one on a drive that Heal has
+// not yet put right and one of a LUN that cannot be used included.
+func (s Set) Free(drive uuid.UUID) []Extent {
+	d, ok := s.drives[drive]
+	if !ok {
+		return nil
+	}
+	var free []Extent
+	next := FirstExtent.Sectors()
+	add := func(end size.Sectors) {
+		if end > next {
+			free = append(free, Extent{Drive: drive, Start: next, Length: end - next})
+		}
+	}
+	for _, e := range s.claimed(drive) {
+		add(e.Start)
+		next = max(next, e.End())
+	}
+	add(TailStart(d.Label.Size).Sectors())
+	return free
+}
+
+// claimed is every extent on the drive that any visible record claims, sorted.
+func (s Set) claimed(drive uuid.UUID) []Extent {
+	luns := slices.Clone(s.drives[drive].Catalog.LUNs)
+	for _, g := range s.groups {
+		if !s.gone(g.winner) || s.blocked[g.winner.ID] {
+			luns = slices.AppendSeq(append(luns, g.rivals...), maps.Values(g.records))
+		}
+	}
+	var extents []Extent
+	for _, l := range luns {
+		for _, c := range claimsOf(l) {
+			if c.extent.Drive == drive {
+				extents = append(extents, c.extent)
+			}
+		}
+	}
+	slices.SortFunc(extents, func(a, b Extent) int { return cmp.Compare(a.Start, b.Start) })
+	return extents
+}

@@ -1,0 +1,283 @@
+package catalog
+
+import (
+	"bytes"
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Validate checks the catalog as a whole against its drive: every record, their order, that no GUID means two things, and
+// that extents on this drive lie in its usable space and apart from each other. A deleted record owns no space. The
+// error is ErrInvalid, ErrOverlap or ErrFull and names LUN, plex and drive.
+func (c Catalog) Validate(label Label) error {
+	if c.Sequence == 0 || c.Sequence > maxSequence {
+		return invalid("catalog: sequence %d", c.Sequence)
+	}
+	if len(c.LUNs) > MaxLUNs {
+		return fmt.Errorf("catalog: %d records, limit %d: %w", len(c.LUNs), MaxLUNs, ErrFull)
+	}
+	for i, l := range c.LUNs {
+		if err := l.Validate(); err != nil {
+			return err
+		}
+		if i > 0 && compareIDs(c.LUNs[i-1].ID, l.ID) >= 0 {
+			return invalid("%s: not in order of GUIDs, or there twice", l.title())
+		}
+	}
+	if err := checkIDs(c.LUNs); err != nil {
+		return err
+	}
+	return checkSpace(c.LUNs, label)
+}
+
+// checkIDs checks that no plex GUID is used twice or is also a LUN's.
+func checkIDs(luns []LUN) error {
+	owners := make(map[uuid.UUID]string, 3*len(luns))
+	for _, l := range luns {
+		owners[l.ID] = l.title()
+	}
+	for _, l := range luns {
+		if l.Deleted {
+			continue
+		}
+		for _, p := range l.Plexes {
+			if owner, taken := owners[p.ID]; taken {
+				return invalid("%s: GUID of plex %s is also used by %s", l.title(), p.ID, owner)
+			}
+			owners[p.ID] = l.title()
+		}
+	}
+	return nil
+}
+
+// checkSpace checks the extents that luns have on the labelled drive.
+func checkSpace(luns []LUN, label Label) error {
+	var here []claim
+	for _, l := range luns {
+		for _, c := range claimsOf(l) {
+			if c.extent.Drive != label.Drive {
+				continue
+			}
+			if !c.fits(label) {
+				return invalid("%s lies outside %d to %d", c, FirstExtent.Sectors(), TailStart(label.Size).Sectors())
+			}
+			here = append(here, c)
+		}
+	}
+	for _, pair := range overlaps(here) {
+		return fmt.Errorf("%s and %s: %w", pair[0], pair[1], ErrOverlap)
+	}
+	return nil
+}
+
+// Validate checks a record by itself: it knows neither the drives' sizes nor other LUNs. The error is ErrInvalid or
+// ErrOverlap and names LUN, plex and drive.
+func (l LUN) Validate() error {
+	checks := []func() error{l.checkValues, l.checkPlexes, l.checkHistory, l.checkOperation}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return fmt.Errorf("%s: %w", l.title(), err)
+		}
+	}
+	return nil
+}
+
+// title names a LUN in an error. The name may come from a damaged drive.
+func (l LUN) title() string { return fmt.Sprintf("lun %q (%s)", l.Name, l.ID) }
+
+func (l LUN) checkValues() error {
+	switch {
+	case l.ID == uuid.Nil:
+		return invalid("no GUID")
+	case !validName(l.Name):
+		return invalid("name %q: up to %d letters, digits, '.', '_' and '-', the first a letter or a digit", l.Name, MaxName)
+	case l.Size == 0 || !aligned(l.Size):
+		return invalid("size of %d sectors: not a multiple of 1 MiB, or out of range", l.Size)
+	case l.Generation == 0 || l.Generation > maxSequence:
+		return invalid("generation %d", l.Generation)
+	case l.RegionSize != 0 && bits.OnesCount64(uint64(l.RegionSize)) != 1:
+		return invalid("region size of %d sectors: not a power of two", l.RegionSize)
+	case len(l.Plexes) > MaxPlexes:
+		return invalid("%d plexes, limit %d", len(l.Plexes), MaxPlexes)
+	case len(l.Plexes) == 0 && !l.Deleted:
+		return invalid("no plex")
+	}
+	return nil
+}
+
+// validName reports whether a LUN may have this name: it becomes a device-mapper name and a file in /dev/mapper.
+func validName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alphanumeric && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= MaxName
+}
+
+// aligned reports whether n is a multiple of 1 MiB within MaxSize.
+func aligned(n size.Sectors) bool {
+	return n <= MaxSize.Sectors() && n%ExtentAlign.Sectors() == 0
+}
+
+func (l LUN) checkPlexes() error {
+	seen := map[uuid.UUID]bool{uuid.Nil: true, l.ID: true}
+	for _, p := range l.Plexes {
+		if seen[p.ID] {
+			return invalid("plex %s: GUID is empty or used twice", p.ID)
+		}
+		seen[p.ID] = true
+		if err := p.validate(l.Size); err != nil {
+			return fmt.Errorf("plex %s: %w", p.ID, err)
+		}
+	}
+	l.Deleted = false // for its claims: a deleted record must be sound too
+	for _, pair := range overlaps(claimsOf(l)) {
+		return fmt.Errorf("%s and %s: %w", pair[0], pair[1], ErrOverlap)
+	}
+	return nil
+}
+
+// validate checks one plex of a LUN of the given size.
+func (p Plex) validate(need size.Sectors) error {
+	if p.Slot != SlotA && p.Slot != SlotB {
+		return invalid("metadata slot %q", string(p.Slot))
+	}
+	if err := p.Meta.validate(); err != nil {
+		return fmt.Errorf("metadata extent: %w", err)
+	}
+	if p.Meta.Length != MetaSize.Sectors() {
+		return invalid("metadata extent on drive %s: %d sectors, want %d", p.Meta.Drive, p.Meta.Length, MetaSize.Sectors())
+	}
+	if len(p.Data) > MaxExtents {
+		return invalid("%d data extents, limit %d", len(p.Data), MaxExtents)
+	}
+	var total size.Sectors
+	for _, e := range p.Data {
+		if err := e.validate(); err != nil {
+			return fmt.Errorf("data extent: %w", err)
+		}
+		total += e.Length // at most 64 times MaxSize in sectors: no overflow
+	}
+	if total < need {
+		return invalid("%d sectors of data, the lun has %d", total, need)
+	}
+	return nil
+}
+
+func (e Extent) validate() error {
+	switch {
+	case e.Drive == uuid.Nil:
+		return invalid("no drive")
+	case e.Length == 0 || !aligned(e.Length):
+		return invalid("length of %d sectors on drive %s: not a multiple of 1 MiB, or out of range", e.Length, e.Drive)
+	case !aligned(e.Start) || e.Start < FirstExtent.Sectors():
+		return invalid("start at sector %d of drive %s: not a multiple of 1 MiB, or out of range", e.Start, e.Drive)
+	}
+	return nil
+}
+
+// checkHistory checks what the record says about LUNs and drives that are no longer part of it.
+func (l LUN) checkHistory() error {
+	if len(l.Absorbed) > MaxHistory || len(l.Former) > MaxHistory {
+		return invalid("%d tombstones and %d former drives, limit %d each", len(l.Absorbed), len(l.Former), MaxHistory)
+	}
+	seen := map[uuid.UUID]bool{uuid.Nil: true, l.ID: true}
+	for _, t := range l.Absorbed {
+		if seen[t.LUN] || t.Generation == 0 || t.Generation > maxSequence {
+			return invalid("absorbed lun %s at generation %d", t.LUN, t.Generation)
+		}
+		seen[t.LUN] = true
+	}
+	drives := map[uuid.UUID]bool{uuid.Nil: true}
+	for _, d := range l.Former {
+		if drives[d] {
+			return invalid("former drive %s: GUID is empty or there twice", d)
+		}
+		drives[d] = true
+	}
+	return nil
+}
+
+func (l LUN) checkOperation() error {
+	if l.Last != nil {
+		if err := checkRun(l.Last.ID, l.Last.Type); err != nil || !validTime(l.Last.Started) || !validTime(l.Last.Ended) {
+			return invalid("last operation %s of type %s", l.Last.ID, l.Last.Type)
+		}
+	}
+	if l.Operation == nil {
+		return nil
+	}
+	o := *l.Operation
+	if err := checkRun(o.ID, o.Type); err != nil || !validTime(o.Started) || l.Deleted {
+		return invalid("operation %s of type %s", o.ID, o.Type)
+	}
+	seen := map[uuid.UUID]bool{}
+	for _, id := range o.Plexes {
+		if _, ok := l.plex(id); !ok || seen[id] {
+			return invalid("operation %s: plex %s is not of this lun, or there twice", o.ID, id)
+		}
+		seen[id] = true
+	}
+	if o.Source == nil {
+		return nil
+	}
+	if err := l.checkSource(*o.Source, o.Plexes); err != nil {
+		return fmt.Errorf("operation %s: source: %w", o.ID, err)
+	}
+	return nil
+}
+
+// checkRun checks id and type of an operation.
+func checkRun(id uuid.UUID, kind vds.AsyncType) error {
+	var known vds.AsyncType
+	text, _ := kind.MarshalText()
+	if err := known.UnmarshalText(text); err != nil || kind == vds.AsyncUnknown || id == uuid.Nil {
+		return invalid("operation")
+	}
+	return nil
+}
+
+// checkSource checks the absorbed LUN that a running operation would give back: a sound record by itself, buried by this
+// record's tombstone, whose plexes are, extent for extent, those being filled.
+func (l LUN) checkSource(source LUN, filling []uuid.UUID) error {
+	if err := source.Validate(); err != nil {
+		return err
+	}
+	if source.Operation != nil || source.Deleted || len(source.Plexes) != len(filling) {
+		return invalid("%s: is deleted, busy, or has other plexes than are being filled", source.title())
+	}
+	buried := slices.ContainsFunc(l.Absorbed, func(t Tombstone) bool {
+		return t.LUN == source.ID && t.Generation >= source.Generation
+	})
+	if !buried {
+		return invalid("%s: is not among the absorbed luns", source.title())
+	}
+	for _, p := range source.Plexes {
+		mine, ok := l.plex(p.ID)
+		if !ok || !slices.Contains(filling, p.ID) || mine.Meta != p.Meta || !slices.Equal(mine.Data, p.Data) {
+			return invalid("%s: plex %s is not the one being filled", source.title(), p.ID)
+		}
+	}
+	return nil
+}
+
+// plex is the plex of l with this GUID.
+func (l LUN) plex(id uuid.UUID) (Plex, bool) {
+	i := slices.IndexFunc(l.Plexes, func(p Plex) bool { return p.ID == id })
+	if i < 0 {
+		return Plex{}, false
+	}
+	return l.Plexes[i], true
+}
+
+// compareIDs orders GUIDs by their bytes.
+func compareIDs(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
