@@ -130,8 +130,8 @@ func exchange(r request, ioctl func(command uint, buf []byte) error) (reply, err
 // ioctl does command on the open control node.
 func (c *Control) ioctl(command uint, buf []byte) error {
 	var err error
-	if closed := c.conn.Control(func(fd uintptr) { err = ioctl(fd, command, buf) }); closed != nil {
-		return closed
+	if c.conn.Control(func(fd uintptr) { err = ioctl(fd, command, buf) }) != nil {
+		return os.ErrClosed // the only reason for which it does not call
 	}
 	return err
 }

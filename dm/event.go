@@ -24,12 +24,13 @@ func (c *Control) WaitEvent(ctx context.Context) error {
 	case <-ctx.Done():
 		return &Error{Op: op, Err: ctx.Err()}
 	}
-	err := c.poll(ctx)
+	waited := c.poll(ctx)
 	if ended := ctx.Err(); ended != nil {
 		return &Error{Op: op, Err: ended}
 	}
+	_, err := c.call(request{command: unix.DM_DEV_ARM_POLL})
 	if err == nil {
-		_, err = c.call(request{command: unix.DM_DEV_ARM_POLL})
+		err = waited // only after arming, which says why waiting failed: closed, or a kernel that cannot
 	}
 	if err != nil {
 		return &Error{Op: op, Err: err}

@@ -64,7 +64,9 @@ type Linear struct {
 func (Linear) Type() string { return "linear" }
 
 // Params is "<dev> <offset>".
-func (l Linear) Params() string { return l.Dev.String() + " " + strconv.FormatUint(uint64(l.Offset), 10) }
+func (l Linear) Params() string {
+	return l.Dev.String() + " " + strconv.FormatUint(uint64(l.Offset), 10)
+}
 
 // Raid1 is the raid target with the raid1 personality (drivers/md/dm-raid.c). There is no field for "rebuild", "sync",
 // "nosync" and "daemon_sleep": plexctl says what is to be copied in the legs' metadata (package raidmeta), because
