@@ -63,9 +63,10 @@ func (c *Control) Create(ctx context.Context, name, uuid string) (blockdev.DevNo
 // Load builds t in the kernel and puts it in the inactive slot of the device, in place of a table that is there. The live
 // table is not touched. The kernel opens the devices that t names and lets their targets refuse.
 //
-// It checks less than one would think (measured on 6.1 and 6.12): the size of t is not compared with that of the live
-// table; whether a linear segment lies inside its device and is aligned to its blocks is looked at on the first load of
-// a device only, later not before Resume; and 6.1 lets a running device be mapped onto itself. Check these before.
+// It checks less than one would think (measured on 5.10, 6.1 and 6.12): the size of t is not compared with that of
+// the live table; whether a linear segment lies inside its device is looked at on the first load of a device only, later
+// not before Resume, which then fails and leaves the device suspended; and up to 6.1 a running device may be mapped onto
+// itself. Check these before.
 //
 // The kernel's log says why a table was refused, and the error carries it. It fails with ErrBusy when a device that t
 // names is claimed outside device-mapper, and with ErrNotExist only when the device itself is missing.
