@@ -77,22 +77,21 @@ func (m *machine) prepareAttach(ctx context.Context, l *LUN, source uuid.UUID, n
 	if err := m.checkAttach(ctx, a); err != nil {
 		return a, err
 	}
-	a.next = absorb(a.target, a.source, now)
+	a.next = m.next(absorb(a.target, a.source, now))
 	return a, nil
 }
 
-// absorb is target with all plexes of source, under the operation that fills them. It is pure. Every plex changes its
+// absorb is target with all plexes of source, under the operation that fills them. It is pure; Set.Next makes it the next version
+// of the record. Every plex changes its
 // metadata slot: the one in force may be in use by a table until the new one has replaced it.
 func absorb(target, source catalog.LUN, now time.Time) catalog.LUN {
 	next := target
-	next.Generation++
 	next.RegionSize = raidmeta.RegionSize(target.Size)
 	next.Plexes = nil
 	for _, p := range slices.Concat(target.Plexes, source.Plexes) {
 		p.Slot = p.Slot.Other()
 		next.Plexes = append(next.Plexes, p)
 	}
-	next.Absorbed = append(slices.Clone(target.Absorbed), catalog.Tombstone{LUN: source.ID, Generation: source.Generation})
 	next.Last = nil
 	next.Operation = &catalog.Operation{ID: uuid.New(), Type: vds.AsyncAddLUNPlex, Started: now.UTC().Truncate(time.Millisecond), Source: &source}
 	for _, p := range source.Plexes {
@@ -110,7 +109,7 @@ func absorb(target, source catalog.LUN, now time.Time) catalog.LUN {
 //	COMMIT                        source's drives first: from the first write on the target is the mirror
 //	swap                          the next plan does it
 func (m *machine) attach(ctx context.Context, a attachment) error {
-	tx := &transaction{put: []catalog.LUN{a.next}, first: drivesOf(a.source)}
+	tx := &transaction{put: []catalog.LUN{a.next}, first: a.source.Drives()}
 	steps := slices.Concat(
 		plan(change{have: a.sourceView, at: m.at}),
 		plan(change{
@@ -131,9 +130,10 @@ func (m *machine) detach(ctx context.Context, a attachment, tx *transaction) err
 	target, source := a.target, a.source
 	var failed []error
 	if tx.begun {
-		target.Generation = a.next.Generation + 1
-		source.Generation++
-		undo := &transaction{put: []catalog.LUN{target, source}, first: drivesOf(target)}
+		m.remerge()
+		target.Generation = a.next.Generation
+		target, source = m.next(target), m.next(source)
+		undo := &transaction{put: []catalog.LUN{target, source}, first: source.Drives(), all: true}
 		failed = append(failed, m.commit(ctx, undo))
 	}
 	failed = append(failed, m.restore(ctx, target))

@@ -1,9 +1,6 @@
 package lun
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
@@ -15,56 +12,10 @@ import (
 // metaLength is the room for a plex's two metadata slots.
 const metaLength = size.Sectors(2 * raidmeta.SlotSize / size.Sector)
 
-// free is the unused runs of a drive, in order. Every record on the drive counts, usable or not.
-func (m *machine) free(id uuid.UUID) []catalog.Extent {
-	d := m.drives[id]
-	used := m.used(id)
-	slices.SortFunc(used, func(a, b catalog.Extent) int { return cmp.Compare(a.Start, b.Start) })
-	at := catalog.FirstExtent.Sectors()
-	end := catalog.TailStart(d.store.Label.Size).Sectors()
-	var runs []catalog.Extent
-	for _, e := range append(used, catalog.Extent{Start: end}) {
-		if e.Start > at {
-			runs = append(runs, catalog.Extent{Drive: id, Start: at, Length: e.Start - at})
-		}
-		at = max(at, e.End())
-	}
-	return runs
-}
-
-// used is every extent of a drive that any record on any drive claims, also for what a cancel would give back.
-func (m *machine) used(id uuid.UUID) []catalog.Extent {
-	var used []catalog.Extent
-	for _, d := range m.drives {
-		for _, l := range d.store.Catalog.LUNs {
-			if !l.Deleted {
-				used = append(used, extentsOn(l, id)...)
-			}
-		}
-	}
-	return used
-}
-
-// extentsOn is the extents of l on a drive, those of the source of a running operation included.
-func extentsOn(l catalog.LUN, id uuid.UUID) []catalog.Extent {
-	var on []catalog.Extent
-	for _, p := range l.Plexes {
-		for _, e := range append([]catalog.Extent{p.Meta}, p.Data...) {
-			if e.Drive == id {
-				on = append(on, e)
-			}
-		}
-	}
-	if l.Operation != nil && l.Operation.Source != nil {
-		on = append(on, extentsOn(*l.Operation.Source, id)...)
-	}
-	return on
-}
-
 // room is the free space of a drive in bytes.
 func (m *machine) room(id uuid.UUID) size.Sectors {
 	var sum size.Sectors
-	for _, e := range m.free(id) {
+	for _, e := range m.set.Free(id) {
 		sum += e.Length
 	}
 	return sum
@@ -79,7 +30,7 @@ func (m *machine) allocate(length size.Sectors, drives []uuid.UUID) (catalog.Ple
 	plex := catalog.Plex{ID: uuid.New(), Slot: catalog.SlotA}
 	need := length
 	for _, id := range drives {
-		for _, run := range m.free(id) {
+		for _, run := range m.set.Free(id) {
 			if plex.Meta.Length == 0 {
 				plex.Meta = catalog.Extent{Drive: id, Start: run.Start, Length: metaLength}
 				run.Start, run.Length = run.Start+metaLength, run.Length-metaLength
@@ -100,7 +51,10 @@ func (m *machine) allocate(length size.Sectors, drives []uuid.UUID) (catalog.Ple
 func (m *machine) roomiest() []uuid.UUID {
 	var best []uuid.UUID
 	var most size.Sectors
-	for id := range m.drives {
+	for id, d := range m.drives {
+		if d.store.HeadLost {
+			continue
+		}
 		if room := m.room(id); room > most || (room == most && len(best) == 1 && id.String() < best[0].String()) {
 			best, most = []uuid.UUID{id}, room
 		}

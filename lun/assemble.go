@@ -142,10 +142,10 @@ func (m *machine) slotsInUse(l catalog.LUN, live dm.Table) bool {
 
 // startable says why l must not be started.
 func (m *machine) startable(l catalog.LUN, degraded bool) error {
-	if err := m.set.Unusable(l.ID); err != nil {
+	if err := m.unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: lunObject(l.Name), Err: err}
 	}
-	absent := m.absentDrives(l)
+	absent := l.MissingDrives(m.set)
 	if len(absent) == 0 {
 		return nil
 	}
@@ -241,7 +241,7 @@ func (m *machine) takeDown(ctx context.Context, l catalog.LUN) error {
 	if err := m.execute(ctx, plan(change{have: have, at: m.at})); err != nil {
 		return err
 	}
-	if len(l.Plexes) > 1 && l.Operation == nil && len(m.absentDrives(l)) == 0 {
+	if len(l.Plexes) > 1 && l.Operation == nil && len(l.MissingDrives(m.set)) == 0 {
 		return m.markClean(ctx, l)
 	}
 	return nil

@@ -35,10 +35,10 @@ func (m *machine) checkAttach(ctx context.Context, a attachment) error {
 
 // checkUsable adds a reason when a drive of l is missing or its records conflict.
 func (m *machine) checkUsable(l catalog.LUN, why *reasons) {
-	for _, id := range m.absentDrives(l) {
+	for _, id := range l.MissingDrives(m.set) {
 		why.add(vds.ErrObjectStatusFailed, "attach the drive and try again", "%s: %s is missing", lunObject(l.Name), driveObject(id))
 	}
-	if err := m.set.Unusable(l.ID); err != nil {
+	if err := m.unusable(l.ID); err != nil {
 		why.add(vds.ErrDiskConfigurationNotSync, "see `plexctl status`", "%s: %v", lunObject(l.Name), err)
 	}
 }
@@ -58,8 +58,8 @@ func (m *machine) checkShape(t, s catalog.LUN, why *reasons) {
 	if n := len(t.Plexes) + len(s.Plexes); n > catalog.MaxPlexes {
 		why.add(vds.ErrInvalidOperation, "", "%d plexes, at most %d are possible", n, catalog.MaxPlexes)
 	}
-	for _, id := range drivesOf(s) {
-		if slices.Contains(drivesOf(t), id) {
+	for _, id := range s.Drives() {
+		if slices.Contains(t.Drives(), id) {
 			why.add(vds.ErrInvalidOperation, "a plex on the same drive protects from nothing; use a source on another drive",
 				"%s and %s share %s", lunObject(t.Name), lunObject(s.Name), driveObject(id))
 		}
@@ -73,7 +73,7 @@ func (m *machine) checkDrives(t, s catalog.LUN, why *reasons) {
 			"%s has logical blocks of %d bytes, the target of %d", lunObject(s.Name), have, most)
 	}
 	for _, l := range []catalog.LUN{t, s} {
-		for _, id := range drivesOf(l) {
+		for _, id := range l.Drives() {
 			if d, ok := m.drives[id]; ok {
 				checkKind(d, why)
 			}
@@ -97,7 +97,7 @@ func checkKind(d *drive, why *reasons) {
 // logicalBlock is the largest logical block of l's drives, 0 when none is here.
 func (m *machine) logicalBlock(l catalog.LUN) size.Bytes {
 	var most size.Bytes
-	for _, id := range drivesOf(l) {
+	for _, id := range l.Drives() {
 		if d, ok := m.drives[id]; ok {
 			most = max(most, d.info.LogicalBlock)
 		}

@@ -17,7 +17,8 @@ import (
 // state and carries it to the other drives.
 type transaction struct {
 	put   []catalog.LUN
-	first []uuid.UUID // drives to write before the others, in this order
+	first []uuid.UUID // drives to write before the others, in this order: those of the LUN that is absorbed or given back
+	all   bool        // go on after a drive that cannot be written
 	begun bool        // a write was tried: what is on that drive is not known before it is read again
 }
 
@@ -28,16 +29,23 @@ func (tx *transaction) step(text string) step {
 
 // commit writes the records of tx to every drive they concern that is here. On an error some drives may have them.
 func (m *machine) commit(ctx context.Context, tx *transaction) error {
+	var failed []error
 	for _, id := range m.concerned(tx) {
 		tx.begun = true
-		if err := m.writeCatalog(ctx, id, catalog.Apply(m.drives[id].store.Catalog.LUNs, tx.put...)); err != nil {
-			return &vds.Error{
+		if err := m.writeCatalog(ctx, id, m.drives[id].store.Apply(tx.put...)); err != nil {
+			failed = append(failed, &vds.Error{
 				Code: vds.ErrDiskConfigurationNotSaved, Op: "commit", Object: driveObject(id), Err: err,
 				Hint: "check the drive; `plexctl assemble` brings every LUN to its last committed state",
-			}
+			})
+		}
+		if len(failed) > 0 && !tx.all {
+			break
 		}
 	}
 	m.remerge()
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
 	if err := m.heal(ctx); err != nil {
 		m.log.Warn("tidy catalogs", "error", err) // the records are committed; the next change tidies again
 	}
@@ -46,17 +54,8 @@ func (m *machine) commit(ctx context.Context, tx *transaction) error {
 
 // concerned is the drives that get records of tx: those with a plex of a new or an older version, first ones first.
 func (m *machine) concerned(tx *transaction) []uuid.UUID {
-	ids := slices.Clone(tx.first)
-	for _, l := range tx.put {
-		ids = append(ids, drivesOf(l)...)
-	}
-	for id, d := range m.drives {
-		if slices.ContainsFunc(d.store.Catalog.LUNs, func(l catalog.LUN) bool { return concerns(tx.put, l.ID) }) {
-			ids = append(ids, id)
-		}
-	}
 	var unique []uuid.UUID
-	for _, id := range ids {
+	for _, id := range append(slices.Clone(tx.first), m.set.Involved(tx.put...)...) {
 		if !m.absent(id) && !slices.Contains(unique, id) {
 			unique = append(unique, id)
 		}
@@ -64,14 +63,25 @@ func (m *machine) concerned(tx *transaction) []uuid.UUID {
 	return unique
 }
 
-func concerns(put []catalog.LUN, id uuid.UUID) bool {
-	return slices.ContainsFunc(put, func(l catalog.LUN) bool { return l.ID == id })
+// next is l as the next version of its LUN: newer than every record that a drive may hold, and than l itself, which may
+// have been tried and not be known to have reached a drive.
+func (m *machine) next(l catalog.LUN) catalog.LUN {
+	next := m.set.Next(l)
+	next.Generation = max(next.Generation, l.Generation+1)
+	return next
 }
 
+// writeCatalog writes a drive's catalog. That its copy at the end of the drive could not be written is no failure: the
+// change holds, and the next write tries again.
 func (m *machine) writeCatalog(ctx context.Context, id uuid.UUID, luns []catalog.LUN) error {
-	return m.withDisk(ctx, id, func(disk blockdev.Disk) error {
+	err := m.withDisk(ctx, id, func(disk blockdev.Disk) error {
 		return m.drives[id].store.Write(disk, luns)
 	})
+	if e, ok := errors.AsType[*catalog.WriteError](err); ok && e.Committed {
+		m.log.Warn("catalog has no copy at the end of the drive", "drive", id, "error", err)
+		return nil
+	}
+	return err
 }
 
 func (m *machine) remerge() {

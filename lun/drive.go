@@ -51,7 +51,7 @@ func (m *machine) describe(id uuid.UUID) Drive {
 	d := m.drives[id]
 	out := Drive{ID: id, Info: d.info, Label: d.store.Label, Free: m.room(id)}
 	for _, l := range m.set.LUNs {
-		if slices.Contains(drivesOf(l), id) {
+		if slices.Contains(l.Drives(), id) {
 			out.LUNs = append(out.LUNs, l.Name)
 		}
 	}
@@ -139,8 +139,8 @@ func (m *machine) checkInit(ctx context.Context, info blockdev.Info, opts InitOp
 		why.add(vds.ErrDeviceInUse, "unmount it, or take it out of what holds it", "it is in use: %s", userText(users))
 		return why.err()
 	}
-	if info.Size < catalog.MinSize {
-		why.add(vds.ErrNotEnoughSpace, "", "it has %s, a drive needs %s", info.Size, catalog.MinSize)
+	if info.Size < catalog.MinDriveSize {
+		why.add(vds.ErrNotEnoughSpace, "", "it has %s, a drive needs %s", info.Size, catalog.MinDriveSize)
 	}
 	checkKind(&drive{info: info}, &why)
 	m.checkContent(ctx, info, opts, &why)
@@ -149,12 +149,12 @@ func (m *machine) checkInit(ctx context.Context, info blockdev.Info, opts InitOp
 
 // checkContent adds a reason when there is something on the device.
 func (m *machine) checkContent(ctx context.Context, info blockdev.Info, opts InitOptions, why *reasons) {
-	for id, d := range m.drives {
+	for _, d := range m.drives {
 		if d.info.Dev != info.Dev {
 			continue
 		}
-		if luns := m.describe(id).LUNs; len(luns) > 0 {
-			why.add(vds.ErrObjectExists, "delete them first", "it is a drive with plexes of %s", strings.Join(luns, ", "))
+		if luns := d.store.Catalog.LUNs; len(luns) > 0 {
+			why.add(vds.ErrObjectExists, "delete them first", "it is a drive with plexes of %s", names(luns))
 		} else if !opts.Force {
 			why.add(vds.ErrObjectExists, "--force makes it a new, empty drive", "it is a drive already")
 		}
@@ -166,6 +166,15 @@ func (m *machine) checkContent(ctx context.Context, info blockdev.Info, opts Ini
 	if len(found) > 0 && !opts.Force {
 		why.add(vds.ErrDiskNotEmpty, "if its content may be lost, add --force", "it carries %s", signatureText(found))
 	}
+}
+
+// names lists LUNs for an error text.
+func names(luns []catalog.LUN) string {
+	texts := make([]string, len(luns))
+	for i, l := range luns {
+		texts[i] = l.Name
+	}
+	return strings.Join(texts, ", ")
 }
 
 func signatureText(found []blockdev.Signature) string {
@@ -192,6 +201,7 @@ func (m *machine) initDrive(ctx context.Context, info blockdev.Info, p *Provider
 			return uuid.Nil, err
 		}
 	}
+	m.outdated = true
 	label := catalog.Label{Drive: uuid.New(), Size: info.Size, Host: p.host, Created: p.now()}
 	return label.Drive, catalog.Init(disk, label)
 }
@@ -205,10 +215,10 @@ func (p *Provider) RemoveDrive(ctx context.Context, ref string) error {
 			return err
 		}
 		id := d.store.Label.Drive
-		if used := m.used(id); len(used) > 0 {
+		if luns := d.store.Catalog.LUNs; len(luns) > 0 {
 			return &vds.Error{
 				Code: vds.ErrDiskNotEmpty, Op: "remove", Object: driveObject(id), Hint: "delete these LUNs first",
-				Reason: "it has plexes of " + strings.Join(m.describe(id).LUNs, ", "),
+				Reason: "it has plexes of " + names(luns),
 			}
 		}
 		disk, err := m.devices.Open(ctx, d.info.Path, blockdev.Exclusive)
@@ -216,6 +226,7 @@ func (p *Provider) RemoveDrive(ctx context.Context, ref string) error {
 			return fault("remove", driveObject(id), err)
 		}
 		defer disk.Close() //nolint:errcheck // Wipe has synced
+		m.outdated = true
 		return fault("remove", driveObject(id), catalog.Wipe(disk, d.store.Label.Size))
 	})
 }

@@ -125,7 +125,7 @@ func (m *machine) newLUN(spec Spec) (catalog.LUN, error) {
 	if err != nil {
 		return catalog.LUN{}, err
 	}
-	made := catalog.LUN{ID: uuid.New(), Name: spec.Name, Size: length, Generation: 1, Plexes: []catalog.Plex{plex}}
+	made := m.next(catalog.LUN{ID: uuid.New(), Name: spec.Name, Size: length, Plexes: []catalog.Plex{plex}})
 	if err := made.Validate(); err != nil {
 		return catalog.LUN{}, &vds.Error{Code: vds.ErrInvalidArg, Op: "create", Object: object, Err: err}
 	}
@@ -180,8 +180,8 @@ func (m *machine) discard(ctx context.Context, l catalog.LUN) error {
 		return err
 	}
 	gone := l
-	gone.Generation++
 	gone.Deleted = true
+	gone = m.next(gone)
 	tx := &transaction{put: []catalog.LUN{gone}}
 	if err := m.execute(ctx, plan(change{have: have, at: m.at, commit: tx.step("commit that " + l.Name + " is deleted")})); err != nil {
 		return fault("delete", lunObject(l.Name), err)

@@ -26,6 +26,7 @@ type machine struct {
 	drives   map[uuid.UUID]*drive
 	set      catalog.Set
 	problems []error // of reading drives
+	outdated bool    // the set of drives has changed: read them anew
 	at       numbers
 }
 
@@ -48,6 +49,14 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 	}
 	stores := m.readStores(ctx, infos)
 	m.set = catalog.Merge(stores)
+	for _, p := range m.set.Problems {
+		if errors.Is(p, catalog.ErrDuplicateDrive) {
+			for _, id := range p.Drives {
+				delete(m.drives, id)
+				delete(m.at.drives, id)
+			}
+		}
+	}
 	return m, nil
 }
 
@@ -65,6 +74,10 @@ func (m *machine) readStores(ctx context.Context, infos []blockdev.Info) []catal
 		if err != nil {
 			m.problems = append(m.problems, fmt.Errorf("%s: %w", info.Path, err))
 			continue
+		}
+		m.problems = append(m.problems, store.Problems...)
+		if store.HeadLost {
+			m.problems = append(m.problems, fmt.Errorf("%s: %w", info.Path, catalog.ErrHeadLost))
 		}
 		found = append(found, &drive{info: info, store: store})
 	}
@@ -102,11 +115,6 @@ func (m *machine) readStore(ctx context.Context, info blockdev.Info) (catalog.Dr
 func (m *machine) absent(id uuid.UUID) bool {
 	_, ok := m.drives[id]
 	return !ok
-}
-
-// absentDrives lists the drives of a LUN that are not on this machine.
-func (m *machine) absentDrives(l catalog.LUN) []uuid.UUID {
-	return slices.DeleteFunc(drivesOf(l), func(id uuid.UUID) bool { return !m.absent(id) })
 }
 
 // withDisk opens a drive for metadata I/O beside whoever has it open, and makes what f wrote durable.
@@ -172,19 +180,15 @@ func (m *machine) viewOf(ctx context.Context, id uuid.UUID) (view, error) {
 // wants is the devices a LUN needs on this machine.
 func (m *machine) wants(l catalog.LUN) []node { return layout(l, m.absent) }
 
-// drivesOf lists the drives that carry a plex of l, each once, in plex order.
-func drivesOf(l catalog.LUN) []uuid.UUID {
-	var ids []uuid.UUID
-	add := func(id uuid.UUID) {
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
+// unusable is why a LUN must not be touched, nil when nothing is wrong with its records.
+func (m *machine) unusable(id uuid.UUID) error {
+	if m.set.Usable(id) {
+		return nil
+	}
+	for _, p := range m.set.Problems {
+		if slices.Contains(p.Unfit, id) {
+			return p
 		}
 	}
-	for _, p := range l.Plexes {
-		add(p.Meta.Drive)
-		for _, e := range p.Data {
-			add(e.Drive)
-		}
-	}
-	return ids
+	return errors.New("its records cannot be used")
 }

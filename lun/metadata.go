@@ -77,9 +77,9 @@ func (m *machine) restartSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.S
 		return nil, &vds.Error{Code: vds.ErrObjectStatusFailed, Op: "start", Object: lunObject(l.Name), Err: err}
 	}
 	if len(lagging) > 0 {
-		return raidmeta.Returned(slots, lagging)
+		return raidmeta.Returned(slots, l.RegionSize, lagging)
 	}
-	return raidmeta.Resync(slots)
+	return raidmeta.Resync(slots, l.RegionSize)
 }
 
 // restartFilling readies a mirror under an operation: the record says which plexes hold the data. Where no usable
@@ -97,7 +97,7 @@ func restartFilling(l catalog.LUN, slots []raidmeta.Slot) ([]raidmeta.Slot, erro
 	if !usable {
 		return fullCopySlots(l)
 	}
-	return raidmeta.Returned(slots, stale)
+	return raidmeta.Returned(slots, l.RegionSize, stale)
 }
 
 // lagging is the legs that do not hold all of the data, as the freshest superblock and their own tell.
@@ -208,7 +208,7 @@ func (m *machine) markClean(ctx context.Context, l catalog.LUN) error {
 	if ok, err := m.proven(ctx, l); err != nil || !ok {
 		return err
 	}
-	for _, id := range drivesOf(l) {
+	for _, id := range l.Drives() {
 		if err := m.withDisk(ctx, id, func(blockdev.Disk) error { return nil }); err != nil {
 			return err
 		}

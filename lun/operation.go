@@ -188,20 +188,15 @@ func (m *machine) settleEnded(ctx context.Context, l catalog.LUN, now time.Time)
 	if err != nil || !known || seen.State != resync.Done {
 		return l, err
 	}
-	settled := conclude(l, vds.OK, now)
+	settled := m.next(conclude(l, vds.OK, now))
 	return settled, m.commit(ctx, &transaction{put: []catalog.LUN{settled}})
 }
 
 // conclude is l after its operation has ended with result. It is pure.
 func conclude(l catalog.LUN, result vds.Code, now time.Time) catalog.LUN {
 	op := l.Operation
-	l.Generation++
 	l.Operation = nil
 	l.Last = &catalog.Outcome{ID: op.ID, Type: op.Type, Started: op.Started, Ended: now.UTC().Truncate(time.Millisecond), Result: result}
-	if result == vds.OK {
-		// Every drive of the absorbed LUN carries this record now; nothing is left to be outranked.
-		l.Absorbed = nil
-	}
 	return l
 }
 
@@ -236,11 +231,12 @@ func tooLate(l catalog.LUN, id uuid.UUID) error {
 // cancel commits l without the plexes of its operation, and the source as a LUN, and brings the kernel there.
 func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) error {
 	before, source := giveBack(l, now)
+	before, source = m.next(before), m.next(source)
 	have, err := m.viewOf(ctx, l.ID)
 	if err != nil {
 		return err
 	}
-	tx := &transaction{put: []catalog.LUN{before, source}, first: drivesOf(source)}
+	tx := &transaction{put: []catalog.LUN{before, source}, first: source.Drives()}
 	c := change{want: m.wants(before), have: have, at: m.at, commit: tx.step("commit: " + source.Name + " is a LUN again")}
 	if len(have) == 0 {
 		c.want = nil // the LUN is not active, and a cancel does not activate it
@@ -259,12 +255,6 @@ func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) erro
 // giveBack is the two records after a cancel: the target without the plexes being filled, and the source. It is pure.
 func giveBack(l catalog.LUN, now time.Time) (target, source catalog.LUN) {
 	source = *l.Operation.Source
-	for _, dead := range l.Absorbed {
-		if dead.LUN == source.ID {
-			source.Generation = max(source.Generation, dead.Generation)
-		}
-	}
-	source.Generation++
 	source.Wipe = true
 	target = conclude(l, vds.ErrOperationCanceled, now)
 	target.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool {
@@ -291,6 +281,6 @@ func (m *machine) cleanse(ctx context.Context, l catalog.LUN) (catalog.LUN, erro
 		return l, err
 	}
 	l.Wipe = false
-	l.Generation++
+	l = m.next(l)
 	return l, m.commit(ctx, &transaction{put: []catalog.LUN{l}})
 }

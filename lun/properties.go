@@ -151,7 +151,7 @@ func (m *machine) recorded(l catalog.LUN) Properties {
 	}
 	if gone > 0 {
 		props.Health = vds.HealthFailedRedundancy
-		props.Problem = errors.New(driveObject(m.absentDrives(l)[0]) + " is missing")
+		props.Problem = errors.New(driveObject(l.MissingDrives(m.set)[0]) + " is missing")
 	}
 	if err := m.startable(l, true); err != nil {
 		props.Status, props.Health, props.Problem = vds.StatusFailed, vds.HealthFailed, err
@@ -201,4 +201,4 @@ func plexType(p catalog.Plex) vds.LUNType {
 	return vds.TypeSimple
 }
 
-func plexDrives(p catalog.Plex) []uuid.UUID { return drivesOf(catalog.LUN{Plexes: []catalog.Plex{p}}) }
+func plexDrives(p catalog.Plex) []uuid.UUID { return catalog.LUN{Plexes: []catalog.Plex{p}}.Drives() }

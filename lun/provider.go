@@ -72,9 +72,7 @@ func (p *Provider) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.current = m
+	p.publish(m)
 	return nil
 }
 
@@ -112,7 +110,18 @@ func (p *Provider) change(ctx context.Context, purpose string, f func(context.Co
 		m.log.Warn("heal catalogs", "error", err)
 	}
 	err = f(ctx, m)
-	return errors.Join(err, p.Refresh(ctx))
+	if m.outdated {
+		return errors.Join(err, p.Refresh(ctx))
+	}
+	p.publish(m)
+	return err
+}
+
+// publish makes m the machine that readers see. It must not be changed any more.
+func (p *Provider) publish(m *machine) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current = m
 }
 
 func lockFault(purpose string, err error) error {
