@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,10 +17,11 @@ import (
 )
 
 const (
-	// guestVar is set in the environment of the command that a guest runs; its value is the token of the marker.
-	guestVar = "PLEXCTL_VM_TOKEN"
-	// portName is the name of the virtio port that takes the output.
-	portName = "plexctl.out"
+	// guestVar is set in the environment of the command that a guest runs.
+	guestVar = "PLEXCTL_VM_GUEST"
+	// outPort and verdictPort are the names of the virtio ports to the host. Each can be open once at a time.
+	outPort     = "plexctl.out"
+	verdictPort = "plexctl.verdict"
 	// udevd is where the guest has systemd-udevd.
 	udevd = "/usr/lib/systemd/systemd-udevd"
 	// guestPath is where the guest has commands.
@@ -36,7 +38,7 @@ func Init() {
 		os.Exit(modprobeMain(os.Args[1:]))
 	case os.Getpid() == 1 && isGuest():
 		if err := boot(); err != nil {
-			fmt.Fprintln(os.Stderr, "plexctl-vm:", err) // on the console; without a marker the run has failed
+			fmt.Fprintln(os.Stderr, "vm:", err) // on the console; without a verdict the run has failed
 		}
 		off()
 	}
@@ -52,16 +54,14 @@ func isGuest() bool {
 	return err == nil
 }
 
-// Cut cuts the power of the guest it is called in: nothing is flushed, nothing ends in order. It does not return.
+// Cut has the host cut the power of the guest it is called in: nothing is flushed, nothing ends in order. It does not
+// return; other goroutines and processes run on for the moment that the cut takes.
 func Cut() {
-	port, err := openPort()
+	err := say(verdictCut)
 	if err == nil {
-		_, err = fmt.Fprintln(port, markerCut(os.Getenv(guestVar)))
+		time.Sleep(bootTimeout)
 	}
-	if err == nil {
-		err = os.WriteFile("/proc/sysrq-trigger", []byte("b"), 0)
-	}
-	panic(fmt.Sprintf("cut power: %v", err)) // still here
+	panic(fmt.Sprintf("cut power: still running: %v", err))
 }
 
 // DiskPath is the device of the Disk with the given serial, in the guest.
@@ -87,6 +87,23 @@ func boot() error {
 	if err != nil {
 		return err
 	}
+	if err := prepare(config); err != nil {
+		return err
+	}
+	port, err := openPort(outPort)
+	if err != nil {
+		return err
+	}
+	code, err := supervise(config, port)
+	if err != nil {
+		return err
+	}
+	syncDisks()
+	return say(verdictExit(code))
+}
+
+// prepare makes the mounted system one that a command can work in.
+func prepare(config guestConfig) error {
 	for _, line := range config.Load {
 		if err := loadLine(config.Modules, line); err != nil {
 			return err
@@ -96,21 +113,9 @@ func boot() error {
 		return err
 	}
 	if config.Udev {
-		if err := startUdev(); err != nil {
-			return err
-		}
+		return startUdev()
 	}
-	port, err := openPort()
-	if err != nil {
-		return err
-	}
-	code, err := supervise(config, port)
-	if err != nil {
-		return err
-	}
-	syncDisks()
-	_, err = fmt.Fprintln(port, markerExit(config.Token, code))
-	return err
+	return nil
 }
 
 // readConfig reads what the host wrote.
@@ -161,20 +166,30 @@ func startUdev() error {
 	return nil
 }
 
-// openPort opens the virtio port that leads to the host, waiting for the kernel to make its node.
-func openPort() (*os.File, error) {
+// openPort opens a virtio port that leads to the host, waiting for the kernel to make its node.
+func openPort(port string) (*os.File, error) {
 	for deadline := time.Now().Add(bootTimeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		names, err := filepath.Glob("/sys/class/virtio-ports/*/name")
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range names {
-			if text, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(text)) == portName {
+			if text, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(text)) == port {
 				return os.OpenFile("/dev/"+filepath.Base(filepath.Dir(name)), os.O_WRONLY, 0)
 			}
 		}
 	}
-	return nil, errors.New("open port to the host: time is up")
+	return nil, fmt.Errorf("open port %s to the host: time is up", port)
+}
+
+// say gives the host the verdict; it has it when say returns.
+func say(verdict string) error {
+	port, err := openPort(verdictPort)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(port, verdict)
+	return errors.Join(err, port.Close())
 }
 
 // supervise runs the command, buries whatever dies meanwhile, and returns the exit status of the command. A command that
@@ -182,7 +197,7 @@ func openPort() (*os.File, error) {
 func supervise(config guestConfig, port *os.File) (int, error) {
 	child, err := startCommand(config, port)
 	if err != nil {
-		_, err = fmt.Fprintln(port, "plexctl-vm:", err)
+		_, err = fmt.Fprintln(port, "vm:", err)
 		return 127, err
 	}
 	for {
@@ -213,12 +228,18 @@ func startCommand(config guestConfig, port *os.File) (int, error) {
 		return 0, err
 	}
 	attr := &os.ProcAttr{
-		Dir:   "/root",
-		Env:   slices.Concat(os.Environ(), []string{"HOME=/root", "TERM=dumb", guestVar + "=" + config.Token}, config.Env),
+		Dir:   config.Dir,
+		Env:   slices.Concat(os.Environ(), []string{"HOME=/root", guestVar + "=1"}, config.Env),
 		Files: []*os.File{nil, port, port},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
-	if config.Console {
+	if config.Terminal {
+		terminal, err := os.OpenFile("/dev/ttyS0", os.O_RDWR|unix.O_NOCTTY, 0)
+		if err != nil {
+			return 0, err
+		}
+		defer func() { _ = terminal.Close() }() // the command has its own
+		attr.Files = []*os.File{terminal, terminal, terminal}
 		attr.Sys.Setctty = true
 	}
 	process, err := os.StartProcess(file, config.Args, attr)
@@ -242,8 +263,8 @@ func syncDisks() {
 	}
 }
 
-// off switches the machine off and does not return.
+// off ends the machine at once, without a look at what runs: a reset, on which QEMU exits. It does not return.
 func off() {
-	err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
-	panic(fmt.Sprintf("power off: %v", err)) // which ends the machine as well
+	err := os.WriteFile("/proc/sysrq-trigger", []byte("b"), 0)
+	panic(fmt.Sprintf("reset the machine: %v", err)) // which ends the machine as well
 }

@@ -28,13 +28,13 @@ const (
 
 // guestConfig is what the host tells the first process.
 type guestConfig struct {
-	Token   string   // part of the marker, so that no output of a test can be taken for it
-	Load    []string // modules to load, as in Machine.Modules
-	Modules []module // all there are
-	Udev    bool
-	Console bool // run the command on the console, for people
-	Env     []string
-	Args    []string // the command
+	Load     []string // modules to load, as in Machine.Modules
+	Modules  []module // all there are
+	Udev     bool
+	Terminal bool
+	Dir      string
+	Env      []string
+	Args     []string // the command
 }
 
 // initramfs collects the files of a guest. /bin, /sbin, /lib and /lib64 are links into /usr, as on any Debian today.
@@ -43,23 +43,24 @@ type initramfs struct {
 }
 
 // writeInitramfs writes the guest of m to w. It is not compressed: unpacking costs an emulated guest more than reading.
-func writeInitramfs(ctx context.Context, w io.Writer, m *Machine, config guestConfig) error {
-	a := initramfs{files: map[string]cpio.Record{}}
-	a.skeleton()
-	modules, err := closure(m.Kernel, slices.Concat(config.Load, extraModules()))
+func writeInitramfs(ctx context.Context, w io.Writer, m *Machine, args []string) error {
+	load := append(bootModules(), m.Modules...)
+	modules, err := closure(m.Kernel, slices.Concat(load, extraModules()))
 	if err != nil {
 		return err
 	}
-	config.Modules = modules
+	a := initramfs{files: map[string]cpio.Record{}}
+	a.skeleton(m.Dir)
 	err = errors.Join(
 		a.addProgram(m.Init, initFile),
-		a.addModules(config.Modules),
+		a.addModules(modules),
 		a.addTools(m.Tools),
 		a.addFiles(m.Files),
 	)
 	if m.Udev {
 		err = errors.Join(err, a.addUdev())
 	}
+	config := guestConfig{Load: load, Modules: modules, Udev: m.Udev, Terminal: m.Terminal, Dir: m.Dir, Env: m.Env, Args: args}
 	err = errors.Join(err, a.addBusybox(ctx), a.addConfig(config))
 	if err != nil {
 		return err
@@ -67,15 +68,16 @@ func writeInitramfs(ctx context.Context, w io.Writer, m *Machine, config guestCo
 	return a.write(w)
 }
 
-// skeleton adds what every guest has.
-func (a *initramfs) skeleton() {
+// skeleton adds what every guest has, and the folder that its command works in.
+func (a *initramfs) skeleton(workDir string) {
 	for _, dir := range []string{"bin", "sbin", "lib", "lib64"} {
 		a.put(cpio.Directory("usr/"+dir, 0o755))
 		a.put(cpio.Symlink(dir, "usr/"+dir))
 	}
-	for _, dir := range []string{"dev", "proc", "sys", "run", "tmp", "root", "mnt", "var/lib", "etc"} {
+	for _, dir := range []string{"dev", "proc", "sys", "run", "tmp", "mnt", "var/lib", "etc"} {
 		a.put(cpio.Directory(dir, 0o755))
 	}
+	a.put(cpio.Directory(workDir, 0o755))
 	a.put(cpio.CharDev("dev/console", 0o600, 5, 1))
 	a.put(cpio.Symlink("sbin/modprobe", initFile))
 	a.put(cpio.StaticFile("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644))

@@ -1,20 +1,20 @@
 package vm
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/size"
 )
@@ -24,14 +24,13 @@ const (
 	defaultTimeout = 10 * time.Minute
 	// blockedGrace is how long a hung guest gets to print its blocked tasks.
 	blockedGrace = 5 * time.Second
-	// offGrace is how long a guest gets to switch itself off after its verdict.
-	offGrace = 15 * time.Second
-	// outFD is the descriptor at which QEMU finds the pipe for the guest's output.
-	outFD = 3
+	// outFD and verdictFD are the descriptors at which QEMU finds the pipes for what the guest says.
+	outFD     = 3
+	verdictFD = 4
 )
 
 // Run boots the machine, runs a command in it and waits for its end. It returns nil only if the guest said that the
-// command ended with status 0; an *ExitError for another status; ErrCut, ErrHung or ErrNoVerdict. Run ends by ctx's
+// command ended with status 0; an ExitError for another status; ErrCut, ErrHung or ErrNoVerdict. Run ends by ctx's
 // deadline, or after 10 minutes if it has none, and leaves no process behind.
 func (m *Machine) Run(ctx context.Context, args ...string) error {
 	if _, ok := ctx.Deadline(); !ok {
@@ -39,27 +38,37 @@ func (m *Machine) Run(ctx context.Context, args ...string) error {
 		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
 		defer cancel()
 	}
-	if err := m.run(ctx, args); err != nil {
+	full, err := m.withDefaults()
+	if err == nil {
+		err = full.run(ctx, args)
+	}
+	if err != nil {
 		return fmt.Errorf("kernel %s: %w", m.Kernel.Series, err)
 	}
 	return nil
 }
 
-// run is Run with a deadline in ctx.
+// run is Run with a deadline in ctx and the zero values of m filled in.
 func (m *Machine) run(ctx context.Context, args []string) error {
 	dir, err := os.MkdirTemp("", "plexctl-vm-*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	token := rand.Text()
-	config := guestConfig{Token: token, Load: append(bootModules(), m.Modules...), Udev: m.Udev, Env: m.Env, Args: args}
-	cmd, err := m.command(ctx, dir, config)
+	drives, err := attach(ctx, m.Disks, dir)
 	if err != nil {
 		return err
 	}
-	g := guest{cmd: cmd, listener: listener{token: token, out: orDiscard(m.Output), cutOn: m.CutOn}}
-	return g.run(ctx, orDiscard(m.Console))
+	cmd, err := m.command(ctx, dir, drives, args)
+	if err != nil {
+		return err
+	}
+	g := guest{cmd: cmd, output: orDiscard(m.Output), cutOn: m.CutOn}
+	if err := g.connect(m.Terminal, orDiscard(m.Console)); err != nil {
+		return err
+	}
+	verdict := g.run(ctx)
+	return errors.Join(verdict, detach(context.WithoutCancel(ctx), drives, errors.Is(verdict, ErrCut)))
 }
 
 // orDiscard is w, or what takes everything if there is none.
@@ -71,24 +80,19 @@ func orDiscard(w io.Writer) io.Writer {
 }
 
 // command writes the guest's initramfs to dir and is the QEMU that boots it.
-func (m *Machine) command(ctx context.Context, dir string, config guestConfig) (*exec.Cmd, error) {
-	full, err := m.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	initrd := filepath.Join(dir, "initramfs")
-	f, err := os.Create(initrd)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(writeInitramfs(ctx, f, &full, config), f.Close()); err != nil {
-		return nil, err
-	}
+func (m *Machine) command(ctx context.Context, dir string, drives []drive, args []string) (*exec.Cmd, error) {
 	accel, err := accelerator()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("qemu-system-x86_64", full.arguments(accel, initrd)...)
+	f, err := os.Create(filepath.Join(dir, "initramfs"))
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(writeInitramfs(ctx, f, m, args), f.Close()); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("qemu-system-x86_64", slices.Concat(m.arguments(accel), portArguments(dir), driveArguments(drives))...)
 	// A guest must not outlive the tests that watch it, whatever ends them.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd, nil
@@ -104,108 +108,136 @@ func (m *Machine) withDefaults() (Machine, error) {
 		}
 		full.Init = self
 	}
-	if full.Memory == 0 {
-		full.Memory = 2 * size.GiB
-	}
-	if full.CPUs == 0 {
-		full.CPUs = 2
-	}
+	full.Memory = cmp.Or(full.Memory, 2*size.GiB)
+	full.CPUs = cmp.Or(full.CPUs, 2)
+	full.Dir = cmp.Or(full.Dir, "/root")
 	return full, nil
 }
 
-// arguments are those of QEMU. Typing C-a b on its standard input sends a break to the guest, which makes the kernel take
-// the next character as a sysrq command.
-func (m *Machine) arguments(accel, initrd string) []string {
-	args := []string{
+// arguments are those of QEMU that do not depend on the run.
+func (m *Machine) arguments(accel string) []string {
+	return []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-accel", accel, "-cpu", "max", "-smp", strconv.Itoa(m.CPUs), "-m", strconv.FormatUint(uint64(m.Memory/size.MiB), 10),
-		"-kernel", m.Kernel.Image, "-initrd", initrd,
-		"-append", "console=ttyS0 panic=-1 quiet sysrq_always_enabled",
+		"-kernel", m.Kernel.Image, "-append", "console=ttyS0 panic=-1 quiet sysrq_always_enabled",
+	}
+}
+
+// portArguments are those of QEMU for the initramfs in dir and for all that comes out of the guest. Typing C-a b on
+// QEMU's standard input sends a break to the guest, which makes the kernel take the next character as a sysrq command.
+func portArguments(dir string) []string {
+	return []string{
+		"-initrd", filepath.Join(dir, "initramfs"),
 		"-chardev", "stdio,id=console,mux=on,signal=off", "-serial", "chardev:console", "-mon", "chardev=console",
 		"-device", "virtio-serial-pci",
 		"-chardev", fmt.Sprintf("file,id=out,path=/dev/fd/%d", outFD),
-		"-device", "virtserialport,chardev=out,name=" + portName,
+		"-device", "virtserialport,chardev=out,name=" + outPort,
+		"-chardev", fmt.Sprintf("file,id=verdict,path=/dev/fd/%d", verdictFD),
+		"-device", "virtserialport,chardev=verdict,name=" + verdictPort,
 	}
-	for i, disk := range m.Disks {
-		args = append(args, disk.arguments(fmt.Sprintf("disk%d", i))...)
-	}
-	return args
-}
-
-// arguments are those of QEMU for one disk.
-func (d Disk) arguments(id string) []string {
-	block := max(d.Block, size.Sector)
-	return []string{
-		"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,discard=unmap,cache.direct=%s,file.driver=file,file.filename=%s",
-			id, onOff(takesDirect(d.Path)), strings.ReplaceAll(d.Path, ",", ",,")),
-		"-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s,write-cache=on,logical_block_size=%d,physical_block_size=%d",
-			id, d.Serial, block, block),
-	}
-}
-
-// onOff is b as QEMU spells it.
-func onOff(b bool) string {
-	if b {
-		return "on"
-	}
-	return "off"
-}
-
-// takesDirect reports whether the file can be opened past the host's page cache, which tmpfs of older kernels refuses.
-func takesDirect(file string) bool {
-	f, err := os.OpenFile(file, os.O_RDWR|unix.O_DIRECT, 0)
-	if err != nil {
-		return false
-	}
-	return f.Close() == nil
 }
 
 // guest is a running QEMU.
 type guest struct {
-	cmd      *exec.Cmd
-	stdin    io.Writer
-	console  tail
-	listener listener
+	cmd     *exec.Cmd
+	stdin   io.Writer
+	console tail
+	output  io.Writer
+	cutOn   string // see Machine.CutOn
+	cut     bool   // the power was cut because of cutOn
+	verdict []byte
+}
+
+// connect says where QEMU's standard input and output, which are the guest's console, go.
+func (g *guest) connect(terminal bool, console io.Writer) error {
+	if terminal {
+		g.stdin, g.cmd.Stdin, g.cmd.Stdout, g.cmd.Stderr = io.Discard, os.Stdin, os.Stdout, os.Stderr
+		return nil
+	}
+	g.cmd.Stdout = io.MultiWriter(console, &g.console)
+	g.cmd.Stderr = g.cmd.Stdout
+	var err error
+	g.stdin, err = g.cmd.StdinPipe()
+	return err
 }
 
 // run starts QEMU, watches it to its end and returns the verdict.
-func (g *guest) run(ctx context.Context, console io.Writer) error {
-	output, err := g.start(console)
+func (g *guest) run(ctx context.Context) error {
+	output, verdict, err := g.start()
 	if err != nil {
 		return err
 	}
-	heard := make(chan error, 1)
-	go func() { heard <- g.listener.listen(output) }()
+	heard := make(chan error, 2)
+	go func() { heard <- g.listen(output, g.hearOutput) }()
+	go func() { heard <- g.listen(verdict, g.hearVerdict) }()
 	hung := g.wait(ctx)
-	listenErr := errors.Join(<-heard, output.Close())
-	if hung != nil && !g.listener.verdict.said {
-		return fmt.Errorf("%w; the console ended with:\n%s", hung, &g.console)
-	}
-	verdict := g.listener.verdict.err()
-	if errors.Is(verdict, ErrNoVerdict) {
-		verdict = fmt.Errorf("%w; the console ended with:\n%s", verdict, &g.console)
-	}
-	return errors.Join(verdict, listenErr)
+	listenErr := errors.Join(<-heard, <-heard)
+	return errors.Join(g.end(hung), listenErr)
 }
 
-// start starts QEMU and returns the end of the pipe that the guest's output comes out of.
-func (g *guest) start(console io.Writer) (*os.File, error) {
-	output, input, err := os.Pipe()
+// end is the verdict on a guest that has ended: hung says that it was made to.
+func (g *guest) end(hung error) error {
+	if g.cut {
+		return ErrCut
+	}
+	err := verdictError(string(g.verdict))
+	if errors.Is(err, ErrNoVerdict) {
+		return fmt.Errorf("%w; the console ended with:\n%s", cmp.Or(hung, err), &g.console)
+	}
+	return err
+}
+
+// start starts QEMU and returns the ends of the pipes that the guest's output and verdict come out of.
+func (g *guest) start() (output, verdict *os.File, err error) {
+	output, toOutput, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer func() { _ = input.Close() }() // QEMU has its own
-	g.cmd.ExtraFiles = []*os.File{input} // becomes outFD
-	g.cmd.Stdout = io.MultiWriter(console, &g.console)
-	g.cmd.Stderr = g.cmd.Stdout
-	g.listener.kill = g.kill
-	if g.stdin, err = g.cmd.StdinPipe(); err != nil {
-		return nil, errors.Join(err, output.Close())
+	verdict, toVerdict, err := os.Pipe()
+	if err != nil {
+		return nil, nil, errors.Join(err, output.Close(), toOutput.Close())
 	}
-	if err := g.cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start QEMU: %w", err), output.Close())
+	g.cmd.ExtraFiles = []*os.File{toOutput, toVerdict} // become outFD and verdictFD
+	err = g.cmd.Start()
+	_, _ = toOutput.Close(), toVerdict.Close() // QEMU has its own
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("start QEMU: %w", err), output.Close(), verdict.Close())
 	}
-	return output, nil
+	return output, verdict, nil
+}
+
+// listen calls hear with each line that comes out of a pipe, up to its end.
+func (g *guest) listen(pipe *os.File, hear func(line []byte) error) error {
+	buffered := bufio.NewReader(pipe)
+	for {
+		line, err := buffered.ReadBytes('\n')
+		err = errors.Join(hear(line), err)
+		if errors.Is(err, io.EOF) {
+			return pipe.Close()
+		}
+		if err != nil {
+			return errors.Join(err, pipe.Close())
+		}
+	}
+}
+
+// hearOutput passes on a line of output, and cuts the power if it is told to on this one.
+func (g *guest) hearOutput(line []byte) error {
+	if g.cutOn != "" && bytes.Contains(line, []byte(g.cutOn)) {
+		g.cut = true
+		g.kill()
+	}
+	_, err := g.output.Write(line)
+	return err
+}
+
+// hearVerdict keeps the verdict, and cuts the power if that is what it says.
+func (g *guest) hearVerdict(line []byte) error {
+	g.verdict = append(g.verdict, line...)
+	if string(line) == verdictCut {
+		g.kill()
+	}
+	return nil
 }
 
 // wait waits for QEMU's end and brings it about when the time is up, which it returns as ErrHung.

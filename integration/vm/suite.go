@@ -76,6 +76,12 @@ func (m Machine) OnKernel(ctx context.Context, kernel string) (Machine, error) {
 	return m, err
 }
 
+// TestArgs is the command that runs the named test of the calling binary, a TestGuest…, in a machine: an argument of
+// Machine.Run. That the test does not exist is an error of the run.
+func TestArgs(name string) []string {
+	return []string{initFile, "-test.v", "-test.run=^" + name + "$", "-test.count=1"}
+}
+
 // runOnKernels runs the kernel tests in one guest for each kernel, as many at once as there are processors, and returns
 // the exit status.
 func runOnKernels(machine Machine, chosen selection) int {

@@ -6,12 +6,12 @@
 //	FindKernel   Debian's packages, cached
 //	Machine.Run  initramfs: this binary ──────► Init    mounts, modules, udevd
 //	             QEMU, bounded in time             │
-//	             Output  ◄── virtio port ──────    └──► the command: tests, a script, a shell
-//	             Console ◄── ttyS0 ─────────── kernel log
-//	             verdict ◄── marker on the virtio port, with the command's exit status
+//	             Output  ◄── virtio port ─────────    └──► the command: tests, a script, a shell
+//	             Console ◄── ttyS0 ───────────── kernel log
+//	             verdict ◄── virtio port ─────── the command's exit status
 //
 // A binary that may be booted calls Init before anything else; nothing but that binary, kernel modules and the tools
-// named in Machine goes into the guest. The only way for a run to succeed is the marker: a kernel panic, a guest that
+// named in Machine goes into the guest. The only way for a run to succeed is the verdict: a kernel panic, a guest that
 // hangs, a QEMU that dies are all errors.
 //
 // # Tests
@@ -56,7 +56,7 @@ type ExitError struct {
 }
 
 // Error is the exit status in words.
-func (e *ExitError) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
+func (e ExitError) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
 
 // Machine describes a virtual machine. The zero value of every field but Kernel is right for a quick run.
 type Machine struct {
@@ -72,6 +72,8 @@ type Machine struct {
 	Tools []string
 	// Files are copied as they are: path in the guest to path on the host. A directory is copied with all it holds.
 	Files map[string]string
+	// Dir is the working folder of the command; /root when empty.
+	Dir string
 	// Env is added to the environment of the command, as "key=value".
 	Env []string
 	// Udev starts systemd-udevd with the host's rules and waits until it has settled.
@@ -82,6 +84,9 @@ type Machine struct {
 	// Output takes what the command prints, Console what the kernel prints, both while the machine runs. Nil discards.
 	Output  io.Writer
 	Console io.Writer
+	// Terminal gives the command the guest's console as its terminal, and that is the standard input and output of this
+	// process; Output then gets nothing, Console nothing either.
+	Terminal bool
 	// CutOn cuts the power as soon as a line of the output contains it.
 	CutOn string
 }
