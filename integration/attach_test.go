@@ -142,9 +142,7 @@ func TestCopyGoesOnAfterDeactivateAndAssemble(t *testing.T) {
 	waitFor(t, "some writes during the copy", 20*time.Second, func() bool { return w.acked.Load() > 100 })
 	w.stop()
 	r.run("deactivate")
-	if out := r.run("status"); !strings.Contains(out, "offline") {
-		t.Errorf("status after deactivate:\n%s", out)
-	}
+	r.refuse(20, []string{"status"}, "offline", "rebuilding")
 	r.run("assemble")
 	w.verify(t, "/dev/mapper/plex-web1")
 	r.run("op", "wait", "web1", "--timeout", syncLimit.String())

@@ -55,7 +55,7 @@ func provideCommand(dir string) error {
 // machine is the guest of these tests but for its kernel and its disks: tests that run on the host boot it too.
 func machine() vm.Machine {
 	return vm.Machine{
-		Tools: []string{"bash", "busybox", "dmsetup", "losetup", "mkfs.ext4", "e2fsck"},
+		Tools: []string{"bash", "busybox", "dmsetup", "mkfs.ext4", "e2fsck", "losetup", "blockdev", "numfmt", "mktemp", "truncate"},
 		Files: map[string]string{"/usr/bin/plexctl": os.Getenv(commandVar), "/root/scripts": "../scripts"},
 		Dir:   "/root/integration",
 	}
