@@ -32,7 +32,7 @@ func (m *machine) commit(ctx context.Context, tx *transaction) error {
 	var failed []error
 	for _, id := range m.concerned(tx) {
 		tx.begun = true
-		if err := m.writeCatalog(ctx, id, m.drives[id].store.Apply(tx.put...)); err != nil {
+		if err := m.writeCatalog(ctx, id, m.set.Apply(id, tx.put...)); err != nil {
 			failed = append(failed, &vds.Error{
 				Code: vds.ErrDiskConfigurationNotSaved, Op: "commit", Object: driveObject(id), Err: err,
 				Hint: "check the drive; `plexctl assemble` brings every LUN to its last committed state",
