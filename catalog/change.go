@@ -7,15 +7,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// Apply is the catalog of d after a change, for Drive.Write: each record of put that concerns d is added, or takes the
-// place of an older one of the same LUN; records that one of put has absorbed go. d itself is not changed.
+// Apply is the catalog of a drive of the set after a change, for Drive.Write: what Heal wants it to be, in which each record
+// of put that concerns the drive is added or takes the place of an older one, and from which go the records that one of
+// put has absorbed.
 //
 // A change is one list put, the same for every drive concerned (Set.Involved). Written to each drive with one Drive.Write
 // it takes effect with the first of these writes; Heal completes what a crash cuts off. The order matters where a LUN
 // gives its extents to another: first the drives of the LUN that is absorbed (Set.Holders), or that is given back
 // (LUN.Drives), then the others, so that no drive alone shows a state in which sectors belong to two LUNs or to none.
-func (d Drive) Apply(put ...LUN) []LUN {
-	luns := slices.Clone(d.Catalog.LUNs)
+func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
+	d := s.drives[drive]
+	luns := s.healed(drive)
 	for _, l := range put {
 		i := slices.IndexFunc(luns, func(have LUN) bool { return have.ID == l.ID })
 		switch {

@@ -18,7 +18,8 @@ func (s *Set) checkCopies(copies map[uuid.UUID][]Drive) {
 			}
 		}
 		detail := fmt.Sprintf("drive %s: on %d devices", drive, len(copies[drive]))
-		s.problem(Problem{Err: ErrDuplicateDrive, Detail: detail, LUNs: sortedIDs(luns), Drives: []uuid.UUID{drive}, Blocks: true})
+		luns = sortedIDs(luns)
+		s.problem(Problem{Err: ErrDuplicateDrive, Detail: detail, LUNs: luns, Drives: []uuid.UUID{drive}, Unfit: luns})
 	}
 }
 
@@ -38,15 +39,15 @@ func (s *Set) checkExtents() {
 			all = append(all, claimsOf(rival)...)
 		}
 	}
-	owners := map[uuid.UUID]LUN{}
+	owners := map[uuid.UUID]claim{}
 	for _, c := range all {
 		if d, ok := s.drives[c.extent.Drive]; ok && !c.fits(d.Label) {
-			s.invalid(fmt.Sprintf("%s lies outside the drive", c), c.lun.ID)
+			s.invalid(fmt.Sprintf("%s lies outside the drive", c), c, c)
 		}
-		if owner, ok := owners[c.plex]; ok && owner.ID != c.lun.ID {
-			s.invalid(fmt.Sprintf("plex %s is claimed by %s and %s", c.plex, owner.title(), c.lun.title()), owner.ID, c.lun.ID)
+		if owner, ok := owners[c.plex]; ok && owner.lun.ID != c.lun.ID {
+			s.invalid(fmt.Sprintf("plex %s is claimed by %s and %s", c.plex, owner.lun.title(), c.lun.title()), owner, c)
 		}
-		owners[c.plex] = c.lun
+		owners[c.plex] = c
 	}
 	s.checkOverlaps(all)
 }
@@ -69,25 +70,28 @@ func (s *Set) vouched(c claim) bool {
 	return ok
 }
 
-func (s *Set) invalid(detail string, luns ...uuid.UUID) {
-	s.problem(Problem{Err: ErrInvalid, Detail: detail, LUNs: sortedIDs(luns), Blocks: true})
+// invalid reports what makes the LUNs of two claims, which may be the same, unfit.
+func (s *Set) invalid(detail string, a, b claim) {
+	luns := sortedIDs([]uuid.UUID{a.lun.ID, b.lun.ID})
+	drives := sortedIDs([]uuid.UUID{a.extent.Drive, b.extent.Drive})
+	s.problem(Problem{Err: ErrInvalid, Detail: detail, LUNs: luns, Drives: drives, Unfit: luns})
 }
 
-// overlap reports a pair for which wrong cannot be used. Rivals of one LUN may overlap; it is blocked already.
+// overlap reports a pair of claims that makes the LUNs of wrong unfit. Rivals of one LUN may overlap; it is blocked already.
 func (s *Set) overlap(pair [2]claim, wrong ...claim) {
 	if len(wrong) == 0 || pair[0].lun.ID == pair[1].lun.ID {
 		return
 	}
-	var luns []uuid.UUID
+	var unfit []uuid.UUID
 	for _, c := range wrong {
-		luns = append(luns, c.lun.ID)
+		unfit = append(unfit, c.lun.ID)
 	}
 	s.problem(Problem{
 		Err:    ErrOverlap,
 		Detail: fmt.Sprintf("%s and %s", pair[0], pair[1]),
-		LUNs:   sortedIDs(luns),
+		LUNs:   sortedIDs([]uuid.UUID{pair[0].lun.ID, pair[1].lun.ID}),
 		Drives: []uuid.UUID{pair[0].extent.Drive},
-		Blocks: true,
+		Unfit:  sortedIDs(unfit),
 	})
 }
 

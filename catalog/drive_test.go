@@ -15,6 +15,8 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
+var equateEmpty = cmpopts.EquateEmpty()
+
 // ignoreState leaves out of a comparison what a Drive notes about its slots.
 var ignoreState = cmp.Options{cmpopts.IgnoreUnexported(Drive{}), cmpopts.EquateErrors()}
 

@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,7 +45,7 @@ type Problem struct {
 	Detail string
 	LUNs   []uuid.UUID // concerned, sorted
 	Drives []uuid.UUID // concerned, sorted
-	Blocks bool        // the LUNs cannot be used
+	Unfit  []uuid.UUID // those of LUNs that cannot be used because of it, sorted
 }
 
 // Error is the problem on one line.
@@ -161,7 +162,8 @@ func (s *Set) elect() {
 		g.winner = g.rivals[0]
 		if len(g.rivals) > 1 {
 			detail := fmt.Sprintf("%s: %d different records of generation %d", g.winner.title(), len(g.rivals), g.winner.Generation)
-			s.problem(Problem{Err: ErrConflict, Detail: detail, LUNs: []uuid.UUID{id}, Drives: s.Holders(id), Blocks: true})
+			luns := []uuid.UUID{id}
+			s.problem(Problem{Err: ErrConflict, Detail: detail, LUNs: luns, Drives: s.Holders(id), Unfit: luns})
 		}
 	}
 }
@@ -233,14 +235,16 @@ func (s *Set) list() {
 	})
 }
 
-// problem notes p and blocks its LUNs.
+// problem notes p, once, and blocks the LUNs that it makes unfit.
 func (s *Set) problem(p Problem) {
-	s.Problems = append(s.Problems, p)
-	if !p.Blocks {
-		return
-	}
-	for _, id := range p.LUNs {
+	for _, id := range p.Unfit {
 		s.blocked[id] = true
+	}
+	known := slices.ContainsFunc(s.Problems, func(have Problem) bool {
+		return errors.Is(have.Err, p.Err) && slices.Equal(have.LUNs, p.LUNs) && slices.Equal(have.Drives, p.Drives)
+	})
+	if !known {
+		s.Problems = append(s.Problems, p)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-
-	"github.com/plexctl/plexctl/size"
 )
 
 // claim is one extent with whom it belongs to.
@@ -105,17 +103,13 @@ func (s Set) Free(drive uuid.UUID) []Extent {
 		return nil
 	}
 	var free []Extent
-	next := FirstExtent.Sectors()
-	add := func(end size.Sectors) {
-		if end > next {
-			free = append(free, Extent{Drive: drive, Start: next, Length: end - next})
+	next, tail := FirstExtent.Sectors(), TailStart(d.Label.Size).Sectors()
+	for _, e := range append(s.claimed(drive), Extent{Start: tail}) {
+		if start := min(e.Start, tail); start > next {
+			free = append(free, Extent{Drive: drive, Start: next, Length: start - next})
 		}
-	}
-	for _, e := range s.claimed(drive) {
-		add(e.Start)
 		next = max(next, e.End())
 	}
-	add(TailStart(d.Label.Size).Sectors())
 	return free
 }
 
