@@ -8,6 +8,7 @@ import (
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/vds"
 )
 
@@ -101,7 +102,20 @@ func (m *machine) bringUp(ctx context.Context, l catalog.LUN) error {
 	if err != nil {
 		return err
 	}
-	return m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at, prepare: prepare}))
+	reload, err := m.dropped(ctx, l)
+	if err != nil {
+		return err
+	}
+	return m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at, prepare: prepare, reload: reload}))
+}
+
+// dropped reports whether the kernel has given up a plex that l's operation fills. Loading the table anew takes it in again.
+func (m *machine) dropped(ctx context.Context, l catalog.LUN) (bool, error) {
+	if l.Operation == nil {
+		return false, nil
+	}
+	seen, known, err := m.observeOperation(ctx, l)
+	return known && seen.State == resync.Failed, err
 }
 
 // preparation is the metadata step before a mirror table of l may be loaded: none while a table uses the slots in force.

@@ -215,6 +215,12 @@ func (o *operation) Cancel(ctx context.Context) error {
 		if l.Operation == nil || l.Operation.ID != o.id {
 			return tooLate(l, o.id)
 		}
+		if l.Operation.Source == nil {
+			return &vds.Error{
+				Code: vds.ErrNotSupported, Op: "cancel", Object: "operation " + o.id.String(),
+				Reason: l.Operation.Type.String() + " cannot be cancelled",
+			}
+		}
 		return m.cancel(ctx, l, o.p.now())
 	})
 }

@@ -24,6 +24,7 @@ type change struct {
 	at      numbers // for comparing tables
 	prepare step    // writes the metadata that a new mirror table needs; nil when there is none to write
 	commit  step    // makes the change final; nil when the record is already final
+	reload  bool    // swap the LUN's table even when the live one is the wanted one: the kernel then looks at its legs anew
 }
 
 // plan is the steps, in order, that bring the kernel from c.have to c.want. It is pure, and it is empty when nothing is
@@ -39,10 +40,10 @@ func plan(c change) []step {
 	}
 	top := c.want[len(c.want)-1]
 	have, exists := c.have[top.uuid]
-	if exists && c.matches(top) && !have.Suspended {
+	if exists && c.matches(top) && !have.Suspended && !c.reload {
 		return slices.Concat(c.private(), c.clear(top), present(c.commit), c.leftover())
 	}
-	if exists && c.matches(top) {
+	if exists && c.matches(top) && !c.reload {
 		return slices.Concat(c.clear(top), present(c.commit), []step{resumeStep{top}}, c.leftover())
 	}
 	steps := c.clear(top)
