@@ -1,0 +1,450 @@
+package lun_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// pair is a world with two LUNs of one size on two drives, the first written to.
+func pair(t *testing.T) (w *world, target, source *lun.LUN) {
+	t.Helper()
+	w = newWorld(t, 2)
+	target, source = w.create("web1", lunSize, 0), w.create("spare3", lunSize, 1)
+	for at := range int64(20) {
+		w.write(at * 100)
+	}
+	return w, target, source
+}
+
+func TestAttachFillsThePlexAndKeepsTheData(t *testing.T) {
+	w, target, source := pair(t)
+	op, err := target.AddPlex(t.Context(), source.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.p.LUN("spare3"); !errors.Is(err, vds.ErrObjectNotFound) {
+		t.Errorf("the source: %v, want VDS_E_OBJECT_NOT_FOUND", err)
+	}
+	for _, copied := range []int{1, 2, 3} {
+		if err := w.kernel.Tick(copied); err != nil {
+			t.Fatal(err)
+		}
+		w.write(int64(copied) * 300)
+		st, err := op.QueryStatus(t.Context())
+		if err != nil || !st.Pending() {
+			t.Errorf("status %+v, %v; want pending", st, err)
+		}
+	}
+	props, err := target.Properties(t.Context())
+	if err != nil || props.Health != vds.HealthRebuilding || props.Status != vds.StatusOnline || props.Type != vds.TypeMirror {
+		t.Errorf("properties while copying: %+v, %v", props, err)
+	}
+	w.settle()
+	w.verify()
+	if st, _ := op.QueryStatus(t.Context()); st.Result != vds.OK || st.Percent != 100 {
+		t.Errorf("status at the end %+v", st)
+	}
+	if props, err = target.Properties(t.Context()); err != nil || props.Health != vds.HealthHealthy {
+		t.Errorf("properties at the end: %+v, %v", props, err)
+	}
+}
+
+func TestTheOperationIsFoundByTheNextProcess(t *testing.T) {
+	w, target, source := pair(t)
+	op, err := target.AddPlex(t.Context(), source.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	again, err := w.p.Operation(op.ID.String()[:8])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.ID != op.ID || again.Type != vds.AsyncAddLUNPlex {
+		t.Errorf("found %+v", again.Descriptor)
+	}
+	w.settle()
+	w.restart()
+	ended, err := w.p.Operation("web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, _ := ended.QueryStatus(t.Context()); st.Result != vds.OK {
+		t.Errorf("in the third process: %+v", st)
+	}
+}
+
+func TestCancelRestoresTables(t *testing.T) {
+	w, target, source := pair(t)
+	before := w.tables()
+	op, err := target.AddPlex(t.Context(), source.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.kernel.Tick(2); err != nil {
+		t.Fatal(err)
+	}
+	if err := op.Cancel(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, w.tables()); diff != "" {
+		t.Errorf("tables (-before +after):\n%s", diff)
+	}
+	w.verify()
+	if back := w.find("spare3"); back.ID() != source.ID() {
+		t.Errorf("the source came back as %v", back.ID())
+	}
+	if err := op.Cancel(t.Context()); !errors.Is(err, vds.ErrOperationCanceled) {
+		t.Errorf("second cancel: %v", err)
+	}
+	w.restart()
+	late, err := w.p.Operation(op.ID.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Cancel(t.Context()); !errors.Is(err, vds.ErrOperationCanceled) {
+		t.Errorf("cancel in another process: %v", err)
+	}
+	if _, err := w.find("web1").AddPlex(t.Context(), source.ID()); err != nil {
+		t.Fatalf("attach after a cancel: %v", err)
+	}
+	w.settle()
+	w.verify()
+}
+
+func TestCancelAfterTheEndIsTooLate(t *testing.T) {
+	w, target, source := pair(t)
+	op, err := target.AddPlex(t.Context(), source.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.kernel.RunToEnd(); err != nil {
+		t.Fatal(err)
+	}
+	w.restart() // nobody has noticed the end
+	if op, err = w.p.Operation(op.ID.String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := op.Cancel(t.Context()); !errors.Is(err, vds.ErrCancelTooLate) {
+		t.Errorf("cancel: %v, want VDS_E_CANCEL_TOO_LATE", err)
+	}
+	if l := w.record("web1"); len(l.Plexes) != 2 || l.Operation != nil {
+		t.Errorf("record %+v", l)
+	}
+}
+
+// tables is the live table of every device.
+func (w *world) tables() map[string]string {
+	w.t.Helper()
+	tables := map[string]string{}
+	for name := range w.devices() {
+		table, err := w.kernel.Table(w.t.Context(), name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		tables[name] = table.String()
+	}
+	return tables
+}
+
+func TestAttachRefusals(t *testing.T) {
+	tests := map[string]struct {
+		prepare func(w *world) uuid.UUID
+		code    vds.Code
+	}{
+		"unknown":    {func(*world) uuid.UUID { return uuid.New() }, vds.ErrObjectNotFound},
+		"itself":     {func(w *world) uuid.UUID { return w.find("web1").ID() }, vds.ErrInvalidOperation},
+		"smaller":    {func(w *world) uuid.UUID { return w.create("small", lunSize-size.MiB, 1).ID() }, vds.ErrInvalidOperation},
+		"same drive": {func(w *world) uuid.UUID { return w.create("near", lunSize, 0).ID() }, vds.ErrInvalidOperation},
+		"open": {
+			func(w *world) uuid.UUID {
+				if _, err := w.kernel.Hold("plex-spare3"); err != nil {
+					w.t.Fatal(err)
+				}
+				return w.find("spare3").ID()
+			}, vds.ErrDeviceInUse,
+		},
+		"coarser sectors": {
+			func(w *world) uuid.UUID {
+				w.mem.Change(w.path(1), func(i *blockdev.Info) { i.LogicalBlock = 4096 })
+				return w.find("spare3").ID()
+			}, vds.ErrInvalidSectorSize,
+		},
+		"zoned": {
+			func(w *world) uuid.UUID {
+				w.mem.Change(w.path(1), func(i *blockdev.Info) { i.Zoned = true })
+				return w.find("spare3").ID()
+			}, vds.ErrNotSupported,
+		},
+		"drive missing": {
+			func(w *world) uuid.UUID {
+				id := w.find("spare3").ID()
+				w.mem.AddDisk(blockdev.Info{Path: w.path(2), Size: driveSize})
+				if _, err := w.p.InitDrive(w.t.Context(), w.path(2), lun.InitOptions{}); err != nil {
+					w.t.Fatal(err)
+				}
+				spans, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: "spans", Size: 30 * size.MiB, Drives: []string{w.path(1), w.path(2)}})
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				w.mem.Vanish(w.path(2))
+				_ = id
+				return spans.ID()
+			}, vds.ErrObjectStatusFailed,
+		},
+		"busy target": {
+			func(w *world) uuid.UUID {
+				w.mem.AddDisk(blockdev.Info{Path: w.path(2), Size: driveSize})
+				if _, err := w.p.InitDrive(w.t.Context(), w.path(2), lun.InitOptions{}); err != nil {
+					w.t.Fatal(err)
+				}
+				if _, err := w.find("web1").AddPlex(w.t.Context(), w.find("spare3").ID()); err != nil {
+					w.t.Fatal(err)
+				}
+				return w.create("third", lunSize, 2).ID()
+			}, vds.ErrAnotherCallInProgress,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w, target, _ := pair(t)
+			source := test.prepare(w)
+			before, records := w.tables(), w.mem.Cut(blockdev.Kept)
+			effects := 0
+			w.mem.OnEffect = func(blockdev.Effect) error { effects++; return nil }
+			if _, err := target.AddPlex(t.Context(), source); !errors.Is(err, test.code) {
+				t.Errorf("AddPlex: %v (%v), want %v", err, vds.CodeOf(err), test.code)
+			}
+			if effects > 0 {
+				t.Errorf("a refused attach had %d effects", effects)
+			}
+			w.mem.OnEffect = nil
+			if diff := cmp.Diff(before, w.tables()); diff != "" {
+				t.Errorf("tables (-before +after):\n%s", diff)
+			}
+			_ = records
+		})
+	}
+}
+
+func TestCreateRefusals(t *testing.T) {
+	tests := map[string]struct {
+		spec lun.Spec
+		code vds.Code
+	}{
+		"no name":        {lun.Spec{Size: size.MiB}, vds.ErrInvalidArg},
+		"bad name":       {lun.Spec{Name: "a/b", Size: size.MiB}, vds.ErrInvalidArg},
+		"colon":          {lun.Spec{Name: "a:b", Size: size.MiB}, vds.ErrInvalidArg},
+		"no size":        {lun.Spec{Name: "x"}, vds.ErrInvalidArg},
+		"taken":          {lun.Spec{Name: "web1", Size: size.MiB}, vds.ErrNameNotUnique},
+		"too large":      {lun.Spec{Name: "x", Size: size.GiB}, vds.ErrNotEnoughSpace},
+		"largest of all": {lun.Spec{Name: "x", Size: ^size.Bytes(0)}, vds.ErrInvalidArg},
+		"unknown drive":  {lun.Spec{Name: "x", Size: size.MiB, Drives: []string{"/dev/nope"}}, vds.ErrObjectNotFound},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w, _, _ := pair(t)
+			before := w.tables()
+			if _, err := w.p.CreateLUN(t.Context(), test.spec); !errors.Is(err, test.code) {
+				t.Errorf("create: %v (%v), want %v", err, vds.CodeOf(err), test.code)
+			}
+			if diff := cmp.Diff(before, w.tables()); diff != "" {
+				t.Errorf("tables (-before +after):\n%s", diff)
+			}
+		})
+	}
+	t.Run("no drive at all", func(t *testing.T) {
+		w := newWorld(t, 0)
+		if _, err := w.p.CreateLUN(t.Context(), lun.Spec{Name: "x", Size: size.MiB}); !errors.Is(err, vds.ErrNotEnoughDrive) {
+			t.Errorf("create: %v, want VDS_E_NOT_ENOUGH_DRIVE", err)
+		}
+	})
+}
+
+func TestInitDriveRefusals(t *testing.T) {
+	tests := map[string]struct {
+		prepare func(w *world)
+		code    vds.Code
+		forced  vds.Code // with Force; OK: it is taken
+	}{
+		"file system": {
+			func(w *world) { w.mem.SetSignatures(w.path(5), blockdev.Signature{Type: "ext4"}) }, vds.ErrDiskNotEmpty, vds.OK,
+		},
+		"mounted": {
+			func(w *world) { w.mem.SetUsers(w.dev(5), blockdev.User{Kind: "mount", Name: "/srv"}) }, vds.ErrDeviceInUse, vds.ErrDeviceInUse,
+		},
+		"a drive": {
+			func(w *world) {
+				if _, err := w.p.InitDrive(w.t.Context(), w.path(5), lun.InitOptions{}); err != nil {
+					w.t.Fatal(err)
+				}
+			}, vds.ErrObjectExists, vds.OK,
+		},
+		"a drive with a LUN": {
+			func(w *world) {
+				if _, err := w.p.InitDrive(w.t.Context(), w.path(5), lun.InitOptions{}); err != nil {
+					w.t.Fatal(err)
+				}
+				w.create("mine", size.MiB, 5)
+				if _, err := w.p.Deactivate(w.t.Context(), "mine"); err != nil {
+					w.t.Fatal(err)
+				}
+			}, vds.ErrObjectExists, vds.ErrObjectExists,
+		},
+		"read-only": {
+			func(w *world) { w.mem.Change(w.path(5), func(i *blockdev.Info) { i.ReadOnly = true }) },
+			vds.ErrMediaWriteProtected, vds.ErrMediaWriteProtected,
+		},
+		"too small": {
+			func(w *world) { w.mem.Change(w.path(5), func(i *blockdev.Info) { i.Size = size.MiB }) },
+			vds.ErrNotEnoughSpace, vds.ErrNotEnoughSpace,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w, _, _ := pair(t)
+			w.mem.AddDisk(blockdev.Info{Path: w.path(5), Size: driveSize})
+			test.prepare(w)
+			if _, err := w.p.InitDrive(t.Context(), w.path(5), lun.InitOptions{}); !errors.Is(err, test.code) {
+				t.Errorf("init: %v (%v), want %v", err, vds.CodeOf(err), test.code)
+			}
+			_, err := w.p.InitDrive(t.Context(), w.path(5), lun.InitOptions{Force: true})
+			if vds.CodeOf(err) != test.forced {
+				t.Errorf("init by force: %v, want %v", err, test.forced)
+			}
+		})
+	}
+}
+
+func (w *world) dev(drive int) blockdev.DevNo {
+	w.t.Helper()
+	info, err := w.mem.Stat(context.Background(), w.path(drive))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return info.Dev
+}
+
+func TestDeletedLUNLeavesNothing(t *testing.T) {
+	w, target, source := pair(t)
+	free := w.p.Drives()[1].Free
+	if err := source.Delete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.p.Drives()[1].Free; got <= free {
+		t.Errorf("free %v, before %v", got, free)
+	}
+	for _, call := range []func() error{
+		func() error { return source.Delete(t.Context()) },
+		func() error { _, err := source.Properties(t.Context()); return err },
+		func() error { _, err := source.AddPlex(t.Context(), target.ID()); return err },
+		func() error { _, err := source.Recover(t.Context()); return err },
+	} {
+		if err := call(); !errors.Is(err, vds.ErrObjectDeleted) {
+			t.Errorf("through an old handle: %v, want VDS_E_OBJECT_DELETED", err)
+		}
+	}
+	w.restart()
+	if luns := w.p.LUNs(); len(luns) != 1 || luns[0].Name() != "web1" {
+		t.Errorf("LUNs after a restart: %v", luns)
+	}
+}
+
+func TestRecoverCopiesOnlyWhatWasWritten(t *testing.T) {
+	w, target, source := pair(t)
+	if _, err := target.AddPlex(t.Context(), source.ID()); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if err := w.kernel.Age(); err != nil {
+		t.Fatal(err)
+	}
+	w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"})
+	w.write(7)
+	props, err := target.Properties(t.Context())
+	if err != nil || props.Health != vds.HealthFailedRedundancy || props.Plexes[1].Health != vds.HealthFailed {
+		t.Fatalf("after a failure: %+v, %v", props, err)
+	}
+	w.mem.Heal(w.path(1))
+	op, err := target.Recover(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if op.Type != vds.AsyncRecoverLUN {
+		t.Errorf("type %v", op.Type)
+	}
+	if err := op.Cancel(t.Context()); !errors.Is(err, vds.ErrNotSupported) {
+		t.Errorf("cancel: %v, want VDS_E_NOT_SUPPORTED", err)
+	}
+	w.settle()
+	w.verify()
+	idle, err := target.Recover(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := idle.Wait(t.Context()); err != nil || idle.Type != vds.AsyncRecoverLUN {
+		t.Errorf("recover of a healthy mirror: %v, %v", err, idle.Type)
+	}
+	lone := w.create("lone", size.MiB, 0)
+	if _, err := lone.Recover(t.Context()); !errors.Is(err, vds.ErrInvalidOperation) {
+		t.Errorf("recover of one plex: %v, want VDS_E_INVALID_OPERATION", err)
+	}
+}
+
+func TestAMirrorWithoutAPlexIsNotStartedByItself(t *testing.T) {
+	w, target, source := pair(t)
+	if _, err := target.AddPlex(t.Context(), source.ID()); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.cut(blockdev.Kept)
+	w.mem.Vanish(w.path(1))
+	w.restart()
+	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{})
+	if err != nil || len(results) != 1 || !errors.Is(results[0].Err, vds.ErrObjectStatusFailed) {
+		t.Fatalf("assemble: %+v, %v; want VDS_E_OBJECT_STATUS_FAILED", results, err)
+	}
+	if len(w.devices()) > 0 {
+		t.Errorf("devices: %v", w.devices())
+	}
+	results, err = w.p.Assemble(t.Context(), lun.AssembleOptions{Degraded: true})
+	if err != nil || results[0].Err != nil {
+		t.Fatalf("assemble degraded: %+v, %v", results, err)
+	}
+	w.verify()
+	w.write(9)
+	w.mem.Return(w.path(1))
+	w.restart()
+	if _, err := w.find("web1").Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.verify()
+}
+
+// The plex being filled must never be served alone.
+func TestAnUnfilledPlexIsNeverStartedAlone(t *testing.T) {
+	w, target, source := pair(t)
+	if _, err := target.AddPlex(t.Context(), source.ID()); err != nil {
+		t.Fatal(err)
+	}
+	w.cut(blockdev.Kept)
+	w.mem.Vanish(w.path(0))
+	w.restart()
+	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{Degraded: true})
+	if err != nil || !errors.Is(results[0].Err, vds.ErrObjectStatusFailed) {
+		t.Fatalf("assemble: %+v, %v; want VDS_E_OBJECT_STATUS_FAILED", results, err)
+	}
+	if len(w.devices()) > 0 {
+		t.Errorf("devices: %v", w.devices())
+	}
+}
