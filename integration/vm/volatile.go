@@ -8,8 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-
-	"github.com/plexctl/plexctl/size"
 )
 
 // The log of a Disk with Volatile set is written by QEMU's filter blklogwrites, in the format of the kernel's
@@ -23,6 +21,8 @@ const (
 	logVersion = 1
 	logFlush   = 1 << 0
 	logSector  = 512
+	// maxSector is far beyond any disk of a test.
+	maxSector = 1 << 40
 )
 
 // logEntry is a write, or a flush of all writes before it.
@@ -96,21 +96,44 @@ func decodeLog(r io.Reader) ([]logEntry, error) {
 	}
 	var entries []logEntry
 	for {
-		_, err := io.ReadFull(r, sector)
-		e := logEntry{flush: le.Uint64(sector[16:])&logFlush != 0, at: int64(le.Uint64(sector)) * logSector}
-		length := le.Uint64(sector[8:]) * logSector
-		if err == nil && length > 0 {
-			e.data = make([]byte, min(length, uint64(size.GiB)))
-			_, err = io.ReadFull(r, e.data)
-		}
-		switch {
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || !e.flush && length == 0:
+		e, err := decodeEntry(r, sector)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return entries, nil
-		case err != nil:
+		}
+		if err != nil {
 			return nil, err
 		}
 		entries = append(entries, e)
 	}
+}
+
+// decodeEntry decodes the next entry of a log, with sector for a buffer. At the end of the log, wherever it breaks off, it
+// returns io.ErrUnexpectedEOF.
+func decodeEntry(r io.Reader, sector []byte) (logEntry, error) {
+	_, err := io.ReadFull(r, sector)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return logEntry{}, err
+	}
+	le := binary.LittleEndian
+	at, sectors, flags := le.Uint64(sector), le.Uint64(sector[8:]), le.Uint64(sector[16:])
+	e := logEntry{flush: flags&logFlush != 0, at: int64(at) * logSector}
+	if sectors == 0 {
+		if !e.flush {
+			return e, io.ErrUnexpectedEOF // room that QEMU has not used yet
+		}
+		return e, nil
+	}
+	if at > maxSector || sectors > maxSector {
+		return e, fmt.Errorf("entry for %d sectors at %d", sectors, at)
+	}
+	e.data, err = io.ReadAll(io.LimitReader(r, int64(sectors)*logSector))
+	if err == nil && uint64(len(e.data)) < sectors*logSector {
+		err = io.ErrUnexpectedEOF
+	}
+	return e, err
 }
 
 // copyImage copies the image of a disk, with its holes.
