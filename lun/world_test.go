@@ -35,6 +35,9 @@ type world struct {
 	p       *lun.Provider
 	written map[int64]uint64 // stamp of each block of web1 that was written, flushed and acknowledged
 	stamp   uint64
+
+	lastEffect     blockdev.Effect // in front of which the process was stopped
+	spareMayBeGone bool            // the operation deletes spare3
 }
 
 // newWorld is a machine with n drives.
