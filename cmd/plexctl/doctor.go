@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plexctl/plexctl/dm"
+)
+
+// level is how bad a finding is.
+type level string
+
+// Values of level.
+const (
+	levelOK   level = "ok"
+	levelWarn level = "warn" // plexctl works; something may surprise
+	levelFail level = "fail" // plexctl cannot do all of its work
+)
+
+// facts is what doctor wants to know of the machine.
+type facts struct {
+	release string // of the kernel: "6.12.48-amd64"
+	kernel  dm.Report
+	dmErr   error // why kernel is empty
+	udev    bool  // udevd runs
+	lockDir string
+	lockErr error // why the lock cannot be taken there
+	devices []dm.Device
+}
+
+func newDoctor(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Check what plexctl needs of this machine",
+		Long: "Doctor checks the kernel, its device-mapper targets and modules, privileges, drives, and devices that nobody knows,\n" +
+			"and says what to do about each finding. It changes nothing. The exit status is 1 when a check has failed.",
+		Args:              operands(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return doctor(cmd.Context(), a) },
+	}
+}
+
+func doctor(ctx context.Context, a *app) error {
+	f := a.examine(ctx)
+	checks := append([]checkDoc{checkRoot(a.root)}, checkMachine(f)...)
+	if a.root && f.dmErr == nil {
+		err := a.with(ctx, func(_ context.Context, w *world) error {
+			checks = append(checks, checkDrives(w)...)
+			checks = append(checks, checkDevices(f.devices, w)...)
+			return nil
+		})
+		if err != nil {
+			checks = append(checks, checkDoc{"drives", levelFail, err.Error(), newErrorDoc(err).Hint})
+		}
+	}
+	doc := doctorDocument{newHeader(), !slices.ContainsFunc(checks, checkDoc.failed), checks}
+	if err := a.print(doc, func(w io.Writer) error { return a.checkLines(w, checks) }); err != nil {
+		return err
+	}
+	if !doc.OK {
+		return exitOther
+	}
+	return nil
+}
+
+func (c checkDoc) failed() bool { return c.Level == levelFail }
+
+func (a *app) checkLines(w io.Writer, checks []checkDoc) error {
+	for _, c := range checks {
+		sgr, label := sgrGreen, "ok  "
+		switch c.Level {
+		case levelWarn:
+			sgr, label = sgrYellow, "warn"
+		case levelFail:
+			sgr, label = sgrRed, "FAIL"
+		case levelOK:
+		}
+		fmt.Fprintf(w, "%s  %s: %s\n", a.paint(sgr, label), c.Name, c.Text)
+		if c.Advice != "" {
+			fmt.Fprintf(w, "      %s\n", c.Advice)
+		}
+	}
+	return nil
+}
+
+func checkRoot(root bool) checkDoc {
+	if root {
+		return checkDoc{"privilege", levelOK, "running as root", ""}
+	}
+	return checkDoc{"privilege", levelFail, "not running as root", "run plexctl as root; more checks are made then"}
+}
+
+// checkMachine judges everything about the machine but its drives.
+func checkMachine(f facts) []checkDoc {
+	checks := []checkDoc{checkRelease(f.release)}
+	if f.dmErr != nil {
+		advice := "the kernel needs CONFIG_BLK_DEV_DM: `modprobe dm-mod`, or a kernel that has it"
+		if !errors.Is(f.dmErr, dm.ErrNotSupported) {
+			advice = ""
+		}
+		checks = append(checks, checkDoc{"device-mapper", levelFail, f.dmErr.Error(), advice})
+	} else {
+		checks = append(checks, checkInterface(f.kernel.Interface), checkTarget(f.kernel, "linear", "CONFIG_BLK_DEV_DM", "dm-mod"),
+			checkTarget(f.kernel, "raid", "CONFIG_DM_RAID", "dm-raid"), checkRaid1(f.kernel.Raid1))
+	}
+	return append(checks, checkUdev(f.udev), checkLock(f.lockDir, f.lockErr))
+}
+
+// knownBad are kernels that hang or corrupt raid1 conversions.
+var knownBad = []struct {
+	series []string
+	why    string
+}{
+	{[]string{"6.7", "6.8"}, "replacing a raid table while its resync runs can hang for good; fixed in 6.9 " +
+		"(\"dm-raid: fix v6.7 regressions\", dm-devel, 2024)"},
+}
+
+// checkRelease judges a kernel release such as "6.12.48-amd64".
+func checkRelease(release string) checkDoc {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n < 2 {
+		return checkDoc{"kernel", levelWarn, fmt.Sprintf("release %q is not understood", release), ""}
+	}
+	if major < 5 || major == 5 && minor < 10 {
+		return checkDoc{"kernel", levelFail, release + " is older than 5.10", "use a kernel of 5.10 or later"}
+	}
+	series := fmt.Sprintf("%d.%d", major, minor)
+	for _, bad := range knownBad {
+		if slices.Contains(bad.series, series) {
+			return checkDoc{"kernel", levelFail, release + ": " + bad.why, "use another kernel before mirroring a LUN"}
+		}
+	}
+	return checkDoc{"kernel", levelOK, release, ""}
+}
+
+// checkInterface judges the version of the ioctl interface. 4.37 brought events for all devices at once (Linux 4.13).
+func checkInterface(v dm.Version) checkDoc {
+	if v.Major != 4 || v.Minor < 37 {
+		return checkDoc{"device-mapper", levelWarn, "interface " + v.String() + " has no events", "plexctl polls; use a newer kernel"}
+	}
+	return checkDoc{"device-mapper", levelOK, "interface " + v.String(), ""}
+}
+
+func checkTarget(r dm.Report, name, option, module string) checkDoc {
+	title := name + " target"
+	for _, t := range r.Targets {
+		if t.Name == name && t.Support != dm.Missing {
+			return checkDoc{title, levelOK, "version " + t.Version.String(), ""}
+		}
+	}
+	return checkDoc{title, levelFail, "missing", kernelAdvice(option, module)}
+}
+
+func checkRaid1(s dm.Support) checkDoc {
+	switch s {
+	case dm.Loaded:
+		return checkDoc{"raid1 personality", levelOK, "loaded", ""}
+	case dm.Loadable:
+		return checkDoc{"raid1 personality", levelOK, "a module, loaded when it is needed", ""}
+	default:
+		return checkDoc{
+			"raid1 personality", levelFail, "neither loaded nor installed for this kernel", kernelAdvice("CONFIG_MD_RAID1", "raid1"),
+		}
+	}
+}
+
+func kernelAdvice(option, module string) string {
+	return fmt.Sprintf("`modprobe %s`, install the kernel's modules, or use a kernel with %s", module, option)
+}
+
+func checkUdev(runs bool) checkDoc {
+	if runs {
+		return checkDoc{"udev", levelOK, "runs and makes the links in /dev/mapper", ""}
+	}
+	return checkDoc{"udev", levelOK, "does not run; plexctl makes the links in /dev/mapper", ""}
+}
+
+func checkLock(dir string, err error) checkDoc {
+	if err != nil {
+		return checkDoc{"lock", levelFail, fmt.Sprintf("%s: %v", dir, err), "make " + dir + " writable: a tmpfs at /run does"}
+	}
+	return checkDoc{"lock", levelOK, dir + " is writable", ""}
+}
+
+// checkDrives judges the drives and their catalogs.
+func checkDrives(w *world) []checkDoc {
+	problems := w.Problems()
+	if len(problems) == 0 {
+		return []checkDoc{{"drives", levelOK, fmt.Sprintf("%d, all can be read", len(w.Drives())), ""}}
+	}
+	var checks []checkDoc
+	for _, problem := range problems {
+		doc := newErrorDoc(problem)
+		checks = append(checks, checkDoc{"drives", levelWarn, doc.Message, doc.Hint})
+	}
+	return checks
+}
+
+// checkDevices looks for plexctl's devices that no catalog knows.
+func checkDevices(devices []dm.Device, w *world) []checkDoc {
+	var checks []checkDoc
+	for _, d := range devices {
+		if !strings.HasPrefix(d.UUID, "PLEX-") || belongs(d, w) {
+			continue
+		}
+		checks = append(checks, checkDoc{
+			"devices", levelWarn, d.Name + " (" + d.UUID + ") belongs to no LUN on the drives that are here",
+			"attach its drives and run `plexctl assemble`, or remove it: `dmsetup remove " + d.Name + "`",
+		})
+	}
+	if len(checks) == 0 {
+		return []checkDoc{{"devices", levelOK, "every device of plexctl belongs to a LUN", ""}}
+	}
+	return checks
+}
+
+// belongs reports whether d is a device of a LUN. The dm UUID begins with the LUN's GUID.
+func belongs(d dm.Device, w *world) bool {
+	for _, l := range w.LUNs() {
+		if strings.HasPrefix(d.UUID, "PLEX-"+l.ID().String()) {
+			return true
+		}
+	}
+	return false
+}

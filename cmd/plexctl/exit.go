@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/plexctl/plexctl/vds"
+)
+
+// exit is an error that says the status to leave with, after everything that is to be said has been said.
+type exit int
+
+// Exit statuses. docs/exit-codes.md is their documentation; they never change.
+const (
+	exitDone        exit = 0
+	exitOther       exit = 1
+	exitUsage       exit = 2
+	exitNotFound    exit = 3
+	exitBusy        exit = 4
+	exitInvalid     exit = 5
+	exitFailed      exit = 6
+	exitNoSpace     exit = 7
+	exitPermission  exit = 8
+	exitCanceled    exit = 9
+	exitTimeout     exit = 10
+	exitDegraded    exit = 20
+	exitUnavailable exit = 21
+	exitInterrupted exit = 130 // 128 + SIGINT, as shells have it
+)
+
+// Error makes an exit an error.
+func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// errAbort is E_ABORT: the user has interrupted plexctl.
+const errAbort vds.Code = 0x80004004
+
+// exitOf is the exit status for a code.
+func exitOf(code vds.Code) exit {
+	switch code {
+	case vds.OK, vds.False, vds.PropertiesIncomplete:
+		return exitDone
+	case vds.ErrInvalidArg:
+		return exitUsage
+	case vds.ErrObjectNotFound, vds.ErrObjectDeleted:
+		return exitNotFound
+	case vds.ErrAnotherCallInProgress, vds.ErrDeviceInUse, vds.ErrOperationPending:
+		return exitBusy
+	case vds.ErrNotSupported, vds.ErrInvalidOperation, vds.ErrInvalidSectorSize, vds.ErrPlexLastActive,
+		vds.ErrCancelTooLate, vds.ErrDiskNotEmpty, vds.ErrDiskNotInitialized, vds.ErrObjectExists, vds.ErrNameNotUnique,
+		vds.ErrConfigLimit, vds.ErrMediaWriteProtected:
+		return exitInvalid
+	case vds.ErrObjectStatusFailed, vds.ErrIO, vds.ErrProviderCacheCorrupt, vds.ErrDiskConfigurationCorrupt,
+		vds.ErrDiskConfigurationNotSync, vds.ErrDiskConfigurationNotSaved:
+		return exitFailed
+	case vds.ErrNotEnoughSpace, vds.ErrNotEnoughDrive:
+		return exitNoSpace
+	case vds.ErrAccessDenied:
+		return exitPermission
+	case vds.ErrOperationCanceled:
+		return exitCanceled
+	case vds.ErrTimeout:
+		return exitTimeout
+	case errAbort:
+		return exitInterrupted
+	default: // E_FAIL, E_UNEXPECTED, E_OUTOFMEMORY, VDS_E_PROVIDER_FAILURE
+		return exitOther
+	}
+}
+
+// codeName is the header's name of a code.
+func codeName(code vds.Code) string {
+	if code == errAbort {
+		return "E_ABORT"
+	}
+	return code.String()
+}
+
+// codeOf is the code of an error. The context of a command is cancelled by a signal and by nothing else.
+func codeOf(err error) vds.Code {
+	if errors.Is(err, context.Canceled) {
+		return errAbort
+	}
+	return vds.CodeOf(err)
+}
+
+// usage is an error of the command line itself.
+func usage(hint, format string, args ...any) error {
+	return &vds.Error{Code: vds.ErrInvalidArg, Reason: fmt.Sprintf(format, args...), Hint: hint}
+}

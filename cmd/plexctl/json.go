@@ -1,0 +1,218 @@
+package main
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// schemaVersion is the version of all documents below. Fields may be added within a version; one that is taken away or
+// changes its meaning makes a new version. docs/json.md is their documentation.
+const schemaVersion = 1
+
+// header begins every document.
+type header struct {
+	Schema int `json:"schema"`
+}
+
+func newHeader() header { return header{Schema: schemaVersion} }
+
+// driveDoc is a drive.
+type driveDoc struct {
+	ID            uuid.UUID  `json:"id"`
+	Path          string     `json:"path"`
+	Size          size.Bytes `json:"sizeBytes"`
+	Free          size.Bytes `json:"freeBytes"`
+	LogicalBlock  size.Bytes `json:"logicalBlockBytes"`
+	PhysicalBlock size.Bytes `json:"physicalBlockBytes"`
+	Model         string     `json:"model,omitempty"`
+	Serial        string     `json:"serial,omitempty"`
+	Host          string     `json:"host,omitempty"`
+	Created       time.Time  `json:"created"`
+	LUNs          []string   `json:"luns"`
+}
+
+// driveRef names a drive. Path is empty when the drive is missing.
+type driveRef struct {
+	ID   uuid.UUID `json:"id"`
+	Path string    `json:"path,omitempty"`
+}
+
+// lunRef names a LUN.
+type lunRef struct {
+	ID   uuid.UUID `json:"id"`
+	Name string    `json:"name"`
+}
+
+// lunDoc is a LUN and how it stands.
+type lunDoc struct {
+	ID        uuid.UUID     `json:"id"`
+	Name      string        `json:"name"`
+	Size      size.Bytes    `json:"sizeBytes"`
+	Type      vds.LUNType   `json:"type"`
+	Status    vds.Status    `json:"status"`
+	Health    vds.Health    `json:"health"`
+	Device    string        `json:"device,omitempty"`
+	Openers   int           `json:"openers"`
+	Plexes    []plexDoc     `json:"plexes"`
+	Resync    *resyncDoc    `json:"resync,omitempty"`
+	Operation *operationDoc `json:"operation,omitempty"`
+	Problems  []errorDoc    `json:"problems,omitempty"`
+}
+
+// plexDoc is a plex and how it stands.
+type plexDoc struct {
+	ID     uuid.UUID   `json:"id"`
+	Size   size.Bytes  `json:"sizeBytes"`
+	Type   vds.LUNType `json:"type"`
+	Status vds.Status  `json:"status"`
+	Health vds.Health  `json:"health"`
+	Drives []driveRef  `json:"drives"`
+}
+
+// resyncDoc is what the kernel is copying between the plexes of a LUN, whether an operation asked for it or a crash did.
+type resyncDoc struct {
+	Action  string     `json:"action"`
+	Percent int        `json:"percent"`
+	Done    size.Bytes `json:"doneBytes"`
+	Total   size.Bytes `json:"totalBytes"`
+}
+
+// operationDoc is an operation and how it stands. Rate and ETA are 0, and left out, while they are unknown.
+type operationDoc struct {
+	ID      uuid.UUID     `json:"id"`
+	Type    vds.AsyncType `json:"type"`
+	LUN     lunRef        `json:"lun"`
+	Started time.Time     `json:"started"`
+	State   resync.State  `json:"state"`
+	Result  codeDoc       `json:"result"`
+	Percent int           `json:"percent"`
+	Done    size.Bytes    `json:"doneBytes"`
+	Total   size.Bytes    `json:"totalBytes"`
+	Rate    size.Bytes    `json:"bytesPerSecond,omitempty"`
+	ETA     int64         `json:"etaSeconds,omitempty"`
+}
+
+// pending reports whether the operation has not ended.
+func (d operationDoc) pending() bool { return d.Result.value == vds.ErrOperationPending }
+
+// codeDoc is a VDS code by name and by number.
+type codeDoc struct {
+	value vds.Code
+
+	Code    string `json:"code"`
+	HResult string `json:"hresult"`
+}
+
+func newCode(code vds.Code) codeDoc {
+	return codeDoc{value: code, Code: codeName(code), HResult: code.Hex()}
+}
+
+// errorDoc is an error: its code, what happened to what and why, and what to do.
+type errorDoc struct {
+	codeDoc
+
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// resultDoc is what became of one LUN of a command that takes several.
+type resultDoc struct {
+	lunRef
+
+	Error *errorDoc `json:"error,omitempty"`
+}
+
+// checkDoc is one line of doctor.
+type checkDoc struct {
+	Name   string `json:"name"`
+	Level  level  `json:"level"`
+	Text   string `json:"text"`
+	Advice string `json:"advice,omitempty"`
+}
+
+// The documents, one a line of output.
+type (
+	driveDocument struct {
+		header
+
+		Drive driveDoc `json:"drive"`
+	}
+	drivesDocument struct {
+		header
+
+		Drives []driveDoc `json:"drives"`
+	}
+	removedDocument struct {
+		header
+
+		Removed driveRef `json:"removed"`
+	}
+	lunDocument struct {
+		header
+
+		LUN lunDoc `json:"lun"`
+	}
+	lunsDocument struct {
+		header
+
+		LUNs []lunDoc `json:"luns"`
+	}
+	deletedDocument struct {
+		header
+
+		Deleted lunRef `json:"deleted"`
+	}
+	plexesDocument struct {
+		header
+
+		LUN    lunRef    `json:"lun"`
+		Plexes []plexDoc `json:"plexes"`
+	}
+	operationDocument struct {
+		header
+
+		Operation operationDoc `json:"operation"`
+		LUN       *lunDoc      `json:"lun,omitempty"` // at the end of a wait
+	}
+	operationsDocument struct {
+		header
+
+		Operations []operationDoc `json:"operations"`
+	}
+	statusDocument struct {
+		header
+
+		Summary  summary    `json:"summary"`
+		LUNs     []lunDoc   `json:"luns"`
+		Problems []errorDoc `json:"problems"`
+	}
+	resultsDocument struct {
+		header
+
+		Results []resultDoc `json:"results"`
+	}
+	doctorDocument struct {
+		header
+
+		OK     bool       `json:"ok"`
+		Checks []checkDoc `json:"checks"`
+	}
+	versionDocument struct {
+		header
+
+		Version  string `json:"version"`
+		Commit   string `json:"commit,omitempty"`
+		Go       string `json:"go"`
+		Platform string `json:"platform"`
+	}
+	errorDocument struct {
+		header
+
+		Error errorDoc `json:"error"`
+	}
+)

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// fields are the JSON names of a struct's fields, embedded ones included, "?" after those that may be left out.
+func fields(of reflect.Type) []string {
+	var names []string
+	for i := range of.NumField() {
+		f := of.Field(i)
+		tag, tagged := f.Tag.Lookup("json")
+		switch {
+		case f.Anonymous:
+			names = append(names, fields(f.Type)...)
+		case tagged:
+			name, options, _ := strings.Cut(tag, ",")
+			if options == "omitempty" {
+				name += "?"
+			}
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// page is the tables of docs/json.md: section to field names, "?" after optional ones.
+func page(t testing.TB) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string][]string{}
+	line := regexp.MustCompile("(?m)^\\| `([A-Za-z]+)` \\| (optional)?")
+	for _, section := range strings.Split(string(text), "\n### ")[1:] {
+		title, body, _ := strings.Cut(section, "\n")
+		for _, m := range line.FindAllStringSubmatch(body, -1) {
+			name := m[1]
+			if m[2] != "" {
+				name += "?"
+			}
+			sections[title] = append(sections[title], name)
+		}
+	}
+	return sections
+}
+
+func TestJSONIsDocumented(t *testing.T) {
+	want := map[string][]string{}
+	for title, value := range map[string]any{
+		"drive": driveDoc{}, "drive name": driveRef{}, "LUN name": lunRef{}, "LUN": lunDoc{}, "plex": plexDoc{},
+		"resync": resyncDoc{}, "operation": operationDoc{}, "code": codeDoc{}, "error": errorDoc{}, "result": resultDoc{},
+		"check": checkDoc{},
+	} {
+		want[title] = fields(reflect.TypeOf(value))
+	}
+	if diff := cmp.Diff(want, page(t)); diff != "" {
+		t.Errorf("docs/json.md differs from json.go (-code +page):\n%s", diff)
+	}
+}
+
+func TestJSONDocumentsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []any{
+		driveDocument{}, drivesDocument{}, removedDocument{}, lunDocument{}, lunsDocument{}, deletedDocument{}, plexesDocument{},
+		operationDocument{}, operationsDocument{}, statusDocument{}, resultsDocument{}, doctorDocument{}, versionDocument{},
+		errorDocument{},
+	} {
+		names := fields(reflect.TypeOf(value))
+		if !slices.Contains(names, "schema") {
+			t.Errorf("%T has no schema", value)
+		}
+		for _, name := range names {
+			if !strings.Contains(string(text), "`"+strings.TrimSuffix(name, "?")+"`") {
+				t.Errorf("docs/json.md does not have %s of %T", name, value)
+			}
+		}
+	}
+}
+
+func TestJSONOfALUN(t *testing.T) {
+	id := uuid.MustParse("6f0c1c4e-1df2-4d0b-9a44-6e4a2b3c4d5e")
+	doc := lunDocument{newHeader(), lunDoc{
+		ID: id, Name: "web1", Size: 2 * size.GiB, Type: vds.TypeMirror, Status: vds.StatusOnline, Health: vds.HealthRebuilding,
+		Device: "/dev/mapper/plex-web1", Openers: 1, Plexes: []plexDoc{},
+		Operation: &operationDoc{
+			ID: id, Type: vds.AsyncAddLUNPlex, LUN: lunRef{id, "web1"}, Started: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC),
+			State: "running", Result: newCode(vds.ErrOperationPending), Percent: 41, Done: size.GiB, Total: 2 * size.GiB,
+		},
+		Problems: []errorDoc{newErrorDoc(&vds.Error{Code: vds.ErrObjectStatusFailed, Object: "drive x", Reason: "it is missing", Hint: "attach it"})},
+	}}
+	want := `{"schema":1,"lun":{"id":"6f0c1c4e-1df2-4d0b-9a44-6e4a2b3c4d5e","name":"web1","sizeBytes":2147483648,` +
+		`"type":"mirror","status":"online","health":"rebuilding","device":"/dev/mapper/plex-web1","openers":1,"plexes":[],` +
+		`"operation":{"id":"6f0c1c4e-1df2-4d0b-9a44-6e4a2b3c4d5e","type":"add-plex",` +
+		`"lun":{"id":"6f0c1c4e-1df2-4d0b-9a44-6e4a2b3c4d5e","name":"web1"},"started":"2026-01-02T03:04:05.006Z",` +
+		`"state":"running","result":{"code":"VDS_E_OPERATION_PENDING","hresult":"0x80042409"},"percent":41,` +
+		`"doneBytes":1073741824,"totalBytes":2147483648},` +
+		`"problems":[{"code":"VDS_E_OBJECT_STATUS_FAILED","hresult":"0x80042431","message":"drive x: it is missing","hint":"attach it"}]}}`
+	got, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("JSON (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// openMachine opens the kernel's device-mapper and reads all drives of this host.
+func openMachine(ctx context.Context, log *slog.Logger) (*world, error) {
+	control, err := dm.Open(dm.Options{Logger: log})
+	if err != nil {
+		return nil, controlFault(err)
+	}
+	devices := blockdev.Host{}
+	provider, err := lun.Open(ctx, lun.Options{Kernel: control, Devices: devices, Logger: log, Host: devices.ID()})
+	if err != nil {
+		control.Close() //nolint:errcheck // err says more
+		return nil, err
+	}
+	return &world{Provider: provider, devices: devices, close: func() {
+		provider.Close()
+		control.Close() //nolint:errcheck // nothing is buffered in it
+	}}, nil
+}
+
+// controlFault gives an error of opening device-mapper its code and its remedy.
+func controlFault(err error) error {
+	fault := &vds.Error{Code: vds.ErrProviderFailure, Err: err, Hint: "`plexctl doctor` says what is missing"}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		fault.Code, fault.Hint = vds.ErrAccessDenied, "run plexctl with CAP_SYS_ADMIN: in a container, a privileged one"
+	case errors.Is(err, dm.ErrNotSupported):
+		fault.Code = vds.ErrNotSupported
+	}
+	return fault
+}
+
+// examineMachine gathers what doctor wants to know, and changes nothing but the modules that asking for targets loads.
+func examineMachine(ctx context.Context) facts {
+	f := facts{lockDir: filepath.Dir(lun.DefaultLockPath)}
+	var name unix.Utsname
+	if err := unix.Uname(&name); err == nil {
+		f.release = unix.ByteSliceToString(name.Release[:])
+	}
+	_, err := os.Stat("/run/udev/control")
+	f.udev = err == nil
+	f.lockErr = writable(f.lockDir)
+	f.kernel, f.devices, f.dmErr = examineKernel(ctx)
+	return f
+}
+
+func examineKernel(ctx context.Context) (dm.Report, []dm.Device, error) {
+	control, err := dm.Open(dm.Options{})
+	if err != nil {
+		return dm.Report{}, nil, err
+	}
+	defer control.Close() //nolint:errcheck // nothing is buffered in it
+	report, err := control.Probe(ctx)
+	if err != nil {
+		return dm.Report{}, nil, err
+	}
+	devices, err := control.List(ctx)
+	return report, devices, err
+}
+
+// writable says why files cannot be made in dir, or in the nearest directory above it that exists.
+func writable(dir string) error {
+	err := unix.Access(dir, unix.W_OK)
+	if errors.Is(err, unix.ENOENT) && dir != filepath.Dir(dir) {
+		return writable(filepath.Dir(dir))
+	}
+	return err
+}

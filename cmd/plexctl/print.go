@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// print writes a result to stdout: doc with -o json, else what text writes.
+func (a *app) print(doc any, text func(io.Writer) error) error {
+	if a.format == formatJSON {
+		return json.NewEncoder(a.out).Encode(doc)
+	}
+	return text(a.out)
+}
+
+// done ends a command that has no result of its own: doc with -o json, else talk on stderr.
+func (a *app) done(doc any, format string, args ...any) error {
+	return a.print(doc, func(io.Writer) error {
+		_, err := fmt.Fprintf(a.err, format+"\n", args...)
+		return err
+	})
+}
+
+// report writes an error: as text to stderr, with -o json as a document to stdout, where a script looks for the result.
+func (a *app) report(err error) {
+	doc := newErrorDoc(err)
+	if a.format == formatJSON {
+		_ = json.NewEncoder(a.out).Encode(errorDocument{newHeader(), doc}) // there is no place left for another error
+		return
+	}
+	fmt.Fprintf(a.err, "plexctl: %s (%s, %s)\n", doc.Message, doc.Code, doc.HResult)
+	if doc.Hint != "" {
+		fmt.Fprintf(a.err, "hint: %s\n", doc.Hint)
+	}
+}
+
+// newErrorDoc is an error in the form in which it is shown, on one line.
+func newErrorDoc(err error) errorDoc {
+	return errorDoc{
+		codeDoc: newCode(codeOf(err)),
+		Message: strings.ReplaceAll(err.Error(), "\n", "; "),
+		Hint:    vds.HintOf(err),
+	}
+}
+
+// grid is a table in text: a head, rows, columns that line up.
+type grid struct{ w *tabwriter.Writer }
+
+func newGrid(w io.Writer, head ...string) grid {
+	g := grid{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)}
+	g.row(head...)
+	return g
+}
+
+func (g grid) row(cells ...string) { fmt.Fprintln(g.w, strings.Join(cells, "\t")) }
+
+func (g grid) flush() error { return g.w.Flush() }
+
+// facts of one object, one a line: "health:   rebuilding".
+func details(w io.Writer, pairs ...[2]string) error {
+	tab := tabwriter.NewWriter(w, 0, 8, 1, ' ', 0)
+	for _, pair := range pairs {
+		if pair[1] != "" {
+			fmt.Fprintf(tab, "%s:\t%s\n", pair[0], pair[1])
+		}
+	}
+	return tab.Flush()
+}
+
+// SGR sequences. All have the same length, so that tabwriter, which counts them, still lines up a column in which every
+// cell is painted.
+const (
+	sgrPlain  = "\x1b[39m"
+	sgrRed    = "\x1b[31m"
+	sgrGreen  = "\x1b[32m"
+	sgrYellow = "\x1b[33m"
+)
+
+// paint colours a cell where colour is wanted. A column with a painted cell has its head painted plain.
+func (a *app) paint(sgr, text string) string {
+	if !a.terminal.color {
+		return text
+	}
+	return sgr + text + sgrPlain
+}
+
+// health is a health as a cell.
+func (a *app) health(h vds.Health) string {
+	switch h {
+	case vds.HealthHealthy:
+		return a.paint(sgrGreen, h.String())
+	case vds.HealthFailed, vds.HealthUnknown:
+		return a.paint(sgrRed, h.String())
+	default:
+		return a.paint(sgrYellow, h.String())
+	}
+}
+
+// id is a GUID as a cell: its first digits for a reader at a terminal, whole for a program behind a pipe.
+func (a *app) id(id uuid.UUID) string {
+	if a.terminal.out {
+		return id.String()[:8]
+	}
+	return id.String()
+}
+
+// stamp is a time for people, in UTC.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+
+// dash is what an empty cell shows.
+func dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// progress is how far an operation has come: "41 %, 820 MiB of 2.0 GiB, 85 MiB/s, 15s left".
+func progressText(percent int, done, total, rate size.Bytes, eta time.Duration) string {
+	text := fmt.Sprintf("%d %%, %s of %s", percent, done, total)
+	if rate > 0 {
+		text += fmt.Sprintf(", %s/s", rate)
+	}
+	if left := eta.Round(time.Second); left > 0 {
+		text += fmt.Sprintf(", %s left", left)
+	}
+	return text
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// run carries out one command line and returns the exit status.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := newRoot(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return int(exitDone)
+	}
+	if status, ok := errors.AsType[exit](err); ok {
+		return int(status)
+	}
+	a.format = formatOf(args, a.format)
+	a.report(err)
+	return int(exitOf(codeOf(err)))
+}
+
+// newRoot is the whole command tree.
+func newRoot(a *app) *cobra.Command {
+	root := group(&cobra.Command{
+		Use:   "plexctl",
+		Short: "Mirror LUNs while they are in use",
+		Long: "plexctl makes LUNs of block devices and mirrors a LUN while it is in use: it absorbs another LUN as a new plex,\n" +
+			"and the kernel copies the data. Results are written to stdout, everything else to stderr.",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+	})
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.PersistentFlags().VarP(&a.format, "output", "o", "output format: text or json")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "report every step on stderr")
+	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(helpHint(cmd), "%v", err) })
+	root.AddCommand(
+		newDrive(a), newLUN(a), newPlex(a), newOp(a),
+		newStatus(a), newAssemble(a), newDeactivate(a), newDoctor(a), newVersion(a),
+	)
+	root.SetHelpCommand(newHelp(root))
+	root.InitDefaultCompletionCmd()
+	strictCompletion(root)
+	return root
+}
+
+// strictCompletion makes cobra's completion command refuse what it does not know.
+func strictCompletion(root *cobra.Command) {
+	cmd, _, err := root.Find([]string{"completion"})
+	must(err)
+	group(cmd)
+	for _, shell := range cmd.Commands() {
+		shell.Args = operands()
+	}
+}
+
+// group makes cmd a command that only has subcommands: without one it shows its help and is a usage error.
+func group(cmd *cobra.Command, sub ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(sub...)
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		hint := helpHint(cmd)
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return usage(hint, "unknown command %q for %q", args[0], cmd.CommandPath())
+	}
+	cmd.SuggestionsMinimumDistance = 1
+	cmd.DisableFlagsInUseLine = true
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cmd.SetOut(cmd.ErrOrStderr())
+		return errors.Join(cmd.Help(), exitUsage)
+	}
+	return cmd
+}
+
+// newHelp is cobra's help command, but with an error for a topic that does not exist.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:               "help [COMMAND]...",
+		Short:             "Show the help of a command",
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return usage(helpHint(cmd), "unknown help topic %q", strings.Join(args, " "))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+// operands demands arguments with these names. The last may end in "...", then there may be more of it; in brackets, all
+// of it may be left out.
+func operands(names ...string) cobra.PositionalArgs {
+	least, most := len(names), len(names)
+	if n := len(names); n > 0 && strings.HasSuffix(strings.Trim(names[n-1], "[]"), "...") {
+		most = -1
+		if strings.HasPrefix(names[n-1], "[") {
+			least--
+		}
+	}
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usage(helpHint(cmd), "%s is missing", strings.TrimSuffix(names[len(args)], "..."))
+		case most >= 0 && len(args) > most:
+			return usage(helpHint(cmd), "unexpected argument %q", args[most])
+		}
+		return nil
+	}
+}
+
+func helpHint(cmd *cobra.Command) string { return "see `" + cmd.CommandPath() + " --help`" }
+
+// must is for what only a mistake in this program can cause.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// format is the value of -o.
+type format string
+
+// Values of format.
+const (
+	formatText format = "text"
+	formatJSON format = "json"
+)
+
+// String is the value.
+func (f *format) String() string { return string(*f) }
+
+// Set takes a value from the command line.
+func (f *format) Set(text string) error {
+	switch format(text) {
+	case formatText, formatJSON:
+		*f = format(text)
+		return nil
+	}
+	return fmt.Errorf("%q is neither text nor json", text)
+}
+
+// Type is the word for the value in help.
+func (f *format) Type() string { return "FORMAT" }
+
+// formatOf is the format that args ask for, also when something else in them is wrong: an error in an unknown flag before
+// -o is JSON too.
+func formatOf(args []string, otherwise format) format {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.ParseErrorsAllowlist.UnknownFlags = true
+	flags.BoolP("help", "h", false, "")
+	flags.VarP(&otherwise, "output", "o", "")
+	_ = flags.Parse(args) // whatever is wrong has been reported already
+	return otherwise
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// newDriveDoc is a drive as it is shown.
+func newDriveDoc(d lun.Drive) driveDoc {
+	return driveDoc{
+		ID: d.ID, Path: d.Info.Path, Size: d.Info.Size, Free: d.Free.Bytes(),
+		LogicalBlock: d.Info.LogicalBlock, PhysicalBlock: d.Info.PhysicalBlock,
+		Model: d.Info.Model, Serial: d.Info.Serial, Host: d.Label.Host, Created: d.Label.Created.UTC(),
+		LUNs: append([]string{}, d.LUNs...),
+	}
+}
+
+// drivePaths is where the drives of this machine are.
+func (w *world) drivePaths() map[uuid.UUID]string {
+	paths := map[uuid.UUID]string{}
+	for _, d := range w.Drives() {
+		paths[d.ID] = d.Info.Path
+	}
+	return paths
+}
+
+// luns is every LUN and how it stands. Operations are looked at first: the look may find that one has ended, and the LUN
+// is then shown without it.
+func (w *world) luns(ctx context.Context) ([]lunDoc, error) {
+	operations, err := w.operations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := w.Survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	paths := w.drivePaths()
+	docs := make([]lunDoc, len(all))
+	for i, p := range all {
+		docs[i] = newLUNDoc(p, paths)
+		for _, o := range operations {
+			if p.Operation != nil && p.Operation.ID == o.ID {
+				docs[i].Operation = &o
+			}
+		}
+	}
+	return docs, nil
+}
+
+// lun is one LUN and how it stands.
+func (w *world) lun(ctx context.Context, l *lun.LUN) (lunDoc, error) {
+	operation, err := l.Operation()
+	if err != nil {
+		return lunDoc{}, err
+	}
+	var shown *operationDoc
+	if operation != nil {
+		doc, err := w.operation(ctx, operation)
+		if err != nil {
+			return lunDoc{}, err
+		}
+		shown = &doc
+	}
+	props, err := l.Properties(ctx)
+	if err != nil {
+		return lunDoc{}, err
+	}
+	doc := newLUNDoc(props, w.drivePaths())
+	if props.Operation != nil && shown != nil && props.Operation.ID == shown.ID {
+		doc.Operation = shown
+	}
+	return doc, nil
+}
+
+func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string) lunDoc {
+	doc := lunDoc{
+		ID: p.ID, Name: p.Name, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health,
+		Device: p.Device, Openers: p.Open, Resync: newResyncDoc(p),
+	}
+	if p.Problem != nil {
+		doc.Problems = append(doc.Problems, newErrorDoc(p.Problem))
+	}
+	for _, x := range p.Plexes {
+		doc.Plexes = append(doc.Plexes, newPlexDoc(x, paths))
+	}
+	if p.Problem == nil {
+		doc.Problems = append(doc.Problems, deadPlexes(doc)...)
+	}
+	return doc
+}
+
+// deadPlexes is a problem for every plex that has failed.
+func deadPlexes(doc lunDoc) []errorDoc {
+	var found []errorDoc
+	for _, p := range doc.Plexes {
+		if p.Health == vds.HealthFailed {
+			found = append(found, newErrorDoc(&vds.Error{
+				Code:   vds.ErrObjectStatusFailed,
+				Reason: fmt.Sprintf("plex %s on %s has failed; the data is on the others", p.ID, driveText(p.Drives)),
+				Hint:   "add another plex: `plexctl plex add " + doc.Name + " SOURCE`",
+			}))
+		}
+	}
+	return found
+}
+
+// newResyncDoc is what the kernel copies; nil when it copies nothing.
+func newResyncDoc(p lun.Properties) *resyncDoc {
+	if p.Action == "" || p.Action == dm.ActionIdle && p.Done == p.Size {
+		return nil
+	}
+	return &resyncDoc{
+		Action: string(p.Action), Percent: percent(p.Done, p.Size), Done: p.Done.Bytes(), Total: p.Size.Bytes(),
+	}
+}
+
+// percent is how much of total is done, never 100 before all of it is.
+func percent(done, total size.Sectors) int {
+	if total == 0 || done >= total {
+		return 100
+	}
+	return min(99, int(float64(done)/float64(total)*100))
+}
+
+func newPlexDoc(p lun.PlexProperties, paths map[uuid.UUID]string) plexDoc {
+	doc := plexDoc{ID: p.ID, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health, Drives: []driveRef{}}
+	for _, id := range p.Drives {
+		doc.Drives = append(doc.Drives, driveRef{ID: id, Path: paths[id]})
+	}
+	return doc
+}
+
+// driveText is the drives of a plex as a cell.
+func driveText(drives []driveRef) string {
+	texts := make([]string, len(drives))
+	for i, d := range drives {
+		texts[i] = d.Path
+		if d.Path == "" {
+			texts[i] = "missing:" + d.ID.String()
+		}
+	}
+	return strings.Join(texts, ",")
+}
+
+// operations is every operation, running or the last one of its LUN, sorted by the names of the LUNs.
+func (w *world) operations(ctx context.Context) ([]operationDoc, error) {
+	docs := []operationDoc{}
+	for _, o := range w.Operations() {
+		doc, err := w.operation(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, doc)
+	}
+	slices.SortFunc(docs, func(a, b operationDoc) int { return cmp.Compare(a.LUN.Name, b.LUN.Name) })
+	return docs, nil
+}
+
+// operation looks at one operation.
+func (w *world) operation(ctx context.Context, o *resync.Async) (operationDoc, error) {
+	status, err := o.QueryStatus(ctx)
+	if err != nil && status.Pending() {
+		return operationDoc{}, err
+	}
+	return w.operationDoc(o, status), nil
+}
+
+func (w *world) operationDoc(o *resync.Async, s resync.Status) operationDoc {
+	doc := operationDoc{
+		ID: o.ID, Type: o.Type, LUN: lunRef{ID: o.LUN}, Started: o.Started.UTC(), State: s.State, Result: newCode(s.Result),
+		Percent: s.Percent, Done: s.Done.Bytes(), Total: s.Total.Bytes(), Rate: s.Rate,
+		ETA: int64(s.ETA.Round(time.Second) / time.Second),
+	}
+	if l, err := w.LUN(o.LUN.String()); err == nil {
+		doc.LUN.Name = l.Name()
+	}
+	return doc
+}
