@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,48 +40,66 @@ func (e *LockedError) Unwrap() []error { return []error{ErrBusy, e.Err} }
 type HostLock struct{ file *os.File }
 
 // Lock takes the lock at path, which it creates, with its folder, where it does not exist. It waits until ctx ends; the
-// error is then a *LockedError that names the holder by its purpose. Different calls exclude each other also within one
-// process.
+// error is then a *LockedError that names the holder by its purpose. A lock that is free is taken even when ctx has ended.
+// Different calls exclude each other also within one process.
 func Lock(ctx context.Context, path, purpose string) (*HostLock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, fmt.Errorf("lock %s: %w", path, cause(err))
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	if err := flock(ctx, file); err != nil {
-		holder, _ := os.ReadFile(path)
-		_ = file.Close()
-		if ctx.Err() == nil {
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+	for {
+		file, err := lockFile(ctx, path)
+		if err != nil {
+			return nil, err
 		}
-		return nil, &LockedError{Path: path, Holder: strings.TrimSpace(string(holder)), Err: err}
+		if isAt(file, path) {
+			// The text helps whoever waits; the lock holds without it.
+			if file.Truncate(0) == nil {
+				_, _ = file.WriteAt(fmt.Appendf(nil, "%d %s\n", os.Getpid(), purpose), 0)
+			}
+			return &HostLock{file}, nil
+		}
+		_ = file.Close() // somebody has removed the file that is locked now: the lock of others is another file
 	}
-	// The text helps whoever waits; the lock holds without it.
-	if file.Truncate(0) == nil {
-		_, _ = file.WriteAt([]byte(fmt.Sprintf("%d %s\n", os.Getpid(), purpose)), 0)
+}
+
+// lockFile opens the file at path and takes its flock.
+func lockFile(ctx context.Context, path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, cause(err))
 	}
-	return &HostLock{file}, nil
+	err = flock(ctx, file)
+	if err == nil {
+		return file, nil
+	}
+	_ = file.Close()
+	if ctx.Err() == nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return nil, &LockedError{Path: path, Holder: readLine(path), Err: err}
+}
+
+// isAt reports whether file is the one that path leads to.
+func isAt(file *os.File, path string) bool {
+	mine, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(mine, there)
 }
 
 // Unlock releases the lock. It must not be called twice.
 func (l *HostLock) Unlock() {
-	_ = l.file.Truncate(0)
+	_ = l.file.Truncate(0) // a waiter would name a holder that is gone
 	_ = l.file.Close()
 }
 
 // flock takes flock(LOCK_EX) on file, trying again until ctx ends.
 func flock(ctx context.Context, file *os.File) error {
-	pause := firstRetry
-	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, unix.EWOULDBLOCK):
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		err := ignoringEINTR(func() error { return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return err
 		}
 		select {
@@ -90,6 +107,5 @@ func flock(ctx context.Context, file *os.File) error {
 			return ctx.Err()
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, lastRetry)
 	}
 }

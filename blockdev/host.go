@@ -1,0 +1,161 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Host is the machine's own block devices, as sysfs, procfs and /dev show them. The zero Host is the real machine; an
+// empty folder means the usual one, and tests point them elsewhere. It keeps no state: every call looks anew.
+type Host struct {
+	Sys  string // "/sys"
+	Proc string // "/proc"
+	Dev  string // "/dev"
+	Etc  string // "/etc"
+}
+
+func (h Host) sys(path string) string  { return under(h.Sys, "/sys", path) }
+func (h Host) proc(path string) string { return under(h.Proc, "/proc", path) }
+func (h Host) dev(path string) string  { return under(h.Dev, "/dev", path) }
+
+func under(root, usual, path string) string {
+	if root == "" {
+		root = usual
+	}
+	return root + "/" + path
+}
+
+// Scan is every block device that could be a drive, partitions and stacked devices included, in order of name. Left out
+// is what holds no data now (size zero, hidden paths of multipath NVMe), what is no disk (CD, floppy), and a suspended
+// device-mapper device, of which a read would hang.
+func (h Host) Scan(ctx context.Context) ([]Info, error) {
+	entries, err := os.ReadDir(h.sys("class/block"))
+	if err != nil {
+		return nil, fmt.Errorf("scan block devices: %w", err)
+	}
+	var found []Info
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("scan block devices: %w", err)
+		}
+		n := h.node(e.Name())
+		if !n.usable() {
+			continue
+		}
+		info, err := n.info()
+		if err != nil {
+			continue // it went away just now
+		}
+		found = append(found, info)
+	}
+	return found, nil
+}
+
+// Stat describes the device at path, which may be a link. The error is ErrNotExist, ErrNotBlock, or what the kernel says
+// about the path.
+func (h Host) Stat(_ context.Context, path string) (Info, error) {
+	dev, err := nodeDevice(path)
+	if err != nil {
+		return Info{}, pathError("stat", path, err)
+	}
+	info, err := h.byNumber(dev)
+	if err != nil {
+		return Info{}, fmt.Errorf("stat %s: %w", path, err)
+	}
+	return info, nil
+}
+
+// nodeDevice is the number of the block device whose node is at path.
+func nodeDevice(path string) (DevNo, error) {
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Stat(path, &st) }); err != nil {
+		return DevNo{}, err
+	}
+	return rdev(st)
+}
+
+// rdev is the number of the block device that a node stands for.
+func rdev(st unix.Stat_t) (DevNo, error) {
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return DevNo{}, ErrNotBlock
+	}
+	number := uint64(st.Rdev) //nolint:unconvert // 32 bits on some machines
+	return DevNo{Major: unix.Major(number), Minor: unix.Minor(number)}, nil
+}
+
+// byNumber describes the device with this number.
+func (h Host) byNumber(dev DevNo) (Info, error) {
+	n, err := h.nodeOf(dev)
+	if err != nil {
+		return Info{}, err
+	}
+	return n.info()
+}
+
+// nodeOf is the device with this number.
+func (h Host) nodeOf(dev DevNo) (node, error) {
+	target, err := os.Readlink(h.sys("dev/block/" + dev.String()))
+	if err != nil {
+		return node{}, fmt.Errorf("device %s: %w", dev, ErrNotExist)
+	}
+	return h.node(filepath.Base(target)), nil
+}
+
+// pathError is an error of a system call on a path, as one of this package's where there is one.
+func pathError(op, path string, err error) error {
+	var known error
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		known = ErrBusy
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
+		known = ErrNotExist
+	default:
+		return fmt.Errorf("%s %s: %w", op, path, cause(err))
+	}
+	return fmt.Errorf("%s %s: %w", op, path, known)
+}
+
+// cause is err without operation and path, which the caller says better.
+func cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// ignoringEINTR repeats call while a signal interrupts it.
+func ignoringEINTR(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// ID names this host for good: the machine id, else the UUID in its firmware, else "". It is lower case and at most 64
+// letters, digits and dashes.
+func (h Host) ID() string {
+	for _, path := range []string{under(h.Etc, "/etc", "machine-id"), h.sys("class/dmi/id/product_uuid")} {
+		if id := strings.ToLower(readLine(path)); validID(id) {
+			return id
+		}
+	}
+	return ""
+}
+
+// validID reports whether id can be that of one host only. Firmware that was never set up has all zeros or all ones, an
+// image that has not booted yet "uninitialized".
+func validID(id string) bool {
+	digits := strings.ReplaceAll(id, "-", "")
+	if len(digits) < 16 || len(id) > 64 || strings.Trim(digits, "0123456789abcdef") != "" {
+		return false
+	}
+	return strings.Trim(digits, digits[:1]) != ""
+}

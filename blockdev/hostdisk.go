@@ -1,0 +1,206 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// lockWait is how long Open waits for a flock: udevd holds one for moments while it looks at a device.
+const lockWait = 5 * time.Second
+
+// bounceSize is how much is transferred at once when the caller's memory is not aligned.
+const bounceSize = size.MiB
+
+// hostDisk is an open device of the machine.
+type hostDisk struct {
+	file *os.File
+	disk *os.File // the whole disk of a partition, which carries the flock; nil otherwise
+	info Info
+}
+
+// Open opens the device at path, which may be a link. Reads and writes bypass the page cache (O_DIRECT).
+//
+// ErrNotExist is also the error for a node in /dev that leads to another device than the one the kernel has under its
+// name. Exclusive claims the device (O_EXCL) and takes the flock that udevd respects, for a partition on its whole disk;
+// ErrBusy means that somebody has claimed it, or has held the flock for five seconds or until ctx ended.
+func (h Host) Open(ctx context.Context, path string, mode Mode) (Disk, error) {
+	if _, err := nodeDevice(path); err != nil { // the open of something else may hang, as that of a FIFO does
+		return nil, pathError("open", path, err)
+	}
+	file, err := os.OpenFile(path, openFlags(mode), 0)
+	if err != nil {
+		return nil, pathError("open", path, err)
+	}
+	d, err := h.opened(ctx, path, file, mode)
+	if err != nil {
+		_ = file.Close() // err says more
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return d, nil
+}
+
+func openFlags(mode Mode) int {
+	flags := unix.O_DIRECT | unix.O_CLOEXEC
+	switch mode {
+	case Read:
+		flags |= os.O_RDONLY
+	case Write:
+		flags |= os.O_RDWR
+	case Exclusive:
+		flags |= os.O_RDWR | unix.O_EXCL
+	}
+	return flags
+}
+
+// opened makes a disk of an open file: what it is comes from the file, so that nobody can swap the node in between.
+func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode) (*hostDisk, error) {
+	dev, err := fileDevice(file)
+	if err != nil {
+		return nil, err
+	}
+	info, err := h.byNumber(dev)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.checkNode(path, dev); err != nil {
+		return nil, err
+	}
+	d := &hostDisk{file: file, info: info}
+	if mode != Exclusive {
+		return d, nil
+	}
+	if err := h.lockDisk(ctx, d); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func fileDevice(file *os.File) (DevNo, error) {
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Fstat(int(file.Fd()), &st) }); err != nil {
+		return DevNo{}, err
+	}
+	return rdev(st)
+}
+
+// checkNode makes sure that a path that is a kernel's name leads to the device of that name. A node that was made by hand,
+// or was left over, may not.
+func (h Host) checkNode(path string, dev DevNo) error {
+	name, ok := strings.CutPrefix(path, h.dev(""))
+	if !ok {
+		return nil
+	}
+	want, err := h.node(strings.ReplaceAll(name, "/", "!")).devNo()
+	if err == nil && want != dev {
+		return fmt.Errorf("node leads to device %s, %s is %s: %w", dev, name, want, ErrNotExist)
+	}
+	return nil
+}
+
+// lockDisk takes the flock that udevd respects: on the whole disk (systemd, "Locking Block Device Access").
+func (h Host) lockDisk(ctx context.Context, d *hostDisk) error {
+	n, err := h.nodeOf(d.info.Dev)
+	if err != nil {
+		return err
+	}
+	locked := d.file
+	if n.partition() {
+		d.disk, err = os.OpenFile(n.disk().path(), os.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("lock whole disk: %w", err)
+		}
+		locked = d.disk
+	}
+	limited, stop := context.WithTimeout(ctx, lockWait)
+	defer stop()
+	if err := flock(limited, locked); err != nil {
+		d.closeDisk()
+		return lockError(ctx, limited, err)
+	}
+	return nil
+}
+
+// lockError is why a flock could not be had. The deadline is this package's own unless ctx has ended too.
+func lockError(ctx, limited context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("lock: %w: %w", ErrBusy, ctx.Err())
+	case limited.Err() != nil:
+		return fmt.Errorf("lock: %w by a process that holds its flock", ErrBusy)
+	}
+	return fmt.Errorf("lock: %w", err)
+}
+
+// ReadAt fills p from off on. At the end of the device the error is io.EOF.
+func (d *hostDisk) ReadAt(p []byte, off int64) (int, error) {
+	return d.transfer("read", p, off, func(b []byte, rest []byte, at int64) (int, error) {
+		n, err := d.file.ReadAt(b, at)
+		copy(rest, b[:n])
+		return n, err
+	})
+}
+
+// WriteAt writes p at off. It is durable after Sync.
+func (d *hostDisk) WriteAt(p []byte, off int64) (int, error) {
+	return d.transfer("write", p, off, func(b []byte, rest []byte, at int64) (int, error) {
+		copy(b, rest)
+		return d.file.WriteAt(b, at)
+	})
+}
+
+// transfer calls move for p piece by piece: b is aligned memory as long as the piece, which starts at rest. Where p is
+// aligned itself, b is rest, and p is one piece.
+func (d *hostDisk) transfer(op string, p []byte, off int64, move func(b, rest []byte, at int64) (int, error)) (int, error) {
+	if off < 0 || off%Align != 0 || len(p)%Align != 0 {
+		return 0, fmt.Errorf("%s %d bytes of %s at %d: %w", op, len(p), d.info.Path, off, ErrAlign)
+	}
+	buffer := p
+	if !isAligned(p) {
+		buffer = alignedBuffer(min(len(p), int(bounceSize)))
+	}
+	for done := 0; done < len(p); {
+		rest := p[done:]
+		n, err := move(buffer[:min(len(buffer), len(rest))], rest, off+int64(done))
+		done += n
+		if errors.Is(err, io.EOF) {
+			return done, io.EOF
+		}
+		if err != nil {
+			return done, fmt.Errorf("%s %s at %d: %w", op, d.info.Path, off+int64(done), cause(err))
+		}
+	}
+	return len(p), nil
+}
+
+// Sync flushes the drive's cache (fsync).
+func (d *hostDisk) Sync() error {
+	if err := d.file.Sync(); err != nil {
+		return fmt.Errorf("flush %s: %w", d.info.Path, cause(err))
+	}
+	return nil
+}
+
+// Close gives up the claim and the flock. It does not flush.
+func (d *hostDisk) Close() error {
+	d.closeDisk()
+	return d.file.Close()
+}
+
+// closeDisk drops a flock that is on another file than the device's own.
+func (d *hostDisk) closeDisk() {
+	if d.disk != nil {
+		_ = d.disk.Close() // nothing was written through it
+	}
+}
+
+// Info is the device as it was when it was opened.
+func (d *hostDisk) Info() Info { return d.info }

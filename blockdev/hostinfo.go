@@ -1,0 +1,245 @@
+package blockdev
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// Majors of devices that are no disks (Documentation/admin-guide/devices.txt).
+const (
+	majorFloppy = 2
+	majorCD     = 11
+)
+
+// node is one block device in sysfs: its attributes are read when they are asked for.
+type node struct {
+	host Host
+	name string // of the kernel, as sysfs writes it: '!' for '/'
+	dir  string
+}
+
+func (h Host) node(name string) node {
+	return node{host: h, name: name, dir: h.sys("class/block/" + name)}
+}
+
+// path is the node that the kernel's own name leads to.
+func (n node) path() string { return n.host.dev(strings.ReplaceAll(n.name, "!", "/")) }
+
+// text is an attribute, "" where the device has none.
+func (n node) text(attribute string) string { return readLine(n.dir + "/" + attribute) }
+
+// number is an attribute, 0 where the device has none.
+func (n node) number(attribute string) uint64 {
+	value, err := strconv.ParseUint(n.text(attribute), 10, 63)
+	if err != nil {
+		return 0
+	}
+	return value
+}
+
+// devNo is the device's number. It fails when the device is gone.
+func (n node) devNo() (DevNo, error) {
+	dev, err := parseDevNo(n.text("dev"))
+	if err != nil {
+		return DevNo{}, fmt.Errorf("device %s: %w", n.name, ErrNotExist)
+	}
+	return dev, nil
+}
+
+// usable reports whether Scan shows the device.
+func (n node) usable() bool {
+	dev, err := n.devNo()
+	switch {
+	case err != nil, dev.Major == majorFloppy, dev.Major == majorCD:
+		return false
+	case n.number("size") == 0, n.number("hidden") == 1:
+		return false
+	}
+	return n.text("dm/suspended") != "1"
+}
+
+// partition reports whether the device is part of another.
+func (n node) partition() bool { return n.text("partition") != "" }
+
+// disk is the device itself, or for a partition the whole disk, which has the queue and the identity. The kernel puts a
+// partition's folder into the disk's.
+func (n node) disk() node {
+	if !n.partition() {
+		return n
+	}
+	target, err := os.Readlink(n.dir)
+	if err != nil {
+		return n
+	}
+	return n.host.node(filepath.Base(filepath.Dir(target)))
+}
+
+// partitions is the partitions of a disk, in order of name.
+func (n node) partitions() []node {
+	var parts []node
+	for _, name := range entries(n.dir) {
+		if !strings.HasPrefix(name, n.name) {
+			continue
+		}
+		if part := n.host.node(name); part.partition() {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// withParts is the device and its partitions.
+func (n node) withParts() []node { return append([]node{n}, n.partitions()...) }
+
+// related is the devices that a folder of the device has links to.
+func (n node) related(folder string) []node {
+	var nodes []node
+	for _, name := range entries(n.dir + "/" + folder) {
+		nodes = append(nodes, n.host.node(name))
+	}
+	return nodes
+}
+
+// holders is the devices stacked on this one or on a partition of it.
+func (n node) holders() []node {
+	var holders []node
+	for _, part := range n.withParts() {
+		holders = append(holders, part.related("holders")...)
+	}
+	return holders
+}
+
+// info reads everything about the device.
+func (n node) info() (Info, error) {
+	dev, err := n.devNo()
+	if err != nil {
+		return Info{}, err
+	}
+	disk := n.disk()
+	zoned, integrity := disk.text("queue/zoned"), disk.text("integrity/format")
+	return Info{
+		Path:          n.path(),
+		Dev:           dev,
+		Size:          size.Sectors(n.number("size")).Bytes(),
+		LogicalBlock:  size.Bytes(disk.number("queue/logical_block_size")),
+		PhysicalBlock: size.Bytes(disk.number("queue/physical_block_size")),
+		ReadOnly:      n.number("ro") == 1,
+		Zoned:         zoned != "" && zoned != "none",
+		DAX:           disk.number("queue/dax") == 1,
+		Integrity:     integrity != "" && integrity != "none" && integrity != "nop",
+		Model:         disk.model(),
+		Serial:        disk.serial(),
+		DMUUID:        n.text("dm/uuid"),
+		Holders:       devNos(n.holders()),
+		Slaves:        devNos(n.related("slaves")),
+	}, nil
+}
+
+// model is what people know the device by.
+func (n node) model() string {
+	switch {
+	case strings.HasPrefix(n.name, "dm-"):
+		return n.text("dm/name")
+	case strings.HasPrefix(n.name, "loop"):
+		return n.text("loop/backing_file")
+	}
+	return n.text("device/model")
+}
+
+// serial is the serial number: NVMe's, virtio's, or that of a SCSI disk's unit serial number page, whose header is 4 bytes.
+func (n node) serial() string {
+	if strings.HasPrefix(n.name, "dm-") || strings.HasPrefix(n.name, "loop") {
+		return ""
+	}
+	for _, attribute := range []string{"serial", "device/serial"} {
+		if text := n.text(attribute); text != "" {
+			return text
+		}
+	}
+	page := readSmall(n.dir + "/device/vpd_pg80")
+	if len(page) < 4 {
+		return ""
+	}
+	return printable(page[4:])
+}
+
+// label is the device's name for people: that of device-mapper where it has one.
+func (n node) label() string {
+	if name := n.text("dm/name"); name != "" {
+		return name
+	}
+	return n.name
+}
+
+func devNos(nodes []node) []DevNo {
+	var devs []DevNo
+	for _, n := range nodes {
+		if dev, err := n.devNo(); err == nil && !slices.Contains(devs, dev) {
+			devs = append(devs, dev)
+		}
+	}
+	return devs
+}
+
+// parseDevNo reads "8:16".
+func parseDevNo(text string) (DevNo, error) {
+	major, minor, _ := strings.Cut(text, ":")
+	a, errA := strconv.ParseUint(major, 10, 32)
+	b, errB := strconv.ParseUint(minor, 10, 32)
+	if err := errors.Join(errA, errB); err != nil {
+		return DevNo{}, fmt.Errorf("device number %q: %w", text, err)
+	}
+	return DevNo{Major: uint32(a), Minor: uint32(b)}, nil
+}
+
+// entries is the names in a folder, sorted; none when it cannot be read.
+func entries(dir string) []string {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	names := make([]string, len(list))
+	for i, e := range list {
+		names[i] = e.Name()
+	}
+	return names
+}
+
+// readLine is the text of a small file without space around it, "" when it cannot be read.
+func readLine(path string) string { return printable(readSmall(path)) }
+
+// printable is b as text without space, and without the zero bytes that some firmware pads with, around it.
+func printable(b []byte) string { return strings.Trim(string(b), " \t\r\n\x00") }
+
+// readSmall is a file of at most one page, as all attributes are. It takes three system calls where os.ReadFile takes
+// six, which a scan of thousands of devices feels.
+func readSmall(path string) []byte {
+	var fd int
+	err := ignoringEINTR(func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd) //nolint:errcheck // read only
+	b := make([]byte, os.Getpagesize())
+	var n int
+	err = ignoringEINTR(func() (err error) {
+		n, err = unix.Read(fd, b)
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	return b[:n]
+}

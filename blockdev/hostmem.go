@@ -1,0 +1,19 @@
+package blockdev
+
+import "unsafe"
+
+// isAligned reports whether b starts at a multiple of Align, as O_DIRECT asks for. Memory that is empty does.
+func isAligned(b []byte) bool { return misaligned(b) == 0 }
+
+// alignedBuffer is n bytes of memory that starts at a multiple of Align. Go does not move what it has allocated on the
+// heap, where a slice of this size is.
+func alignedBuffer(n int) []byte {
+	b := make([]byte, n+Align)
+	skip := (Align - misaligned(b)) % Align
+	return b[skip : skip+n : skip+n]
+}
+
+// misaligned is how far behind a multiple of Align b starts.
+func misaligned(b []byte) int {
+	return int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % Align)
+}

@@ -1,0 +1,144 @@
+package blockdev
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Users says who uses a device or a partition of it: mounts of this mount namespace, swap, devices stacked on it,
+// partitions. Only when there are none it looks for processes that have it open, this one left out; of those it finds what
+// this process may see. ErrNotExist: there is no such device.
+func (h Host) Users(ctx context.Context, dev DevNo) ([]User, error) {
+	n, err := h.nodeOf(dev)
+	if err != nil {
+		return nil, fmt.Errorf("users: %w", err)
+	}
+	nodes := n.withParts()
+	devs := devNos(nodes)
+	users := append(h.mounts(devs), h.swaps(devs)...)
+	for _, holder := range n.holders() {
+		users = append(users, User{Kind: "holder", Name: holder.label()})
+	}
+	for _, part := range nodes[1:] {
+		users = append(users, User{Kind: "partition", Name: part.name})
+	}
+	if len(users) == 0 {
+		users, err = h.processes(ctx, devs)
+	}
+	return unique(users), err
+}
+
+func unique(users []User) []User {
+	var out []User
+	for _, u := range users {
+		if !slices.Contains(out, u) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// mounts is the mount points of devs. A line of mountinfo has the device's number in its third field and the mount point
+// in its fifth; the source, second after the dash, says what the number of a btrfs does not.
+func (h Host) mounts(devs []DevNo) []User {
+	var users []User
+	for _, fields := range h.table("self/mountinfo") {
+		dash := slices.Index(fields, "-")
+		if dash < 6 {
+			continue
+		}
+		dev, err := parseDevNo(fields[2])
+		if err != nil || !slices.Contains(devs, dev) {
+			if dash+2 >= len(fields) || !h.isOneOf(fields[dash+2], devs) {
+				continue
+			}
+		}
+		users = append(users, User{Kind: "mount", Name: unescape(fields[4])})
+	}
+	return users
+}
+
+// swaps is those of devs that are swapped on. The first field of a line is the path.
+func (h Host) swaps(devs []DevNo) []User {
+	var users []User
+	for _, fields := range h.table("swaps") {
+		if h.isOneOf(fields[0], devs) {
+			users = append(users, User{Kind: "swap", Name: unescape(fields[0])})
+		}
+	}
+	return users
+}
+
+// isOneOf reports whether a path in a table of procfs leads to one of devs. The kernel's own names are looked up in sysfs,
+// other nodes below /dev as what they are. A path elsewhere is no device's, and a look at it could hang.
+func (h Host) isOneOf(escaped string, devs []DevNo) bool {
+	path := unescape(escaped)
+	name, ok := strings.CutPrefix(path, h.dev(""))
+	if !ok {
+		return false
+	}
+	dev, err := h.node(strings.ReplaceAll(name, "/", "!")).devNo()
+	if err != nil {
+		dev, err = nodeDevice(path)
+	}
+	return err == nil && slices.Contains(devs, dev)
+}
+
+// processes is who has one of devs open, once for each process.
+func (h Host) processes(ctx context.Context, devs []DevNo) ([]User, error) {
+	var users []User
+	for _, pid := range entries(h.proc("")) {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("users: look at processes: %w", err)
+		}
+		number, err := strconv.Atoi(pid)
+		if err == nil && number != os.Getpid() && h.opens(pid, devs) {
+			users = append(users, User{Kind: "process", Name: readLine(h.proc(pid+"/comm")) + "[" + pid + "]"})
+		}
+	}
+	return users, nil
+}
+
+// opens reports whether a process has one of devs open.
+func (h Host) opens(pid string, devs []DevNo) bool {
+	dir := h.proc(pid + "/fd")
+	return slices.ContainsFunc(entries(dir), func(fd string) bool {
+		path, err := os.Readlink(dir + "/" + fd)
+		return err == nil && h.isOneOf(path, devs)
+	})
+}
+
+// table is the lines of a file in procfs, split at blanks. A file that cannot be read has none.
+func (h Host) table(file string) [][]string {
+	text, err := os.ReadFile(h.proc(file))
+	if err != nil {
+		return nil
+	}
+	var lines [][]string
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 0 {
+			lines = append(lines, fields)
+		}
+	}
+	return lines
+}
+
+// unescape undoes the octal escapes of procfs: "\040" is a blank.
+func unescape(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\\' && i+4 <= len(text) {
+			if c, err := strconv.ParseUint(text[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
+}
