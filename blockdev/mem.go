@@ -27,7 +27,8 @@ type Mem struct {
 	links  map[string]string
 	users  map[DevNo][]User
 	claims []claim
-	life   int // rises with each Restart
+	minors uint32 // of the next drive
+	life   int    // rises with each Restart
 	dead   bool
 }
 
@@ -48,7 +49,8 @@ func (m *Mem) AddDisk(info Info) DevNo {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if info.Dev.IsZero() {
-		info.Dev = DevNo{Major: 8, Minor: uint32(16 * len(m.disks))}
+		info.Dev = DevNo{Major: 8, Minor: m.minors}
+		m.minors += 16
 	}
 	info.LogicalBlock = max(info.LogicalBlock, 512)
 	info.PhysicalBlock = max(info.PhysicalBlock, info.LogicalBlock)

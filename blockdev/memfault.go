@@ -84,6 +84,13 @@ func (m *Mem) Alive() error {
 	return nil
 }
 
+// Life counts the processes: it rises with each Restart. What an earlier life had open is closed.
+func (m *Mem) Life() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.life
+}
+
 // Restart starts another process after the first has died, or ends one that had not: its open drives are closed, what it
 // wrote is there, flushed or not, and so are the kernel's claims.
 func (m *Mem) Restart() {
