@@ -175,7 +175,7 @@ tier_kernel() {
 parse "$@"
 mkdir -p "$log"
 install
-go build -C tools -trimpath -o "$bin/" tool
+go build -C tools -o "$bin/" tool
 for tier in "${tiers[@]}"; do "tier_$tier"; done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 ((failed == 0))

@@ -139,8 +139,8 @@ func archiveURI(ctx context.Context, name string) (string, error) {
 // kernelPackages finds the real packages in what apt-cache depends --recurse printed for a metapackage: one up to Debian
 // 13, four after that.
 func kernelPackages(depends string, src source) ([]string, error) {
-	real := regexp.MustCompile(`(?m)^linux-(?:base|image|binary|modules)-` + regexp.QuoteMeta(src.version) + `\d.*$`)
-	packages := real.FindAllString(depends, -1)
+	names := regexp.MustCompile(`(?m)^linux-(?:base|image|binary|modules)-` + regexp.QuoteMeta(src.version) + `\d.*$`)
+	packages := names.FindAllString(depends, -1)
 	if len(packages) == 0 {
 		return nil, fmt.Errorf("package %s of %s depends on no kernel %s*", src.meta, src.suite, src.version)
 	}

@@ -34,7 +34,7 @@ func chooseTests() (selection, error) {
 }
 
 // sortTests sorts names. The values of -test.run, -test.skip and -test.bench choose some of them.
-func sortTests(names []string, value func(flag string) string) (selection, error) {
+func sortTests(names []string, value func(name string) string) (selection, error) {
 	var s selection
 	for _, name := range names {
 		wanted, err := wants(name, value)
@@ -57,21 +57,21 @@ func sortTests(names []string, value func(flag string) string) (selection, error
 
 // wants reports whether the flags choose the named test. A pattern with a slash is about subtests: what is before the
 // slash chooses the test, and what it skips is never the whole test.
-func wants(name string, value func(flag string) string) (bool, error) {
+func wants(test string, value func(name string) string) (bool, error) {
 	pattern := value("test.run")
-	if strings.HasPrefix(name, "Benchmark") {
+	if strings.HasPrefix(test, "Benchmark") {
 		pattern = value("test.bench")
 		if pattern == "" {
 			return false, nil
 		}
 	}
 	top, _, _ := strings.Cut(pattern, "/")
-	chosen, err := regexp.MatchString(top, name)
+	chosen, err := regexp.MatchString(top, test)
 	skip := value("test.skip")
 	if err != nil || !chosen || skip == "" || strings.Contains(skip, "/") {
 		return chosen, err
 	}
-	skipped, err := regexp.MatchString(skip, name)
+	skipped, err := regexp.MatchString(skip, test)
 	return !skipped, err
 }
 
