@@ -1,6 +1,9 @@
 package blockdev
 
-import "maps"
+import (
+	"bytes"
+	"maps"
+)
 
 // pageSize is the unit in which a store keeps what was written.
 const pageSize = 4096
@@ -33,10 +36,24 @@ func (s store) writeAt(b []byte, off int64) {
 	for len(b) > 0 {
 		at := off % pageSize
 		n := min(int64(len(b)), pageSize-at)
-		page := make([]byte, pageSize)
-		copy(page, s.pages[off/pageSize])
-		copy(page[at:], b[:n])
-		s.pages[off/pageSize] = page
+		s.put(b[:n], off/pageSize, at)
 		b, off = b[n:], off+n
 	}
+}
+
+var zeroPage [pageSize]byte
+
+// put writes into one page. A page that is all zero is not kept.
+func (s store) put(b []byte, number, at int64) {
+	old := s.pages[number]
+	if (old == nil || len(b) == pageSize) && bytes.Equal(b, zeroPage[:len(b)]) {
+		delete(s.pages, number)
+		return
+	}
+	page := make([]byte, pageSize)
+	if len(b) < pageSize {
+		copy(page, old)
+	}
+	copy(page[at:], b)
+	s.pages[number] = page
 }

@@ -93,12 +93,19 @@ func (m *machine) remerge() {
 }
 
 // heal brings every drive to what it should hold: records that a crash or an absence kept from it, and nothing that is
-// superseded. It tries all drives and returns the errors of all.
+// superseded. A slot that a crash has torn is written anew. It tries all drives and returns the errors of all.
 func (m *machine) heal(ctx context.Context) error {
+	stale := m.set.Heal()
+	for id, d := range m.drives {
+		if _, ok := stale[id]; !ok && len(d.store.Problems) > 0 && !d.store.HeadLost {
+			stale[id] = d.store.Catalog.LUNs
+		}
+	}
 	var failed []error
-	for id, luns := range m.set.Heal() {
+	for id, luns := range stale {
 		m.log.Info("heal catalog", "drive", id)
 		failed = append(failed, m.writeCatalog(ctx, id, luns))
+		m.drives[id].store.Problems = nil
 	}
 	m.remerge()
 	return errors.Join(failed...)

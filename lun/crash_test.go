@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/plexctl/plexctl/blockdev"
@@ -101,7 +102,7 @@ func scenarios() []scenario {
 		{"deactivate in mid-copy", func(w *world) { attached(w, 3) }, deactivate},
 		{"deactivate a mirror", func(w *world) { attached(w, -1) }, deactivate},
 		{"assemble in mid-copy", func(w *world) { attached(w, 3); w.cut(blockdev.Lost) }, assemble},
-		{"assemble a mirror", func(w *world) { attached(w, -1); w.put(500); w.cut(blockdev.Lost) }, assemble},
+		{"assemble a mirror", func(w *world) { attached(w, -1); w.put(noise); w.cut(blockdev.Lost) }, assemble},
 		{"delete a mirror", func(w *world) {
 			attached(w, -1)
 			w.create("web2", lunSize, 0)
@@ -128,9 +129,11 @@ func crashes() []crash {
 // All the while a user writes to web1. Then a new process assembles, and everything has to be in order; in a second
 // sweep that process is stopped too, at a random effect, and a third one finishes.
 func TestCrash(t *testing.T) {
-	points := 0
+	var points atomic.Int64
+	t.Cleanup(func() { t.Logf("%d points", points.Load()) })
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
 			effects := countEffects(t, s)
 			if effects == 0 {
 				t.Fatal("the operation has no effect")
@@ -138,14 +141,13 @@ func TestCrash(t *testing.T) {
 			for stop := range effects {
 				for _, c := range crashes() {
 					for _, again := range []bool{false, true} {
-						points++
+						points.Add(1)
 						crashOnce(t, s, c, stop, again)
 					}
 				}
 			}
 		})
 	}
-	t.Logf("%d points", points)
 }
 
 // countEffects runs an operation to its end.
@@ -180,7 +182,7 @@ func crashOnce(t *testing.T, s scenario, c crash, stop int, again bool) {
 	}
 	w.recovered(where)
 	if t.Failed() {
-		t.FatalNow()
+		t.FailNow()
 	}
 }
 
@@ -189,8 +191,8 @@ func crashOnce(t *testing.T, s scenario, c crash, stop int, again bool) {
 func (w *world) stopBefore(stop int, random *rand.Rand) {
 	n := 0
 	w.mem.OnEffect = func(e blockdev.Effect) error {
-		w.write(random.Int64N(1000))
-		w.put(1000 + random.Int64N(1000))
+		w.write(random.Int64N(noise))
+		w.put(noise + random.Int64N(100))
 		if n == stop {
 			w.lastEffect = e
 			return errStop
@@ -210,6 +212,9 @@ func (w *world) recovered(where string) {
 	}()
 	w.mem.OnEffect = nil
 	w.assemble()
+	if err := w.p.Refresh(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
 	if problems := w.p.Problems(); len(problems) > 0 {
 		w.t.Errorf("%s: problems: %v", where, problems)
 	}
@@ -219,7 +224,7 @@ func (w *world) recovered(where string) {
 	w.nothingToDo(where)
 	w.settle()
 	w.verify()
-	w.put(1500)
+	w.put(noise)
 	w.nothingToDo(where)
 }
 

@@ -20,7 +20,7 @@ func pair(t *testing.T) (w *world, target, source *lun.LUN) {
 	w = newWorld(t, 2)
 	target, source = w.create("web1", lunSize, 0), w.create("spare3", lunSize, 1)
 	for at := range int64(20) {
-		w.write(at * 100)
+		w.write(at * 70)
 	}
 	return w, target, source
 }

@@ -32,8 +32,8 @@ type change struct {
 //
 //	metadata │ private devices │ load │ COMMIT │ swap │ what is left over
 //
-// Before the commit nothing that users see has changed; after it every step can be repeated by a later plan. The swap is
-// a single call: the kernel suspends, exchanges the tables and resumes within it, so no process can die in between.
+// Before the commit nothing that users see has changed; after it every step can be repeated by a later plan. A LUN that is
+// not active is committed before its device is made, so that no device is without a record. The swap is a single call: the kernel suspends, exchanges the tables and resumes within it, so no process can die in between.
 func plan(c change) []step {
 	if len(c.want) == 0 {
 		return append(c.takeDown(), present(c.commit)...)
@@ -52,11 +52,9 @@ func plan(c change) []step {
 	}
 	steps = append(steps, c.private()...)
 	if !exists {
-		steps = append(steps, createStep{top})
+		return slices.Concat(steps, present(c.commit), []step{createStep{top}, loadStep{top}, resumeStep{top}}, c.leftover())
 	}
-	steps = append(steps, loadStep{top})
-	steps = append(steps, present(c.commit)...)
-	return slices.Concat(steps, []step{resumeStep{top}}, c.leftover())
+	return slices.Concat(steps, []step{loadStep{top}}, present(c.commit), []step{resumeStep{top}}, c.leftover())
 }
 
 // matches reports whether the live table of n is the wanted one. A leg whose devices do not exist yet matches nothing,

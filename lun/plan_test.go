@@ -154,7 +154,7 @@ func TestPlan(t *testing.T) {
 		},
 		"activate a linear LUN": {
 			change{want: one, at: at, commit: named("COMMIT")},
-			[]string{"create device plex-web1", "load table of plex-web1", "COMMIT", "activate plex-web1"},
+			[]string{"COMMIT", "create device plex-web1", "load table of plex-web1", "activate plex-web1"},
 		},
 		"attach": {
 			change{want: two, have: running(at, one...), at: lab(one...), prepare: named("METADATA"), commit: named("COMMIT")},
