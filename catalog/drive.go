@@ -29,7 +29,7 @@ type Drive struct {
 	// Problems is damage that did not keep the drive from being read. The next Write, or Repair for a label, mends it.
 	Problems []error
 
-	slots [slotCount]uint64 // sequence of what each slot surely holds; 0: nothing of use, or not known
+	slots [slotCount]uint64 // sequence of the last that each slot is known to have held; 0: nothing of use
 	last  uint64            // highest sequence that any slot may hold
 }
 
@@ -153,10 +153,9 @@ func (d *Drive) older(a, b int) int {
 	return a
 }
 
-// put writes a slot and flushes. Until that has succeeded nothing is known about the slot, so that another attempt goes to
-// the same one, with a higher sequence, and never to the slot that is known to be good.
+// put writes a slot and flushes. When that fails nothing is known about the slot: it still counts as the older one, so that
+// another attempt goes to it again, with a higher sequence, and never to the slot that is known to be good.
 func (d *Drive) put(m Media, slot int, sequence uint64, data []byte) error {
-	d.slots[slot] = 0
 	d.last = sequence
 	if err := writeSync(m, data, d.slotAt(slot)); err != nil {
 		return fmt.Errorf("%s: %w", slotNames[slot], err)
