@@ -61,20 +61,21 @@ func recovery(p AttachPlan, bits Bits) ([]Slot, error) {
 		if p.InSync[i] {
 			slots[i].Super.Events = events
 			slots[i].Super.FailedDevices = failed(p.InSync)
+			slots[i].Super.RecoveryOffset = InSync
 		}
 	}
 	return checked(slots)
 }
 
-// newSuper is the superblock of leg i before its events and failed legs are set.
+// newSuper is the superblock of leg i when it is to be filled. By its own account it holds nothing: so the kernel refuses
+// to start from it when it is the only leg there (drivers/md/dm-raid.c, super_validate).
 func newSuper(p AttachPlan, i int) Super {
 	return Super{
-		NumDevices:     uint32(len(p.InSync)),
-		ArrayPosition:  uint32(i),
-		RecoveryOffset: InSync,
-		ResyncOffset:   InSync,
-		ArraySize:      p.ArraySize,
-		LegSize:        p.ArraySize,
+		NumDevices:    uint32(len(p.InSync)),
+		ArrayPosition: uint32(i),
+		ResyncOffset:  InSync,
+		ArraySize:     p.ArraySize,
+		LegSize:       p.ArraySize,
 	}
 }
 

@@ -32,6 +32,13 @@ func super(i, legs int, events, failed uint64) Super {
 	}
 }
 
+// empty is the superblock of leg i of legs when it is to be filled.
+func empty(i, legs int, events uint64) Super {
+	s := super(i, legs, events, 0)
+	s.RecoveryOffset = 0
+	return s
+}
+
 // bitmap is a bitmap with these bits.
 func bitmap(events uint64, bits ...byte) Bitmap {
 	return Bitmap{Events: events, EventsCleared: 1, ArraySize: testArray, RegionSize: testRegion, Bits: bits}
@@ -46,26 +53,26 @@ func TestAttach(t *testing.T) {
 	}{
 		{"one to one, everything", AttachPlan{InSync: []bool{true, false}}, []Slot{
 			{super(0, 2, 2, 2), bitmap(2, 0xff, 0x03)},
-			{super(1, 2, 1, 0), bitmap(2, 0xff, 0x03)},
+			{empty(1, 2, 1), bitmap(2, 0xff, 0x03)},
 		}},
 		{"one to one, some regions", AttachPlan{InSync: []bool{true, false}, Bits: some}, []Slot{
 			{super(0, 2, 2, 2), bitmap(2, 0x81, 0x02)},
-			{super(1, 2, 1, 0), bitmap(2, 0x81, 0x02)},
+			{empty(1, 2, 1), bitmap(2, 0x81, 0x02)},
 		}},
 		{"tracking: no region yet", AttachPlan{InSync: []bool{true, false}, Bits: Bits{0, 0}}, []Slot{
 			{super(0, 2, 2, 2), bitmap(2, 0, 0)},
-			{super(1, 2, 1, 0), bitmap(2, 0, 0)},
+			{empty(1, 2, 1), bitmap(2, 0, 0)},
 		}},
 		{"two to one", AttachPlan{InSync: []bool{true, true, false}, Bits: some}, []Slot{
 			{super(0, 3, 2, 4), bitmap(2, 0x81, 0x02)},
 			{super(1, 3, 2, 4), bitmap(2, 0x81, 0x02)},
-			{super(2, 3, 1, 0), bitmap(2, 0x81, 0x02)},
+			{empty(2, 3, 1), bitmap(2, 0x81, 0x02)},
 		}},
 		{"one to two, new legs between", AttachPlan{InSync: []bool{true, false, true, false}, Bits: some}, []Slot{
 			{super(0, 4, 2, 10), bitmap(2, 0x81, 0x02)},
-			{super(1, 4, 1, 0), bitmap(2, 0x81, 0x02)},
+			{empty(1, 4, 1), bitmap(2, 0x81, 0x02)},
 			{super(2, 4, 2, 10), bitmap(2, 0x81, 0x02)},
-			{super(3, 4, 1, 0), bitmap(2, 0x81, 0x02)},
+			{empty(3, 4, 1), bitmap(2, 0x81, 0x02)},
 		}},
 		{"all in sync, nothing to copy", AttachPlan{InSync: []bool{true, true}, Bits: Bits{0, 0}}, []Slot{
 			{super(0, 2, 2, 0), bitmap(2, 0, 0)},
@@ -73,7 +80,7 @@ func TestAttach(t *testing.T) {
 		}},
 		{"events rise", AttachPlan{InSync: []bool{true, false}, Events: 41}, []Slot{
 			{super(0, 2, 42, 2), bitmap(42, 0xff, 0x03)},
-			{super(1, 2, 41, 0), bitmap(42, 0xff, 0x03)},
+			{empty(1, 2, 41), bitmap(42, 0xff, 0x03)},
 		}},
 	}
 	for _, tt := range tests {
@@ -148,7 +155,7 @@ func TestCheckRefusesEachWrongVariant(t *testing.T) {
 		{"cleared later than the events", func(s []Slot) { s[0].Bitmap.EventsCleared = 8 }, "cleared at the current"},
 		{"bitmap behind the superblock", func(s []Slot) { s[0].Bitmap.Events = 6 }, "bitmap of leg 0 is stale"},
 		{"stale bitmap", func(s []Slot) { s[0].Bitmap.Stale = true }, "bitmap of leg 0 is stale"},
-		{"failed bit missing", func(s []Slot) { s[0].Super.FailedDevices, s[1].Super.FailedDevices = 0, 0 }, "leg 2 has 6 events"},
+		{"failed bit missing", func(s []Slot) { s[0].Super.FailedDevices, s[1].Super.FailedDevices = 0, 0 }, "leg 2 is not in sync"},
 		{"failed bit of a missing leg missing", func(s []Slot) {
 			s[2] = Slot{}
 			s[0].Super.FailedDevices, s[1].Super.FailedDevices = 0, 0
@@ -156,6 +163,7 @@ func TestCheckRefusesEachWrongVariant(t *testing.T) {
 		{"failed bit in the first leg alone", func(s []Slot) { s[1].Super.FailedDevices = 0 }, "disagree about which legs"},
 		{"failed leg as fresh", func(s []Slot) { s[2].Super.Events = 7 }, "no fewer than"},
 		{"failed leg fresher", func(s []Slot) { s[2].Super.Events = 8 }, "leg 0 has 7 events"},
+		{"failed leg in sync by its own account", func(s []Slot) { s[2].Super.RecoveryOffset = InSync }, "could be started alone"},
 		{"source failed by its own account", func(s []Slot) { s[0].Super.FailedDevices = 5 }, "no fewer than"},
 		{"failed leg beyond the set", func(s []Slot) {
 			s[0].Super.FailedDevices, s[1].Super.FailedDevices = 12, 12

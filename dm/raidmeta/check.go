@@ -14,7 +14,7 @@ import (
 // sync (drivers/md/md-bitmap.c, md_bitmap_load; drivers/md/raid1.c, raid1_sync_request). So a set passes only if
 //
 //   - the freshest leg (most events, first in table order) is in sync, and so is each leg it does not call failed;
-//   - every failed leg has fewer events, and every missing leg is failed;
+//   - every failed leg has fewer events and does not call itself in sync, and every missing leg is failed;
 //   - the bitmaps of the legs in sync are usable, equal, and not "cleared" at the current events;
 //   - bits to copy go with legs to copy to: either failed legs, or a resync from sector 0 with no leg failed.
 //
@@ -69,10 +69,7 @@ func (c checker) leg(i int) error {
 		return err
 	}
 	if c.failed(i) {
-		if s.Super.Events >= c.source.Super.Events {
-			return invalid("leg %d has failed with %d events, no fewer than the leg it is filled from", i, s.Super.Events)
-		}
-		return nil
+		return c.toBeFilled(i)
 	}
 	if err := c.inSync(i); err != nil {
 		return err
@@ -92,6 +89,17 @@ func (c checker) place(i int) error {
 		return invalid("leg %d is of an array of %d sectors", i, s.ArraySize)
 	case s.LegSize != s.ArraySize:
 		return invalid("leg %d has %d sectors in an array of %d", i, s.LegSize, s.ArraySize)
+	}
+	return nil
+}
+
+// toBeFilled checks a leg that the authoritative one calls failed.
+func (c checker) toBeFilled(i int) error {
+	switch s := c.slots[i].Super; {
+	case s.Events >= c.source.Super.Events:
+		return invalid("leg %d has failed with %d events, no fewer than the leg it is filled from", i, s.Events)
+	case s.RecoveryOffset == InSync:
+		return invalid("leg %d has failed and calls itself in sync: it could be started alone", i)
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func brought(events uint64, bits ...byte) []Slot {
 	return []Slot{
 		{super(0, 3, events, 4), bitmap(events, bits...)},
 		{super(1, 3, events, 4), bitmap(events, bits...)},
-		{super(2, 3, events-1, 0), bitmap(events, bits...)},
+		{empty(2, 3, events-1), bitmap(events, bits...)},
 	}
 }
 
@@ -138,13 +138,13 @@ func TestReturned(t *testing.T) {
 		{"stale leg newer and blaming nobody", func(s []Slot) { s[2].Super.Events = 14 }, []int{2}, brought(15, 0x81, 0x02)},
 		{"all but the first", func([]Slot) {}, []int{1, 2}, []Slot{
 			{super(0, 3, 13, 6), bitmap(13, 0x81, 0x02)},
-			{super(1, 3, 12, 0), bitmap(13, 0x81, 0x02)},
-			{super(2, 3, 12, 0), bitmap(13, 0x81, 0x02)},
+			{empty(1, 3, 12), bitmap(13, 0x81, 0x02)},
+			{empty(2, 3, 12), bitmap(13, 0x81, 0x02)},
 		}},
 		{"all but the second", func([]Slot) {}, []int{0, 2}, []Slot{
-			{super(0, 3, 12, 0), bitmap(13, 0x81, 0x02)},
+			{empty(0, 3, 12), bitmap(13, 0x81, 0x02)},
 			{super(1, 3, 13, 5), bitmap(13, 0x81, 0x02)},
-			{super(2, 3, 12, 0), bitmap(13, 0x81, 0x02)},
+			{empty(2, 3, 12), bitmap(13, 0x81, 0x02)},
 		}},
 	}
 	for _, tt := range tests {
