@@ -1,0 +1,276 @@
+package dmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/size"
+)
+
+// DeviceMapper is what *dm.Control and *Kernel have in common. See dm.Control for what the methods do.
+type DeviceMapper interface {
+	List(ctx context.Context) ([]dm.Device, error)
+	Info(ctx context.Context, name string) (dm.Info, error)
+	Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error)
+	Load(ctx context.Context, name string, t dm.Table) error
+	Clear(ctx context.Context, name string) error
+	Suspend(ctx context.Context, name string) error
+	Resume(ctx context.Context, name string, v dm.Visibility) error
+	Remove(ctx context.Context, name string) error
+	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
+	Table(ctx context.Context, name string) (dm.Table, error)
+	Status(ctx context.Context, name string) ([]dm.TargetStatus, error)
+	Deps(ctx context.Context, name string) ([]blockdev.DevNo, error)
+	Message(ctx context.Context, name string, sector size.Sectors, text string) (string, error)
+	WaitEvent(ctx context.Context) error
+}
+
+// Lab is what the contract needs of a machine, simulated or real.
+type Lab interface {
+	// Kernel is the device-mapper under test.
+	Kernel() DeviceMapper
+	// Disk is a drive of that size, full of zeroes, that goes away with the test.
+	Disk(t testing.TB, length size.Bytes) Disk
+	// Open opens a device-mapper device by name, as its users do.
+	Open(t testing.TB, name string) File
+	// Pass lets a moment pass: 20 ms, or a step of the simulation.
+	Pass()
+	// Name is a device name that no other test uses.
+	Name() string
+}
+
+// Disk is a drive of a Lab. Reads and writes go past all caches, in units of 4 KiB.
+type Disk interface {
+	io.ReaderAt
+	io.WriterAt
+	// Dev is the drive's number.
+	Dev() blockdev.DevNo
+	// Hold opens the drive exclusively, as a mount does, until release is called.
+	Hold(t testing.TB) (release func())
+}
+
+// File is an open device. Reads and writes go past all caches, in units of 4 KiB.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+}
+
+// patience bounds every wait of the contract; passes is as much time in Passes of 20 ms.
+const (
+	patience = time.Minute
+	passes   = 3000
+)
+
+// RunContract checks that a device-mapper does what plexctl relies on. Kernel passes it, and so do Linux 6.1 and 6.12:
+// where they differ from Kernel, Kernel is wrong.
+func RunContract(t *testing.T, lab Lab) {
+	tests := []struct {
+		name string
+		run  func(*bench)
+	}{
+		{"names and numbers", (*bench).testNames},
+		{"no such device", (*bench).testNoDevice},
+		{"life of a device", (*bench).testLife},
+		{"resume without a table", (*bench).testResumeEmpty},
+		{"refused tables", (*bench).testRefusedTables},
+		{"refused swap", (*bench).testSwapRefused},
+		{"claimed drive", (*bench).testClaimed},
+		{"swap under an opener", (*bench).testSwap},
+		{"size changes", (*bench).testSizeChange},
+		{"clear", (*bench).testClear},
+		{"suspend holds writes", (*bench).testSuspend},
+		{"remove an open device", (*bench).testRemoveOpen},
+		{"stacked devices", (*bench).testStacked},
+		{"rename", (*bench).testRename},
+		{"events", (*bench).testEvents},
+		{"tables read back", (*bench).testTables},
+		{"refused raid1 tables", (*bench).testRefusedRaid},
+		{"new array", (*bench).testNewArray},
+		{"rebuild on empty metadata", (*bench).testRebuild},
+		{"attach", (*bench).testAttach},
+		{"wrong metadata copies nothing", (*bench).testWrong},
+		{"writes during a recovery", (*bench).testWritesDuringRecovery},
+		{"reload in the middle", (*bench).testReload},
+		{"suspend in the middle", (*bench).testSuspendInTheMiddle},
+		{"cancel", (*bench).testCancel},
+		{"resync after a crash", (*bench).testResync},
+		{"crash without a resync", (*bench).testNoResync},
+		{"missing leg", (*bench).testMissing},
+		{"failing leg", (*bench).testFailing},
+		{"unreadable source", (*bench).testUnreadable},
+		{"check", (*bench).testCheck},
+		{"bits reread at resume", (*bench).testBitsReread},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.run(&bench{TB: t, lab: lab, k: lab.Kernel(), ctx: t.Context()})
+		})
+	}
+}
+
+// bench is one test of the contract.
+type bench struct {
+	testing.TB
+	lab Lab
+	k   DeviceMapper
+	ctx context.Context
+}
+
+// must fails the test on an error.
+func (b *bench) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// wants checks the error of an operation.
+func (b *bench) wants(what string, err, want error) {
+	b.Helper()
+	if !errors.Is(err, want) {
+		b.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
+// same compares values.
+func (b *bench) same(what string, want, got any) {
+	b.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// create makes a device without a table. It is removed with the test, resumed first where it is suspended.
+func (b *bench) create() string {
+	b.Helper()
+	name := b.lab.Name()
+	_, err := b.k.Create(b.ctx, name, "CONTRACT-"+name)
+	b.must(err)
+	b.Cleanup(func() { b.takeDown(name) })
+	return name
+}
+
+func (b *bench) takeDown(name string) {
+	ctx := context.Background()
+	info, err := b.k.Info(ctx, name)
+	if errors.Is(err, dm.ErrNotExist) {
+		return
+	}
+	if err == nil && info.Suspended && info.Live {
+		err = errors.Join(b.k.Clear(ctx, name), b.k.Resume(ctx, name, dm.Private))
+	}
+	if err := errors.Join(err, b.k.Remove(ctx, name)); err != nil {
+		b.Errorf("take down: %v", err)
+	}
+}
+
+// swap loads a table and resumes with it.
+func (b *bench) swap(name string, t dm.Table) {
+	b.Helper()
+	b.must(b.k.Load(b.ctx, name, t))
+	b.must(b.k.Resume(b.ctx, name, dm.Private))
+}
+
+// device makes a device that runs a table.
+func (b *bench) device(t dm.Table) string {
+	b.Helper()
+	name := b.create()
+	b.swap(name, t)
+	return name
+}
+
+// info is the state of a device.
+func (b *bench) info(name string) dm.Info {
+	b.Helper()
+	info, err := b.k.Info(b.ctx, name)
+	b.must(err)
+	return info
+}
+
+// eventually waits until ready says nil.
+func (b *bench) eventually(what string, ready func() error) {
+	b.Helper()
+	var err error
+	for range passes {
+		if err = ready(); err == nil {
+			return
+		}
+		b.lab.Pass()
+	}
+	b.Fatalf("%s: %v", what, err)
+}
+
+// rest lets so much time pass that whatever was going to happen has happened.
+func (b *bench) rest() {
+	for range 50 {
+		b.lab.Pass()
+	}
+}
+
+// linearOn is a table that maps a whole device onto dev.
+func linearOn(dev blockdev.DevNo, offset, length size.Sectors) dm.Table {
+	return dm.Table{{Length: length, Target: dm.Linear{Dev: dev, Offset: offset}}}
+}
+
+// fill writes one byte all over a range.
+func (b *bench) fill(to io.WriterAt, value byte, off, length int64) {
+	b.Helper()
+	buf := make([]byte, length)
+	for i := range buf {
+		buf[i] = value
+	}
+	_, err := to.WriteAt(buf, off)
+	b.must(err)
+}
+
+// letters is one letter for each unit of a device: the byte that fills it, or "?" where it is mixed.
+func (b *bench) letters(from io.ReaderAt, units int, unit int64) string {
+	b.Helper()
+	text := make([]byte, units)
+	buf := make([]byte, unit)
+	for i := range text {
+		_, err := from.ReadAt(buf, int64(i)*unit)
+		b.must(err)
+		text[i] = buf[0]
+		for _, v := range buf {
+			if v != buf[0] {
+				text[i] = '?'
+			}
+		}
+		if text[i] == 0 {
+			text[i] = '.'
+		}
+	}
+	return string(text)
+}
+
+// line is the status line of a device with one segment.
+func (b *bench) line(name string) string {
+	b.Helper()
+	status, err := b.k.Status(b.ctx, name)
+	b.must(err)
+	if len(status) != 1 {
+		b.Fatalf("status of %s: %+v, want one segment", name, status)
+	}
+	return status[0].Line
+}
+
+// shows waits for a status line.
+func (b *bench) shows(name, want string) {
+	b.Helper()
+	b.eventually("status", func() error {
+		if got := b.line(name); got != want {
+			return fmt.Errorf("%q, want %q", got, want)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,73 @@
+package dmtest
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/size"
+)
+
+func TestContract(t *testing.T) {
+	for _, release := range []Release{Linux6_1, Linux6_12} {
+		t.Run(string(release), func(t *testing.T) {
+			mem := blockdev.NewMem()
+			RunContract(t, &memLab{mem: mem, kernel: New(mem, release), t: t})
+		})
+	}
+}
+
+// memLab is a Lab in memory.
+type memLab struct {
+	mem    *blockdev.Mem
+	kernel *Kernel
+	t      *testing.T
+	names  atomic.Int64
+}
+
+func (l *memLab) Kernel() DeviceMapper { return l.kernel }
+func (l *memLab) Name() string         { return fmt.Sprintf("contract-%d", l.names.Add(1)) }
+
+func (l *memLab) Pass() {
+	if err := l.kernel.Tick(4); err != nil {
+		l.t.Error(err)
+	}
+}
+
+func (l *memLab) Disk(t testing.TB, length size.Bytes) Disk {
+	path := "/dev/" + l.Name()
+	d := &memDisk{lab: l, path: path, dev: l.mem.AddDisk(blockdev.Info{Path: path, Size: length})}
+	var err error
+	if d.Disk, err = l.mem.Open(context.Background(), path, blockdev.Write); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (l *memLab) Open(t testing.TB, name string) File {
+	disk, err := l.mem.Open(context.Background(), "/dev/mapper/"+name, blockdev.Write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = disk.Close() })
+	return disk
+}
+
+type memDisk struct {
+	blockdev.Disk
+	lab  *memLab
+	path string
+	dev  blockdev.DevNo
+}
+
+func (d *memDisk) Dev() blockdev.DevNo { return d.dev }
+
+func (d *memDisk) Hold(t testing.TB) func() {
+	held, err := d.lab.mem.Open(context.Background(), d.path, blockdev.Exclusive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = held.Close() }
+}

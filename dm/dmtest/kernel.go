@@ -1,0 +1,299 @@
+// Package dmtest is a device-mapper in memory. It has the kernel's errnos, its raid1 with the decisions dm-raid makes
+// from the metadata on the legs, and its ways of losing data: what the kernel copies, it copies; what the kernel skips
+// without a word, it skips too.
+//
+//	Kernel       the simulated device-mapper over the drives of a blockdev.Mem
+//	RunContract  the tests that Kernel and the real device-mapper pass alike
+//
+// Time stands still: a resync goes on when the test calls Tick or RunToEnd, md's cleaner runs when it calls Age. It does
+// not model targets other than linear, raid (raid1), error and zero, nor anything of udev.
+package dmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
+)
+
+// Release is the Linux whose ways a Kernel has where they differ.
+type Release string
+
+// Releases that a Kernel can be.
+const (
+	Linux6_1  Release = "6.1"
+	Linux6_12 Release = "6.12"
+)
+
+// major is the major number of every device.
+const major = 253
+
+// ErrHang means that the real kernel would wait for ever: I/O of its own meets a suspended device.
+var ErrHang = errors.New("the kernel hangs: it waits for a suspended device")
+
+// Kernel is a device-mapper in memory; it satisfies lun.Kernel. Its devices are seen in its Mem as /dev/dm-N and
+// /dev/mapper/NAME. It lives on when the process dies (blockdev.Mem.Restart); after a power cut a new one takes over
+// (New with blockdev.Mem.Cut). Its methods may be called by several goroutines at once.
+type Kernel struct {
+	mem     *blockdev.Mem
+	release Release
+
+	mu      sync.Mutex
+	devices []*device
+	minors  uint32
+	events  uint64        // any event of any device
+	seen    uint64        // events when WaitEvent last returned
+	moved   chan struct{} // closed by the next event
+}
+
+// device is one device-mapper device.
+type device struct {
+	name, uuid string
+	dev        blockdev.DevNo
+	event      uint32
+	held       int             // openers that the test plays
+	stacked    map[*device]int // tables that use the device, by the device they belong to
+	handles    []*handle       // openers through Mem
+	suspended  bool
+	resumed    chan struct{} // closed when the device is no longer suspended
+	live       *table
+	inactive   *table
+}
+
+// New is a device-mapper without devices over the drives of mem.
+func New(mem *blockdev.Mem, release Release) *Kernel {
+	return &Kernel{mem: mem, release: release, moved: make(chan struct{})}
+}
+
+// refusal is an errno with what the kernel's log says about it.
+type refusal struct {
+	errno   unix.Errno
+	log     string
+	inTable bool
+}
+
+func (r *refusal) Error() string { return r.errno.Error() }
+
+// refuse is EINVAL with a line in the log.
+func refuse(format string, args ...any) error {
+	return &refusal{errno: unix.EINVAL, log: "device-mapper: table: " + fmt.Sprintf(format, args...)}
+}
+
+// wrap is err as a method of Kernel returns it.
+func wrap(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return &dm.Error{Op: op, Device: name, Err: r.errno, InTable: r.inTable, KernelLog: r.log}
+	}
+	return &dm.Error{Op: op, Device: name, Err: err}
+}
+
+// change does an ioctl that changes something. The process may die before it.
+func (k *Kernel) change(ctx context.Context, op, kind, name string, do func(*device) error) error {
+	err := ctx.Err()
+	if err == nil {
+		err = k.mem.Effect(blockdev.Effect{Kind: kind, Object: name})
+	}
+	if err == nil {
+		err = k.locked(name, do)
+	}
+	return wrap(op, name, err)
+}
+
+// look does an ioctl that changes nothing.
+func (k *Kernel) look(ctx context.Context, op, name string, do func(*device) error) error {
+	err := errors.Join(ctx.Err(), k.mem.Alive())
+	if err == nil {
+		err = k.locked(name, do)
+	}
+	return wrap(op, name, err)
+}
+
+// locked calls do with the device called name.
+func (k *Kernel) locked(name string, do func(*device) error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d := k.find(name)
+	if d == nil {
+		return unix.ENXIO
+	}
+	return do(d)
+}
+
+// find is the device called name, nil when there is none. k.mu is held here and in all that follows.
+func (k *Kernel) find(name string) *device {
+	i := slices.IndexFunc(k.devices, func(d *device) bool { return d.name == name })
+	if i < 0 {
+		return nil
+	}
+	return k.devices[i]
+}
+
+// numbered is the device of that number, nil when there is none.
+func (k *Kernel) numbered(dev blockdev.DevNo) *device {
+	i := slices.IndexFunc(k.devices, func(d *device) bool { return d.dev == dev })
+	if i < 0 {
+		return nil
+	}
+	return k.devices[i]
+}
+
+// List is every device, in order of creation.
+func (k *Kernel) List(ctx context.Context) ([]dm.Device, error) {
+	if err := errors.Join(ctx.Err(), k.mem.Alive()); err != nil {
+		return nil, wrap("list devices", "", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	list := make([]dm.Device, 0, len(k.devices))
+	for _, d := range k.devices {
+		list = append(list, d.identity())
+	}
+	return list, nil
+}
+
+func (d *device) identity() dm.Device {
+	return dm.Device{Name: d.name, UUID: d.uuid, Dev: d.dev, Event: d.event}
+}
+
+// Info is the state of one device.
+func (k *Kernel) Info(ctx context.Context, name string) (info dm.Info, err error) {
+	err = k.look(ctx, "ask for state of", name, func(d *device) error {
+		info = dm.Info{
+			Device:    d.identity(),
+			OpenCount: k.openers(d),
+			Suspended: d.suspended,
+			Live:      d.live != nil,
+			Inactive:  d.inactive != nil,
+		}
+		return nil
+	})
+	return info, err
+}
+
+// Create makes a device without a table. It fails with dm.ErrBusy when the name or the UUID is taken.
+func (k *Kernel) Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error) {
+	const op = "create"
+	err := errors.Join(ctx.Err(), checkText("name", name, 1, 127), checkText("uuid", uuid, 0, 128))
+	if err == nil {
+		err = k.mem.Effect(blockdev.Effect{Kind: op, Object: name})
+	}
+	if err != nil {
+		return blockdev.DevNo{}, wrap(op, name, err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, d := range k.devices {
+		if d.name == name || uuid != "" && d.uuid == uuid {
+			return blockdev.DevNo{}, wrap(op, name, unix.EBUSY)
+		}
+	}
+	d := &device{
+		name: name, uuid: uuid, dev: blockdev.DevNo{Major: major, Minor: k.minors}, stacked: make(map[*device]int),
+	}
+	k.minors++
+	k.devices = append(k.devices, d)
+	k.show(d)
+	k.happened()
+	return d.dev, nil
+}
+
+// checkText refuses what package dm does not hand to the kernel.
+func checkText(kind, text string, shortest, longest int) error {
+	const allowed = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#+-.:=@_"
+	if len(text) < shortest || len(text) > longest || strings.Trim(text, allowed) != "" {
+		return fmt.Errorf("%s %q is empty, too long, or has letters that udev changes", kind, text)
+	}
+	if text == "." || text == ".." || text == "control" {
+		return fmt.Errorf("%s %q is reserved", kind, text)
+	}
+	return nil
+}
+
+// Remove destroys a device. It fails with dm.ErrBusy while somebody has it open.
+func (k *Kernel) Remove(ctx context.Context, name string) error {
+	return k.change(ctx, "remove", "remove", name, func(d *device) error {
+		if k.openers(d) > 0 {
+			return unix.EBUSY
+		}
+		if err := d.suspend(); err != nil {
+			return err
+		}
+		k.devices = slices.DeleteFunc(k.devices, func(other *device) bool { return other == d })
+		k.hide(d)
+		k.happened()
+		close(d.resumed)
+		return errors.Join(d.live.destroy(), d.inactive.destroy())
+	})
+}
+
+// Rename gives a device another name. It fails with dm.ErrBusy when the name is taken.
+func (k *Kernel) Rename(ctx context.Context, name, newName string, _ dm.Visibility) error {
+	const op = "rename"
+	if err := checkText("new name", newName, 1, 127); err != nil {
+		return wrap(op, name, err)
+	}
+	return k.change(ctx, op, op, name, func(d *device) error {
+		if k.find(newName) != nil {
+			return unix.EBUSY
+		}
+		k.hide(d)
+		d.name = newName
+		k.show(d)
+		k.raise(d)
+		return nil
+	})
+}
+
+// Deps is every device that the live table names, in no order.
+func (k *Kernel) Deps(ctx context.Context, name string) (deps []blockdev.DevNo, err error) {
+	err = k.look(ctx, "read dependencies of", name, func(d *device) error {
+		if d.live != nil {
+			deps = slices.Clone(d.live.uses)
+		}
+		return nil
+	})
+	return deps, err
+}
+
+// raise is an event of one device.
+func (k *Kernel) raise(d *device) {
+	d.event++
+	k.happened()
+}
+
+// happened is an event of the machine.
+func (k *Kernel) happened() {
+	k.events++
+	close(k.moved)
+	k.moved = make(chan struct{})
+}
+
+// WaitEvent returns when any device has had an event since WaitEvent last returned.
+func (k *Kernel) WaitEvent(ctx context.Context) error {
+	for {
+		k.mu.Lock()
+		moved, news := k.moved, k.events != k.seen
+		err := errors.Join(ctx.Err(), k.mem.Alive())
+		if news && err == nil {
+			k.seen = k.events
+		}
+		k.mu.Unlock()
+		if news || err != nil {
+			return wrap("wait for event", "", err)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+		}
+	}
+}
