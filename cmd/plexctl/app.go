@@ -17,7 +17,7 @@ import (
 // data while it holds the lock.
 const patience = time.Minute
 
-// app is one run of plexctl: its streams, its terminal, its clock, and the machine it works on.
+// app is one run of plexctl: its streams, its terminal, and the machine it works on.
 type app struct {
 	in       io.Reader
 	out      io.Writer // results
@@ -25,7 +25,6 @@ type app struct {
 	terminal terminal
 	root     bool // may use device-mapper
 	patience time.Duration
-	now      func() time.Time
 	after    func(time.Duration) <-chan time.Time
 	open     func(context.Context, *slog.Logger) (*world, error)
 	examine  func(context.Context) facts
@@ -45,6 +44,7 @@ type terminal struct {
 type world struct {
 	*lun.Provider
 	devices lun.Devices
+	now     func() time.Time
 	close   func()
 }
 
@@ -55,7 +55,6 @@ func newApp() *app {
 		terminal: realTerminal(),
 		root:     os.Geteuid() == 0,
 		patience: patience,
-		now:      time.Now,
 		after:    time.After,
 		open:     openMachine,
 		examine:  examineMachine,

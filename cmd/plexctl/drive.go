@@ -16,9 +16,13 @@ import (
 
 func newDrive(a *app) *cobra.Command {
 	return group(
-		&cobra.Command{Use: "drive", Short: "Block devices that plexctl may use", Long: "A drive is a block device with a plexctl label: a disk, a partition, a loop device, an iSCSI or NVMe disk.\n" +
-			"It is known by its GUID, whatever its path is, and named by its path, its GUID, or a unique beginning of its GUID\n" +
-			"of at least 4 digits."},
+		&cobra.Command{
+			Use:   "drive",
+			Short: "Block devices that plexctl may use",
+			Long: "A drive is a block device with a plexctl label: a disk, a partition, a loop device, an iSCSI or NVMe disk.\n" +
+				"It is known by its GUID, whatever its path is, and named by its path, its GUID, or a unique beginning of its GUID\n" +
+				"of at least 4 digits.",
+		},
 		newDriveInit(a), newDriveList(a), newDriveShow(a), newDriveRemove(a),
 	)
 }

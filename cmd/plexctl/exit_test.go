@@ -63,12 +63,11 @@ func declared(t testing.TB) map[string]vds.Code {
 			return true
 		}
 		kind, ok := spec.Type.(*ast.Ident)
-		value, literal := any(nil), false
-		if len(spec.Values) == 1 {
-			value, literal = spec.Values[0].(*ast.BasicLit)
+		if !ok || kind.Name != "Code" || len(spec.Values) != 1 {
+			return true
 		}
-		if ok && kind.Name == "Code" && literal {
-			number, err := strconv.ParseUint(value.(*ast.BasicLit).Value, 0, 32)
+		if literal, ok := spec.Values[0].(*ast.BasicLit); ok {
+			number, err := strconv.ParseUint(literal.Value, 0, 32)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -79,8 +79,19 @@ func TestJSONDocumentsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, value := range []any{
-		driveDocument{}, drivesDocument{}, removedDocument{}, lunDocument{}, lunsDocument{}, deletedDocument{}, plexesDocument{},
-		operationDocument{}, operationsDocument{}, statusDocument{}, resultsDocument{}, doctorDocument{}, versionDocument{},
+		driveDocument{},
+		drivesDocument{},
+		removedDocument{},
+		lunDocument{},
+		lunsDocument{},
+		deletedDocument{},
+		plexesDocument{},
+		operationDocument{},
+		operationsDocument{},
+		statusDocument{},
+		resultsDocument{},
+		doctorDocument{},
+		versionDocument{},
 		errorDocument{},
 	} {
 		names := fields(reflect.TypeOf(value))

@@ -14,8 +14,12 @@ import (
 
 func newLUN(a *app) *cobra.Command {
 	return group(
-		&cobra.Command{Use: "lun", Short: "LUNs: what is mounted or exported", Long: "A LUN is a block device made of extents of drives, at /dev/mapper/plex-NAME. It has one plex, or is a mirror of\n" +
-			"several. It is named by its name, its GUID, or a unique beginning of its GUID of at least 4 digits."},
+		&cobra.Command{
+			Use:   "lun",
+			Short: "LUNs: what is mounted or exported",
+			Long: "A LUN is a block device made of extents of drives, at /dev/mapper/plex-NAME. It has one plex, or is a mirror of\n" +
+				"several. It is named by its name, its GUID, or a unique beginning of its GUID of at least 4 digits.",
+		},
 		newLUNCreate(a), newLUNList(a), newLUNShow(a), newLUNDelete(a),
 	)
 }
@@ -184,9 +188,9 @@ func deleteLUN(ctx context.Context, a *app, w *world, ref string, yes bool) erro
 	if err != nil {
 		return err
 	}
-	loss := fmt.Sprintf("All data on LUN %s will be lost, on all %d of its plexes.", lunText(l, record.Size.Bytes()), len(record.Plexes))
-	if len(record.Plexes) == 1 {
-		loss = fmt.Sprintf("All data on LUN %s will be lost.", lunText(l, record.Size.Bytes()))
+	loss := fmt.Sprintf("All data on LUN %s will be lost.", lunText(l, record.Size.Bytes()))
+	if n := len(record.Plexes); n > 1 {
+		loss = fmt.Sprintf("All data on LUN %s, with all %d plexes, will be lost.", lunText(l, record.Size.Bytes()), n)
 	}
 	if err := a.confirm(ctx, yes, loss); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,7 +28,7 @@ func openMachine(ctx context.Context, log *slog.Logger) (*world, error) {
 		control.Close() //nolint:errcheck // err says more
 		return nil, err
 	}
-	return &world{Provider: provider, devices: devices, close: func() {
+	return &world{Provider: provider, devices: devices, now: time.Now, close: func() {
 		provider.Close()
 		control.Close() //nolint:errcheck // nothing is buffered in it
 	}}, nil

@@ -13,8 +13,12 @@ import (
 
 func newOp(a *app) *cobra.Command {
 	return group(
-		&cobra.Command{Use: "op", Short: "Long operations", Long: "An operation belongs to its LUN, not to the command that began it: it goes on when the command ends, and after a\n" +
-			"reboot. It is named by its GUID, a unique beginning of its GUID of at least 4 digits, or its LUN."},
+		&cobra.Command{
+			Use:   "op",
+			Short: "Long operations",
+			Long: "An operation belongs to its LUN, not to the command that began it: it goes on when the command ends, and after a\n" +
+				"reboot. It is named by its GUID, a unique beginning of its GUID of at least 4 digits, or its LUN.",
+		},
 		newOpList(a), newOpShow(a), newOpWait(a), newOpCancel(a),
 	)
 }

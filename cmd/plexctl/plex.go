@@ -13,7 +13,11 @@ import (
 
 func newPlex(a *app) *cobra.Command {
 	return group(
-		&cobra.Command{Use: "plex", Short: "Plexes: the copies that make up a LUN", Long: "A plex is one complete copy of a LUN. A LUN with two or more plexes is a mirror."},
+		&cobra.Command{
+			Use:   "plex",
+			Short: "Plexes: the copies that make up a LUN",
+			Long:  "A plex is one complete copy of a LUN. A LUN with two or more plexes is a mirror.",
+		},
 		newPlexAdd(a), newPlexList(a),
 	)
 }
@@ -58,7 +62,8 @@ func addPlex(ctx context.Context, a *app, w *world, opts plexAddOptions) error {
 	if err != nil {
 		return err
 	}
-	loss := fmt.Sprintf("All data on LUN %s will be lost: it becomes a plex of LUN %q.", lunText(source, record.Size.Bytes()), target.Name())
+	loss := fmt.Sprintf("All data on LUN %s will be lost: it becomes a plex of LUN %q.",
+		lunText(source, record.Size.Bytes()), target.Name())
 	if err := a.confirm(ctx, opts.yes, loss); err != nil {
 		return err
 	}

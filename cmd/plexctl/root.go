@@ -43,7 +43,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.err)
 	root.PersistentFlags().VarP(&a.format, "output", "o", "output format: text or json")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "report every step on stderr")
-	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
+	formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
+	must(root.RegisterFlagCompletionFunc("output", formats))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(helpHint(cmd), "%v", err) })
 	root.AddCommand(
 		newDrive(a), newLUN(a), newPlex(a), newOp(a),

@@ -140,6 +140,9 @@ func newPlexDoc(p lun.PlexProperties, paths map[uuid.UUID]string) plexDoc {
 	for _, id := range p.Drives {
 		doc.Drives = append(doc.Drives, driveRef{ID: id, Path: paths[id]})
 	}
+	slices.SortFunc(doc.Drives, func(a, b driveRef) int {
+		return cmp.Or(cmp.Compare(len(a.Path), len(b.Path)), cmp.Compare(a.Path, b.Path))
+	})
 	return doc
 }
 
@@ -181,11 +184,25 @@ func (w *world) operation(ctx context.Context, o *resync.Async) (operationDoc, e
 func (w *world) operationDoc(o *resync.Async, s resync.Status) operationDoc {
 	doc := operationDoc{
 		ID: o.ID, Type: o.Type, LUN: lunRef{ID: o.LUN}, Started: o.Started.UTC(), State: s.State, Result: newCode(s.Result),
-		Percent: s.Percent, Done: s.Done.Bytes(), Total: s.Total.Bytes(), Rate: s.Rate,
-		ETA: int64(s.ETA.Round(time.Second) / time.Second),
+		Percent: s.Percent, Done: s.Done.Bytes(), Total: s.Total.Bytes(),
+	}
+	if s.Pending() {
+		rate, left := speed(s, w.now().Sub(o.Started))
+		doc.Rate, doc.ETA = rate, int64(left.Round(time.Second)/time.Second)
 	}
 	if l, err := w.LUN(o.LUN.String()); err == nil {
 		doc.LUN.Name = l.Name()
 	}
 	return doc
+}
+
+// speed is how fast an operation gets on, and how long it will take: as seen lately, else on average since it began, for
+// age. Both are 0 while unknown.
+func speed(s resync.Status, age time.Duration) (size.Bytes, time.Duration) {
+	if s.Rate > 0 || s.Done == 0 || age < time.Second {
+		return s.Rate, s.ETA
+	}
+	rate := float64(s.Done.Bytes()) / age.Seconds()
+	left := float64((s.Total - min(s.Done, s.Total)).Bytes()) / rate
+	return size.Bytes(rate), time.Duration(left * float64(time.Second))
 }

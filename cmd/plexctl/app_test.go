@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// deaf is an input that never gives anything.
+type deaf struct{}
+
+func (deaf) Read([]byte) (int, error) { select {} }
+
+func TestConfirm(t *testing.T) {
+	terminals := terminal{in: true, err: true}
+	tests := []struct {
+		name     string
+		yes      bool
+		terminal terminal
+		typed    string
+		want     vds.Code
+		asked    bool
+	}{
+		{"--yes", true, terminal{}, "", vds.OK, false},
+		{"--yes at a terminal", true, terminals, "no\n", vds.OK, false},
+		{"yes", false, terminals, "yes\n", vds.OK, true},
+		{"yes without an end of line", false, terminals, "yes", vds.OK, true},
+		{"yes with spaces", false, terminals, " yes \n", vds.OK, true},
+		{"y", false, terminals, "y\n", vds.ErrOperationCanceled, true},
+		{"Yes", false, terminals, "Yes\n", vds.ErrOperationCanceled, true},
+		{"yes, but", false, terminals, "yes but\n", vds.ErrOperationCanceled, true},
+		{"the second line counts for nothing", false, terminals, "no\nyes\n", vds.ErrOperationCanceled, true},
+		{"end of input", false, terminals, "", vds.ErrOperationCanceled, true},
+		{"nobody to ask", false, terminal{}, "yes\n", vds.ErrInvalidArg, false},
+		{"nobody to hear", false, terminal{in: true, out: true}, "yes\n", vds.ErrInvalidArg, false},
+		{"nobody to answer", false, terminal{out: true, err: true}, "yes\n", vds.ErrInvalidArg, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var talk bytes.Buffer
+			a := &app{in: strings.NewReader(tt.typed), err: &talk, terminal: tt.terminal}
+			if got := vds.CodeOf(a.confirm(t.Context(), tt.yes, "All is lost.")); got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+			want := ""
+			if tt.asked {
+				want = "All is lost.\nType yes to go on: "
+			}
+			if diff := cmp.Diff(want, talk.String()); diff != "" {
+				t.Errorf("question (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestConfirmInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := &app{in: deaf{}, err: io.Discard, terminal: terminal{in: true, err: true}}
+	if got := codeOf(a.confirm(ctx, false, "All is lost.")); got != errAbort {
+		t.Errorf("%s, want E_ABORT", codeName(got))
+	}
+}
+
+func TestFormatOf(t *testing.T) {
+	tests := []struct {
+		name string
+		args string
+		want format
+	}{
+		{"none", "lun list", formatText},
+		{"short", "lun list -o json", formatJSON},
+		{"short in one word", "lun list -ojson", formatJSON},
+		{"long", "--output json lun list", formatJSON},
+		{"long in one word", "lun list --output=json", formatJSON},
+		{"after an unknown flag", "lun --nope list -o json", formatJSON},
+		{"after help", "-h -o json", formatJSON},
+		{"text", "-o text", formatText},
+		{"the last one counts", "-o json -o text", formatText},
+		{"what it is not", "-o yaml", formatText},
+		{"behind --", "lun show -- -o json", formatText},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := formatOf(strings.Fields(tt.args), formatText); got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestControlFault(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want vds.Code
+	}{
+		{"no privilege", &dm.Error{Op: "open", Err: fmt.Errorf("%w: needs root", os.ErrPermission)}, vds.ErrAccessDenied},
+		{"no device-mapper", &dm.Error{Op: "open", Err: dm.ErrNotSupported}, vds.ErrNotSupported},
+		{"anything else", errors.New("too many open files"), vds.ErrProviderFailure},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := controlFault(tt.err)
+			if !errors.Is(err, tt.want) || !errors.Is(err, tt.err) {
+				t.Errorf("%v is not %s because of %v", err, tt.want, tt.err)
+			}
+			if vds.HintOf(err) == "" {
+				t.Errorf("%v has no hint", err)
+			}
+		})
+	}
+}
+
+// TestFailedWrites proves that a result that could not be written is an error.
+func TestFailedWrites(t *testing.T) {
+	for _, args := range []string{"version", "version -o json", "doctor", "lun list"} {
+		t.Run(args, func(t *testing.T) {
+			s := newStage(t.TempDir())
+			var talk bytes.Buffer
+			a := s.app(full{}, &talk, func() {})
+			if got := a.run(t.Context(), strings.Fields(args)); got != int(exitOther) {
+				t.Errorf("exit status %d, want 1; stderr: %s", got, talk.String())
+			}
+		})
+	}
+}
+
+// full is an output on a full disk.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestVersionDocument(t *testing.T) {
+	info := &debug.BuildInfo{Main: debug.Module{Version: "v0.9.0"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}}}
+	tests := []struct {
+		name            string
+		linked          string
+		info            *debug.BuildInfo
+		version, commit string
+	}{
+		{"a release", "v1.2.3", info, "v1.2.3", "abc"},
+		{"go install", "", info, "v0.9.0", "abc"},
+		{"nothing is known", "", &debug.BuildInfo{}, "(devel)", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := newVersionDocument(tt.linked, tt.info)
+			if got.Version != tt.version || got.Commit != tt.commit {
+				t.Errorf("%+v, want version %q and commit %q", got, tt.version, tt.commit)
+			}
+		})
+	}
+}
+
+func TestLoggerLevel(t *testing.T) {
+	for verbose, want := range map[bool]string{false: "level=WARN msg=w\n", true: "level=DEBUG msg=d\nlevel=WARN msg=w\n"} {
+		var talk bytes.Buffer
+		a := &app{err: &talk, verbose: verbose}
+		log := a.logger()
+		log.Log(t.Context(), slog.LevelDebug, "d")
+		log.Log(t.Context(), slog.LevelWarn, "w")
+		var got strings.Builder
+		for line := range strings.Lines(talk.String()) {
+			_, text, _ := strings.Cut(line, " ") // the time
+			got.WriteString(text)
+		}
+		if diff := cmp.Diff(want, got.String()); diff != "" {
+			t.Errorf("verbose %t (-want +got):\n%s", verbose, diff)
+		}
+	}
+}
