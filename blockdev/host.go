@@ -46,14 +46,10 @@ func (h Host) Scan(ctx context.Context) ([]Info, error) {
 			return nil, fmt.Errorf("scan block devices: %w", err)
 		}
 		n := h.node(e.Name())
-		if !n.usable() {
-			continue
-		}
 		info, err := n.info()
-		if err != nil {
-			continue // it went away just now
+		if err == nil && n.usable(info) { // else it went away just now, or is left out
+			found = append(found, info)
 		}
-		found = append(found, info)
 	}
 	return found, nil
 }

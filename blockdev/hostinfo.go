@@ -56,19 +56,22 @@ func (n node) devNo() (DevNo, error) {
 }
 
 // usable reports whether Scan shows the device.
-func (n node) usable() bool {
-	dev, err := n.devNo()
+func (n node) usable(i Info) bool {
 	switch {
-	case err != nil, dev.Major == majorFloppy, dev.Major == majorCD:
+	case i.Size == 0, i.Dev.Major == majorFloppy, i.Dev.Major == majorCD:
 		return false
-	case n.number("size") == 0, n.number("hidden") == 1:
-		return false
+	case n.mapped():
+		return n.text("dm/suspended") != "1"
 	}
-	return n.text("dm/suspended") != "1"
+	return n.number("hidden") != 1
 }
 
+// mapped reports whether the device is one of device-mapper, of which there may be thousands: they have no partitions and
+// no hardware to ask for.
+func (n node) mapped() bool { return strings.HasPrefix(n.name, "dm-") }
+
 // partition reports whether the device is part of another.
-func (n node) partition() bool { return n.text("partition") != "" }
+func (n node) partition() bool { return !n.mapped() && n.text("partition") != "" }
 
 // disk is the device itself, or for a partition the whole disk, which has the queue and the identity. The kernel puts a
 // partition's folder into the disk's.
@@ -85,6 +88,9 @@ func (n node) disk() node {
 
 // partitions is the partitions of a disk, in order of name.
 func (n node) partitions() []node {
+	if n.mapped() {
+		return nil
+	}
 	var parts []node
 	for _, name := range entries(n.dir) {
 		if !strings.HasPrefix(name, n.name) {
@@ -126,7 +132,7 @@ func (n node) info() (Info, error) {
 	}
 	disk := n.disk()
 	zoned, integrity := disk.text("queue/zoned"), disk.text("integrity/format")
-	return Info{
+	info := Info{
 		Path:          n.path(),
 		Dev:           dev,
 		Size:          size.Sectors(n.number("size")).Bytes(),
@@ -138,16 +144,19 @@ func (n node) info() (Info, error) {
 		Integrity:     integrity != "" && integrity != "none" && integrity != "nop",
 		Model:         disk.model(),
 		Serial:        disk.serial(),
-		DMUUID:        n.text("dm/uuid"),
 		Holders:       devNos(n.holders()),
 		Slaves:        devNos(n.related("slaves")),
-	}, nil
+	}
+	if n.mapped() {
+		info.DMUUID = n.text("dm/uuid")
+	}
+	return info, nil
 }
 
 // model is what people know the device by.
 func (n node) model() string {
 	switch {
-	case strings.HasPrefix(n.name, "dm-"):
+	case n.mapped():
 		return n.text("dm/name")
 	case strings.HasPrefix(n.name, "loop"):
 		return n.text("loop/backing_file")
@@ -157,7 +166,7 @@ func (n node) model() string {
 
 // serial is the serial number: NVMe's, virtio's, or that of a SCSI disk's unit serial number page, whose header is 4 bytes.
 func (n node) serial() string {
-	if strings.HasPrefix(n.name, "dm-") || strings.HasPrefix(n.name, "loop") {
+	if n.mapped() || strings.HasPrefix(n.name, "loop") {
 		return ""
 	}
 	for _, attribute := range []string{"serial", "device/serial"} {
@@ -174,8 +183,8 @@ func (n node) serial() string {
 
 // label is the device's name for people: that of device-mapper where it has one.
 func (n node) label() string {
-	if name := n.text("dm/name"); name != "" {
-		return name
+	if n.mapped() {
+		return n.text("dm/name")
 	}
 	return n.name
 }
