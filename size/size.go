@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 )
@@ -33,7 +34,7 @@ func (b Bytes) Sectors() Sectors { return Sectors(b / Sector) }
 // Bytes is s in bytes. It is exact for every s below 2^55, which is every size the kernel can address.
 func (s Sectors) Bytes() Bytes { return Bytes(s) * Sector }
 
-// RoundUp is the smallest multiple of unit that is not below b; unit must not be zero.
+// RoundUp is the smallest multiple of unit that is not below b; unit must not be zero, and b + unit must fit 64 bits.
 func (b Bytes) RoundUp(unit Bytes) Bytes { return (b + unit - 1) / unit * unit }
 
 // RoundDown is the largest multiple of unit that is not above b; unit must not be zero.
@@ -46,14 +47,17 @@ func (b Bytes) String() string { return humanize.IBytes(uint64(b)) }
 func (s Sectors) String() string { return s.Bytes().String() }
 
 // Parse reads a size as people write it: "10GiB", "512 MiB", "1.5T", "4096". A letter alone means the binary unit
-// (K, M, G, T are powers of 1024, as in lvm2), and so do KB, MB, GB and TB. It fails for what is no number, is negative,
-// or does not fit 63 bits.
+// (K, M, G, T … are powers of 1024, as in lvm2), and so do KB, MB, GB and TB. A fraction of a byte is dropped. It fails for
+// what is no number, for a comma, which some take for a point and others skip, and for what does not fit 63 bits.
 func Parse(text string) (Bytes, error) {
-	n, err := humanize.ParseBigBytes(binaryUnit(text))
+	if strings.Contains(text, ",") {
+		return 0, fmt.Errorf("size %q: has a comma; write 1.5GiB", text)
+	}
+	n, err := humanize.ParseBigBytes(binaryUnit(strings.TrimSpace(text)))
 	if err != nil {
 		return 0, fmt.Errorf("size %q: not a number with a unit such as 10GiB", text)
 	}
-	if n.Sign() < 0 || n.Cmp(big.NewInt(math.MaxInt64)) > 0 {
+	if n.Cmp(big.NewInt(math.MaxInt64)) > 0 {
 		return 0, fmt.Errorf("size %q: out of range", text)
 	}
 	return Bytes(n.Uint64()), nil
@@ -61,16 +65,12 @@ func Parse(text string) (Bytes, error) {
 
 // binaryUnit turns the unit letter at the end of text into its binary form: "5G" and "5GB" become "5GiB".
 func binaryUnit(text string) string {
-	end := len(text)
-	if end > 0 && (text[end-1] == 'B' || text[end-1] == 'b') {
-		end--
-	}
-	if end == 0 {
+	number := strings.TrimRight(text, "Bb")
+	if len(text)-len(number) > 1 || number == "" {
 		return text
 	}
-	switch text[end-1] {
-	case 'k', 'K', 'm', 'M', 'g', 'G', 't', 'T', 'p', 'P':
-		return text[:end] + "iB"
+	if strings.ContainsRune("kKmMgGtTpPeEzZyYrRqQ", rune(number[len(number)-1])) {
+		return number + "iB"
 	}
 	return text
 }

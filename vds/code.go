@@ -5,7 +5,11 @@
 // the headers, the headers win.
 package vds
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Code is an HRESULT. The high bit says failure. A Code is itself an error, so that it serves as the target of
 // errors.Is: errors.Is(err, vds.ErrDeviceInUse).
@@ -123,8 +127,9 @@ func (c *Code) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	var number uint32
-	if _, err := fmt.Sscanf(string(text), "0x%08X", &number); err != nil {
+	hex, ok := strings.CutPrefix(string(text), "0x")
+	number, err := strconv.ParseUint(hex, 16, 32)
+	if !ok || err != nil || len(hex) != 8 {
 		return fmt.Errorf("result code %q: unknown", text)
 	}
 	*c = Code(number)

@@ -44,31 +44,37 @@ func (e *Error) Is(target error) bool {
 	return ok && code == e.Code
 }
 
-// CodeOf is the VDS code an error carries: OK for nil, ErrFail where none is in its chain.
+// CodeOf is the VDS code an error carries: OK for nil, ErrFail where none, or none that is a failure, is in its chain.
 func CodeOf(err error) Code {
 	if err == nil {
 		return OK
 	}
+	code := ErrFail
 	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Code
+		code = e.Code
+	} else if c, ok := errors.AsType[Code](err); ok {
+		code = c
 	}
-	if code, ok := errors.AsType[Code](err); ok {
-		return code
+	if !code.Failed() {
+		return ErrFail
 	}
-	return ErrFail
+	return code
 }
 
-// HintOf is the first hint in an error's chain, or "".
+// HintOf is the first hint in an error's chain, errors that are joined one after the other, or "".
 func HintOf(err error) string {
-	for err != nil {
-		e, ok := errors.AsType[*Error](err)
-		if !ok {
-			return ""
+	if e, ok := err.(*Error); ok && e.Hint != "" { //nolint:errorlint // each link of the chain is looked at by itself
+		return e.Hint
+	}
+	switch wrapper := err.(type) { //nolint:errorlint // the same
+	case interface{ Unwrap() error }:
+		return HintOf(wrapper.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, joined := range wrapper.Unwrap() {
+			if hint := HintOf(joined); hint != "" {
+				return hint
+			}
 		}
-		if e.Hint != "" {
-			return e.Hint
-		}
-		err = e.Err
 	}
 	return ""
 }
