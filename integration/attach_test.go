@@ -241,7 +241,7 @@ func (r *rig) tables() map[string]string {
 
 // Each refusal of AddPlex: its code, its exit status, and that nothing has changed.
 func TestAttachRefusals(t *testing.T) {
-	r := newRig(t, 3, 64*size.MiB)
+	r := newRig(t, 2, 48*size.MiB)
 	web := r.create("web1", 16*size.MiB, 0)
 	small := r.create("small", 8*size.MiB, 1)
 	same := r.create("same-drive", 16*size.MiB, 0)
@@ -285,7 +285,7 @@ func TestAttachRefusals(t *testing.T) {
 // coarse makes a LUN on a new drive with logical blocks of 4096 bytes.
 func (r *rig) coarse(name string, length size.Bytes) *lun.LUN {
 	r.t.Helper()
-	device := newLoop(r.t, 64*size.MiB, 4096)
+	device := newLoop(r.t, 32*size.MiB, 4096)
 	r.t.Cleanup(r.takeDown)
 	r.run("drive", "init", device, "--yes")
 	r.drives = append(r.drives, device)
@@ -293,10 +293,10 @@ func (r *rig) coarse(name string, length size.Bytes) *lun.LUN {
 	return r.create(name, length, len(r.drives)-1)
 }
 
-// driveSums is the content of every drive, hashed.
-func (r *rig) driveSums() map[string]string {
+// driveSums is a checksum of every drive.
+func (r *rig) driveSums() map[string]uint32 {
 	r.t.Helper()
-	sums := map[string]string{}
+	sums := map[string]uint32{}
 	for _, d := range r.drives {
 		sums[d] = deviceSum(r.t, d)
 	}

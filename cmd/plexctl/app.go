@@ -36,7 +36,7 @@ type app struct {
 // terminal says which streams are a terminal, and what it can do.
 type terminal struct {
 	in, out, err bool
-	width        int // columns of the terminal behind err
+	width        int // columns of the terminal behind err; 0 where it does not know its size, as serial consoles
 	color        bool
 }
 
@@ -70,7 +70,7 @@ func realTerminal() terminal {
 		err: term.IsTerminal(int(os.Stderr.Fd())),
 	}
 	t.color = t.out && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
+	if width, height, err := term.GetSize(int(os.Stderr.Fd())); err == nil && height > 0 {
 		t.width = width
 	}
 	return t

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -51,12 +52,16 @@ func TestConfirm(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var talk bytes.Buffer
 			a := &app{in: strings.NewReader(tt.typed), err: &talk, terminal: tt.terminal}
-			if got := vds.CodeOf(a.confirm(t.Context(), tt.yes, "All is lost.")); got != tt.want {
+			err := a.confirm(t.Context(), tt.yes, "All is lost.\nThat too.")
+			if got := vds.CodeOf(err); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
+			}
+			if tt.want == vds.ErrInvalidArg && !strings.Contains(err.Error(), "All is lost. That too.") {
+				t.Errorf("%q does not say what would be lost", err)
 			}
 			want := ""
 			if tt.asked {
-				want = "All is lost.\nType yes to go on: "
+				want = "All is lost.\nThat too.\nType yes to go on: "
 			}
 			if diff := cmp.Diff(want, talk.String()); diff != "" {
 				t.Errorf("question (-want +got):\n%s", diff)
@@ -180,5 +185,31 @@ func TestLoggerLevel(t *testing.T) {
 		if diff := cmp.Diff(want, got.String()); diff != "" {
 			t.Errorf("verbose %t (-want +got):\n%s", verbose, diff)
 		}
+	}
+}
+
+func TestNewProgress(t *testing.T) {
+	tests := []struct {
+		name     string
+		format   format
+		terminal terminal
+		want     progress
+	}{
+		{"pipe", formatText, terminal{}, textLines{}},
+		{"terminal", formatText, terminal{err: true, width: 80}, &bar{}},
+		{"only stdout is a terminal", formatText, terminal{out: true, width: 80}, textLines{}},
+		{"terminal without a size", formatText, terminal{err: true}, textLines{}},
+		{"JSON in a pipe", formatJSON, terminal{}, jsonLines{}},
+		{"JSON on a terminal", formatJSON, terminal{err: true, width: 80}, jsonLines{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := &app{out: io.Discard, err: io.Discard, format: tt.format, terminal: tt.terminal}
+			got := a.newProgress()
+			defer got.close()
+			if reflect.TypeOf(got) != reflect.TypeOf(tt.want) {
+				t.Errorf("%T, want %T", got, tt.want)
+			}
+		})
 	}
 }

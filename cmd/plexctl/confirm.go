@@ -23,7 +23,7 @@ func (a *app) confirm(ctx context.Context, yes bool, loss string) error {
 		return nil
 	}
 	if !a.terminal.in || !a.terminal.err {
-		return usage("if that is wanted, add --yes", "there is no terminal to ask at: %s", loss)
+		return usage("if that is wanted, add --yes", "there is no terminal to ask at: %s", strings.ReplaceAll(loss, "\n", " "))
 	}
 	fmt.Fprintf(a.err, "%s\nType yes to go on: ", loss)
 	answer, err := a.readLine(ctx)

@@ -67,11 +67,11 @@ func (a *app) watch(ctx context.Context, w *world, operation *resync.Async) erro
 			}
 			return operation.Wait(context.WithoutCancel(ctx))
 		}
-		if ctx.Err() != nil {
-			return operation.Wait(ctx)
-		}
 		if err == nil {
 			err = moving(ctx, w, operation)
+		}
+		if ctx.Err() != nil {
+			return operation.Wait(ctx)
 		}
 		if err != nil {
 			return err
@@ -112,12 +112,13 @@ type progress interface {
 	close()
 }
 
-// newProgress is JSON lines on stdout with -o json, a bar on a terminal, else now and then a line on stderr.
+// newProgress is JSON lines on stdout with -o json, a bar on a terminal that knows its size, else now and then a line on
+// stderr.
 func (a *app) newProgress() progress {
 	switch {
 	case a.format == formatJSON:
 		return jsonLines{json.NewEncoder(a.out)}
-	case a.terminal.err:
+	case a.terminal.err && a.terminal.width > 0:
 		return newBar(a.err, a.terminal.width)
 	default:
 		return textLines{a.err}

@@ -112,8 +112,11 @@ func (t *table) open(word string) (lower, error) {
 	if err != nil {
 		return nil, err
 	}
+	if dev == t.holder.dev && t.kernel.release == Linux6_1 {
+		return nil, &refusal{errno: unix.ENXIO, inTable: true, log: "device-mapper: table: linear: Device lookup failed (-ENXIO)"}
+	}
 	if dev == t.holder.dev {
-		return nil, refuse("%v: device uses itself", dev)
+		return nil, refuse("%v: linear: Device lookup failed (-EINVAL)", dev)
 	}
 	if !slices.Contains(t.uses, dev) {
 		if err := t.claim(dev); err != nil {
