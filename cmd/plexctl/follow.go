@@ -154,7 +154,9 @@ type bar struct {
 }
 
 func newBar(w io.Writer, width int) *bar {
-	return &bar{container: mpb.New(mpb.WithOutput(w), mpb.WithWidth(width), mpb.WithAutoRefresh())}
+	return &bar{container: mpb.New(
+		mpb.WithOutput(w), mpb.WithWidth(width), mpb.WithAutoRefresh(), mpb.WithRefreshRate(barInterval),
+	)}
 }
 
 func (b *bar) update(o operationDoc) {
