@@ -68,10 +68,7 @@ func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, degraded b
 	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return min(len(all[b.ID]), 1) - min(len(all[a.ID]), 1) })
 	var results []Result
 	for _, l := range chosen {
-		err := m.startable(l, degraded)
-		if err == nil {
-			err = m.start(ctx, l, all)
-		}
+		err := m.start(ctx, l, all, degraded)
 		results = append(results, Result{ID: l.ID, Name: l.Name, Err: fault("assemble", lunObject(l.Name), err)})
 		if all[l.ID], err = m.viewOf(ctx, l.ID); err != nil {
 			return results, err
@@ -81,7 +78,10 @@ func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, degraded b
 }
 
 // start brings one LUN up. all is what the kernel has, for finding extents that another LUN's devices still use.
-func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]view) error {
+func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]view, degraded bool) error {
+	if why := m.startable(l, degraded); why != nil {
+		return why
+	}
 	if err := m.refuseOverlap(l, all); err != nil {
 		return err
 	}
@@ -154,8 +154,8 @@ func (m *machine) slotsInUse(l catalog.LUN, live dm.Table) bool {
 	})
 }
 
-// startable says why l must not be started.
-func (m *machine) startable(l catalog.LUN, degraded bool) error {
+// startable says why l must not be started, nil when it may be.
+func (m *machine) startable(l catalog.LUN, degraded bool) *vds.Error {
 	if err := m.unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: lunObject(l.Name), Err: err}
 	}

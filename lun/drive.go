@@ -128,6 +128,16 @@ func (p *Provider) InitDrive(ctx context.Context, path string, opts InitOptions)
 	return p.machine().describe(made), nil
 }
 
+// CheckDrive says whether InitDrive would refuse the device at path, and why. It changes nothing.
+func (p *Provider) CheckDrive(ctx context.Context, path string, opts InitOptions) error {
+	m := p.machine()
+	info, err := m.devices.Stat(ctx, path)
+	if err != nil {
+		return fault("init", path, err)
+	}
+	return m.checkInit(ctx, info, opts)
+}
+
 // checkInit says everything that speaks against making a device a drive.
 func (m *machine) checkInit(ctx context.Context, info blockdev.Info, opts InitOptions) error {
 	why := reasons{op: "init", object: info.Path}

@@ -131,6 +131,7 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 	}
 	seen.State = resync.Idle
 	if !status.Complete() {
+		seen.Done = 0 // until it has begun, the kernel shows N/N
 		return seen, true, nil
 	}
 	proven, err := m.proven(ctx, l)

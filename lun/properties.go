@@ -2,7 +2,6 @@ package lun
 
 import (
 	"context"
-	"errors"
 
 	"github.com/google/uuid"
 
@@ -27,7 +26,7 @@ type Properties struct {
 	Operation *resync.Descriptor // running, nil when none
 	Done      size.Sectors       // copied by the running resync; Size when none runs
 	Action    dm.Action          // what the kernel's sync thread does; empty for a LUN with one plex
-	Problem   error              // why the LUN is not as it should be; nil when it is
+	Problem   *vds.Error         // why the LUN is not as it should be, and what to do; nil when it is
 }
 
 // PlexProperties is how a plex stands (VDS_LUN_PLEX_PROP).
@@ -53,11 +52,7 @@ func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
 		if err != nil {
 			continue // deleted since; the next Refresh drops it
 		}
-		props, err := m.properties(ctx, record, active)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, props)
+		all = append(all, m.properties(ctx, record, active))
 	}
 	return all, nil
 }
@@ -73,7 +68,7 @@ func (l *LUN) Properties(ctx context.Context) (Properties, error) {
 	if err != nil {
 		return Properties{}, err
 	}
-	return m.properties(ctx, record, active)
+	return m.properties(ctx, record, active), nil
 }
 
 // active is the device-mapper devices of plexctl, by dm UUID.
@@ -91,11 +86,11 @@ func (m *machine) active(ctx context.Context) (map[string]dm.Device, error) {
 	return active, nil
 }
 
-func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) (Properties, error) {
+func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) Properties {
 	props := m.recorded(l)
 	dev, ok := active[lunUUID(l.ID)]
 	if !ok {
-		return props, nil
+		return props
 	}
 	if props.Status != vds.StatusFailed {
 		props.Status = vds.StatusOnline
@@ -103,25 +98,37 @@ func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[stri
 	props.Device = "/dev/mapper/" + dev.Name
 	info, err := m.kernel.Info(ctx, dev.Name)
 	if isGone(err) {
-		return m.recorded(l), nil
+		return m.recorded(l)
 	}
 	if err != nil {
-		return props, fault("read", lunObject(l.Name), err)
+		return props.unreadable(err)
 	}
 	props.Open = info.OpenCount
 	if info.Suspended {
 		props.Status = vds.StatusNotReady
-		props.Problem = errors.New("its I/O waits: a change was interrupted; run `plexctl assemble`")
+		props.Problem = &vds.Error{
+			Code: vds.ErrProviderFailure, Reason: "its I/O waits: a change was interrupted", Hint: "run `plexctl assemble`",
+		}
 	}
 	if len(l.Plexes) == 1 {
-		return props, nil
+		if props.Plexes[0].Status != vds.StatusFailed {
+			props.Plexes[0].Status = vds.StatusOnline
+		}
+		return props
 	}
 	status, ok, err := m.raidStatus(ctx, l)
 	if err != nil {
-		return props, err
+		return props.unreadable(err)
 	}
 	props.apply(l, status, ok)
-	return props, nil
+	return props
+}
+
+// unreadable is p when the kernel does not say how the LUN stands.
+func (p Properties) unreadable(err error) Properties {
+	p.Status, p.Health = vds.StatusUnknown, vds.HealthUnknown
+	p.Problem = &vds.Error{Code: vds.CodeOf(fault("", "", err)), Reason: "its state cannot be read", Err: err}
+	return p
 }
 
 // recorded is what the record and the drives that are here tell about l.
@@ -151,10 +158,13 @@ func (m *machine) recorded(l catalog.LUN) Properties {
 	}
 	if gone > 0 {
 		props.Health = vds.HealthFailedRedundancy
-		props.Problem = errors.New(driveObject(l.MissingDrives(m.set)[0]) + " is missing")
+		props.Problem = &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Reason: driveObject(l.MissingDrives(m.set)[0]) + " is missing",
+			Hint: "attach the drive and run `plexctl lun recover " + l.Name + "`",
+		}
 	}
-	if err := m.startable(l, true); err != nil {
-		props.Status, props.Health, props.Problem = vds.StatusFailed, vds.HealthFailed, err
+	if why := m.startable(l, true); why != nil {
+		props.Status, props.Health, props.Problem = vds.StatusFailed, vds.HealthFailed, why
 	}
 	return props
 }
@@ -163,7 +173,9 @@ func (m *machine) recorded(l catalog.LUN) Properties {
 func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, mirrored bool) {
 	if !mirrored || len(status.Health) != len(l.Plexes) {
 		p.Health = vds.HealthFailedRedundancy
-		p.Problem = errors.New("the kernel runs it without its mirror; run `plexctl assemble`")
+		p.Problem = &vds.Error{
+			Code: vds.ErrProviderCacheCorrupt, Reason: "the kernel runs it without its mirror", Hint: "run `plexctl assemble`",
+		}
 		return
 	}
 	p.Action, p.Done = status.Action, min(status.Done, p.Size)
@@ -172,6 +184,10 @@ func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, mirrored bool) {
 		p.Health = vds.HealthRebuilding
 	}
 	for i, letter := range status.Health {
+		if p.Plexes[i].Status == vds.StatusFailed { // its drive is missing; the kernel finds out at its next I/O
+			p.Health = vds.HealthFailedRedundancy
+			continue
+		}
 		p.Plexes[i].Status, p.Plexes[i].Health = vds.StatusOnline, vds.HealthHealthy
 		switch letter {
 		case dm.LegInSync:
@@ -179,11 +195,26 @@ func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, mirrored bool) {
 				p.Plexes[i].Health = vds.HealthRebuilding
 			}
 		case dm.LegSyncing:
-			p.Plexes[i].Health = vds.HealthRebuilding
+			// Before a recovery begins the kernel shows every leg as not in sync, the one that it copies from too.
+			if l.Operation == nil || filled(l)[i] {
+				p.Plexes[i].Health = vds.HealthRebuilding
+			}
 		case dm.LegFailed, dm.LegMissing:
-			p.Plexes[i].Status, p.Plexes[i].Health = vds.StatusFailed, vds.HealthFailed
-			p.Health = vds.HealthFailedRedundancy
+			p.lost(l, i)
 		}
+	}
+}
+
+// lost notes that the kernel has dropped a plex.
+func (p *Properties) lost(l catalog.LUN, i int) {
+	p.Plexes[i].Status, p.Plexes[i].Health = vds.StatusFailed, vds.HealthFailed
+	p.Health = vds.HealthFailedRedundancy
+	p.Problem = &vds.Error{
+		Code: vds.ErrObjectStatusFailed, Reason: "plex " + l.Plexes[i].ID.String() + " has failed",
+		Hint: "see to its drive, then run `plexctl lun recover " + l.Name + "`",
+	}
+	if l.Operation != nil {
+		p.Problem.Hint = cancelHint(l)
 	}
 }
 

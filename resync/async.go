@@ -90,11 +90,18 @@ func (a *Async) Wait(ctx context.Context) error {
 }
 
 // Cancel ends the operation and gives back what it took. nil means that it is cancelled and that Wait now returns
-// vds.ErrOperationCanceled. It answers vds.ErrCancelTooLate after the end, and vds.ErrOperationCanceled when the
-// operation was cancelled before; both leave everything as it is.
+// vds.ErrOperationCanceled. It answers vds.ErrCancelTooLate after success, and vds.ErrOperationCanceled when the
+// operation was cancelled before; both leave everything as it is. An operation that has failed can be cancelled too: that
+// is how what it took is given back; its result stays the failure.
 func (a *Async) Cancel(ctx context.Context) error {
-	if a.ended() {
-		return a.cancelRefused()
+	switch a.status().Result {
+	case vds.OK:
+		return a.cancelRefused(vds.ErrCancelTooLate, "it has ended")
+	case vds.ErrOperationCanceled:
+		return a.cancelRefused(vds.ErrOperationCanceled, "it was cancelled before")
+	}
+	if a.op == nil {
+		return a.cancelRefused(vds.ErrCancelTooLate, "it has ended")
 	}
 	if err := a.op.Cancel(ctx); err != nil {
 		a.wake()
@@ -106,11 +113,7 @@ func (a *Async) Cancel(ctx context.Context) error {
 	return nil
 }
 
-func (a *Async) cancelRefused() error {
-	code, reason := vds.ErrCancelTooLate, "it has ended"
-	if a.status().Result == vds.ErrOperationCanceled {
-		code, reason = vds.ErrOperationCanceled, "it was cancelled before"
-	}
+func (a *Async) cancelRefused(code vds.Code, reason string) error {
 	return &vds.Error{Code: code, Op: "cancel", Object: "operation " + a.ID.String(), Reason: reason}
 }
 

@@ -301,6 +301,13 @@ func TestCancelAnswers(t *testing.T) {
 			func(s *script, a *Async) { s.set(Observation{State: Done, Total: 1}); _ = a.Wait(context.Background()) },
 			vds.ErrCancelTooLate, vds.OK,
 		},
+		"after a failure": {
+			func(s *script, a *Async) {
+				s.set(Observation{State: Failed, Err: vds.ErrIO, Total: 1})
+				_ = a.Wait(context.Background())
+			},
+			nil, vds.ErrIO,
+		},
 		"refused by the owner": {
 			func(s *script, _ *Async) { s.cancel = vds.ErrCancelTooLate }, vds.ErrCancelTooLate, vds.ErrOperationPending,
 		},
