@@ -11,8 +11,8 @@ import (
 //
 // A drive gets the record in force of every LUN with a plex on it. A newer record of a LUN that has no plex on the
 // drive, or that is deleted, stays while it is needed as a witness: while some present drive holds an older record or
-// lacks this one, or a drive that any visible record names is away and may come back with an older one. Other records
-// that are superseded or absorbed go. Nothing is changed about LUNs that cannot be used.
+// lacks this one, or a drive that any visible record names is away, or there twice, and may come back with an older one.
+// Other records that are superseded or absorbed go. Nothing is changed about LUNs that cannot be used.
 //
 // The writes may be done in any order, and any of them may be missing: each alone leaves what Merge says as it was. One
 // round may leave witnesses that are needed no longer; heal again until Heal is empty.
@@ -49,13 +49,10 @@ func (s Set) healed(drive uuid.UUID) []LUN {
 // witness reports whether a drive that holds a record of the group has to keep the group's winner though it has no plex on
 // it.
 func (s Set) witness(g *group, held LUN) bool {
-	if s.buries(g.winner) {
-		return true
-	}
 	if s.buried(g.winner) {
-		return false // the record of the LUN that absorbed it is the witness
+		return false // the LUN that absorbed it has inherited its tombstones: see Next
 	}
-	return held.Generation == g.winner.Generation && s.behind(g) || s.away(g)
+	return held.Generation == g.winner.Generation && s.behind(g) || s.away(g) || s.buries(g.winner)
 }
 
 // behind reports whether a present drive holds an older record than the winner, or lacks the winner though it has a plex.
@@ -71,8 +68,11 @@ func (s Set) behind(g *group) bool {
 	})
 }
 
-// away reports whether a drive that may hold a record of the LUN is not there.
+// away reports whether a drive that may hold a record of the LUN is not there, or is not heard.
 func (s Set) away(g *group) bool {
+	if s.unheard[g.winner.ID] {
+		return true
+	}
 	missing := func(drives []uuid.UUID) bool {
 		return slices.ContainsFunc(drives, func(d uuid.UUID) bool { return !s.present(d) })
 	}
@@ -89,11 +89,11 @@ func (s Set) buries(l LUN) bool {
 	return slices.ContainsFunc(l.Absorbed, s.haunted)
 }
 
-// haunted reports whether a present drive holds a record that the tombstone is for.
+// haunted reports whether a present drive holds a record that the tombstone is for, or one that is not heard may.
 func (s Set) haunted(t Tombstone) bool {
 	g, ok := s.groups[t.LUN]
-	if !ok {
-		return false
+	if !ok || s.unheard[t.LUN] {
+		return s.unheard[t.LUN]
 	}
 	for _, l := range g.records {
 		if l.Generation <= t.Generation {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -23,6 +24,7 @@ type Set struct {
 	groups   map[uuid.UUID]*group
 	absorbed map[uuid.UUID]burial
 	blocked  map[uuid.UUID]bool // LUNs that cannot be used and that Heal leaves alone
+	unheard  map[uuid.UUID]bool // LUNs of which a drive that is there twice has a record
 }
 
 // group is every visible record of one LUN.
@@ -72,6 +74,7 @@ func Merge(drives []Drive) Set {
 		groups:   map[uuid.UUID]*group{},
 		absorbed: map[uuid.UUID]burial{},
 		blocked:  map[uuid.UUID]bool{},
+		unheard:  map[uuid.UUID]bool{},
 	}
 	copies := s.addDrives(drives)
 	s.elect()
@@ -171,8 +174,9 @@ func (s *Set) elect() {
 // distinct drops records that say the same, and sorts the others in an order that depends on nothing but them, deleted
 // ones last.
 func distinct(luns []LUN) []LUN {
+	luns = slices.CompactFunc(luns, func(a, b LUN) bool { return reflect.DeepEqual(a, b) })
 	if len(luns) == 1 {
-		return luns
+		return luns // as nearly always; below, what was read and what was built may say the same in other words
 	}
 	texts := make(map[string]LUN, 1)
 	for _, l := range luns {
@@ -204,12 +208,13 @@ func (s *Set) bury() {
 	}
 }
 
-// addStrays enters LUNs that only drives with copies know, so that they are listed.
+// addStrays enters LUNs that only drives with copies know, so that they are listed, and notes what such drives know.
 func (s *Set) addStrays(copies map[uuid.UUID][]Drive) {
 	strays := map[uuid.UUID][]LUN{}
 	for _, same := range copies {
 		for _, d := range same {
 			for _, l := range d.Catalog.LUNs {
+				s.unheard[l.ID] = true
 				if _, known := s.groups[l.ID]; !known && !s.gone(l) {
 					strays[l.ID] = append(strays[l.ID], l)
 				}

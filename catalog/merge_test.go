@@ -128,7 +128,7 @@ func shuffled[T any](in []T) []T {
 }
 
 // checkSame expects two sets to say the same.
-func checkSame(t testing.TB, want, got Set) {
+func checkSame(t failer, want, got Set) {
 	t.Helper()
 	if diff := cmp.Diff(want.LUNs, got.LUNs); diff != "" {
 		t.Errorf("luns (-want +got):\n%s", diff)
@@ -145,7 +145,7 @@ func checkSame(t testing.TB, want, got Set) {
 }
 
 // checkBlockedUntouched expects Heal to leave every record of a LUN that cannot be used where it is, and no more.
-func checkBlockedUntouched(t testing.TB, s Set) {
+func checkBlockedUntouched(t failer, s Set) {
 	t.Helper()
 	for id, luns := range s.Heal() {
 		before, after := map[uuid.UUID]uint64{}, map[uuid.UUID]uint64{}
