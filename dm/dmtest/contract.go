@@ -1,6 +1,7 @@
 package dmtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type DeviceMapper interface {
 type Lab interface {
 	// Kernel is the device-mapper under test.
 	Kernel() DeviceMapper
+	// Release is its Linux; what no Release is known to do is not checked on others.
+	Release() Release
 	// Disk is a drive of that size, full of zeroes, that goes away with the test.
 	Disk(t testing.TB, length size.Bytes) Disk
 	// Open opens a device-mapper device by name, as its users do.
@@ -109,6 +112,9 @@ func RunContract(t *testing.T, lab Lab) {
 		{"unreadable source", (*bench).testUnreadable},
 		{"check", (*bench).testCheck},
 		{"bits reread at resume", (*bench).testBitsReread},
+		{"table cleared before its first resume", (*bench).testCleared},
+		{"table on its way out", (*bench).testDying},
+		{"frozen", (*bench).testFrozen},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -224,11 +230,7 @@ func linearOn(dev blockdev.DevNo, offset, length size.Sectors) dm.Table {
 // fill writes one byte all over a range.
 func (b *bench) fill(to io.WriterAt, value byte, off, length int64) {
 	b.Helper()
-	buf := make([]byte, length)
-	for i := range buf {
-		buf[i] = value
-	}
-	_, err := to.WriteAt(buf, off)
+	_, err := to.WriteAt(bytes.Repeat([]byte{value}, int(length)), off)
 	b.must(err)
 }
 
@@ -240,14 +242,13 @@ func (b *bench) letters(from io.ReaderAt, units int, unit int64) string {
 	for i := range text {
 		_, err := from.ReadAt(buf, int64(i)*unit)
 		b.must(err)
-		text[i] = buf[0]
-		for _, v := range buf {
-			if v != buf[0] {
-				text[i] = '?'
-			}
-		}
-		if text[i] == 0 {
+		switch {
+		case !bytes.Equal(buf[1:], buf[:unit-1]):
+			text[i] = '?'
+		case buf[0] == 0:
 			text[i] = '.'
+		default:
+			text[i] = buf[0]
 		}
 	}
 	return string(text)

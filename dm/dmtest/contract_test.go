@@ -2,6 +2,7 @@ package dmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -14,20 +15,22 @@ func TestContract(t *testing.T) {
 	for _, release := range []Release{Linux6_1, Linux6_12} {
 		t.Run(string(release), func(t *testing.T) {
 			mem := blockdev.NewMem()
-			RunContract(t, &memLab{mem: mem, kernel: New(mem, release), t: t})
+			RunContract(t, &memLab{mem: mem, kernel: New(mem, release), release: release, t: t})
 		})
 	}
 }
 
 // memLab is a Lab in memory.
 type memLab struct {
-	mem    *blockdev.Mem
-	kernel *Kernel
-	t      *testing.T
-	names  atomic.Int64
+	mem     *blockdev.Mem
+	kernel  *Kernel
+	release Release
+	t       *testing.T
+	names   atomic.Int64
 }
 
 func (l *memLab) Kernel() DeviceMapper { return l.kernel }
+func (l *memLab) Release() Release     { return l.release }
 func (l *memLab) Name() string         { return fmt.Sprintf("contract-%d", l.names.Add(1)) }
 
 func (l *memLab) Pass() {
@@ -38,12 +41,21 @@ func (l *memLab) Pass() {
 
 func (l *memLab) Disk(t testing.TB, length size.Bytes) Disk {
 	path := "/dev/" + l.Name()
-	d := &memDisk{lab: l, path: path, dev: l.mem.AddDisk(blockdev.Info{Path: path, Size: length})}
-	var err error
-	if d.Disk, err = l.mem.Open(context.Background(), path, blockdev.Write); err != nil {
+	l.mem.AddDisk(blockdev.Info{Path: path, Size: length})
+	return l.diskAt(t, path)
+}
+
+// diskAt is the drive at path, past the process under test.
+func (l *memLab) diskAt(t testing.TB, path string) *memDisk {
+	info, err := l.mem.Stat(context.Background(), path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	medium, err := l.mem.Medium(info.Dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &memDisk{Medium: medium, lab: l, path: path, dev: info.Dev}
 }
 
 func (l *memLab) Open(t testing.TB, name string) File {
@@ -55,14 +67,20 @@ func (l *memLab) Open(t testing.TB, name string) File {
 	return disk
 }
 
+// memDisk is a drive of a memLab. What the test writes to it is durable.
 type memDisk struct {
-	blockdev.Disk
+	*blockdev.Medium
 	lab  *memLab
 	path string
 	dev  blockdev.DevNo
 }
 
 func (d *memDisk) Dev() blockdev.DevNo { return d.dev }
+
+func (d *memDisk) WriteAt(b []byte, off int64) (int, error) {
+	n, err := d.Medium.WriteAt(b, off)
+	return n, errors.Join(err, d.Sync())
+}
 
 func (d *memDisk) Hold(t testing.TB) func() {
 	held, err := d.lab.mem.Open(context.Background(), d.path, blockdev.Exclusive)

@@ -20,6 +20,7 @@ type raid struct {
 	fullsync bool   // recovery copies everything, whatever the bitmap says
 	prepared bool   // has been resumed before
 	started  bool   // as prepared, and the resume has succeeded
+	active   bool   // written to since the superblocks last said so (md's safe mode)
 	sync     thread
 }
 
@@ -44,7 +45,7 @@ func newRaid(t *table, words []string, length size.Sectors) (target, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &raid{table: t, options: o, length: length, sync: thread{frozen: true}}
+	r := &raid{table: t, options: o, length: length, sync: thread{frozen: true, interrupted: true}}
 	for i := 0; i < len(o.legWords); i += 2 {
 		l, err := r.openLeg(o.legWords[i], o.legWords[i+1])
 		if err != nil {
@@ -179,16 +180,21 @@ func (r *raid) postsuspend() error {
 		}
 	}
 	r.stop()
-	r.sync.frozen = true
+	r.sync.frozen, r.sync.interrupted, r.active = true, true, false
 	if err := r.clean(); err != nil {
 		return err
 	}
 	return r.update()
 }
 
-// destroy is raid_dtr. Up to Linux 6.12 it writes the first page of the bitmap once more, from what is in memory.
+// destroy is raid_dtr. It writes the first page of the bitmap once more, from what is in memory, whatever has been
+// written to the drives since. On Linux 6.1 a table that was never resumed does so too, and has no bits in memory.
 func (r *raid) destroy() error {
-	if !r.bits.present {
+	switch {
+	case r.prepared:
+	case r.bits.present && r.table.kernel.release == Linux6_1:
+		clear(r.bits.set)
+	default:
 		return nil
 	}
 	return r.persistPage(0)

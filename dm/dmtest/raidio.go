@@ -54,6 +54,7 @@ func (r *raid) repair(b []byte, off int64, i int) error {
 
 // write notes each region in the bitmap, durably, then writes it to all working legs.
 func (r *raid) write(b []byte, off int64) error {
+	r.active = true
 	return r.pieces(b, off, func(b []byte, off int64, region uint64) error {
 		if err := r.mark(region); err != nil {
 			return err

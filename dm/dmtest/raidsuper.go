@@ -144,8 +144,13 @@ func (r *raid) super(i int) raidmeta.Super {
 	return s
 }
 
-// writeThrough writes durably, as md writes its metadata (REQ_PREFLUSH | REQ_FUA).
+// writeThrough writes as md writes its metadata: after all that the drive below has been given before, and durably
+// (REQ_PREFLUSH | REQ_FUA). Nothing else of md's flushes what it copied: data on another drive than the metadata may be
+// lost in a power cut while the metadata calls it copied.
 func writeThrough(to lower, b []byte, off int64) error {
+	if err := to.flush(); err != nil {
+		return err
+	}
 	if err := to.write(b, off); err != nil {
 		return err
 	}

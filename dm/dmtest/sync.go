@@ -11,14 +11,15 @@ import (
 
 // thread is md's sync thread and its flags (MD_RECOVERY_*).
 type thread struct {
-	frozen    bool
-	needed    bool // md is to look whether there is something to do
-	running   bool
-	done      bool // has run to its end, and nobody has noticed
-	sync      bool // array-wide: resync, check or repair; else recovery of legs
-	recover   bool
-	requested bool
-	check     bool
+	frozen      bool
+	interrupted bool // until md looks for the first time
+	needed      bool // md is to look whether there is something to do
+	running     bool
+	done        bool // has run to its end, and nobody has noticed
+	sync        bool // array-wide: resync, check or repair; else recovery of legs
+	recover     bool
+	requested   bool
+	check       bool
 
 	position   uint64 // sectors
 	window     uint64 // sectors done since it started
@@ -48,11 +49,14 @@ func (k *Kernel) Age() error {
 	})
 }
 
-// RunToEnd lets time pass until no array is busy.
+// RunToEnd lets time pass until no array is busy. It fails when one is throttled and would never come to an end.
 func (k *Kernel) RunToEnd() error {
-	for range 1 << 20 {
+	for {
 		busy := false
 		err := k.arrays(func(r *raid) error {
+			if r.sync.running && r.throttled() {
+				return errors.New("run to end: an array is throttled")
+			}
 			busy = busy || r.busy()
 			return r.tick(64)
 		})
@@ -60,7 +64,6 @@ func (k *Kernel) RunToEnd() error {
 			return err
 		}
 	}
-	return errors.New("run to end: an array is throttled")
 }
 
 // arrays calls do for every live array.
@@ -80,7 +83,7 @@ func (k *Kernel) arrays(do func(*raid) error) error {
 }
 
 func (r *raid) busy() bool {
-	return !r.sync.frozen && (r.sync.needed || r.sync.running || r.sync.done || r.rewrite)
+	return !r.sync.frozen && (r.sync.needed || r.sync.running || r.sync.done || r.rewrite || r.active)
 }
 
 // tick is one step of md_check_recovery or of the sync thread.
@@ -95,7 +98,8 @@ func (r *raid) tick(regions int) error {
 	case r.sync.needed:
 		r.sync.needed = false
 		return r.start()
-	case r.rewrite:
+	case r.rewrite || r.active:
+		r.active = false
 		return r.update()
 	}
 	return nil
@@ -149,8 +153,21 @@ func (r *raid) advance(regions int) error {
 		r.checkpoint()
 		return r.update()
 	}
-	r.sync.done = true
+	r.finish()
 	return nil
+}
+
+// finish notes in memory that the sync has run to its end (md_do_sync).
+func (r *raid) finish() {
+	r.sync.done = true
+	if r.sync.sync && !r.sync.check {
+		r.resync = never
+	}
+	for _, l := range r.legs {
+		if r.sync.recover && l.working() && !l.inSync {
+			l.offset = never
+		}
+	}
 }
 
 // throttled reports whether the table's rates stop the array after its first window.
@@ -178,22 +195,20 @@ func (r *raid) stop() {
 	if r.sync.running && !r.sync.done {
 		r.checkpoint()
 	}
-	r.sync = thread{frozen: r.sync.frozen, needed: r.sync.needed || r.sync.running, mismatches: r.sync.mismatches}
+	needed := r.sync.needed || r.sync.running && r.table.kernel.release == Linux6_1
+	r.sync = thread{frozen: r.sync.frozen, needed: needed, mismatches: r.sync.mismatches}
 }
 
 // reap ends a sync that has run to its end (md_reap_sync_thread): now the legs are in sync for good, the superblocks say
 // so, and there is an event.
 func (r *raid) reap() error {
-	switch {
-	case r.sync.recover:
-		for _, l := range r.legs {
-			if l.working() && !l.inSync {
-				l.inSync, l.returned, l.offset = true, false, never
-			}
+	for _, l := range r.legs {
+		if l.working() && l.offset == never {
+			l.inSync, l.returned = true, false
 		}
+	}
+	if r.sync.recover {
 		r.fullsync = false
-	case !r.sync.check:
-		r.resync = never
 	}
 	r.sync = thread{needed: true, mismatches: r.sync.mismatches}
 	err := r.update()
@@ -282,7 +297,7 @@ func (r *raid) action() string {
 func (r *raid) status() string {
 	action := r.action()
 	done := r.sync.position
-	if action == "idle" {
+	if action == "idle" && (!r.sync.interrupted || r.table.kernel.release == Linux6_1) {
 		done = r.resync
 	}
 	done = min(done, uint64(r.length))
