@@ -63,6 +63,7 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 // readStores fills m.drives and returns the catalogs for merging, those of cloned drives included.
 func (m *machine) readStores(ctx context.Context, infos []blockdev.Info) []catalog.Drive {
 	var found []*drive
+	unread := map[blockdev.DevNo]bool{}
 	for _, info := range infos {
 		if _, own := ownerOf(info.DMUUID); own {
 			continue
@@ -73,6 +74,7 @@ func (m *machine) readStores(ctx context.Context, infos []blockdev.Info) []catal
 		}
 		if err != nil {
 			m.problems = append(m.problems, fmt.Errorf("%s: %w", info.Path, err))
+			unread[info.Dev] = true
 			continue
 		}
 		m.problems = append(m.problems, store.Problems...)
@@ -82,7 +84,7 @@ func (m *machine) readStores(ctx context.Context, infos []blockdev.Info) []catal
 		found = append(found, &drive{info: info, store: store})
 	}
 	var stores []catalog.Drive
-	for _, d := range withoutPaths(found) {
+	for _, d := range withoutPaths(found, unread) {
 		stores = append(stores, d.store)
 		m.drives[d.store.Label.Drive] = d
 		m.at.drives[d.store.Label.Drive] = d.info.Dev
@@ -91,11 +93,16 @@ func (m *machine) readStores(ctx context.Context, infos []blockdev.Info) []catal
 }
 
 // withoutPaths drops devices that only lead to another one with the same label: the paths of a multipath device, the
-// legs of an md mirror.
-func withoutPaths(found []*drive) []*drive {
-	return slices.DeleteFunc(slices.Clone(found), func(d *drive) bool {
-		return slices.ContainsFunc(found, func(upper *drive) bool {
-			return upper.store.Label.Drive == d.store.Label.Drive && slices.Contains(d.info.Holders, upper.info.Dev)
+// legs of an md mirror. An upper device that cannot be read now is taken for such a one: to go past it to what is below
+// would be wrong when it comes back.
+func withoutPaths(found []*drive, unread map[blockdev.DevNo]bool) []*drive {
+	byDev := map[blockdev.DevNo]uuid.UUID{}
+	for _, d := range found {
+		byDev[d.info.Dev] = d.store.Label.Drive
+	}
+	return slices.DeleteFunc(found, func(d *drive) bool {
+		return slices.ContainsFunc(d.info.Holders, func(upper blockdev.DevNo) bool {
+			return unread[upper] || byDev[upper] == d.store.Label.Drive
 		})
 	})
 }
