@@ -13,7 +13,7 @@ func (s *Set) checkCopies(copies map[uuid.UUID][]Drive) {
 	for _, drive := range slices.SortedFunc(maps.Keys(copies), compareIDs) {
 		var luns []uuid.UUID
 		for _, l := range s.LUNs {
-			if l.on(drive) || s.groups[l.ID].records == nil && holds(copies[drive], l.ID) {
+			if l.on(drive) || s.groups[l.ID].stray && holds(copies[drive], l.ID) {
 				luns = append(luns, l.ID)
 			}
 		}

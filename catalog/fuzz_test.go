@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 )
 
@@ -196,17 +197,24 @@ func checkMerge(t *rapid.T) {
 		}
 	}
 	if len(s.blocked) == 0 && inherited(s) {
-		checkConverges(t, drives)
+		checkConverges(t, drives, func(ids []uuid.UUID) []uuid.UUID { return rapid.Permutation(ids).Draw(t, "healed") })
 	}
 }
 
-// inherited reports whether every LUN that has absorbed another has its tombstones too, as Next sees to.
+// inherited reports whether tombstones were handed down as Next sees to: from a record to the next of its LUN, and from a
+// LUN to the one that absorbs it, as long as there is something that they are for.
 func inherited(s Set) bool {
 	for _, g := range s.groups {
-		for _, t := range g.winner.Absorbed {
-			by := s.groups[s.absorbed[g.winner.ID].by]
-			if s.buried(g.winner) && !by.winner.absorbs(LUN{ID: t.LUN, Generation: t.Generation}) {
-				return false
+		by := s.absorbed[g.winner.ID].by
+		for _, l := range g.records {
+			for _, t := range l.Absorbed {
+				heir := g.winner
+				if s.buried(g.winner) {
+					heir = s.groups[by].winner
+				}
+				if s.haunted(t) && !heir.absorbs(LUN{ID: t.LUN, Generation: t.Generation}) {
+					return false
+				}
 			}
 		}
 	}

@@ -32,6 +32,7 @@ type group struct {
 	winner  LUN               // the record in force
 	rivals  []LUN             // different records of the highest generation; the winner is the first
 	records map[uuid.UUID]LUN // by drive
+	stray   bool              // the winner is of a drive that is there twice
 }
 
 // burial says who absorbed a LUN, and up to which generation.
@@ -208,14 +209,15 @@ func (s *Set) bury() {
 	}
 }
 
-// addStrays enters LUNs that only drives with copies know, so that they are listed, and notes what such drives know.
+// addStrays enters LUNs that only drives with copies know, or know to exist still, so that they are listed, and notes what
+// such drives know.
 func (s *Set) addStrays(copies map[uuid.UUID][]Drive) {
 	strays := map[uuid.UUID][]LUN{}
 	for _, same := range copies {
 		for _, d := range same {
 			for _, l := range d.Catalog.LUNs {
 				s.unheard[l.ID] = true
-				if _, known := s.groups[l.ID]; !known && !s.gone(l) {
+				if s.stray(l) {
 					strays[l.ID] = append(strays[l.ID], l)
 				}
 			}
@@ -223,9 +225,21 @@ func (s *Set) addStrays(copies map[uuid.UUID][]Drive) {
 	}
 	for id, luns := range strays {
 		newest := slices.MaxFunc(distinct(luns), func(a, b LUN) int { return cmp.Compare(a.Generation, b.Generation) })
-		s.groups[id] = &group{winner: newest, rivals: []LUN{newest}}
+		g, known := s.groups[id]
+		if !known {
+			g = &group{}
+			s.groups[id] = g
+		}
+		g.winner, g.rivals, g.stray = newest, []LUN{newest}, true
 		s.blocked[id] = true
 	}
+}
+
+// stray reports whether l, of a drive that is there twice, is of a LUN that the other drives do not know, or know to be
+// gone in an older version.
+func (s *Set) stray(l LUN) bool {
+	g, known := s.groups[l.ID]
+	return !s.gone(l) && (!known || s.gone(g.winner) && l.Generation > g.winner.Generation)
 }
 
 // list fills LUNs.

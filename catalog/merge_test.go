@@ -79,6 +79,8 @@ func TestMerge(t *testing.T) {
 		"duplicate under a mirror":        {drives: []Drive{drive(1, mirror), drive(2, mirror), drive(2, mirror)}, want: []string{"!lun3@4"}, problems: []error{ErrDuplicateDrive}},
 		"copy's deletion is not heard":    {drives: []Drive{drive(1, one), drive(2, deleted(one)), drive(2)}, want: []string{"lun1@1"}, problems: []error{ErrDuplicateDrive}},
 		"copy's newer record not heard":   {drives: []Drive{drive(1, mirror), drive(2, version(mirror, 9)), drive(2, mirror)}, want: []string{"!lun3@4"}, problems: []error{ErrDuplicateDrive}},
+		"deleted, a copy is newer":        {drives: []Drive{drive(1, deleted(one)), drive(2, version(one, 3)), drive(2)}, want: []string{"!lun1@3"}, problems: []error{ErrDuplicateDrive}},
+		"deleted, a copy is older":        {drives: []Drive{drive(1, version(deleted(one), 4)), drive(2, version(one, 3)), drive(2)}, problems: []error{ErrDuplicateDrive}},
 		"copies differ":                   {drives: []Drive{drive(1, one), drive(1, version(one, 2))}, want: []string{"!lun1@2"}, problems: []error{ErrDuplicateDrive}},
 		"copy holds an absorbed lun":      {drives: []Drive{drive(1, joined), drive(2, two), drive(2, two)}, want: []string{"!lun1@2"}, problems: []error{ErrDuplicateDrive}},
 		"copy holds a deleted lun":        {drives: []Drive{drive(1, deleted(one)), drive(1, deleted(one))}, problems: []error{ErrDuplicateDrive}},
