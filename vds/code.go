@@ -24,6 +24,7 @@ const (
 
 // Failure codes of the COM base and of VDS that plexctl returns.
 const (
+	ErrAbort                     Code = 0x80004004
 	ErrFail                      Code = 0x80004005
 	ErrUnexpected                Code = 0x8000FFFF
 	ErrOutOfMemory               Code = 0x8007000E
@@ -62,6 +63,7 @@ var codeNames = map[Code]string{
 	OK:                           "S_OK",
 	False:                        "S_FALSE",
 	PropertiesIncomplete:         "VDS_S_PROPERTIES_INCOMPLETE",
+	ErrAbort:                     "E_ABORT",
 	ErrFail:                      "E_FAIL",
 	ErrUnexpected:                "E_UNEXPECTED",
 	ErrOutOfMemory:               "E_OUTOFMEMORY",

@@ -17,6 +17,7 @@ func TestNumbers(t *testing.T) {
 		"S_OK":                           {OK, 0},
 		"S_FALSE":                        {False, 1},
 		"VDS_S_PROPERTIES_INCOMPLETE":    {PropertiesIncomplete, 0x00042715},
+		"E_ABORT":                        {ErrAbort, 0x80004004},
 		"E_FAIL":                         {ErrFail, 0x80004005},
 		"E_INVALIDARG":                   {ErrInvalidArg, 0x80070057},
 		"VDS_E_NOT_SUPPORTED":            {ErrNotSupported, 0x80042400},
