@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/lun"
-	"github.com/plexctl/plexctl/vds"
 )
 
 func newDrive(a *app) *cobra.Command {
@@ -40,7 +38,8 @@ func newDriveInit(a *app) *cobra.Command {
 		Short: "Make block devices drives",
 		Long: "Init writes a label and an empty catalog to each device. Everything on the device is lost.\n" +
 			"A device in use is refused always; one with a file system, a partition table or anything else that is\n" +
-			"recognised is refused without --force. The devices are done one after the other; the first error ends that.",
+			"recognised is refused without --force. All devices are checked before the first is touched; then they are done one\n" +
+			"after the other, and the first error ends that.",
 		Example: "  plexctl drive init /dev/sdb /dev/sdc",
 		Args:    operands("DEVICE..."),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,7 +55,7 @@ func newDriveInit(a *app) *cobra.Command {
 func initDrives(ctx context.Context, a *app, w *world, opts driveInitOptions) error {
 	var loss []string
 	for _, path := range opts.devices {
-		text, err := deviceLoss(ctx, w, path, opts)
+		text, err := deviceLoss(ctx, w, path, opts.force)
 		if err != nil {
 			return err
 		}
@@ -94,26 +93,18 @@ func (a *app) printInit(made []driveDoc, failed error) error {
 	return failed
 }
 
-// deviceLoss says what is on a device that is to become a drive.
-func deviceLoss(ctx context.Context, w *world, path string, opts driveInitOptions) (string, error) {
-	info, err := w.devices.Stat(ctx, path)
-	if errors.Is(err, blockdev.ErrNotExist) || errors.Is(err, blockdev.ErrNotBlock) {
-		return "", &vds.Error{
-			Code: vds.ErrObjectNotFound, Op: "init", Object: path, Err: err, Hint: "name a block device, such as /dev/sdb",
-		}
+// deviceLoss says what is on a device that is to become a drive, or why it cannot become one.
+func deviceLoss(ctx context.Context, w *world, path string, force bool) (string, error) {
+	if err := w.CheckDrive(ctx, path, lun.InitOptions{Force: force}); err != nil {
+		return "", err
 	}
+	info, err := w.devices.Stat(ctx, path)
 	if err != nil {
-		return "", &vds.Error{Code: vds.ErrProviderFailure, Op: "init", Object: path, Err: err}
+		return "", err
 	}
 	found, err := w.devices.Signatures(ctx, path)
 	if err != nil {
-		return "", &vds.Error{Code: vds.ErrIO, Op: "init", Object: path, Reason: "its content cannot be read", Err: err}
-	}
-	if len(found) > 0 && !opts.force {
-		return "", &vds.Error{
-			Code: vds.ErrDiskNotEmpty, Op: "init", Object: path, Reason: "it carries " + signatureText(found),
-			Hint: "if its content may be lost, add --force",
-		}
+		return "", err
 	}
 	content := signatureText(found)
 	if drive, err := w.Drive(info.Path); err == nil {
