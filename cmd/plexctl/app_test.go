@@ -74,8 +74,8 @@ func TestConfirmInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := &app{in: deaf{}, err: io.Discard, terminal: terminal{in: true, err: true}}
-	if got := codeOf(a.confirm(ctx, false, "All is lost.")); got != errAbort {
-		t.Errorf("%s, want E_ABORT", codeName(got))
+	if got := codeOf(a.confirm(ctx, false, "All is lost.")); got != vds.ErrAbort {
+		t.Errorf("%s, want E_ABORT", got)
 	}
 }
 

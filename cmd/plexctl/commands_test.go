@@ -112,6 +112,17 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		s.held[args[0]] = release
 	}),
 	"release": on(func(_ *testscript.TestScript, s *stage, args []string) { s.held[args[0]]() }),
+	// write LUN AT LENGTH: somebody writes that much to the LUN at that place. The kernel has had time to clear its bitmap
+	// before, and hears of what fails.
+	"write": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		at, err := size.Parse(args[1])
+		ts.Check(err)
+		length, err := size.Parse(args[2])
+		ts.Check(err)
+		ts.Check(s.kernel.Age())
+		data := bytes.Repeat([]byte{0xA5}, int(length))
+		ts.Check(s.kernel.WriteAt(context.Background(), "plex-"+args[0], data, int64(at)))
+	}),
 	// device NAME UUID: somebody has made this device-mapper device.
 	"device": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		_, err := s.kernel.Create(context.Background(), args[0], args[1])

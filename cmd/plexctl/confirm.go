@@ -48,6 +48,6 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 		return text, nil
 	case <-ctx.Done():
 		fmt.Fprintln(a.err)
-		return "", &vds.Error{Code: errAbort, Reason: "interrupted, nothing has changed"}
+		return "", &vds.Error{Code: vds.ErrAbort, Reason: "interrupted, nothing has changed"}
 	}
 }

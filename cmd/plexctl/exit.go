@@ -32,9 +32,6 @@ const (
 // Error makes an exit an error.
 func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// errAbort is E_ABORT: the user has interrupted plexctl.
-const errAbort vds.Code = 0x80004004
-
 // exitOf is the exit status for a code.
 func exitOf(code vds.Code) exit {
 	switch code {
@@ -61,25 +58,17 @@ func exitOf(code vds.Code) exit {
 		return exitCanceled
 	case vds.ErrTimeout:
 		return exitTimeout
-	case errAbort:
+	case vds.ErrAbort:
 		return exitInterrupted
 	default: // E_FAIL, E_UNEXPECTED, E_OUTOFMEMORY, VDS_E_PROVIDER_FAILURE
 		return exitOther
 	}
 }
 
-// codeName is the header's name of a code.
-func codeName(code vds.Code) string {
-	if code == errAbort {
-		return "E_ABORT"
-	}
-	return code.String()
-}
-
 // codeOf is the code of an error. The context of a command is cancelled by a signal and by nothing else.
 func codeOf(err error) vds.Code {
 	if errors.Is(err, context.Canceled) {
-		return errAbort
+		return vds.ErrAbort
 	}
 	return vds.CodeOf(err)
 }

@@ -84,10 +84,9 @@ func TestExitCodesAreDocumented(t *testing.T) {
 	if len(codes) < 30 {
 		t.Fatalf("only %d codes were found in package vds", len(codes))
 	}
-	codes["errAbort"] = errAbort
 	want := map[vds.Code]row{}
 	for _, code := range codes {
-		want[code] = row{codeName(code), exitOf(code)}
+		want[code] = row{code.String(), exitOf(code)}
 	}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Errorf("docs/exit-codes.md differs from exitOf (-function +page):\n%s", diff)
@@ -121,11 +120,11 @@ func TestCodeOf(t *testing.T) {
 		{"a code", &vds.Error{Code: vds.ErrDeviceInUse}, vds.ErrDeviceInUse, exitBusy},
 		{"a code below another error", fmt.Errorf("x: %w", &vds.Error{Code: vds.ErrIO}), vds.ErrIO, exitFailed},
 		{"the first of several", errors.Join(&vds.Error{Code: vds.ErrIO}, &vds.Error{Code: vds.ErrTimeout}), vds.ErrIO, exitFailed},
-		{"an interrupt", context.Canceled, errAbort, exitInterrupted},
+		{"an interrupt", context.Canceled, vds.ErrAbort, exitInterrupted},
 		{
 			"an interrupt while another process holds the lock",
 			&vds.Error{Code: vds.ErrAnotherCallInProgress, Err: fmt.Errorf("lock: %w", context.Canceled)},
-			errAbort, exitInterrupted,
+			vds.ErrAbort, exitInterrupted,
 		},
 		{
 			"a deadline is no interrupt",

@@ -46,12 +46,16 @@ func (a *app) follow(ctx context.Context, w *world, operation *resync.Async) err
 
 // goesOn turns an interrupt into an error that says how to come back.
 func goesOn(operation *resync.Async, err error) error {
-	if codeOf(err) != errAbort {
+	if codeOf(err) != vds.ErrAbort {
 		return err
 	}
+	hint := fmt.Sprintf("come back with `plexctl op wait %s`", operation.ID)
+	if operation.Type != vds.AsyncRecoverLUN { // which cannot be cancelled
+		hint += fmt.Sprintf(", or end it with `plexctl op cancel %s`", operation.ID)
+	}
 	return &vds.Error{
-		Code: errAbort, Op: "wait for", Object: "operation " + operation.ID.String(), Reason: "interrupted; the operation goes on",
-		Hint: fmt.Sprintf("come back with `plexctl op wait %[1]s`, or end it with `plexctl op cancel %[1]s`", operation.ID),
+		Code: vds.ErrAbort, Op: "wait for", Object: "operation " + operation.ID.String(), Reason: "interrupted; the operation goes on",
+		Hint: hint,
 	}
 }
 

@@ -100,6 +100,11 @@ type operationDoc struct {
 // pending reports whether the operation has not ended.
 func (d operationDoc) pending() bool { return d.Result.value == vds.ErrOperationPending }
 
+// cancellable reports whether a cancel may take something away: the operation runs, or has failed and keeps what it took.
+func (d operationDoc) cancellable() bool {
+	return d.Result.value != vds.OK && d.Result.value != vds.ErrOperationCanceled && d.Type != vds.AsyncRecoverLUN
+}
+
 // codeDoc is a VDS code by name and by number.
 type codeDoc struct {
 	value vds.Code
@@ -109,7 +114,7 @@ type codeDoc struct {
 }
 
 func newCode(code vds.Code) codeDoc {
-	return codeDoc{value: code, Code: codeName(code), HResult: code.Hex()}
+	return codeDoc{value: code, Code: code.String(), HResult: code.Hex()}
 }
 
 // errorDoc is an error: its code, what happened to what and why, and what to do.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -9,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
 )
 
 func newLUN(a *app) *cobra.Command {
@@ -20,7 +23,7 @@ func newLUN(a *app) *cobra.Command {
 			Long: "A LUN is a block device made of extents of drives, at /dev/mapper/plex-NAME. It has one plex, or is a mirror of\n" +
 				"several. It is named by its name, its GUID, or a unique beginning of its GUID of at least 4 digits.",
 		},
-		newLUNCreate(a), newLUNList(a), newLUNShow(a), newLUNDelete(a),
+		newLUNCreate(a), newLUNList(a), newLUNShow(a), newLUNRecover(a), newLUNDelete(a),
 	)
 }
 
@@ -152,15 +155,69 @@ func (a *app) lunDetails(out io.Writer, doc lunDoc) error {
 
 // copyText is what is being copied to or within a LUN; empty when nothing is.
 func copyText(doc lunDoc) string {
-	switch {
-	case doc.Operation != nil:
-		return operationText(*doc.Operation)
+	switch o := doc.Operation; {
+	case o != nil && o.pending():
+		return operationText(*o)
+	case o != nil:
+		return "" // it has failed; the LUN's problem says so
 	case doc.Resync != nil:
 		r := doc.Resync
 		return r.Action + " " + progressText(r.Percent, r.Done, r.Total, 0, 0)
 	default:
 		return ""
 	}
+}
+
+type lunRecoverOptions struct {
+	ref  string
+	wait bool
+}
+
+func newLUNRecover(a *app) *cobra.Command {
+	var opts lunRecoverOptions
+	cmd := &cobra.Command{
+		Use:   "recover LUN",
+		Short: "Bring back plexes that failed or were missing",
+		Long: "Recover takes plexes of a mirror back that failed, or whose drives were missing, once their drives are well again.\n" +
+			"The LUN may be in use meanwhile. The kernel copies only the regions that were written while a plex was away, from\n" +
+			"the plexes that hold all of the data; no data is lost. Where no plex has failed, nothing is done.",
+		Example:           "  plexctl lun recover web1 --wait",
+		Args:              operands("LUN"),
+		ValidArgsFunction: a.complete(1, lunNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.ref = args[0]
+			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return recoverLUN(ctx, a, w, opts) })
+		},
+	}
+	cmd.Flags().BoolVar(&opts.wait, "wait", false, "wait until the plexes hold all of the data, and show how it gets on")
+	return cmd
+}
+
+func recoverLUN(ctx context.Context, a *app, w *world, opts lunRecoverOptions) error {
+	l, err := w.LUN(opts.ref)
+	if err != nil {
+		return err
+	}
+	operation, err := startRecovery(ctx, a, l)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Operation(operation.ID.String()); errors.Is(err, vds.ErrObjectNotFound) { // it is on no record
+		if a.format == formatText {
+			fmt.Fprintf(a.err, "nothing to recover: no plex of LUN %q has failed\n", l.Name())
+		}
+		return a.follow(ctx, w, operation)
+	}
+	if opts.wait {
+		return a.follow(ctx, w, operation)
+	}
+	return a.printStarted(ctx, w, operation)
+}
+
+func startRecovery(ctx context.Context, a *app, l *lun.LUN) (*resync.Async, error) {
+	ctx, cancel := a.patient(ctx)
+	defer cancel()
+	return l.Recover(ctx)
 }
 
 func newLUNDelete(a *app) *cobra.Command {

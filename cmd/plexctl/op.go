@@ -136,9 +136,10 @@ func newOpCancel(a *app) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "cancel OPERATION",
-		Short: "Cancel a running operation",
+		Short: "Cancel a running or failed operation",
 		Long: "Cancel takes back what the operation was doing. For add-plex: the new plex is taken away from the LUN, whose data\n" +
-			"stays as it is, and what was the source is a LUN again, with its name and GUID, but with undefined contents.",
+			"stays as it is, and what was the source is a LUN again, with its name and GUID, but with undefined contents.\n" +
+			"So does it after the operation has failed. A recover-lun takes nothing, and cannot be cancelled.",
 		Args:              operands("OPERATION"),
 		ValidArgsFunction: a.complete(1, operationNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -158,9 +159,13 @@ func cancelOp(ctx context.Context, a *app, w *world, ref string, yes bool) error
 	if err != nil {
 		return err
 	}
-	if doc.pending() {
-		loss := fmt.Sprintf("Operation %s (%s of LUN %q, %d %%) will be cancelled; what it has copied is lost.",
-			doc.ID, doc.Type, doc.LUN.Name, doc.Percent)
+	if doc.cancellable() {
+		how := string(doc.State)
+		if doc.pending() {
+			how = fmt.Sprintf("%d %%", doc.Percent)
+		}
+		loss := fmt.Sprintf("Operation %s (%s of LUN %q, %s) will be cancelled; what it has copied is lost.",
+			doc.ID, doc.Type, doc.LUN.Name, how)
 		if err := a.confirm(ctx, yes, loss); err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
-	"github.com/plexctl/plexctl/vds"
 )
 
 // newDriveDoc is a drive as it is shown.
@@ -96,25 +94,7 @@ func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string) lunDoc {
 	for _, x := range p.Plexes {
 		doc.Plexes = append(doc.Plexes, newPlexDoc(x, paths))
 	}
-	if p.Problem == nil {
-		doc.Problems = append(doc.Problems, deadPlexes(doc)...)
-	}
 	return doc
-}
-
-// deadPlexes is a problem for every plex that has failed.
-func deadPlexes(doc lunDoc) []errorDoc {
-	var found []errorDoc
-	for _, p := range doc.Plexes {
-		if p.Health == vds.HealthFailed {
-			found = append(found, newErrorDoc(&vds.Error{
-				Code:   vds.ErrObjectStatusFailed,
-				Reason: fmt.Sprintf("plex %s on %s has failed; the data is on the others", p.ID, driveText(p.Drives)),
-				Hint:   "add another plex: `plexctl plex add " + doc.Name + " SOURCE`",
-			}))
-		}
-	}
-	return found
 }
 
 // newResyncDoc is what the kernel copies; nil when it copies nothing.

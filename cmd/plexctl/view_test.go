@@ -104,7 +104,7 @@ func TestNewLUNDoc(t *testing.T) {
 	}
 	type part struct {
 		Resync   *resyncDoc
-		Problems []string
+		Problems []errorDoc
 	}
 	tests := []struct {
 		name   string
@@ -121,24 +121,18 @@ func TestNewLUNDoc(t *testing.T) {
 			part{Resync: &resyncDoc{Action: "idle", Total: size.MiB}},
 		},
 		{
-			"a failed plex", func(p *lun.Properties) { p.Plexes[1].Health = vds.HealthFailed },
-			part{Problems: []string{"plex " + id.String() + " on missing:" + gone.String() + " has failed; the data is on the others"}},
-		},
-		{
-			"the library's own word", func(p *lun.Properties) {
-				p.Plexes[1].Health, p.Problem = vds.HealthFailed, errors.New("drive x is missing")
+			"a failed plex", func(p *lun.Properties) {
+				p.Plexes[1].Health = vds.HealthFailed
+				p.Problem = &vds.Error{Code: vds.ErrObjectStatusFailed, Reason: "plex x has failed", Hint: "run y"}
 			},
-			part{Problems: []string{"drive x is missing"}},
+			part{Problems: []errorDoc{{codeDoc: newCode(vds.ErrObjectStatusFailed), Message: "plex x has failed", Hint: "run y"}}},
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			doc := newLUNDoc(properties(tt.change), paths)
-			got := part{Resync: doc.Resync}
-			for _, p := range doc.Problems {
-				got.Problems = append(got.Problems, p.Message)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			got := part{doc.Resync, doc.Problems}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(codeDoc{}, errorDoc{})); diff != "" {
 				t.Errorf("document (-want +got):\n%s", diff)
 			}
 		})
