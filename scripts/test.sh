@@ -3,8 +3,9 @@
 #
 #   scripts/test.sh [--tier lint|unit|build|kernel] [--all-kernels] [--verbose]
 #
-#   lint    golangci-lint (with gofumpt), shellcheck
-#   unit    all tests that need no kernel, under the race detector; every fuzz target on its seeds
+#   lint    golangci-lint (with gofumpt), shellcheck, go.mod
+#   unit    all tests that need no kernel, every fuzz target on its seeds; again under the race detector, but for the
+#           sweeps over all crash points (TestCrash…), which it makes ten times slower
 #   build   the static binary and its size; all packages for the other architectures
 #   kernel  integration/ in a virtual machine: Debian's 6.1 and 6.12, with --all-kernels 5.10 and the newest too
 #
@@ -129,7 +130,7 @@ golangci() { "$bin/golangci-lint" run ./...; }
 
 scripts() { shellcheck -- scripts/*.sh .ci/run; }
 
-modules() { go mod verify && go vet ./...; }
+modules() { go mod verify && go mod tidy -diff && go -C tools mod tidy -diff; }
 
 # static builds the binary that is released: nothing but the kernel under it.
 static() {
@@ -151,8 +152,10 @@ tier_lint() { checks lint golangci scripts modules; }
 tier_unit() {
 	local packages
 	mapfile -t packages < <(go list ./... | grep -v '/integration')
-	gotest unit -race -timeout=15m "${packages[@]}"
+	gotest unit -timeout=10m "${packages[@]}"
 	judge unit
+	gotest race -race -skip=^TestCrash -timeout=15m "${packages[@]}"
+	judge race
 }
 
 tier_build() { checks build static "${arches[@]/#/cross }"; }
