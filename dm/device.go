@@ -23,6 +23,12 @@ type Info struct {
 	ReadOnly  bool
 }
 
+// Status is the state of a device and of each target of its live table, as one call gives them.
+type Status struct {
+	Info
+	Targets []TargetStatus // one a segment; empty without a live table
+}
+
 // TargetStatus is one line of a device's status, undecoded. Raid status lines go through ParseRaidStatus.
 type TargetStatus struct {
 	Start  size.Sectors

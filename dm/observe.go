@@ -59,12 +59,12 @@ func (c *Control) Info(ctx context.Context, name string) (Info, error) {
 // Table is the live table, empty when there is none. Other devices appear in it as numbers, whatever Load was given.
 func (c *Control) Table(ctx context.Context, name string) (Table, error) {
 	const op = "read table of"
-	lines, err := c.lines(ctx, op, name, unix.DM_STATUS_TABLE_FLAG)
+	status, err := c.lines(ctx, op, name, unix.DM_STATUS_TABLE_FLAG)
 	if err != nil {
 		return nil, err
 	}
 	var t Table
-	for _, l := range lines {
+	for _, l := range status.Targets {
 		target, err := ParseTarget(l.Type, l.Line)
 		if err != nil {
 			return nil, &Error{Op: op, Device: name, Err: err}
@@ -74,29 +74,30 @@ func (c *Control) Table(ctx context.Context, name string) (Table, error) {
 	return t, nil
 }
 
-// Status is the status of the live table, one entry a segment; empty when there is none. It flushes nothing.
-func (c *Control) Status(ctx context.Context, name string) ([]TargetStatus, error) {
+// Status is the state of a device and the status of its live table, by one ioctl. It flushes nothing.
+func (c *Control) Status(ctx context.Context, name string) (Status, error) {
 	return c.lines(ctx, "read status of", name, 0)
 }
 
 // lines does TABLE_STATUS, which gives status lines or table lines.
-func (c *Control) lines(ctx context.Context, op, name string, flags uint32) ([]TargetStatus, error) {
+func (c *Control) lines(ctx context.Context, op, name string, flags uint32) (Status, error) {
 	rep, err := c.device(ctx, op, name, request{
 		command: unix.DM_TABLE_STATUS,
 		flags:   flags | unix.DM_NOFLUSH_FLAG,
 		room:    firstRoom,
 	})
 	if err != nil {
-		return nil, err
+		return Status{}, err
 	}
-	if rep.flags&unix.DM_ACTIVE_PRESENT_FLAG == 0 {
-		return nil, nil
+	status := Status{Info: rep.info()}
+	if !status.Live {
+		return status, nil
 	}
-	lines, err := decodeTargets(rep.payload, rep.targets)
+	status.Targets, err = decodeTargets(rep.payload, rep.targets)
 	if err != nil {
-		return nil, &Error{Op: op, Device: name, Err: err}
+		return Status{}, &Error{Op: op, Device: name, Err: err}
 	}
-	return lines, nil
+	return status, nil
 }
 
 // Deps is every device that the live table names, in no order, without repeats; empty when there is no live table.

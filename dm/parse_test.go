@@ -25,16 +25,31 @@ func TestRaid1Params(t *testing.T) {
 		raid Raid1
 		want string
 	}{
-		{"two legs", Raid1{RegionSize: 2048, Legs: testLegs(2)},
-			"raid1 3 0 region_size 2048 2 253:1 253:2 253:3 253:4"},
-		{"both rates", Raid1{RegionSize: 2048, MinRate: 1, MaxRate: 900, Legs: testLegs(2)},
-			"raid1 7 0 region_size 2048 min_recovery_rate 1 max_recovery_rate 900 2 253:1 253:2 253:3 253:4"},
-		{"one rate", Raid1{RegionSize: 2048, MaxRate: 900, Legs: testLegs(1)},
-			"raid1 5 0 region_size 2048 max_recovery_rate 900 1 253:1 253:2"},
-		{"missing leg", Raid1{RegionSize: 2048, Legs: append(testLegs(1), Leg{})},
-			"raid1 3 0 region_size 2048 2 253:1 253:2 - -"},
-		{"leg without metadata", Raid1{RegionSize: 2048, Legs: []Leg{{Data: blockdev.DevNo{Major: 7}}}},
-			"raid1 3 0 region_size 2048 1 - 7:0"},
+		{
+			"two legs",
+			Raid1{RegionSize: 2048, Legs: testLegs(2)},
+			"raid1 3 0 region_size 2048 2 253:1 253:2 253:3 253:4",
+		},
+		{
+			"both rates",
+			Raid1{RegionSize: 2048, MinRate: 1, MaxRate: 900, Legs: testLegs(2)},
+			"raid1 7 0 region_size 2048 min_recovery_rate 1 max_recovery_rate 900 2 253:1 253:2 253:3 253:4",
+		},
+		{
+			"one rate",
+			Raid1{RegionSize: 2048, MaxRate: 900, Legs: testLegs(1)},
+			"raid1 5 0 region_size 2048 max_recovery_rate 900 1 253:1 253:2",
+		},
+		{
+			"missing leg",
+			Raid1{RegionSize: 2048, Legs: append(testLegs(1), Leg{})},
+			"raid1 3 0 region_size 2048 2 253:1 253:2 - -",
+		},
+		{
+			"leg without metadata",
+			Raid1{RegionSize: 2048, Legs: []Leg{{Data: blockdev.DevNo{Major: 7}}}},
+			"raid1 3 0 region_size 2048 1 - 7:0",
+		},
 		{"default regions", Raid1{Legs: testLegs(1)}, "raid1 1 0 1 253:1 253:2"},
 	}
 	for _, tt := range tests {
@@ -61,12 +76,18 @@ func TestParseTarget(t *testing.T) {
 	}{
 		{"linear", "linear", "8:16 2048", Linear{Dev: blockdev.DevNo{Major: 8, Minor: 16}, Offset: 2048}},
 		{"linear on a large minor", "linear", "259:1048575 0", Linear{Dev: blockdev.DevNo{Major: 259, Minor: 1048575}}},
-		{"raid1 in the kernel's order", "raid", "raid1 7 0 min_recovery_rate 1 max_recovery_rate 900 region_size 2048" + legs,
-			Raid1{RegionSize: 2048, MinRate: 1, MaxRate: 900, Legs: testLegs(2)}},
-		{"raid1 in another order", "raid", "raid1 5 0 max_recovery_rate 900 region_size 2048" + legs,
-			Raid1{RegionSize: 2048, MaxRate: 900, Legs: testLegs(2)}},
-		{"raid1 with a rebuild", "raid", "raid1 5 0 rebuild 1 region_size 2048" + legs,
-			other("raid", "raid1 5 0 rebuild 1 region_size 2048"+legs)},
+		{
+			"raid1 in the kernel's order", "raid", "raid1 7 0 min_recovery_rate 1 max_recovery_rate 900 region_size 2048" + legs,
+			Raid1{RegionSize: 2048, MinRate: 1, MaxRate: 900, Legs: testLegs(2)},
+		},
+		{
+			"raid1 in another order", "raid", "raid1 5 0 max_recovery_rate 900 region_size 2048" + legs,
+			Raid1{RegionSize: 2048, MaxRate: 900, Legs: testLegs(2)},
+		},
+		{
+			"raid1 with a rebuild", "raid", "raid1 5 0 rebuild 1 region_size 2048" + legs,
+			other("raid", "raid1 5 0 rebuild 1 region_size 2048"+legs),
+		},
 		{"raid1 with nosync", "raid", "raid1 2 0 nosync" + legs, other("raid", "raid1 2 0 nosync"+legs)},
 		{"raid1 with a chunk size", "raid", "raid1 1 128" + legs, other("raid", "raid1 1 128"+legs)},
 		{"raid5", "raid", "raid5_la 1 128 3 - 8:1 - 8:2 - 8:3", other("raid", "raid5_la 1 128 3 - 8:1 - 8:2 - 8:3")},

@@ -125,7 +125,11 @@ func (p *Provider) InitDrive(ctx context.Context, path string, opts InitOptions)
 	if err != nil {
 		return Drive{}, err
 	}
-	return p.machine().describe(made), nil
+	drive, err := p.Drive(made.String())
+	if err != nil {
+		return Drive{}, &vds.Error{Code: vds.ErrIO, Op: "init", Object: path, Reason: "the new label cannot be read back", Err: err}
+	}
+	return drive, nil
 }
 
 // CheckDrive says whether InitDrive would refuse the device at path, and why. It changes nothing.

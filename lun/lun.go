@@ -207,7 +207,11 @@ func (m *machine) refuseOpen(ctx context.Context, l catalog.LUN, why *reasons) e
 	return nil
 }
 
+// cancelHint is what to do about the operation that l is under.
 func cancelHint(l catalog.LUN) string {
 	id := l.Operation.ID.String()
+	if l.Operation.Source == nil {
+		return "wait for it with `plexctl op wait " + id + "`"
+	}
 	return "wait for it with `plexctl op wait " + id + "` or end it with `plexctl op cancel " + id + "`"
 }

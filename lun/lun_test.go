@@ -385,8 +385,20 @@ func TestRecoverCopiesOnlyWhatWasWritten(t *testing.T) {
 	if err := op.Cancel(t.Context()); !errors.Is(err, vds.ErrNotSupported) {
 		t.Errorf("cancel: %v, want VDS_E_NOT_SUPPORTED", err)
 	}
+	w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"}) // and again
+	w.write(8)
+	if err := op.Wait(t.Context()); !errors.Is(err, vds.ErrObjectStatusFailed) {
+		t.Errorf("wait: %v, want VDS_E_OBJECT_STATUS_FAILED", err)
+	}
+	w.mem.Heal(w.path(1))
+	if op, err = target.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	w.settle()
 	w.verify()
+	if err := op.Wait(t.Context()); err != nil {
+		t.Errorf("wait for the second attempt: %v", err)
+	}
 	idle, err := target.Recover(t.Context())
 	if err != nil {
 		t.Fatal(err)

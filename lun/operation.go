@@ -116,7 +116,7 @@ func (o *operation) outcome(l catalog.LUN) (resync.Observation, error) {
 // observeOperation is how the kernel gets on with l's operation; false when the kernel does not run l's mirror.
 func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.Observation, bool, error) {
 	status, ok, err := m.raidStatus(ctx, l)
-	if !ok || err != nil || len(status.Health) != len(l.Plexes) {
+	if !ok || err != nil {
 		return resync.Observation{}, false, err
 	}
 	seen := resync.Observation{State: resync.Running, Done: status.Done, Total: status.Total}
@@ -145,27 +145,40 @@ func legFault(l catalog.LUN, i int) error {
 	return &vds.Error{
 		Code: vds.ErrObjectStatusFailed, Op: l.Operation.Type.String(), Object: lunObject(l.Name),
 		Reason: fmt.Sprintf("plex %s has failed or its drive is missing", l.Plexes[i].ID),
-		Hint:   "the data is safe on the other plexes; " + cancelHint(l),
+		Hint:   "the data is safe on the other plexes; " + failedHint(l),
 	}
+}
+
+// failedHint is what to do when a plex has failed.
+func failedHint(l catalog.LUN) string {
+	if op := l.Operation; op != nil && op.Source != nil {
+		return "see to its drive and run `plexctl assemble`, or give up with `plexctl op cancel " + op.ID.String() + "`"
+	}
+	return "see to its drive, then run `plexctl lun recover " + l.Name + "`"
 }
 
 // raidStatus is the decoded status of l's mirror; false when the kernel has no mirror for it.
 func (m *machine) raidStatus(ctx context.Context, l catalog.LUN) (dm.RaidStatus, bool, error) {
-	targets, err := m.kernel.Status(ctx, lunName(l.Name))
+	status, err := m.kernel.Status(ctx, lunName(l.Name))
 	if isGone(err) {
 		return dm.RaidStatus{}, false, nil
 	}
 	if err != nil {
 		return dm.RaidStatus{}, false, fault("read status of", lunObject(l.Name), err)
 	}
-	if len(targets) != 1 || targets[0].Type != (dm.Raid1{}).Type() {
+	return decodeRaid(l, status)
+}
+
+// decodeRaid is the decoded status of l's mirror; false when status is not one of a mirror of all its plexes.
+func decodeRaid(l catalog.LUN, status dm.Status) (dm.RaidStatus, bool, error) {
+	if len(status.Targets) != 1 || status.Targets[0].Type != (dm.Raid1{}).Type() {
 		return dm.RaidStatus{}, false, nil
 	}
-	status, err := dm.ParseRaidStatus(targets[0].Line)
+	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)
 	if err != nil {
 		return dm.RaidStatus{}, false, fault("read status of", lunObject(l.Name), err)
 	}
-	return status, true, nil
+	return raid, len(raid.Health) == len(l.Plexes), nil
 }
 
 // Settle records that the operation is complete.

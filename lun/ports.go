@@ -29,8 +29,8 @@ type Kernel interface {
 	Remove(ctx context.Context, name string) error
 	// Table is the live table; empty when there is none.
 	Table(ctx context.Context, name string) (dm.Table, error)
-	// Status is the status of the live table, one entry a segment.
-	Status(ctx context.Context, name string) ([]dm.TargetStatus, error)
+	// Status is the state of one device and the status of its live table, by one call.
+	Status(ctx context.Context, name string) (dm.Status, error)
 	// WaitEvent returns when any device-mapper device has had an event since WaitEvent was last called.
 	WaitEvent(ctx context.Context) error
 }

@@ -96,15 +96,15 @@ func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[stri
 		props.Status = vds.StatusOnline
 	}
 	props.Device = "/dev/mapper/" + dev.Name
-	info, err := m.kernel.Info(ctx, dev.Name)
+	status, err := m.kernel.Status(ctx, dev.Name)
 	if isGone(err) {
 		return m.recorded(l)
 	}
 	if err != nil {
 		return props.unreadable(err)
 	}
-	props.Open = info.OpenCount
-	if info.Suspended {
+	props.Open = status.OpenCount
+	if status.Suspended {
 		props.Status = vds.StatusNotReady
 		props.Problem = &vds.Error{
 			Code: vds.ErrProviderFailure, Reason: "its I/O waits: a change was interrupted", Hint: "run `plexctl assemble`",
@@ -116,11 +116,11 @@ func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[stri
 		}
 		return props
 	}
-	status, ok, err := m.raidStatus(ctx, l)
+	raid, ok, err := decodeRaid(l, status)
 	if err != nil {
 		return props.unreadable(err)
 	}
-	props.apply(l, status, ok)
+	props.apply(l, raid, ok)
 	return props
 }
 
@@ -171,7 +171,7 @@ func (m *machine) recorded(l catalog.LUN) Properties {
 
 // apply adds what the kernel says about a mirror.
 func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, mirrored bool) {
-	if !mirrored || len(status.Health) != len(l.Plexes) {
+	if !mirrored {
 		p.Health = vds.HealthFailedRedundancy
 		p.Problem = &vds.Error{
 			Code: vds.ErrProviderCacheCorrupt, Reason: "the kernel runs it without its mirror", Hint: "run `plexctl assemble`",
@@ -211,10 +211,7 @@ func (p *Properties) lost(l catalog.LUN, i int) {
 	p.Health = vds.HealthFailedRedundancy
 	p.Problem = &vds.Error{
 		Code: vds.ErrObjectStatusFailed, Reason: "plex " + l.Plexes[i].ID.String() + " has failed",
-		Hint: "see to its drive, then run `plexctl lun recover " + l.Name + "`",
-	}
-	if l.Operation != nil {
-		p.Problem.Hint = cancelHint(l)
+		Hint: failedHint(l),
 	}
 }
 

@@ -2,6 +2,7 @@ package lun
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,7 +15,7 @@ import (
 
 // Recover brings plexes back that have failed or were missing, while the LUN is in use (IVdsLun::Recover): the kernel
 // copies the regions that were written meanwhile, and no others. When nothing is to be recovered the handle has ended with
-// vds.OK. Codes: vds.ErrInvalidOperation (one plex), vds.ErrObjectStatusFailed (the LUN or the drive is not there),
+// vds.OK; a recovery that has failed goes on. Codes: vds.ErrInvalidOperation (one plex), vds.ErrObjectStatusFailed (the LUN or the drive is not there),
 // vds.ErrAnotherCallInProgress, vds.ErrObjectDeleted.
 func (l *LUN) Recover(ctx context.Context) (*resync.Async, error) {
 	var next catalog.LUN
@@ -44,6 +45,11 @@ func (m *machine) recover(ctx context.Context, l catalog.LUN, now time.Time) (ca
 	l, err := m.settleEnded(ctx, l, now)
 	if err != nil {
 		return l, err
+	}
+	if op := l.Operation; op != nil && op.Type == vds.AsyncRecoverLUN {
+		if dropped, err := m.dropped(ctx, l); err != nil || dropped {
+			return l, errors.Join(err, m.bringUp(ctx, l)) // it failed again: the same operation goes on
+		}
 	}
 	failed, err := m.failedPlexes(ctx, l)
 	if err != nil || len(failed) == 0 {
@@ -83,7 +89,7 @@ func (m *machine) failedPlexes(ctx context.Context, l catalog.LUN) ([]uuid.UUID,
 	if err != nil {
 		return nil, err
 	}
-	if !ok || len(status.Health) != len(l.Plexes) {
+	if !ok {
 		why.add(vds.ErrObjectStatusFailed, "run `plexctl assemble`", "its mirror is not active")
 		return nil, why.err()
 	}

@@ -28,7 +28,7 @@ type DeviceMapper interface {
 	Remove(ctx context.Context, name string) error
 	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
 	Table(ctx context.Context, name string) (dm.Table, error)
-	Status(ctx context.Context, name string) ([]dm.TargetStatus, error)
+	Status(ctx context.Context, name string) (dm.Status, error)
 	Deps(ctx context.Context, name string) ([]blockdev.DevNo, error)
 	Message(ctx context.Context, name string, sector size.Sectors, text string) (string, error)
 	WaitEvent(ctx context.Context) error
@@ -108,6 +108,8 @@ func RunContract(t *testing.T, lab Lab) {
 		{"resync after a crash", (*bench).testResync},
 		{"crash without a resync", (*bench).testNoResync},
 		{"missing leg", (*bench).testMissing},
+		{"returned leg", (*bench).testReturned},
+		{"attach to a degraded array", (*bench).testDegradedAttach},
 		{"failing leg", (*bench).testFailing},
 		{"unreadable source", (*bench).testUnreadable},
 		{"check", (*bench).testCheck},
@@ -259,10 +261,13 @@ func (b *bench) line(name string) string {
 	b.Helper()
 	status, err := b.k.Status(b.ctx, name)
 	b.must(err)
-	if len(status) != 1 {
+	info, err := b.k.Info(b.ctx, name)
+	b.must(err)
+	b.same("state that comes with the status", info, status.Info)
+	if len(status.Targets) != 1 {
 		b.Fatalf("status of %s: %+v, want one segment", name, status)
 	}
-	return status[0].Line
+	return status.Targets[0].Line
 }
 
 // shows waits for a status line.

@@ -87,7 +87,7 @@ func (b *bench) testLife() {
 	state("load", false, false, true)
 	status, err := b.k.Status(b.ctx, name)
 	b.must(err)
-	b.same("lines of status after load", 0, len(status))
+	b.same("lines of status after load", 0, len(status.Targets))
 	b.must(b.k.Resume(b.ctx, name, dm.Private))
 	state("resume", false, true, false)
 	b.must(b.k.Load(b.ctx, name, linearOn(disk.Dev(), 8, 8)))

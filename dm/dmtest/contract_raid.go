@@ -285,12 +285,24 @@ func (b *bench) testAttach() {
 		{"everything", []bool{true, false}, nil, "Aa", []string{painted('A', 0), painted('A', 0)}},
 		{"some regions", []bool{true, false}, bitsOf(some...), "Aa", []string{painted('A', 0), painted('B', 'A', some...)}},
 		{"nothing", []bool{true, false}, bitsOf(), "Aa", []string{painted('A', 0), painted('B', 0)}},
-		{"a third leg", []bool{true, true, false}, bitsOf(some...), "AAa",
-			[]string{painted('A', 0), painted('B', 0), painted('C', 'A', some...)}},
-		{"two new legs", []bool{true, false, false}, bitsOf(some...), "Aaa",
-			[]string{painted('A', 0), painted('B', 'A', some...), painted('C', 'A', some...)}},
-		{"a new leg between", []bool{true, false, true}, bitsOf(some...), "AaA",
-			[]string{painted('A', 0), painted('B', 'A', some...), painted('C', 0)}},
+		{
+			"a third leg",
+			[]bool{true, true, false},
+			bitsOf(some...), "AAa",
+			[]string{painted('A', 0), painted('B', 0), painted('C', 'A', some...)},
+		},
+		{
+			"two new legs",
+			[]bool{true, false, false},
+			bitsOf(some...), "Aaa",
+			[]string{painted('A', 0), painted('B', 'A', some...), painted('C', 'A', some...)},
+		},
+		{
+			"a new leg between",
+			[]bool{true, false, true},
+			bitsOf(some...), "AaA",
+			[]string{painted('A', 0), painted('B', 'A', some...), painted('C', 0)},
+		},
 	}
 	for _, tt := range tests {
 		b.Logf("attach: %s", tt.name)

@@ -2,7 +2,6 @@ package dmtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -114,6 +113,7 @@ func (h *handle) open() bool { return !h.closed && h.life == h.kernel.mem.Life()
 // Info is the device as it was when it was opened.
 func (h *handle) Info() blockdev.Info { return h.info }
 
+// ReadAt reads through the live table. While the device is suspended it waits.
 func (h *handle) ReadAt(b []byte, off int64) (int, error) {
 	n := max(0, min(int64(len(b)), int64(h.info.Size)-off))
 	err := h.transfer("read", b[:n], off, target.read)
@@ -123,6 +123,7 @@ func (h *handle) ReadAt(b []byte, off int64) (int, error) {
 	return int(n), err
 }
 
+// WriteAt writes through the live table. While the device is suspended it waits.
 func (h *handle) WriteAt(b []byte, off int64) (int, error) {
 	if h.mode == blockdev.Read {
 		return 0, fmt.Errorf("write %s: %w", h.info.Path, unix.EBADF)
@@ -140,6 +141,7 @@ func (h *handle) transfer(kind string, b []byte, off int64, do func(target, []by
 	return h.do(kind, func(t *table) error { return t.transfer(b, off, do) })
 }
 
+// Sync flushes what is below the live table. While the device is suspended it waits.
 func (h *handle) Sync() error {
 	return h.do("flush", func(t *table) error { return t.each(target.flush) })
 }
@@ -173,11 +175,12 @@ func (h *handle) usable() error {
 	return nil
 }
 
+// Close gives the device back.
 func (h *handle) Close() error {
 	h.kernel.mu.Lock()
 	defer h.kernel.mu.Unlock()
 	if h.closed {
-		return errors.Join(os.ErrClosed)
+		return fmt.Errorf("close %s: %w", h.info.Path, os.ErrClosed)
 	}
 	h.closed = true
 	h.device.handles = slices.DeleteFunc(h.device.handles, func(other *handle) bool { return other == h })

@@ -168,16 +168,21 @@ func (d *device) identity() dm.Device {
 // Info is the state of one device.
 func (k *Kernel) Info(ctx context.Context, name string) (info dm.Info, err error) {
 	err = k.look(ctx, "ask for state of", name, func(d *device) error {
-		info = dm.Info{
-			Device:    d.identity(),
-			OpenCount: k.openers(d),
-			Suspended: d.suspended,
-			Live:      d.live != nil,
-			Inactive:  d.inactive != nil,
-		}
+		info = k.info(d)
 		return nil
 	})
 	return info, err
+}
+
+// info is the state of d. The Kernel's mutex is held.
+func (k *Kernel) info(d *device) dm.Info {
+	return dm.Info{
+		Device:    d.identity(),
+		OpenCount: k.openers(d),
+		Suspended: d.suspended,
+		Live:      d.live != nil,
+		Inactive:  d.inactive != nil,
+	}
 }
 
 // Create makes a device without a table. It fails with dm.ErrBusy when the name or the UUID is taken.

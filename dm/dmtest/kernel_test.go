@@ -23,6 +23,13 @@ type rig struct {
 	kernel *Kernel
 }
 
+// path is the data drive of leg i.
+func (r *rig) path(i int) string {
+	medium, err := r.mem.Medium(r.data[i].Dev())
+	r.must(err)
+	return medium.Info().Path
+}
+
 func newRig(t *testing.T, release Release) *rig {
 	t.Helper()
 	mem := blockdev.NewMem()
@@ -141,7 +148,7 @@ func TestSecondResumeRevives(t *testing.T) {
 	r.prepare([]bool{true, true}, bitsOf())
 	r.swap(r.name, r.raid())
 	r.must(r.kernel.RunToEnd())
-	path := r.data[1].(*memDisk).path
+	path := r.path(1)
 	r.mem.Fail(path, blockdev.Fault{Kind: "write", Nth: 1})
 	r.paint('W', 9)
 	if got := r.line(r.name); got != rested("AD") {
@@ -159,12 +166,12 @@ func TestErrorOfTheLastLegIsTheCallers(t *testing.T) {
 	r.prepare([]bool{true, false}, nil)
 	r.swap(r.name, r.without(1))
 	r.must(r.kernel.RunToEnd())
-	r.mem.Fail(r.data[0].(*memDisk).path, blockdev.Fault{Kind: "write"})
+	r.mem.Fail(r.path(0), blockdev.Fault{Kind: "write"})
 	err := r.kernel.WriteAt(r.ctx, r.name, make([]byte, 4096), 0)
 	if !errors.Is(err, unix.EIO) {
 		t.Errorf("write: %v, want %v", err, unix.EIO)
 	}
-	r.mem.Fail(r.data[0].(*memDisk).path, blockdev.Fault{Kind: "read"})
+	r.mem.Fail(r.path(0), blockdev.Fault{Kind: "read"})
 	if err := r.kernel.ReadAt(r.ctx, r.name, make([]byte, 4096), 0); !errors.Is(err, unix.EIO) {
 		t.Errorf("read: %v, want %v", err, unix.EIO)
 	}
@@ -176,7 +183,7 @@ func TestReadErrorIsRepaired(t *testing.T) {
 	r.prepare([]bool{true, false}, nil)
 	r.swap(r.name, r.raid())
 	r.must(r.kernel.RunToEnd())
-	r.mem.Fail(r.data[1].(*memDisk).path, blockdev.Fault{Kind: "read", Nth: 1})
+	r.mem.Fail(r.path(1), blockdev.Fault{Kind: "read", Nth: 1})
 	b := make([]byte, 4096)
 	r.must(r.kernel.ReadAt(r.ctx, r.name, b, 0))
 	r.same("content", byte('A'), b[0])
@@ -257,7 +264,7 @@ func TestSeenInMem(t *testing.T) {
 	disk, err := r.mem.Open(r.ctx, info.Path, blockdev.Exclusive)
 	r.must(err)
 	r.wants("load onto a device that is open exclusively",
-		r.k.Load(r.ctx, r.lab.(*memLab).scratch(r), linearOn(want.Dev, 0, 8)), dm.ErrBusy)
+		r.k.Load(r.ctx, r.create(), linearOn(want.Dev, 0, 8)), dm.ErrBusy)
 	_, err = disk.WriteAt(bytes.Repeat([]byte{'W'}, 4096), 4096)
 	r.must(err)
 	r.must(disk.Sync())
@@ -274,9 +281,6 @@ func TestSeenInMem(t *testing.T) {
 		t.Errorf("stat of a removed device: %v, want %v", err, blockdev.ErrNotExist)
 	}
 }
-
-// scratch is an empty device.
-func (l *memLab) scratch(r *rig) string { return r.create() }
 
 func TestDeadProcess(t *testing.T) {
 	r := newRig(t, Linux6_12)

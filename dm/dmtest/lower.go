@@ -14,7 +14,7 @@ type lower interface {
 	read(b []byte, off int64) error
 	write(b []byte, off int64) error
 	flush() error
-	size() int64
+	length() int64
 	block() size.Bytes
 	name() string
 }
@@ -33,7 +33,7 @@ func (d *drive) write(b []byte, off int64) error {
 }
 
 func (d *drive) flush() error      { return d.medium.Sync() }
-func (d *drive) size() int64       { return int64(d.medium.Info().Size) }
+func (d *drive) length() int64     { return int64(d.medium.Info().Size) }
 func (d *drive) block() size.Bytes { return d.medium.Info().LogicalBlock }
 func (d *drive) name() string      { return d.medium.Info().Dev.String() }
 
@@ -62,13 +62,13 @@ func (u *upper) flush() error {
 	return u.device.live.each(target.flush)
 }
 
-func (u *upper) size() int64       { return u.device.live.size() }
+func (u *upper) length() int64     { return u.device.live.length() }
 func (u *upper) block() size.Bytes { return u.device.live.block() }
 func (u *upper) name() string      { return u.device.dev.String() }
 
 // transfer does I/O on the device whose live table is t, piece by piece.
 func (t *table) transfer(b []byte, off int64, do func(target, []byte, int64) error) error {
-	if off < 0 || off+int64(len(b)) > t.size() {
+	if off < 0 || off+int64(len(b)) > t.length() {
 		return unix.EIO
 	}
 	for _, s := range t.segments {
@@ -124,7 +124,7 @@ func (t *table) fits() error {
 		if s.start%block != 0 || s.length%block != 0 {
 			return refuse("%v: start or length not aligned to %d", t.holder.dev, block)
 		}
-		if l, ok := s.target.(*linear); ok && (l.offset+s.length > l.below.size() || l.offset%int64(l.below.block()) != 0) {
+		if l, ok := s.target.(*linear); ok && (l.offset+s.length > l.below.length() || l.offset%int64(l.below.block()) != 0) {
 			return refuse("%v: %s too small for target", t.holder.dev, l.below.name())
 		}
 	}

@@ -6,7 +6,6 @@ import (
 
 // raid is a raid1 array: the state that dm-raid and md keep in memory, under their names where that helps to compare.
 type raid struct {
-	plain
 	table   *table
 	options options
 	length  size.Sectors
@@ -81,7 +80,7 @@ func (r *raid) openLeg(metaWord, dataWord string) (*leg, error) {
 	if l.data, err = r.table.open(dataWord); err != nil {
 		return nil, err
 	}
-	if l.data.size() < int64(r.length.Bytes()) {
+	if l.data.length() < int64(r.length.Bytes()) {
 		return nil, refuse("raid: Component device(s) too small")
 	}
 	return l, nil

@@ -55,7 +55,7 @@ func (r *raid) openBitmap() error {
 // readBitmap is the bitmap as the first leg in sync has it.
 func (r *raid) readBitmap() (raidmeta.Bitmap, error) {
 	meta := r.first().meta
-	room := min(int64(bitsStart+(r.regions()+7)/8+511)&^511, meta.size()-bitmapStart)
+	room := min(int64(bitsStart+(r.regions()+7)/8+511)&^511, meta.length()-bitmapStart)
 	if room <= 0 {
 		return raidmeta.Bitmap{}, refuse("raid: metadata device too small")
 	}

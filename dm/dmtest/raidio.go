@@ -64,14 +64,10 @@ func (r *raid) write(b []byte, off int64) error {
 			if !l.working() {
 				continue
 			}
-			err := l.data.write(b, off)
-			switch {
-			case err == nil:
+			if err := l.data.write(b, off); err == nil {
 				written++
-			default:
-				if err := r.fail(l, err); err != nil {
-					return err
-				}
+			} else if err := r.fail(l, err); err != nil {
+				return err
 			}
 		}
 		if written < len(r.legs) || r.degraded() && r.table.kernel.release != Linux6_1 {

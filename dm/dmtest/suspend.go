@@ -98,7 +98,7 @@ func (d *device) info() blockdev.Info {
 	info := blockdev.Info{
 		Path:          "/dev/dm-" + itoa(d.dev.Minor),
 		Dev:           d.dev,
-		Size:          size.Bytes(d.live.size()),
+		Size:          size.Bytes(d.live.length()),
 		LogicalBlock:  512,
 		PhysicalBlock: 512,
 		DMUUID:        d.uuid,

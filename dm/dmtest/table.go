@@ -183,8 +183,8 @@ func (t *table) each(do func(target) error) error {
 	return nil
 }
 
-// size is the length in bytes; 0 of a nil table.
-func (t *table) size() int64 {
+// length is in bytes; 0 of a nil table.
+func (t *table) length() int64 {
 	if t == nil {
 		return 0
 	}
@@ -195,12 +195,12 @@ func (t *table) size() int64 {
 // Table is the live table as the kernel prints it.
 func (k *Kernel) Table(ctx context.Context, name string) (dm.Table, error) {
 	const op = "read table of"
-	lines, err := k.lines(ctx, op, name, func(t target) string { return t.params() })
+	status, err := k.lines(ctx, op, name, func(t target) string { return t.params() })
 	if err != nil {
 		return nil, err
 	}
 	var t dm.Table
-	for _, l := range lines {
+	for _, l := range status.Targets {
 		target, err := dm.ParseTarget(l.Type, l.Line)
 		if err != nil {
 			return nil, wrap(op, name, err)
@@ -210,19 +210,20 @@ func (k *Kernel) Table(ctx context.Context, name string) (dm.Table, error) {
 	return t, nil
 }
 
-// Status is the status of the live table.
-func (k *Kernel) Status(ctx context.Context, name string) ([]dm.TargetStatus, error) {
+// Status is the state of a device and the status of its live table.
+func (k *Kernel) Status(ctx context.Context, name string) (dm.Status, error) {
 	return k.lines(ctx, "read status of", name, func(t target) string { return t.status() })
 }
 
 // lines asks every target of the live table for a line.
-func (k *Kernel) lines(ctx context.Context, op, name string, line func(target) string) (lines []dm.TargetStatus, err error) {
+func (k *Kernel) lines(ctx context.Context, op, name string, line func(target) string) (status dm.Status, err error) {
 	err = k.look(ctx, op, name, func(d *device) error {
+		status.Info = k.info(d)
 		if d.live == nil {
 			return nil
 		}
 		for _, s := range d.live.segments {
-			lines = append(lines, dm.TargetStatus{
+			status.Targets = append(status.Targets, dm.TargetStatus{
 				Start:  size.Bytes(s.start).Sectors(),
 				Length: size.Bytes(s.length).Sectors(),
 				Type:   s.kind,
@@ -231,7 +232,7 @@ func (k *Kernel) lines(ctx context.Context, op, name string, line func(target) s
 		}
 		return nil
 	})
-	return lines, err
+	return status, err
 }
 
 // parseDev reads a device number such as 253:4.

@@ -75,7 +75,7 @@ func TestResyncRefuses(t *testing.T) {
 		text   string
 	}{
 		{"leg missing", func(s []Slot) []Slot { s[1] = Slot{}; return s }, "leg 1 is missing"},
-		{"all missing", func(s []Slot) []Slot { return make([]Slot, 2) }, "no leg is left"},
+		{"all missing", func([]Slot) []Slot { return make([]Slot, 2) }, "no leg is left"},
 		{"leg being filled", func(s []Slot) []Slot { s[1].Super.RecoveryOffset = 64; return s }, "leg 1 is not in sync"},
 		{"leg failed", func(s []Slot) []Slot { s[0].Super.Events, s[0].Super.FailedDevices = 10, 2; return s }, "leg 1 is not in sync"},
 		{"leg detached", func(s []Slot) []Slot { s[1].Super.ArrayPosition = Detached; return s }, "leg 1 is not in sync"},
