@@ -130,7 +130,7 @@ golangci() { "$bin/golangci-lint" run ./...; }
 
 scripts() { shellcheck -- scripts/*.sh .ci/run; }
 
-modules() { go mod verify && go mod tidy -diff && go -C tools mod tidy -diff; }
+modules() { go mod verify && go mod tidy -diff; }
 
 # static builds the binary that is released: nothing but the kernel under it.
 static() {
