@@ -142,7 +142,7 @@ func lockError(ctx, limited context.Context, err error) error {
 
 // ReadAt fills p from off on. At the end of the device the error is io.EOF.
 func (d *hostDisk) ReadAt(p []byte, off int64) (int, error) {
-	return d.transfer("read", p, off, func(b []byte, rest []byte, at int64) (int, error) {
+	return d.transfer("read", p, off, func(b, rest []byte, at int64) (int, error) {
 		n, err := d.file.ReadAt(b, at)
 		copy(rest, b[:n])
 		return n, err
@@ -151,7 +151,7 @@ func (d *hostDisk) ReadAt(p []byte, off int64) (int, error) {
 
 // WriteAt writes p at off. It is durable after Sync.
 func (d *hostDisk) WriteAt(p []byte, off int64) (int, error) {
-	return d.transfer("write", p, off, func(b []byte, rest []byte, at int64) (int, error) {
+	return d.transfer("write", p, off, func(b, rest []byte, at int64) (int, error) {
 		copy(b, rest)
 		return d.file.WriteAt(b, at)
 	})

@@ -26,8 +26,7 @@ const testUUID = "\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\x
 
 const testUUIDText = "00112233-4455-6677-8899-aabbccddeeff"
 
-// u16, u32 and u64 are integers as texts, little-endian.
-func u16(v uint16) string { return string(binary.LittleEndian.AppendUint16(nil, v)) }
+// u32 and u64 are integers as texts, little-endian.
 func u32(v uint32) string { return string(binary.LittleEndian.AppendUint32(nil, v)) }
 func u64(v uint64) string { return string(binary.LittleEndian.AppendUint64(nil, v)) }
 
@@ -41,7 +40,7 @@ func ext(compat, incompat, roCompat uint32) image {
 }
 
 // gpt is a GPT header for sectors of 512 bytes at an LBA, whose only entry is a partition of some sectors.
-func gpt(lba, alternate uint64, sectors uint64) image {
+func gpt(lba, alternate, sectors uint64) image {
 	last := uint64(imageSize/512) - 34
 	entries := make([]byte, 128*128)
 	copy(entries, testUUID+testUUID+u64(34)+u64(34+sectors-1))

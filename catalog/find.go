@@ -28,7 +28,7 @@ func readLabels(m Media, deviceSize size.Bytes) (Drive, error) {
 	case headErr == nil && tailErr == nil && head.equal(tail):
 		return Drive{Label: head}, nil
 	case headErr == nil:
-		err := cmp.Or(tailErr, error(invalid("is of drive %s", tail.Drive)))
+		err := cmp.Or(tailErr, invalid("is of drive %s", tail.Drive))
 		return Drive{Label: head, Problems: []error{fmt.Errorf("drive %s: copy of the label: %w", head.Drive, err)}}, nil
 	case tailErr == nil:
 		err := fmt.Errorf("drive %s: %w: %w", tail.Drive, ErrHeadLost, headErr)
@@ -43,7 +43,7 @@ func labelError(head, tail error) error {
 	case errors.Is(head, ErrNoLabel) && errors.Is(tail, ErrNoLabel):
 		return ErrNoLabel
 	case damaged(head) || damaged(tail):
-		return fmt.Errorf("label: %w: %v; its copy: %v", ErrCorrupt, head, tail)
+		return fmt.Errorf("label: %w: %s; its copy: %s", ErrCorrupt, head.Error(), tail.Error()) // neither says what this is
 	case errors.Is(head, ErrNoLabel):
 		return fmt.Errorf("copy of the label: %w", tail)
 	}

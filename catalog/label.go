@@ -29,7 +29,6 @@ const formatVersion = 1
 const (
 	labelMagic   = "PLEXLABL"
 	labelVersion = 8
-	labelSum     = 12
 	labelDrive   = 16
 	labelSize    = 32
 	labelCreated = 40
@@ -38,6 +37,9 @@ const (
 	labelEnd     = 114
 	maxHost      = labelEnd - labelHost
 )
+
+// sumAt is where labels and slots alike have their checksum.
+const sumAt = 12
 
 // lastSecond is the end of the year 9999, the last time that JSON can carry.
 const lastSecond = 253402300799
@@ -59,7 +61,7 @@ func encodeLabel(l Label) ([]byte, error) {
 	}
 	binary.LittleEndian.PutUint16(b[labelHostLen:], uint16(len(l.Host)))
 	copy(b[labelHost:labelEnd], l.Host)
-	binary.LittleEndian.PutUint32(b[labelSum:], checksum(b, labelSum))
+	binary.LittleEndian.PutUint32(b[sumAt:], checksum(b))
 	return b, nil
 }
 
@@ -72,7 +74,7 @@ func decodeLabel(b []byte) (Label, error) {
 	if binary.LittleEndian.Uint32(b[labelVersion:]) != formatVersion {
 		return Label{}, ErrVersion
 	}
-	if binary.LittleEndian.Uint32(b[labelSum:]) != checksum(b, labelSum) {
+	if binary.LittleEndian.Uint32(b[sumAt:]) != checksum(b) {
 		return Label{}, ErrChecksum
 	}
 	hostLen := int(binary.LittleEndian.Uint16(b[labelHostLen:]))
@@ -129,11 +131,11 @@ func isZero(b []byte) bool {
 	return true
 }
 
-// checksum is the CRC32C of b with the four bytes at offset field taken as zero.
-func checksum(b []byte, field int) uint32 {
-	sum := crc32.Update(0, castagnoli, b[:field])
+// checksum is the CRC32C of b with the checksum in it taken as zero.
+func checksum(b []byte) uint32 {
+	sum := crc32.Update(0, castagnoli, b[:sumAt])
 	sum = crc32.Update(sum, castagnoli, make([]byte, 4))
-	return crc32.Update(sum, castagnoli, b[field+4:])
+	return crc32.Update(sum, castagnoli, b[sumAt+4:])
 }
 
 // equal reports whether two labels say the same.

@@ -123,7 +123,7 @@ func TestLabelEncodeRefuses(t *testing.T) {
 }
 
 // sealLabel gives a label that a test has changed its right checksum.
-func sealLabel(b []byte) { binary.LittleEndian.PutUint32(b[labelSum:], checksum(b, labelSum)) }
+func sealLabel(b []byte) { binary.LittleEndian.PutUint32(b[sumAt:], checksum(b)) }
 
 func TestLabelDecodeRefuses(t *testing.T) {
 	put32, put64 := binary.LittleEndian.PutUint32, binary.LittleEndian.PutUint64
@@ -140,7 +140,7 @@ func TestLabelDecodeRefuses(t *testing.T) {
 		"version zero":             {change: func(b []byte) { put32(b[labelVersion:], 0) }, seal: true, want: ErrVersion},
 		"bit in GUID":              {change: func(b []byte) { b[labelDrive] ^= 1 }, want: ErrChecksum},
 		"bit in last byte":         {change: func(b []byte) { b[blockSize-1] ^= 0x80 }, want: ErrChecksum},
-		"bit in checksum":          {change: func(b []byte) { b[labelSum] ^= 1 }, want: ErrChecksum},
+		"bit in checksum":          {change: func(b []byte) { b[sumAt] ^= 1 }, want: ErrChecksum},
 		"second half torn":         {change: func(b []byte) { copy(b[2048:], "old") }, want: ErrChecksum},
 		"no drive":                 {change: func(b []byte) { clear(b[labelDrive:labelSize]) }, seal: true, want: ErrInvalid},
 		"size zero":                {change: func(b []byte) { put64(b[labelSize:], 0) }, seal: true, want: ErrInvalid},

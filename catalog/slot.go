@@ -28,7 +28,6 @@ import (
 const (
 	slotMagic    = "PLEXSLOT"
 	slotVersion  = 8
-	slotSum      = 12
 	slotDrive    = 16
 	slotSequence = 32
 	slotLength   = 40
@@ -72,7 +71,7 @@ func encodeSlot(drive uuid.UUID, c Catalog) ([]byte, error) {
 	binary.LittleEndian.PutUint64(b[slotSequence:], c.Sequence)
 	binary.LittleEndian.PutUint32(b[slotLength:], uint32(len(text)))
 	copy(b[slotBody:], text)
-	binary.LittleEndian.PutUint32(b[slotSum:], checksum(b[:used], slotSum))
+	binary.LittleEndian.PutUint32(b[sumAt:], checksum(b[:used]))
 	return b, nil
 }
 
@@ -105,7 +104,7 @@ func decodeSlot(drive uuid.UUID, b []byte) (frame, error) {
 	if used > len(b) {
 		return frame{}, invalid("%d bytes of %d", len(b), used)
 	}
-	if binary.LittleEndian.Uint32(b[slotSum:]) != checksum(b[:used], slotSum) {
+	if binary.LittleEndian.Uint32(b[sumAt:]) != checksum(b[:used]) {
 		return frame{}, ErrChecksum
 	}
 	if owner := uuid.UUID(b[slotDrive:slotSequence]); owner != drive {

@@ -105,7 +105,7 @@ func TestSlotLimit(t *testing.T) {
 
 func sealSlot(b []byte) {
 	used := slotBody + int(binary.LittleEndian.Uint32(b[slotLength:]))
-	binary.LittleEndian.PutUint32(b[slotSum:], checksum(b[:min(used, len(b))], slotSum))
+	binary.LittleEndian.PutUint32(b[sumAt:], checksum(b[:min(used, len(b))]))
 }
 
 func TestSlotDecodeRefuses(t *testing.T) {

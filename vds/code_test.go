@@ -82,8 +82,10 @@ func TestCodeWithoutName(t *testing.T) {
 }
 
 func TestCodeRefuses(t *testing.T) {
-	for _, text := range []string{"", "E_FLY", "vds_e_io_error", "0x", "0x1", "0x8004242", "0x8004242BB", "0x8004242B ", "0x8004242Bx",
-		"8004242B", "0X8004242B", "0x+004242B", "0x8004_42B", "2147750955"} {
+	for _, text := range []string{
+		"", "E_FLY", "vds_e_io_error", "0x", "0x1", "0x8004242", "0x8004242BB", "0x8004242B ", "0x8004242Bx",
+		"8004242B", "0X8004242B", "0x+004242B", "0x8004_42B", "2147750955",
+	} {
 		code := OK
 		if err := code.UnmarshalText([]byte(text)); err == nil || code != OK || !strings.Contains(err.Error(), fmt.Sprintf("%q", text)) {
 			t.Errorf("%q is taken for %s, error %v", text, code, err)
