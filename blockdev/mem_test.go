@@ -32,6 +32,23 @@ func mustOpen(t testing.TB, m *Mem, path string, mode Mode) Disk {
 	return d
 }
 
+func mustClose(t testing.TB, d Disk) {
+	t.Helper()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testHolder is a device that is stacked on drives.
+var testHolder = DevNo{253, 0}
+
+func mustClaim(t testing.TB, m *Mem, dev DevNo) {
+	t.Helper()
+	if err := m.Claim(dev, testHolder, "x"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // blocks is n blocks of 4 KiB full of b.
 func blocks(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n*Align) }
 
@@ -46,7 +63,7 @@ func write(t testing.TB, d Disk, b []byte, off int64) {
 func content(t testing.TB, m *Mem, path string) []byte {
 	t.Helper()
 	d := mustOpen(t, m, path, Read)
-	defer d.Close()
+	defer mustClose(t, d)
 	b := make([]byte, d.Info().Size)
 	if _, err := d.ReadAt(b, 0); err != nil {
 		t.Fatal(err)
@@ -131,7 +148,6 @@ func TestMemVanish(t *testing.T) {
 
 func TestMemExclusive(t *testing.T) {
 	ctx := context.Background()
-	holder := DevNo{253, 0}
 	tests := []struct {
 		name  string
 		occup func(t *testing.T, m *Mem, dev DevNo)
@@ -141,16 +157,16 @@ func TestMemExclusive(t *testing.T) {
 		{"open for reading", func(t *testing.T, m *Mem, _ DevNo) { mustOpen(t, m, testDisk, Read) }, nil},
 		{"open for writing", func(t *testing.T, m *Mem, _ DevNo) { mustOpen(t, m, testDisk, Write) }, nil},
 		{"open exclusively", func(t *testing.T, m *Mem, _ DevNo) { mustOpen(t, m, testDisk, Exclusive) }, ErrBusy},
-		{"closed again", func(t *testing.T, m *Mem, _ DevNo) { mustOpen(t, m, testDisk, Exclusive).Close() }, nil},
-		{"held", func(_ *testing.T, m *Mem, dev DevNo) { m.Claim(dev, holder, "x") }, ErrBusy},
-		{"held twice, released once", func(_ *testing.T, m *Mem, dev DevNo) {
-			m.Claim(dev, holder, "x")
-			m.Claim(dev, holder, "x")
-			m.Release(dev, holder)
+		{"closed again", func(t *testing.T, m *Mem, _ DevNo) { mustClose(t, mustOpen(t, m, testDisk, Exclusive)) }, nil},
+		{"held", func(t *testing.T, m *Mem, dev DevNo) { mustClaim(t, m, dev) }, ErrBusy},
+		{"held twice, released once", func(t *testing.T, m *Mem, dev DevNo) {
+			mustClaim(t, m, dev)
+			mustClaim(t, m, dev)
+			m.Release(dev, testHolder)
 		}, ErrBusy},
-		{"released", func(_ *testing.T, m *Mem, dev DevNo) {
-			m.Claim(dev, holder, "x")
-			m.Release(dev, holder)
+		{"released", func(t *testing.T, m *Mem, dev DevNo) {
+			mustClaim(t, m, dev)
+			m.Release(dev, testHolder)
 		}, nil},
 		{"mounted", func(_ *testing.T, m *Mem, dev DevNo) { m.SetUsers(dev, User{"mount", "/srv"}) }, ErrBusy},
 		{"swapped on", func(_ *testing.T, m *Mem, dev DevNo) { m.SetUsers(dev, User{"swap", "sda"}) }, ErrBusy},
@@ -182,7 +198,7 @@ func TestMemClaim(t *testing.T) {
 	if err := m.Claim(dev, first, "a"); !errors.Is(err, ErrBusy) {
 		t.Errorf("claim of a drive open exclusively: %v, want %v", err, ErrBusy)
 	}
-	d.Close()
+	mustClose(t, d)
 	for _, c := range []claim{{dev, first, "a"}, {dev, first, "a"}, {dev, second, "b"}} {
 		if err := m.Claim(c.dev, c.holder, c.name); err != nil {
 			t.Fatal(err)
@@ -233,17 +249,17 @@ func TestMemReadWrite(t *testing.T) {
 	}
 	b := blocks(2, 9)
 	n, err := d.ReadAt(b, int64(size.MiB)-Align)
-	if n != Align || err != io.EOF {
+	if n != Align || !errors.Is(err, io.EOF) {
 		t.Errorf("read across the end = %d, %v, want %d, EOF", n, err, Align)
 	}
-	if n, err := d.ReadAt(b, 2*int64(size.MiB)); n != 0 || err != io.EOF {
+	if n, err := d.ReadAt(b, 2*int64(size.MiB)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("read beyond the end = %d, %v, want 0, EOF", n, err)
 	}
 }
 
 func TestMemIORefuses(t *testing.T) {
 	ctx := context.Background()
-	closed := func(d Disk) Disk { d.Close(); return d }
+	closed := func(d Disk) Disk { mustClose(t, d); return d }
 	tests := []struct {
 		name string
 		mode Mode

@@ -153,10 +153,10 @@ func TestTornIsAMixtureOfFates(t *testing.T) {
 				kept++
 			}
 		}
-		switch {
-		case kept == 0:
+		switch kept {
+		case 0:
 			seen["lost"] = true
-		case kept == Align/512:
+		case Align / 512:
 			seen["kept"] = true
 		default:
 			seen["torn"] = true
