@@ -20,7 +20,7 @@ func (h Host) Users(ctx context.Context, dev DevNo) ([]User, error) {
 	nodes := n.withParts()
 	devs := devNos(nodes)
 	users := append(h.mounts(devs), h.swaps(devs)...)
-	for _, holder := range n.holders() {
+	for _, holder := range append(n.holders(), h.loops(devs)...) {
 		users = append(users, User{Kind: "holder", Name: holder.label()})
 	}
 	for _, part := range nodes[1:] {
@@ -53,7 +53,7 @@ func (h Host) mounts(devs []DevNo) []User {
 		}
 		dev, err := parseDevNo(fields[2])
 		if err != nil || !slices.Contains(devs, dev) {
-			if dash+2 >= len(fields) || !h.isOneOf(fields[dash+2], devs) {
+			if dash+2 >= len(fields) || !h.isOneOf(unescape(fields[dash+2]), devs) {
 				continue
 			}
 		}
@@ -66,17 +66,28 @@ func (h Host) mounts(devs []DevNo) []User {
 func (h Host) swaps(devs []DevNo) []User {
 	var users []User
 	for _, fields := range h.table("swaps") {
-		if h.isOneOf(fields[0], devs) {
-			users = append(users, User{Kind: "swap", Name: unescape(fields[0])})
+		if path := unescape(fields[0]); h.isOneOf(path, devs) {
+			users = append(users, User{Kind: "swap", Name: path})
 		}
 	}
 	return users
 }
 
-// isOneOf reports whether a path in a table of procfs leads to one of devs. The kernel's own names are looked up in sysfs,
-// other nodes below /dev as what they are. A path elsewhere is no device's, and a look at it could hang.
-func (h Host) isOneOf(escaped string, devs []DevNo) bool {
-	path := unescape(escaped)
+// loops is the loop devices on one of devs: these claim nothing.
+func (h Host) loops(devs []DevNo) []node {
+	var loops []node
+	for _, name := range entries(h.sys("class/block")) {
+		n := h.node(name)
+		if strings.HasPrefix(name, "loop") && h.isOneOf(n.text("loop/backing_file"), devs) {
+			loops = append(loops, n)
+		}
+	}
+	return loops
+}
+
+// isOneOf reports whether a path that the kernel shows leads to one of devs. Its own names are looked up in sysfs, other
+// nodes below /dev as what they are. A path elsewhere is no device's, and a look at it could hang.
+func (h Host) isOneOf(path string, devs []DevNo) bool {
 	name, ok := strings.CutPrefix(path, h.dev(""))
 	if !ok {
 		return false

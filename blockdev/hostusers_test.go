@@ -80,6 +80,15 @@ func TestUsers(t *testing.T) {
 			want: []User{{"swap", "DEV/loop0"}},
 		},
 		"held by md, which has no dm name": {dev: sdb, want: []User{{"holder", "md0"}}},
+		"below a loop device": {
+			dev: DevNo{254, 0},
+			setup: func(tr *tree) {
+				tr.device(virtualDir, "loop7", "7:7", attributes{"loop/backing_file": tr.root + "/dev/vda"})
+				tr.device(virtualDir, "loop8", "7:8", attributes{"loop/backing_file": tr.root + "/dev/sda"})
+				tr.device(virtualDir, "loop9", "7:9", attributes{"loop/backing_file": "/srv" + tr.root + "/dev/vda"})
+			},
+			want: []User{{"holder", "loop7"}},
+		},
 		"process": {
 			dev: loop,
 			setup: func(tr *tree) {
