@@ -56,7 +56,7 @@ func provideCommand(dir string) error {
 func machine() vm.Machine {
 	return vm.Machine{
 		Tools: []string{"bash", "busybox", "dmsetup", "mkfs.ext4", "e2fsck", "losetup", "blockdev", "numfmt", "mktemp", "truncate"},
-		Files: map[string]string{"/usr/bin/plexctl": os.Getenv(commandVar), "/root/scripts": "../scripts"},
+		Files: map[string]string{"/usr/bin/plexctl": os.Getenv(commandVar), "/root/scripts": "../scripts", "/root/README.md": "../README.md"},
 		Dir:   "/root/integration",
 	}
 }
