@@ -1,8 +1,10 @@
 package catalog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -138,20 +140,21 @@ func (m *media) step() error {
 	return m.fail(m.calls)
 }
 
+var zeroBlock = make([]byte, blockSize)
+
 func (m *media) store(off int64, p []byte) {
 	for n := 0; n < len(p); n += blockSize {
-		m.blocks[off+int64(n)] = slices.Clone(p[n : n+blockSize])
+		block := p[n : n+blockSize]
+		if bytes.Equal(block, zeroBlock) {
+			delete(m.blocks, off+int64(n))
+			continue
+		}
+		m.blocks[off+int64(n)] = slices.Clone(block)
 	}
 }
 
-// clone is a media with the same content and nothing noted.
-func (m *media) clone() *media {
-	out := newMedia()
-	for off, b := range m.blocks {
-		out.blocks[off] = slices.Clone(b)
-	}
-	return out
-}
+// clone is a media with the same content and nothing noted. Blocks are shared: store replaces them.
+func (m *media) clone() *media { return &media{blocks: maps.Clone(m.blocks)} }
 
 // cut is how a power cut treats writes that were not flushed.
 type cut string
@@ -189,8 +192,12 @@ func after(start *media, effects []effect, n int, how cut) *media {
 // tear writes every second sector of an effect.
 func (m *media) tear(e effect) {
 	for n := 0; n < len(e.data); n += blockSize {
+		before := m.blocks[e.off+int64(n)]
+		if before == nil && bytes.Equal(e.data[n:n+blockSize], zeroBlock) {
+			continue
+		}
 		block := make([]byte, blockSize)
-		copy(block, m.blocks[e.off+int64(n)])
+		copy(block, before)
 		for s := 0; s < blockSize; s += 1024 {
 			copy(block[s:s+512], e.data[n+s:])
 		}
