@@ -68,10 +68,10 @@ func (m *machine) prepareAttach(ctx context.Context, l *LUN, source uuid.UUID, n
 	if a.source, err = m.settleEnded(ctx, a.source, now); err != nil {
 		return a, err
 	}
-	if a.targetView, err = m.viewOf(ctx, a.target.ID); err != nil {
+	if a.targetView, err = m.settledView(ctx, a.target); err != nil {
 		return a, err
 	}
-	if a.sourceView, err = m.viewOf(ctx, a.source.ID); err != nil {
+	if a.sourceView, err = m.settledView(ctx, a.source); err != nil {
 		return a, err
 	}
 	if err := m.checkAttach(ctx, a); err != nil {

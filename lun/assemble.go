@@ -94,7 +94,7 @@ func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]vi
 
 // bringUp plans and carries out what leads from what the kernel has to l.
 func (m *machine) bringUp(ctx context.Context, l catalog.LUN) error {
-	have, err := m.viewOf(ctx, l.ID)
+	have, err := m.settledView(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -107,6 +107,26 @@ func (m *machine) bringUp(ctx context.Context, l catalog.LUN) error {
 		return err
 	}
 	return m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at, prepare: prepare, reload: reload}))
+}
+
+// settledView is what the kernel has of l, after a table that waits for a mirror, or for a device without a table, has been
+// swapped in. Such a table must not be thrown away: on Linux 6.1 the end of a raid table that was never live empties the
+// bitmaps of its legs (drivers/md/md-bitmap.c, md_bitmap_flush), and what was to be copied would be forgotten. One that waits
+// for a linear device may be: its metadata is written anew before it is used.
+func (m *machine) settledView(ctx context.Context, l catalog.LUN) (view, error) {
+	have, err := m.viewOf(ctx, l.ID)
+	top := have[lunUUID(l.ID)]
+	if err != nil || !top.Inactive || top.Live && !isRaid(top.table) {
+		return have, err
+	}
+	if err := m.kernel.Resume(ctx, top.Name, dm.Public); err != nil {
+		return nil, fault("activate the waiting table of", lunObject(l.Name), err)
+	}
+	return m.viewOf(ctx, l.ID)
+}
+
+func isRaid(t dm.Table) bool {
+	return slices.ContainsFunc(t, func(s dm.Segment) bool { return s.Target.Type() == (dm.Raid1{}).Type() })
 }
 
 // dropped reports whether the kernel has given up a plex that l's operation fills. Loading the table anew takes it in again.
@@ -248,7 +268,7 @@ func (m *machine) takeDown(ctx context.Context, l catalog.LUN) error {
 	if err := why.err(); err != nil {
 		return err
 	}
-	have, err := m.viewOf(ctx, l.ID)
+	have, err := m.settledView(ctx, l)
 	if err != nil || len(have) == 0 {
 		return err
 	}

@@ -73,6 +73,12 @@ func (m *machine) checkDrives(t, s catalog.LUN, why *reasons) {
 			"%s has logical blocks of %d bytes, the target of %d", lunObject(s.Name), have, most)
 	}
 	for _, l := range []catalog.LUN{t, s} {
+		for _, p := range l.Plexes {
+			if plexType(p) == vds.TypeSpan {
+				why.add(vds.ErrNotSupported, "use LUNs of which each lies on one drive",
+					"a plex of %s spans drives: the kernel flushes only one of them before it forgets what it copied", lunObject(l.Name))
+			}
+		}
 		for _, id := range l.Drives() {
 			if d, ok := m.drives[id]; ok {
 				checkKind(d, why)

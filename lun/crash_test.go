@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 )
 
@@ -16,6 +17,7 @@ var errStop = errors.New("stop")
 
 // scenario is an operation that is stopped in front of each of its effects.
 type scenario struct {
+	release dmtest.Release
 	name    string
 	prepare func(w *world)       // what is there before
 	act     func(w *world) error // the operation
@@ -63,21 +65,21 @@ func scenarios() []scenario {
 		return op.Cancel(w.t.Context())
 	}
 	return []scenario{
-		{"create", func(*world) {}, func(w *world) error {
+		{dmtest.Linux6_12, "create", func(*world) {}, func(w *world) error {
 			_, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: "third", Size: lunSize, Drives: []string{w.path(1)}})
 			return err
 		}},
-		{"delete", func(w *world) { w.spareMayBeGone = true }, func(w *world) error { return w.find("spare3").Delete(w.t.Context()) }},
-		{"attach", func(*world) {}, addPlex},
-		{"attach again after a cancel", func(w *world) {
+		{dmtest.Linux6_12, "delete", func(w *world) { w.spareMayBeGone = true }, func(w *world) error { return w.find("spare3").Delete(w.t.Context()) }},
+		{dmtest.Linux6_12, "attach", func(*world) {}, addPlex},
+		{dmtest.Linux6_12, "attach again after a cancel", func(w *world) {
 			attached(w, 3)
 			if err := cancel(w); err != nil {
 				w.t.Fatal(err)
 			}
 		}, addPlex},
-		{"cancel at once", func(w *world) { attached(w, 0) }, cancel},
-		{"cancel in mid-copy", func(w *world) { attached(w, 4) }, cancel},
-		{"settle", func(w *world) {
+		{dmtest.Linux6_12, "cancel at once", func(w *world) { attached(w, 0) }, cancel},
+		{dmtest.Linux6_12, "cancel in mid-copy", func(w *world) { attached(w, 4) }, cancel},
+		{dmtest.Linux6_12, "settle", func(w *world) {
 			attached(w, 0)
 			if err := w.kernel.RunToEnd(); err != nil {
 				w.t.Fatal(err)
@@ -90,7 +92,7 @@ func scenarios() []scenario {
 			_, err = op.QueryStatus(w.t.Context())
 			return err
 		}},
-		{"recover", func(w *world) {
+		{dmtest.Linux6_12, "recover", func(w *world) {
 			attached(w, -1)
 			w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"})
 			w.write(11)
@@ -99,11 +101,11 @@ func scenarios() []scenario {
 			_, err := w.find("web1").Recover(w.t.Context())
 			return err
 		}},
-		{"deactivate in mid-copy", func(w *world) { attached(w, 3) }, deactivate},
-		{"deactivate a mirror", func(w *world) { attached(w, -1) }, deactivate},
-		{"assemble in mid-copy", func(w *world) { attached(w, 3); w.cut(blockdev.Lost) }, assemble},
-		{"assemble a mirror", func(w *world) { attached(w, -1); w.put(noise); w.cut(blockdev.Lost) }, assemble},
-		{"delete a mirror", func(w *world) {
+		{dmtest.Linux6_12, "deactivate in mid-copy", func(w *world) { attached(w, 3) }, deactivate},
+		{dmtest.Linux6_12, "deactivate a mirror", func(w *world) { attached(w, -1) }, deactivate},
+		{dmtest.Linux6_12, "assemble in mid-copy", func(w *world) { attached(w, 3); w.cut(blockdev.Lost) }, assemble},
+		{dmtest.Linux6_12, "assemble a mirror", func(w *world) { attached(w, -1); w.put(noise); w.cut(blockdev.Lost) }, assemble},
+		{dmtest.Linux6_12, "delete a mirror", func(w *world) {
 			attached(w, -1)
 			w.create("web2", lunSize, 0)
 		}, func(w *world) error { return w.find("web2").Delete(w.t.Context()) }},
@@ -131,29 +133,40 @@ func crashes() []crash {
 func TestCrash(t *testing.T) {
 	var points atomic.Int64
 	t.Cleanup(func() { t.Logf("%d points", points.Load()) })
-	for _, s := range scenarios() {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			effects := countEffects(t, s)
-			if effects == 0 {
-				t.Fatal("the operation has no effect")
-			}
-			for stop := range effects {
-				for _, c := range crashes() {
-					for _, again := range []bool{false, true} {
-						points.Add(1)
-						crashOnce(t, s, c, stop, again)
-					}
-				}
-			}
-		})
+	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
+		for _, s := range scenarios() {
+			t.Run(s.name+" on "+string(release), func(t *testing.T) {
+				t.Parallel()
+				s.release = release
+				points.Add(int64(s.crashEverywhere(t)))
+			})
+		}
 	}
+}
+
+// crashEverywhere stops the operation at every point in every way, and returns how many that were.
+func (s scenario) crashEverywhere(t *testing.T) int {
+	t.Helper()
+	effects := countEffects(t, s)
+	if effects == 0 {
+		t.Fatal("the operation has no effect")
+	}
+	points := 0
+	for stop := range effects {
+		for _, c := range crashes() {
+			for _, again := range []bool{false, true} {
+				points++
+				crashOnce(t, s, c, stop, again)
+			}
+		}
+	}
+	return points
 }
 
 // countEffects runs an operation to its end.
 func countEffects(t *testing.T, s scenario) int {
 	t.Helper()
-	w, _, _ := pair(t)
+	w, _, _ := pairOn(t, s.release)
 	s.prepare(w)
 	n := 0
 	w.mem.OnEffect = func(blockdev.Effect) error { n++; return nil }
@@ -168,7 +181,7 @@ func countEffects(t *testing.T, s scenario) int {
 func crashOnce(t *testing.T, s scenario, c crash, stop int, again bool) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(uint64(stop), uint64(len(s.name))))
-	w, _, _ := pair(t)
+	w, _, _ := pairOn(t, s.release)
 	s.prepare(w)
 	where := fmt.Sprintf("%s, %s, stopped before effect %d", s.name, c.name, stop)
 	w.stopBefore(stop, random)

@@ -175,7 +175,7 @@ func (l *LUN) Delete(ctx context.Context) error {
 
 // discard takes a LUN down and commits that it is gone.
 func (m *machine) discard(ctx context.Context, l catalog.LUN) error {
-	have, err := m.viewOf(ctx, l.ID)
+	have, err := m.settledView(ctx, l)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -17,7 +18,13 @@ import (
 // pair is a world with two LUNs of one size on two drives, the first written to.
 func pair(t *testing.T) (w *world, target, source *lun.LUN) {
 	t.Helper()
-	w = newWorld(t, 2)
+	return pairOn(t, dmtest.Linux6_12)
+}
+
+// pairOn is pair on a given kernel.
+func pairOn(t *testing.T, release dmtest.Release) (w *world, target, source *lun.LUN) {
+	t.Helper()
+	w = newWorld(t, release, 2)
 	target, source = w.create("web1", lunSize, 0), w.create("spare3", lunSize, 1)
 	for at := range int64(20) {
 		w.write(at * 70)
@@ -263,7 +270,7 @@ func TestCreateRefusals(t *testing.T) {
 		})
 	}
 	t.Run("no drive at all", func(t *testing.T) {
-		w := newWorld(t, 0)
+		w := newWorld(t, dmtest.Linux6_12, 0)
 		if _, err := w.p.CreateLUN(t.Context(), lun.Spec{Name: "x", Size: size.MiB}); !errors.Is(err, vds.ErrNotEnoughDrive) {
 			t.Errorf("create: %v, want VDS_E_NOT_ENOUGH_DRIVE", err)
 		}

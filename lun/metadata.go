@@ -69,14 +69,18 @@ func (m *machine) restartSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.S
 	if err != nil {
 		return nil, err
 	}
-	if l.Operation != nil {
-		return restartFilling(l, slots)
+	here := make([]bool, len(l.Plexes))
+	for i, p := range l.Plexes {
+		here[i] = !missing(p, m.absent)
 	}
-	lagging, err := lagging(slots)
+	if l.Operation != nil {
+		return restartFilling(l, slots, here)
+	}
+	lagging, err := lagging(slots, here)
 	if err != nil {
 		return nil, &vds.Error{Code: vds.ErrObjectStatusFailed, Op: "start", Object: lunObject(l.Name), Err: err}
 	}
-	if len(lagging) > 0 {
+	if len(lagging) > 0 || slices.Contains(here, false) {
 		return raidmeta.Returned(slots, l.RegionSize, lagging)
 	}
 	return raidmeta.Resync(slots, l.RegionSize)
@@ -84,13 +88,15 @@ func (m *machine) restartSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.S
 
 // restartFilling readies a mirror under an operation: the record says which plexes hold the data. Where no usable
 // metadata of these is left, everything is copied.
-func restartFilling(l catalog.LUN, slots []raidmeta.Slot) ([]raidmeta.Slot, error) {
+func restartFilling(l catalog.LUN, slots []raidmeta.Slot, here []bool) ([]raidmeta.Slot, error) {
 	var stale []int
 	usable := false
 	for i, fills := range filled(l) {
-		if fills {
+		switch {
+		case !here[i]: // stays failed, and its bits stay set
+		case fills:
 			stale = append(stale, i)
-		} else {
+		default:
 			usable = usable || slots[i].Super != (raidmeta.Super{})
 		}
 	}
@@ -100,8 +106,8 @@ func restartFilling(l catalog.LUN, slots []raidmeta.Slot) ([]raidmeta.Slot, erro
 	return raidmeta.Returned(slots, l.RegionSize, stale)
 }
 
-// lagging is the legs that do not hold all of the data, as the freshest superblock and their own tell.
-func lagging(slots []raidmeta.Slot) ([]int, error) {
+// lagging is the legs that are here and do not hold all of the data, as the freshest superblock and their own tell.
+func lagging(slots []raidmeta.Slot, here []bool) ([]int, error) {
 	freshest := 0
 	for i, s := range slots {
 		if s.Super.Events > slots[freshest].Super.Events {
@@ -113,14 +119,18 @@ func lagging(slots []raidmeta.Slot) ([]int, error) {
 		return nil, errors.New("no leg has metadata that can be read")
 	}
 	var legs []int
+	holding := false
 	for i, s := range slots {
 		switch {
+		case !here[i]:
 		case s.Super == (raidmeta.Super{}), source.FailedDevices&(1<<i) != 0, s.Super.RecoveryOffset != raidmeta.InSync:
 			legs = append(legs, i)
+		default:
+			holding = true
 		}
 	}
-	if len(legs) == len(slots) {
-		return nil, errors.New("no leg holds all of the data")
+	if !holding {
+		return nil, errors.New("no leg that is here holds all of the data")
 	}
 	return legs, nil
 }

@@ -252,7 +252,7 @@ func tooLate(l catalog.LUN, id uuid.UUID) error {
 func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) error {
 	before, source := giveBack(l, now)
 	before, source = m.next(before), m.next(source)
-	have, err := m.viewOf(ctx, l.ID)
+	have, err := m.settledView(ctx, l)
 	if err != nil {
 		return err
 	}

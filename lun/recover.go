@@ -61,7 +61,7 @@ func (m *machine) recover(ctx context.Context, l catalog.LUN, now time.Time) (ca
 	}
 	next.Last = nil
 	next = m.next(next)
-	have, err := m.viewOf(ctx, l.ID)
+	have, err := m.settledView(ctx, l)
 	if err != nil {
 		return l, err
 	}

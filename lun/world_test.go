@@ -42,10 +42,10 @@ type world struct {
 }
 
 // newWorld is a machine with n drives.
-func newWorld(t testing.TB, n int) *world {
+func newWorld(t testing.TB, release dmtest.Release, n int) *world {
 	t.Helper()
 	w := &world{
-		t: t, release: dmtest.Linux6_12, mem: blockdev.NewMem(),
+		t: t, release: release, mem: blockdev.NewMem(),
 		lock: filepath.Join(t.TempDir(), "lock"), written: map[int64]uint64{},
 	}
 	w.kernel = dmtest.New(w.mem, w.release)
