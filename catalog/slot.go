@@ -61,7 +61,7 @@ func encodeSlot(drive uuid.UUID, c Catalog) ([]byte, error) {
 		return nil, fmt.Errorf("encode catalog: %w", err)
 	}
 	if len(text) > maxBody {
-		return nil, fmt.Errorf("catalog of %s in %d records, limit %s: %w", size.Bytes(len(text)), len(c.LUNs), size.Bytes(maxBody), ErrFull)
+		return nil, fmt.Errorf("catalog of %d bytes in %d records, limit %d bytes: %w", len(text), len(c.LUNs), maxBody, ErrFull)
 	}
 	used := slotBody + len(text)
 	b := make([]byte, size.Bytes(used).RoundUp(blockSize))

@@ -18,7 +18,8 @@ type claim struct {
 
 // String names a claim in an error.
 func (c claim) String() string {
-	return fmt.Sprintf("%s: plex %s: sectors %d to %d of drive %s", c.lun.title(), c.plex, c.extent.Start, c.extent.End(), c.extent.Drive)
+	e := c.extent
+	return fmt.Sprintf("%s: plex %s: sectors %d to %d of drive %s", c.lun.title(), c.plex, e.Start, e.End(), e.Drive)
 }
 
 // fits reports whether the extent lies in the usable space of the drive.
