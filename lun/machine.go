@@ -26,7 +26,7 @@ type machine struct {
 	drives   map[uuid.UUID]*drive
 	set      catalog.Set
 	problems []error // of reading drives
-	outdated bool    // the set of drives has changed: read them anew
+	outdated bool    // the drives are not what was read: read them anew
 	at       numbers
 }
 

@@ -266,6 +266,9 @@ func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) erro
 		record, _ := m.record(l.ID)
 		return joinUndo(err, m.restore(ctx, record))
 	}
+	if len(have) == 0 {
+		return nil // the host is not using its LUNs; Assemble readies the source
+	}
 	if err := m.revive(ctx, source); err != nil {
 		m.log.Warn("activate the LUN that was given back", "lun", source.Name, "error", err)
 	}

@@ -110,7 +110,7 @@ func (p *Provider) change(ctx context.Context, purpose string, f func(context.Co
 		m.log.Warn("heal catalogs", "error", err)
 	}
 	err = f(ctx, m)
-	if m.outdated {
+	if m.outdated || err != nil {
 		return errors.Join(err, p.Refresh(ctx))
 	}
 	p.publish(m)
