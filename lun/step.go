@@ -3,6 +3,7 @@ package lun
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/plexctl/plexctl/dm"
 )
@@ -16,8 +17,10 @@ type step interface {
 // execute runs steps in order and stops at the first error.
 func (m *machine) execute(ctx context.Context, steps []step) error {
 	for _, s := range steps {
-		m.log.Debug("step", "step", s.String())
-		if err := s.run(ctx, m); err != nil {
+		start := time.Now()
+		err := s.run(ctx, m)
+		m.log.Debug(s.String(), "took", time.Since(start), "error", err)
+		if err != nil {
 			return err
 		}
 	}
