@@ -51,7 +51,7 @@ func Open(opts Options) (*Control, error) {
 	}
 	conn, err := file.SyscallConn()
 	if err != nil {
-		file.Close()
+		_ = file.Close() // err says more
 		return nil, &Error{Op: "open", Device: controlPath, Err: err}
 	}
 	opts = opts.withDefaults()
@@ -63,8 +63,7 @@ func Open(opts Options) (*Control, error) {
 		waiting:  make(chan struct{}, 1),
 	}
 	if _, err := c.Version(context.Background()); err != nil {
-		file.Close()
-		return nil, err
+		return nil, errors.Join(err, file.Close())
 	}
 	return c, nil
 }

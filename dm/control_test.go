@@ -21,7 +21,7 @@ func newPipeControl(t *testing.T) (c *Control, event *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Close(); w.Close() })
+	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
 	conn, err := r.SyscallConn()
 	if err != nil {
 		t.Fatal(err)

@@ -43,12 +43,12 @@ func (c *Control) poll(ctx context.Context) error {
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
-		c.file.SetReadDeadline(time.Unix(1, 0))
+		_ = c.file.SetReadDeadline(time.Unix(1, 0)) // a closed file reads as ended too
 	})
 	defer func() {
 		if !stop() {
 			<-interrupted
-			c.file.SetReadDeadline(time.Time{})
+			_ = c.file.SetReadDeadline(time.Time{})
 		}
 	}()
 	var failed error

@@ -37,7 +37,7 @@ func openKernelLog(path string) kernelLog {
 		return kernelLog{fd: -1}
 	}
 	if _, err := unix.Seek(fd, 0, unix.SEEK_END); err != nil {
-		unix.Close(fd)
+		_ = unix.Close(fd) // read only
 		return kernelLog{fd: -1}
 	}
 	return kernelLog{fd: fd}
@@ -46,7 +46,7 @@ func openKernelLog(path string) kernelLog {
 // close gives the descriptor back.
 func (l kernelLog) close() {
 	if l.fd >= 0 {
-		unix.Close(l.fd)
+		_ = unix.Close(l.fd) // read only
 	}
 }
 

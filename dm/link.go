@@ -141,7 +141,7 @@ func blockNumber(path string) (blockdev.DevNo, bool) {
 	if err := unix.Lstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
 		return blockdev.DevNo{}, false
 	}
-	return decodeDev(uint64(st.Rdev)), true
+	return decodeDev(st.Rdev), true
 }
 
 // sleep waits for d, or until ctx ends and says so.

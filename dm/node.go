@@ -31,7 +31,7 @@ func openControl(path, misc string) (*os.File, error) {
 	}
 	f, err = openNode(path)
 	if err != nil {
-		os.Remove(path)
+		_ = os.Remove(path) // err says more
 	}
 	return f, err
 }

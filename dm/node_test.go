@@ -112,7 +112,7 @@ func TestCause(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := cause(tt.err); got != tt.want {
+			if got := cause(tt.err); got != tt.want { //nolint:errorlint // the cause itself is asked for
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})

@@ -385,7 +385,7 @@ func TestExchange(t *testing.T) {
 
 func TestExchangeRefused(t *testing.T) {
 	got, err := exchange(request{room: 16}, func(uint, []byte) error { return unix.EINVAL })
-	if err != unix.EINVAL {
+	if !errors.Is(err, unix.EINVAL) {
 		t.Errorf("got %+v, %v; want EINVAL", got, err)
 	}
 	got, err = exchange(request{room: 16}, func(_ uint, buf []byte) error {

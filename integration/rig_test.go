@@ -146,13 +146,13 @@ func (r *rig) legs(l catalog.LUN) []uint32 {
 	}
 	var sums []uint32
 	for _, p := range l.Plexes {
-		hash, left := newChecksum(), l.Size
+		sum, left := newChecksum(), l.Size
 		for _, e := range p.Data {
 			n := min(e.Length, left)
-			copyRange(r.t, hash, paths[e.Drive.String()], e.Start.Bytes(), n.Bytes())
+			copyRange(r.t, sum, paths[e.Drive.String()], e.Start.Bytes(), n.Bytes())
 			left -= n
 		}
-		sums = append(sums, hash.Sum32())
+		sums = append(sums, sum.Sum32())
 	}
 	return sums
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/plexctl/plexctl/dm"
 )
 
 // step is one effect of a change. Its text is what a user sees of it.
@@ -85,6 +83,3 @@ type funcStep struct {
 func (s funcStep) String() string { return s.text }
 
 func (s funcStep) run(ctx context.Context, m *machine) error { return s.do(ctx, m) }
-
-// visible reports whether a device is a LUN's own, for users.
-func (n node) visible() bool { return n.visibility == dm.Public }

@@ -94,13 +94,11 @@ func (a *Async) Wait(ctx context.Context) error {
 // operation was cancelled before; both leave everything as it is. An operation that has failed can be cancelled too: that
 // is how what it took is given back; its result stays the failure.
 func (a *Async) Cancel(ctx context.Context) error {
-	switch a.status().Result {
-	case vds.OK:
-		return a.cancelRefused(vds.ErrCancelTooLate, "it has ended")
-	case vds.ErrOperationCanceled:
+	result := a.status().Result
+	if result == vds.ErrOperationCanceled {
 		return a.cancelRefused(vds.ErrOperationCanceled, "it was cancelled before")
 	}
-	if a.op == nil {
+	if result == vds.OK || a.op == nil {
 		return a.cancelRefused(vds.ErrCancelTooLate, "it has ended")
 	}
 	if err := a.op.Cancel(ctx); err != nil {

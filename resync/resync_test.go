@@ -72,12 +72,6 @@ func (s *script) set(o Observation) {
 	s.override = &o
 }
 
-func (s *script) lookTimes() []time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]time.Time(nil), s.looks...)
-}
-
 // bell is an event source that a test rings.
 type bell struct{ rings chan struct{} }
 
