@@ -202,5 +202,17 @@ func (d *hostDisk) closeDisk() {
 	}
 }
 
+// RereadPartitions makes the kernel forget partitions whose table is gone. A device that cannot have any is left alone.
+func (d *hostDisk) RereadPartitions() error {
+	err := unix.IoctlSetInt(int(d.file.Fd()), unix.BLKRRPART, 0)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reread partitions of %s: %w", d.info.Path, err)
+	}
+	return nil
+}
+
 // Info is the device as it was when it was opened.
 func (d *hostDisk) Info() Info { return d.info }

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -24,7 +25,10 @@ const (
 	sourceSerial = "source"
 )
 
-func mirrorStamps() stamps { return stamps{seed: 2, length: mirrorLength} }
+func mirrorStamps() stamps { return stamps{seed: 2, length: mirrorLength - noiseLength} }
+
+// noiseLength is the end of the LUN, where writes are made that nobody vouches for.
+const noiseLength = 16 * size.MiB
 
 // TestHostPowerCutInMidCopy cuts the power while a source is being filled and the target is written to, and finds the
 // mirror whole after the next boot.
@@ -78,7 +82,29 @@ func startPowerWriter(t *testing.T) *writer {
 	t.Helper()
 	w := &writer{path: "/dev/mapper/plex-web1", stamps: mirrorStamps(), flags: unix.O_DSYNC}
 	w.start(t)
+	for range 16 {
+		go makeNoise(t, w.path)
+	}
 	return w
+}
+
+// makeNoise writes at random places of the end of a device until the power is cut, so that at any moment some write has
+// reached one plex and not the other.
+func makeNoise(t *testing.T, path string) {
+	f, err := openDirect(path, os.O_RDWR)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	p := alignedBuffer(4 * blockSize)
+	for n := uint64(1); ; n++ {
+		mirrorStamps().fill(p[:blockSize], n)
+		at := mirrorLength - noiseLength + size.Bytes(rand.Uint64N(uint64(noiseLength/size.Bytes(len(p)))))*size.Bytes(len(p))
+		if _, err := f.WriteAt(p, int64(at)); err != nil {
+			return // the device goes when the test fails
+		}
+	}
 }
 
 // TestGuestAttachUntilCut attaches, and asks for the cut when part of the source is filled.

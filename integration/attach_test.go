@@ -310,7 +310,7 @@ func TestDriveInitRefusals(t *testing.T) {
 		name string
 	}{
 		"file system":     {func(d string) { runTool(t, "mkfs.ext4", "-q", d) }, "ext4"},
-		"partition table": {func(d string) { writeDOSTable(t, d) }, "dos"},
+		"partition table": {func(d string) { writeDOSTable(t, d); showPartitions(t, d) }, "dos"},
 	}
 	for name, sign := range signs {
 		t.Run(name, func(t *testing.T) {
@@ -325,6 +325,9 @@ func TestDriveInitRefusals(t *testing.T) {
 			r.run("drive", "init", device, "--yes", "--force")
 			if found, err := (blockdev.Host{}).Signatures(t.Context(), device); err != nil || len(found) > 0 {
 				t.Errorf("a new drive still shows %v, %v", found, err)
+			}
+			if _, err := os.Stat("/sys/class/block/" + filepath.Base(device) + "p1"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the kernel still has a partition: %v", err)
 			}
 		})
 	}

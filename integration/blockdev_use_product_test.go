@@ -27,7 +27,12 @@ func TestBlockdevInUse(t *testing.T) {
 	dev := statDevice(t, device).Dev
 	check := func(t *testing.T, want ...blockdev.User) {
 		t.Helper()
-		users, err := host.Users(t.Context(), dev)
+		var users []blockdev.User
+		var err error
+		waitFor(t, "udevd to let go", 10*time.Second, func() bool {
+			users, err = host.Users(t.Context(), dev)
+			return !slices.ContainsFunc(users, func(u blockdev.User) bool { return strings.Contains(u.Name, "udev") })
+		})
 		if diff := cmp.Diff(want, users); diff != "" || err != nil {
 			t.Errorf("%v, users (-want +got):\n%s", err, diff)
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -285,4 +286,22 @@ func writeDOSTable(t testing.TB, device string) {
 	if _, err := f.WriteAt(block, 0); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// showPartitions makes the kernel look for partitions on a loop device, and waits for the first one.
+func showPartitions(t testing.TB, device string) {
+	t.Helper()
+	err := onDevice(device, func(fd int) error {
+		if err := unix.IoctlLoopSetStatus64(fd, &unix.LoopInfo64{Flags: unix.LO_FLAGS_PARTSCAN}); err != nil {
+			return err
+		}
+		return unix.IoctlSetInt(fd, unix.BLKRRPART, 0)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the partition", 5*time.Second, func() bool {
+		_, err := os.Stat("/sys/class/block/" + filepath.Base(device) + "p1")
+		return err == nil
+	})
 }

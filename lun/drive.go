@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -145,7 +146,7 @@ func (p *Provider) CheckDrive(ctx context.Context, path string, opts InitOptions
 // checkInit says everything that speaks against making a device a drive.
 func (m *machine) checkInit(ctx context.Context, info blockdev.Info, opts InitOptions) error {
 	why := reasons{op: "init", object: info.Path}
-	users, err := m.devices.Users(ctx, info.Dev)
+	users, err := m.lastingUsers(ctx, info.Dev)
 	if err != nil {
 		return fault("init", info.Path, err)
 	}
@@ -159,6 +160,18 @@ func (m *machine) checkInit(ctx context.Context, info blockdev.Info, opts InitOp
 	checkKind(&drive{info: info}, &why)
 	m.checkContent(ctx, info, opts, &why)
 	return why.err()
+}
+
+// lastingUsers is who uses a device and does not go in a moment. Partitions by themselves use nothing: those that are
+// mounted or held are listed as such.
+func (m *machine) lastingUsers(ctx context.Context, dev blockdev.DevNo) ([]blockdev.User, error) {
+	for deadline := time.Now().Add(passingOpen); ; time.Sleep(passingPause) {
+		users, err := m.devices.Users(ctx, dev)
+		users = slices.DeleteFunc(users, func(u blockdev.User) bool { return u.Kind == "partition" })
+		if err != nil || len(users) == 0 || slices.ContainsFunc(users, stays) || time.Now().After(deadline) {
+			return users, err
+		}
+	}
 }
 
 // checkContent adds a reason when there is something on the device.
@@ -217,7 +230,14 @@ func (m *machine) initDrive(ctx context.Context, info blockdev.Info, p *Provider
 	}
 	m.outdated = true
 	label := catalog.Label{Drive: uuid.New(), Size: info.Size, Host: p.host, Created: p.now()}
-	return label.Drive, catalog.Init(disk, label)
+	if err := catalog.Init(disk, label); err != nil {
+		return label.Drive, err
+	}
+	if d, ok := disk.(interface{ RereadPartitions() error }); ok {
+		// Partitions that the kernel still remembers would lead into the drive.
+		return label.Drive, d.RereadPartitions()
+	}
+	return label.Drive, nil
 }
 
 // RemoveDrive takes the label off a drive without plexes, which makes it an ordinary device again. vds.ErrDiskNotEmpty

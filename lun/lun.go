@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
@@ -189,23 +191,36 @@ func (m *machine) discard(ctx context.Context, l catalog.LUN) error {
 	return nil
 }
 
-// refuseOpen adds a reason when somebody has the LUN's device open.
+// passingOpen is how long an opener may take to go that is neither a mount nor anything else that stays: udevd looks into
+// every device that was written to.
+const (
+	passingOpen  = 2 * time.Second
+	passingPause = 50 * time.Millisecond
+)
+
+// refuseOpen adds a reason when somebody has the LUN's device open, and goes on having it.
 func (m *machine) refuseOpen(ctx context.Context, l catalog.LUN, why *reasons) error {
-	have, err := m.viewOf(ctx, l.ID)
-	if err != nil {
-		return err
+	for deadline := time.Now().Add(passingOpen); ; time.Sleep(passingPause) {
+		info, err := m.kernel.Info(ctx, lunName(l.Name))
+		if isGone(err) || err == nil && info.OpenCount == 0 {
+			return nil
+		}
+		if err != nil {
+			return fault(why.op, lunObject(l.Name), err)
+		}
+		users, err := m.devices.Users(ctx, info.Dev)
+		if err != nil {
+			m.log.Warn("find users", "device", info.Name, "error", err)
+		}
+		if time.Now().After(deadline) || slices.ContainsFunc(users, stays) {
+			why.add(vds.ErrDeviceInUse, "unmount or close it first", "%s is in use: %s", lunObject(l.Name), userText(users))
+			return nil
+		}
 	}
-	top, ok := have[lunUUID(l.ID)]
-	if !ok || top.OpenCount == 0 {
-		return nil
-	}
-	users, err := m.devices.Users(ctx, top.Dev)
-	if err != nil {
-		m.log.Warn("find users", "device", top.Name, "error", err)
-	}
-	why.add(vds.ErrDeviceInUse, "unmount or close it first", "%s is in use: %s", lunObject(l.Name), userText(users))
-	return nil
 }
+
+// stays reports whether a user does not go by itself in a moment.
+func stays(u blockdev.User) bool { return u.Kind != "process" }
 
 // cancelHint is what to do about the operation that l is under.
 func cancelHint(l catalog.LUN) string {
