@@ -126,7 +126,7 @@ judge() {
 	if ((bad)) || [[ $verbose ]]; then cat "$log/$name"; fi
 }
 
-golangci() { "$bin/golangci-lint" run ./...; }
+golangci() { "$bin/golangci-lint" run --allow-parallel-runners ./...; }
 
 scripts() { shellcheck -- scripts/*.sh .ci/run; }
 
