@@ -1,0 +1,139 @@
+package lun_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/lun"
+)
+
+// counter is a kernel that counts what it is asked.
+type counter struct {
+	*dmtest.Kernel
+	asked map[string]int
+}
+
+func (c *counter) List(ctx context.Context) ([]dm.Device, error) {
+	c.asked["list"]++
+	return c.Kernel.List(ctx)
+}
+
+func (c *counter) Info(ctx context.Context, name string) (dm.Info, error) {
+	c.asked["info"]++
+	return c.Kernel.Info(ctx, name)
+}
+
+func (c *counter) Table(ctx context.Context, name string) (dm.Table, error) {
+	c.asked["table"]++
+	return c.Kernel.Table(ctx, name)
+}
+
+func (c *counter) Status(ctx context.Context, name string) (dm.Status, error) {
+	c.asked["status"]++
+	return c.Kernel.Status(ctx, name)
+}
+
+// What is looked at often must cost the kernel little: one call for the list and one for each LUN, and one for each look at
+// an operation.
+func TestLookingIsCheap(t *testing.T) {
+	w, target, source := pair(t)
+	w.create("third", lunSize, 0)
+	if _, err := target.AddPlex(t.Context(), source.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.kernel.Tick(2); err != nil {
+		t.Fatal(err)
+	}
+	kernel := &counter{Kernel: w.kernel, asked: map[string]int{}}
+	p, err := lun.Open(t.Context(), lun.Options{Kernel: kernel, Devices: w.mem, LockPath: w.lock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if len(kernel.asked) > 0 {
+		t.Errorf("opening asks the kernel for %v", kernel.asked)
+	}
+	if _, err := p.Survey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int{"list": 1, "status": 2}, kernel.asked); diff != "" {
+		t.Errorf("calls of a survey of 2 LUNs (-want +got):\n%s", diff)
+	}
+}
+
+// A second process that changes the same LUN waits for the lock, and then finds what the first one did.
+func TestTwoProcessesAttachTheSamePair(t *testing.T) {
+	for range 20 {
+		w, _, _ := pair(t)
+		results := make(chan error, 2)
+		var attaches []func()
+		for range 2 {
+			p, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(p.Close)
+			target, source := handle(t, p, "web1"), handle(t, p, "spare3")
+			attaches = append(attaches, func() {
+				_, err := target.AddPlex(context.WithoutCancel(t.Context()), source.ID())
+				results <- err
+			})
+		}
+		for _, attach := range attaches {
+			go attach()
+		}
+		first, second := <-results, <-results
+		if (first == nil) == (second == nil) {
+			t.Fatalf("two attaches of one pair: %v, %v; want exactly one to win", first, second)
+		}
+		if err := w.p.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		w.verify()
+	}
+}
+
+func handle(t *testing.T, p *lun.Provider, name string) *lun.LUN {
+	t.Helper()
+	l, err := p.LUN(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// A drive that fails at the commit must leave both LUNs as they were, on the drives and in the kernel.
+func TestAttachIsTakenBackWhenADriveFails(t *testing.T) {
+	for _, drive := range []int{0, 1} {
+		for nth := 1; nth <= 8; nth++ {
+			w, target, source := pair(t)
+			before := w.tables()
+			w.mem.Fail(w.path(drive), blockdev.Fault{Kind: "write", Nth: nth})
+			_, err := target.AddPlex(t.Context(), source.ID())
+			w.mem.Heal(w.path(drive))
+			w.notSuspended()
+			w.verify()
+			if err == nil { // the kernel met the failure, and dropped the new plex
+				w.assemble()
+				w.settle()
+				w.verify()
+				continue
+			}
+			if diff := cmp.Diff(before, w.tables()); diff != "" {
+				t.Errorf("write %d of drive %d fails: tables (-before +after):\n%s", nth, drive, diff)
+			}
+			w.restart()
+			w.assemble()
+			if len(w.record("web1").Plexes) != 1 || w.record("spare3").ID != source.ID() {
+				t.Errorf("write %d of drive %d fails with %v: the records have changed", nth, drive, err)
+			}
+			w.verify()
+		}
+	}
+}
