@@ -2,6 +2,7 @@ package lun_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -10,6 +11,7 @@ import (
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/vds"
 )
 
 // counter is a kernel that counts what it is asked.
@@ -136,4 +138,38 @@ func TestAttachIsTakenBackWhenADriveFails(t *testing.T) {
 			w.verify()
 		}
 	}
+}
+
+// A source whose drive has broken does not keep its target from being rid of it.
+func TestCancelWithABrokenSource(t *testing.T) {
+	w, target, source := pair(t)
+	before := w.tables()["plex-web1"]
+	op, err := target.AddPlex(t.Context(), source.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"})
+	w.write(3)
+	if err := op.Wait(t.Context()); !errors.Is(err, vds.ErrObjectStatusFailed) {
+		t.Errorf("wait: %v, want VDS_E_OBJECT_STATUS_FAILED", err)
+	}
+	if err := op.Cancel(t.Context()); err != nil {
+		t.Fatalf("cancel: %v", err)
+	}
+	if diff := cmp.Diff(map[string]string{"plex-web1": before}, w.tables()); diff != "" {
+		t.Errorf("tables (-want +got):\n%s", diff)
+	}
+	w.mem.Heal(w.path(1))
+	w.restart()
+	w.assemble()
+	w.verify()
+	if l := w.record("web1"); len(l.Plexes) != 1 || l.Operation != nil {
+		t.Errorf("the drive is back, and the record is %+v", l)
+	}
+	again := w.create("spare4", lunSize, 1)
+	if _, err := w.find("web1").AddPlex(t.Context(), again.ID()); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.verify()
 }

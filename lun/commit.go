@@ -19,6 +19,7 @@ type transaction struct {
 	put   []catalog.LUN
 	first []uuid.UUID // drives to write before the others, in this order: those of the LUN that is absorbed or given back
 	all   bool        // go on after a drive that cannot be written
+	need  []uuid.UUID // drives that have to be written for success, with all; nil: every one
 	begun bool        // a write was tried: what is on that drive is not known before it is read again
 }
 
@@ -32,7 +33,12 @@ func (m *machine) commit(ctx context.Context, tx *transaction) error {
 	var failed []error
 	for _, id := range m.concerned(tx) {
 		tx.begun = true
-		if err := m.writeCatalog(ctx, id, m.set.Apply(id, tx.put...)); err != nil {
+		err := m.writeCatalog(ctx, id, m.set.Apply(id, tx.put...))
+		if err != nil && tx.need != nil && !slices.Contains(tx.need, id) {
+			m.log.Warn("a drive does not learn of the change", "drive", id, "error", err)
+			continue
+		}
+		if err != nil {
 			failed = append(failed, &vds.Error{
 				Code: vds.ErrDiskConfigurationNotSaved, Op: "commit", Object: driveObject(id), Err: err,
 				Hint: "check the drive; `plexctl assemble` brings every LUN to its last committed state",

@@ -248,7 +248,9 @@ func tooLate(l catalog.LUN, id uuid.UUID) error {
 	return err
 }
 
-// cancel commits l without the plexes of its operation, and the source as a LUN, and brings the kernel there.
+// cancel commits l without the plexes of its operation, and the source as a LUN, and brings the kernel there. The drives of
+// the source need not take it: a source that has broken must not keep the target from being rid of it. It is then no LUN
+// any more, and its space is free when its drive comes back.
 func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) error {
 	before, source := giveBack(l, now)
 	before, source = m.next(before), m.next(source)
@@ -256,7 +258,7 @@ func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) erro
 	if err != nil {
 		return err
 	}
-	tx := &transaction{put: []catalog.LUN{before, source}, first: source.Drives()}
+	tx := &transaction{put: []catalog.LUN{before, source}, first: source.Drives(), all: true, need: before.Drives()}
 	c := change{want: m.wants(before), have: have, at: m.at, commit: tx.step("commit: " + source.Name + " is a LUN again")}
 	if len(have) == 0 {
 		c.want = nil // the LUN is not active, and a cancel does not activate it
@@ -268,6 +270,10 @@ func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) erro
 	}
 	if len(have) == 0 {
 		return nil // the host is not using its LUNs; Assemble readies the source
+	}
+	if _, ok := m.record(source.ID); !ok {
+		m.log.Warn("the LUN that was absorbed cannot be given back: its drives cannot be written", "lun", source.Name)
+		return nil
 	}
 	if err := m.revive(ctx, source); err != nil {
 		m.log.Warn("activate the LUN that was given back", "lun", source.Name, "error", err)
