@@ -27,12 +27,7 @@ func TestBlockdevInUse(t *testing.T) {
 	dev := statDevice(t, device).Dev
 	check := func(t *testing.T, want ...blockdev.User) {
 		t.Helper()
-		var users []blockdev.User
-		var err error
-		waitFor(t, "udevd to let go", 10*time.Second, func() bool {
-			users, err = host.Users(t.Context(), dev)
-			return !slices.ContainsFunc(users, func(u blockdev.User) bool { return strings.Contains(u.Name, "udev") })
-		})
+		users, err := lastingUsers(t, dev)
 		if diff := cmp.Diff(want, users); diff != "" || err != nil {
 			t.Errorf("%v, users (-want +got):\n%s", err, diff)
 		}
@@ -99,6 +94,16 @@ func TestBlockdevInUse(t *testing.T) {
 	})
 }
 
+// lastingUsers is who uses a device once udevd, which looks into every new one, has let go of it.
+func lastingUsers(t *testing.T, dev blockdev.DevNo) (users []blockdev.User, err error) {
+	t.Helper()
+	waitFor(t, "udevd to let go", 10*time.Second, func() bool {
+		users, err = host.Users(t.Context(), dev)
+		return !slices.ContainsFunc(users, func(u blockdev.User) bool { return strings.Contains(u.Name, "udev") })
+	})
+	return users, err
+}
+
 // TestBlockdevProcess has another process keep a device open: nobody has claimed it, but somebody uses it.
 func TestBlockdevProcess(t *testing.T) {
 	newLab(t)
@@ -117,7 +122,7 @@ func TestBlockdevProcess(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}()
-	users, err := host.Users(t.Context(), statDevice(t, device).Dev)
+	users, err := lastingUsers(t, statDevice(t, device).Dev)
 	if err != nil || len(users) != 1 || users[0].Kind != "process" || !strings.HasPrefix(users[0].Name, "busybox[") {
 		t.Errorf("users %v, %v, want busybox and not this process", users, err)
 	}

@@ -88,7 +88,7 @@ func TestLabIsQuietWhenClean(t *testing.T) {
 	var test failures
 	newLab(&test)
 	runTool(t, "dmsetup", "create", "plexlab-clean", "--table", "0 8 zero")
-	runTool(t, "dmsetup", "remove", "plexlab-clean")
+	runTool(t, "dmsetup", "remove", "--retry", "plexlab-clean")
 	test.end()
 	if len(test.messages) != 0 {
 		t.Errorf("failures %q, want none", test.messages)
