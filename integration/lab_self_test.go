@@ -57,8 +57,8 @@ func TestLabNoticesLeaks(t *testing.T) {
 	must(t, unix.Unmount("/mnt", 0))
 	must(t, os.Remove("/dev/mapper/plexlab-link"))
 	runTool(t, "dmsetup", "resume", "plexlab-suspended")
-	runTool(t, "dmsetup", "remove", "plexlab-suspended")
-	runTool(t, "dmsetup", "remove", "plexlab-leak")
+	runTool(t, "dmsetup", "remove", "--retry", "plexlab-suspended")
+	runTool(t, "dmsetup", "remove", "--retry", "plexlab-leak")
 
 	if len(test.messages) != 1 {
 		t.Fatalf("%d failures, want 1: %q", len(test.messages), test.messages)

@@ -129,6 +129,6 @@ func TestLoopdevLeavesWhatIsInUse(t *testing.T) {
 		t.Errorf("after destroy: %q, want %s and %s", list, mounted, held)
 	}
 	must(t, unix.Unmount(mount, 0))
-	runTool(t, "dmsetup", "remove", "plexlab-holder")
+	runTool(t, "dmsetup", "remove", "--retry", "plexlab-holder")
 	l.run("destroy")
 }
