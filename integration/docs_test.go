@@ -1,9 +1,12 @@
 package integration
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,4 +44,25 @@ func shellBlock(t *testing.T, text, heading string) string {
 		t.Fatalf("no commands under %q", heading)
 	}
 	return block
+}
+
+// demoLimit bounds the demonstration.
+const demoLimit = 6 * time.Minute
+
+// TestDemo runs what the README names first, and looks for what it is to prove.
+func TestDemo(t *testing.T) {
+	newLab(t)
+	ctx, stop := context.WithTimeout(t.Context(), demoLimit)
+	defer stop()
+	out, err := exec.CommandContext(ctx, "bash", "../scripts/demo.sh").CombinedOutput()
+	if err != nil {
+		t.Fatalf("demo: %v\n%s", err, out)
+	}
+	for _, proof := range []string{
+		"all is healthy", "failed-redundancy", "the data has its old checksum", "both plexes are byte for byte the same",
+	} {
+		if !strings.Contains(string(out), proof) {
+			t.Errorf("the demo does not say %q:\n%s", proof, out)
+		}
+	}
 }

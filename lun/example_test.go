@@ -39,6 +39,13 @@ func exampleMachine(ctx context.Context) (p *lun.Provider, kernel *dmtest.Kernel
 	return p, kernel, func() { p.Close(); _ = os.RemoveAll(dir) }
 }
 
+// check ends an example that does not go as it should.
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
 // A LUN becomes a mirror while it is in use.
 func ExampleLUN_AddPlex() {
 	ctx := context.Background()
@@ -46,26 +53,16 @@ func ExampleLUN_AddPlex() {
 	defer done()
 
 	web, err := p.CreateLUN(ctx, lun.Spec{Name: "web1", Size: 32 * size.MiB, Drives: []string{"/dev/sdb"}})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	spare, err := p.CreateLUN(ctx, lun.Spec{Name: "spare3", Size: 32 * size.MiB, Drives: []string{"/dev/sdc"}})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	op, err := web.AddPlex(ctx, spare.ID())
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println("attached:", op.Type)
 	_ = kernel.RunToEnd() // time passes
-	if err := op.Wait(ctx); err != nil {
-		log.Fatal(err)
-	}
+	check(op.Wait(ctx))
 	props, err := web.Properties(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(props.Name, props.Type, props.Health, len(props.Plexes), "plexes")
 	_, err = p.LUN("spare3")
 	fmt.Println("the source is gone:", errors.Is(err, vds.ErrObjectNotFound))
