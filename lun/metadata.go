@@ -229,6 +229,9 @@ func (m *machine) markClean(ctx context.Context, l catalog.LUN) error {
 	}
 	regions := raidmeta.Regions(l.Size, l.RegionSize)
 	for i := range slots {
+		if slots[i].Super == (raidmeta.Super{}) || slots[i].Bitmap.Stale {
+			return nil // not whole: the next start copies what may differ
+		}
 		slots[i].Bitmap.Bits = raidmeta.NewBits(regions, false)
 	}
 	return m.writeSlots(ctx, l, slots)
