@@ -25,12 +25,14 @@ func accelerator() (string, error) {
 	return accelOption(virtualizes(cpuinfo) && kvmOpens()), nil
 }
 
-// accelOption is the value of -accel.
+// accelOption is the value of -accel. Emulated processors take turns on one thread: QEMU before 8.1 translates code without
+// locking its pages, so that with a thread for each processor the guest's kernel now and then dies of a breakpoint it has
+// just removed (Launchpad bug 2051965). Two guests at a time keep two cores busy all the same.
 func accelOption(kvm bool) string {
 	if kvm {
 		return "kvm"
 	}
-	return "tcg,thread=multi"
+	return "tcg,thread=single"
 }
 
 // virtualizes reports whether the processor can run guests. /dev/kvm may be there on one that cannot.
