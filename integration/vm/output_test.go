@@ -58,7 +58,7 @@ func TestVirtualizes(t *testing.T) {
 }
 
 func TestAcceleratorCanBeForced(t *testing.T) {
-	for forced, want := range map[string]string{"tcg": "tcg,thread=multi", "kvm": "kvm"} {
+	for forced, want := range map[string]string{"tcg": "tcg,thread=single", "kvm": "kvm"} {
 		t.Setenv(accelVar, forced)
 		if got, err := accelerator(); got != want || err != nil {
 			t.Errorf("%s=%s: %q, %v, want %q", accelVar, forced, got, err, want)
