@@ -126,7 +126,8 @@ judge() {
 	if ((bad)) || [[ $verbose ]]; then cat "$log/$name"; fi
 }
 
-golangci() { "$bin/golangci-lint" run --allow-parallel-runners ./...; }
+# Its own cache: one that is shared remembers findings of other checkouts, under their paths.
+golangci() { GOLANGCI_LINT_CACHE=$bin/lint-cache "$bin/golangci-lint" run --allow-parallel-runners ./...; }
 
 scripts() { shellcheck -- scripts/*.sh .ci/run; }
 
