@@ -55,9 +55,9 @@ type LUN struct {
 	Name       string       `json:"name"`
 	Size       size.Sectors `json:"sectors"`
 	Generation uint64       `json:"generation"` // rises by one with every change; the highest wins
-	Plexes     []Plex       `json:"plexes"`     // in leg order: plexes that hold the data come before plexes being filled
+	Plexes     []Plex       `json:"plexes"`     // in leg order
 	RegionSize size.Sectors `json:"regionSectors,omitempty"`
-	MaxRate    uint64       `json:"maxRateKiB,omitempty"` // resync limit, KiB/s for each leg; 0: the default
+	MaxRate    uint64       `json:"maxRateKiB,omitempty"` // resync limit, KiB/s for each leg; 0: the default; 1: paused
 	Absorbed   []Tombstone  `json:"absorbed,omitempty"`
 	Former     []uuid.UUID  `json:"formerDrives,omitempty"` // drives without a plex that may still hold an older record; see Set.Next
 	Operation  *Operation   `json:"operation,omitempty"`    // running, or finished and not yet settled
@@ -72,6 +72,9 @@ type Plex struct {
 	Data []Extent  `json:"data"` // in LUN order; together at least the LUN's size
 	Meta Extent    `json:"meta"` // two metadata slots of raidmeta.SlotSize
 	Slot Slot      `json:"slot"` // which of them is in force
+	// Stale says that the plex does not hold all of the data, and no running operation fills it: its operation has
+	// failed, or the LUN was started without it by force.
+	Stale bool `json:"stale,omitempty"`
 }
 
 // Slot names one of the two metadata slots of a plex.
@@ -112,7 +115,8 @@ type Operation struct {
 	ID      uuid.UUID     `json:"id"`
 	Type    vds.AsyncType `json:"type"`
 	Started time.Time     `json:"started"`
-	Plexes  []uuid.UUID   `json:"plexes"`           // the plexes being filled
+	Plexes  []uuid.UUID   `json:"plexes"`           // the plexes being filled; empty when all hold the data
+	Queued  bool          `json:"queued,omitempty"` // stands still until no other LUN is rebuilt on its drives
 	Source  *LUN          `json:"source,omitempty"` // what a cancel gives back
 }
 

@@ -141,23 +141,20 @@ func (c *Control) Clear(ctx context.Context, name string) error {
 	return err
 }
 
-// Suspend freezes the file system on the device, flushes it, waits for I/O in flight, and makes all other I/O wait until
-// Resume. It is no error when the device is suspended.
+// Suspend flushes the device, waits for I/O in flight, and makes all other I/O wait until Resume; with freeze, a file
+// system mounted from the device is made clean and frozen first, until Resume. It is no error when the device is suspended.
 //
 // Waiting for I/O in flight has no limit and does not end with ctx. While the device is suspended whoever touches it
 // hangs, this process included: prepare everything before, and resume whatever happens.
-func (c *Control) Suspend(ctx context.Context, name string) error {
-	const op = "suspend"
-	if err := ready(ctx, op, name); err != nil {
-		return err
+func (c *Control) Suspend(ctx context.Context, name string, freeze bool) error {
+	r := request{command: unix.DM_DEV_SUSPEND, flags: unix.DM_SUSPEND_FLAG}
+	if !freeze {
+		r.flags |= unix.DM_SKIP_LOCKFS_FLAG
 	}
 	for {
-		err := cause(devmapper.Suspend(name))
-		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, unix.EINTR):
-			return &Error{Op: op, Device: name, Err: err}
+		_, err := c.device(ctx, "suspend", name, r)
+		if !errors.Is(err, unix.EINTR) {
+			return err
 		}
 	}
 }

@@ -64,7 +64,7 @@ func operations(c *Control) map[string]func(ctx context.Context, name string) er
 		"create":  func(ctx context.Context, name string) error { _, err := c.Create(ctx, name, ""); return err },
 		"load":    func(ctx context.Context, name string) error { return c.Load(ctx, name, linear) },
 		"clear":   c.Clear,
-		"suspend": c.Suspend,
+		"suspend": func(ctx context.Context, name string) error { return c.Suspend(ctx, name, false) },
 		"resume":  func(ctx context.Context, name string) error { return c.Resume(ctx, name, Public) },
 		"remove":  c.Remove,
 		"rename":  func(ctx context.Context, name string) error { return c.Rename(ctx, name, "new", Public) },

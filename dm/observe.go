@@ -58,8 +58,16 @@ func (c *Control) Info(ctx context.Context, name string) (Info, error) {
 
 // Table is the live table, empty when there is none. Other devices appear in it as numbers, whatever Load was given.
 func (c *Control) Table(ctx context.Context, name string) (Table, error) {
-	const op = "read table of"
-	status, err := c.lines(ctx, op, name, unix.DM_STATUS_TABLE_FLAG)
+	return c.table(ctx, "read table of", name, 0)
+}
+
+// Waiting is the table in the inactive slot, empty when there is none.
+func (c *Control) Waiting(ctx context.Context, name string) (Table, error) {
+	return c.table(ctx, "read waiting table of", name, unix.DM_QUERY_INACTIVE_TABLE_FLAG)
+}
+
+func (c *Control) table(ctx context.Context, op, name string, flags uint32) (Table, error) {
+	status, err := c.lines(ctx, op, name, flags|unix.DM_STATUS_TABLE_FLAG)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +98,11 @@ func (c *Control) lines(ctx context.Context, op, name string, flags uint32) (Sta
 		return Status{}, err
 	}
 	status := Status{Info: rep.info()}
-	if !status.Live {
+	there := status.Live
+	if flags&unix.DM_QUERY_INACTIVE_TABLE_FLAG != 0 {
+		there = status.Inactive
+	}
+	if !there {
 		return status, nil
 	}
 	status.Targets, err = decodeTargets(rep.payload, rep.targets)

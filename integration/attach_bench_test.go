@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -69,7 +70,7 @@ func (r *rig) measureAttach(name string, writers int) attachTimes {
 	w = startWriter(r.t, device, length)
 	time.Sleep(500 * time.Millisecond)
 	start := time.Now()
-	op, err := target.AddPlex(r.t.Context(), source.ID())
+	op, err := target.AddPlex(r.t.Context(), source.ID(), lun.AttachOptions{})
 	if err != nil {
 		r.t.Fatal(err)
 	}

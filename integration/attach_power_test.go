@@ -13,6 +13,7 @@ import (
 
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/integration/vm"
+	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -112,7 +113,7 @@ func TestGuestAttachUntilCut(t *testing.T) {
 	r := delayedRig(t)
 	web, spare := r.create("web1", mirrorLength, 0), r.create("spare3", mirrorLength, 1)
 	w := startPowerWriter(t)
-	op, err := web.AddPlex(t.Context(), spare.ID())
+	op, err := web.AddPlex(t.Context(), spare.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ func TestGuestCopyGoesOn(t *testing.T) {
 func TestGuestMirrorUntilCut(t *testing.T) {
 	r := delayedRig(t)
 	web, spare := r.create("web1", mirrorLength, 0), r.create("spare3", mirrorLength, 1)
-	op, err := web.AddPlex(t.Context(), spare.ID())
+	op, err := web.AddPlex(t.Context(), spare.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

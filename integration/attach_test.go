@@ -55,7 +55,7 @@ func TestAttachUnderAFileSystemInUse(t *testing.T) {
 	waitFor(t, "the writer's first writes", 10*time.Second, func() bool { return w.acked.Load() > 50 })
 
 	before := time.Now()
-	op, err := web.AddPlex(t.Context(), spare.ID())
+	op, err := web.AddPlex(t.Context(), spare.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestCopyGoesOnAfterDeactivateAndAssemble(t *testing.T) {
 	r := slowRig(t)
 	web, spare := r.create("web1", 64*size.MiB, 0), r.create("spare3", 64*size.MiB, 1)
 	w := startWriter(t, "/dev/mapper/plex-web1", 64*size.MiB)
-	if _, err := web.AddPlex(t.Context(), spare.ID()); err != nil {
+	if _, err := web.AddPlex(t.Context(), spare.ID(), lun.AttachOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "some writes during the copy", 20*time.Second, func() bool { return w.acked.Load() > 100 })
@@ -178,7 +178,7 @@ func TestCancelInMidCopyGivesBothLUNsBack(t *testing.T) {
 	w := startWriter(t, "/dev/mapper/plex-web1", 64*size.MiB)
 	before := r.tables()
 
-	op, err := web.AddPlex(t.Context(), spare.ID())
+	op, err := web.AddPlex(t.Context(), spare.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestCancelInMidCopyGivesBothLUNsBack(t *testing.T) {
 		t.Errorf("the source still shows %v, %v", found, err)
 	}
 
-	again, err := web.AddPlex(t.Context(), spare.ID())
+	again, err := web.AddPlex(t.Context(), spare.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatalf("attach after a cancel: %v", err)
 	}
@@ -268,7 +268,7 @@ func TestAttachRefusals(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			before, bytes := r.tables(), r.driveSums()
-			if _, err := web.AddPlex(t.Context(), test.source); !errors.Is(err, test.code) {
+			if _, err := web.AddPlex(t.Context(), test.source, lun.AttachOptions{}); !errors.Is(err, test.code) {
 				t.Errorf("AddPlex: %v (%v), want %v", err, vds.CodeOf(err), test.code)
 			}
 			r.refuse(test.status, []string{"plex", "add", "web1", test.source.String(), "--yes"}, test.code.String(), test.says)

@@ -25,7 +25,7 @@ import (
 // (a drive is missing), vds.ErrAnotherCallInProgress (an operation runs on either, or another process holds the lock past
 // ctx), vds.ErrNotSupported (zoned, DAX or integrity-protected drives), vds.ErrProviderCacheCorrupt (the kernel has
 // another table than the catalog says).
-func (l *LUN) AddPlex(ctx context.Context, source uuid.UUID) (*resync.Async, error) {
+func (l *LUN) AddPlex(ctx context.Context, source uuid.UUID, opts AttachOptions) (*resync.Async, error) {
 	var next catalog.LUN
 	err := l.p.change(ctx, "add plex to "+lunObject(l.name), func(ctx context.Context, m *machine) error {
 		a, err := m.prepareAttach(ctx, l, source, l.p.now())

@@ -15,9 +15,9 @@ import (
 // AssembleOptions say what Assemble may do.
 type AssembleOptions struct {
 	LUNs []string // names or GUIDs; empty: all
-	// Degraded lets a mirror start without a plex that held the data when the drives were last seen. The plexes that are
-	// here may be older than the missing one; only the user can know.
-	Degraded bool
+	// Force starts a mirror without a plex that may be newer than those that are here: what only the missing plex has is
+	// lost for good, because from then on it counts as out of date. It wants LUNs to be named.
+	Force bool
 }
 
 // Result is what became of one LUN.
@@ -37,7 +37,7 @@ func (p *Provider) Assemble(ctx context.Context, opts AssembleOptions) ([]Result
 		if err != nil {
 			return err
 		}
-		results, err = m.assemble(ctx, chosen, opts.Degraded)
+		results, err = m.assemble(ctx, chosen, opts.Force)
 		return err
 	})
 	return results, err

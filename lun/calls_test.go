@@ -45,7 +45,7 @@ func (c *counter) Status(ctx context.Context, name string) (dm.Status, error) {
 func TestLookingIsCheap(t *testing.T) {
 	w, target, source := pair(t)
 	w.create("third", lunSize, 0)
-	if _, err := target.AddPlex(t.Context(), source.ID()); err != nil {
+	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.kernel.Tick(2); err != nil {
@@ -82,7 +82,7 @@ func TestTwoProcessesAttachTheSamePair(t *testing.T) {
 			t.Cleanup(p.Close)
 			target, source := handle(t, p, "web1"), handle(t, p, "spare3")
 			attaches = append(attaches, func() {
-				_, err := target.AddPlex(context.WithoutCancel(t.Context()), source.ID())
+				_, err := target.AddPlex(context.WithoutCancel(t.Context()), source.ID(), lun.AttachOptions{})
 				results <- err
 			})
 		}
@@ -117,7 +117,7 @@ func TestAttachIsTakenBackWhenADriveFails(t *testing.T) {
 			w, target, source := pair(t)
 			before := w.tables()
 			w.mem.Fail(w.path(drive), blockdev.Fault{Kind: "write", Nth: nth})
-			_, err := target.AddPlex(t.Context(), source.ID())
+			_, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
 			w.mem.Heal(w.path(drive))
 			w.notSuspended()
 			w.verify()
@@ -144,7 +144,7 @@ func TestAttachIsTakenBackWhenADriveFails(t *testing.T) {
 func TestCancelWithABrokenSource(t *testing.T) {
 	w, target, source := pair(t)
 	before := w.tables()["plex-web1"]
-	op, err := target.AddPlex(t.Context(), source.ID())
+	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestCancelWithABrokenSource(t *testing.T) {
 		t.Errorf("the drive is back, and the record is %+v", l)
 	}
 	again := w.create("spare4", lunSize, 1)
-	if _, err := w.find("web1").AddPlex(t.Context(), again.ID()); err != nil {
+	if _, err := w.find("web1").AddPlex(t.Context(), again.ID(), lun.AttachOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.settle()

@@ -26,7 +26,7 @@ type scenario struct {
 // attached makes web1 a mirror and lets the kernel copy some regions: all of them when n is negative.
 func attached(w *world, n int) {
 	w.t.Helper()
-	if _, err := w.find("web1").AddPlex(w.t.Context(), w.find("spare3").ID()); err != nil {
+	if _, err := w.find("web1").AddPlex(w.t.Context(), w.find("spare3").ID(), lun.AttachOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
 	if n < 0 {
@@ -40,7 +40,7 @@ func attached(w *world, n int) {
 
 func scenarios() []scenario {
 	addPlex := func(w *world) error {
-		_, err := w.find("web1").AddPlex(w.t.Context(), w.find("spare3").ID())
+		_, err := w.find("web1").AddPlex(w.t.Context(), w.find("spare3").ID(), lun.AttachOptions{})
 		return err
 	}
 	assemble := func(w *world) error {

@@ -56,7 +56,7 @@ func ExampleLUN_AddPlex() {
 	check(err)
 	spare, err := p.CreateLUN(ctx, lun.Spec{Name: "spare3", Size: 32 * size.MiB, Drives: []string{"/dev/sdc"}})
 	check(err)
-	op, err := web.AddPlex(ctx, spare.ID())
+	op, err := web.AddPlex(ctx, spare.ID(), lun.AttachOptions{})
 	check(err)
 	fmt.Println("attached:", op.Type)
 	_ = kernel.RunToEnd() // time passes

@@ -34,7 +34,7 @@ func pairOn(t *testing.T, release dmtest.Release) (w *world, target, source *lun
 
 func TestAttachFillsThePlexAndKeepsTheData(t *testing.T) {
 	w, target, source := pair(t)
-	op, err := target.AddPlex(t.Context(), source.ID())
+	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestAttachFillsThePlexAndKeepsTheData(t *testing.T) {
 
 func TestTheOperationIsFoundByTheNextProcess(t *testing.T) {
 	w, target, source := pair(t)
-	op, err := target.AddPlex(t.Context(), source.ID())
+	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestTheOperationIsFoundByTheNextProcess(t *testing.T) {
 func TestCancelRestoresTables(t *testing.T) {
 	w, target, source := pair(t)
 	before := w.tables()
-	op, err := target.AddPlex(t.Context(), source.ID())
+	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestCancelRestoresTables(t *testing.T) {
 	if err := late.Cancel(t.Context()); !errors.Is(err, vds.ErrOperationCanceled) {
 		t.Errorf("cancel in another process: %v", err)
 	}
-	if _, err := w.find("web1").AddPlex(t.Context(), source.ID()); err != nil {
+	if _, err := w.find("web1").AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
 		t.Fatalf("attach after a cancel: %v", err)
 	}
 	w.settle()
@@ -130,7 +130,7 @@ func TestCancelRestoresTables(t *testing.T) {
 
 func TestCancelAfterTheEndIsTooLate(t *testing.T) {
 	w, target, source := pair(t)
-	op, err := target.AddPlex(t.Context(), source.ID())
+	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestAttachRefusals(t *testing.T) {
 				if _, err := w.p.InitDrive(w.t.Context(), w.path(2), lun.InitOptions{}); err != nil {
 					w.t.Fatal(err)
 				}
-				if _, err := w.find("web1").AddPlex(w.t.Context(), w.find("spare3").ID()); err != nil {
+				if _, err := w.find("web1").AddPlex(w.t.Context(), w.find("spare3").ID(), lun.AttachOptions{}); err != nil {
 					w.t.Fatal(err)
 				}
 				return w.create("third", lunSize, 2).ID()
@@ -228,7 +228,7 @@ func TestAttachRefusals(t *testing.T) {
 			before, records := w.tables(), w.mem.Cut(blockdev.Kept)
 			effects := 0
 			w.mem.OnEffect = func(blockdev.Effect) error { effects++; return nil }
-			if _, err := target.AddPlex(t.Context(), source); !errors.Is(err, test.code) {
+			if _, err := target.AddPlex(t.Context(), source, lun.AttachOptions{}); !errors.Is(err, test.code) {
 				t.Errorf("AddPlex: %v (%v), want %v", err, vds.CodeOf(err), test.code)
 			}
 			if effects > 0 {
@@ -353,7 +353,7 @@ func TestDeletedLUNLeavesNothing(t *testing.T) {
 	for _, call := range []func() error{
 		func() error { return source.Delete(t.Context()) },
 		func() error { _, err := source.Properties(t.Context()); return err },
-		func() error { _, err := source.AddPlex(t.Context(), target.ID()); return err },
+		func() error { _, err := source.AddPlex(t.Context(), target.ID(), lun.AttachOptions{}); return err },
 		func() error { _, err := source.Recover(t.Context()); return err },
 	} {
 		if err := call(); !errors.Is(err, vds.ErrObjectDeleted) {
@@ -368,7 +368,7 @@ func TestDeletedLUNLeavesNothing(t *testing.T) {
 
 func TestRecoverCopiesOnlyWhatWasWritten(t *testing.T) {
 	w, target, source := pair(t)
-	if _, err := target.AddPlex(t.Context(), source.ID()); err != nil {
+	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.settle()
@@ -421,7 +421,7 @@ func TestRecoverCopiesOnlyWhatWasWritten(t *testing.T) {
 
 func TestAMirrorWithoutAPlexIsNotStartedByItself(t *testing.T) {
 	w, target, source := pair(t)
-	if _, err := target.AddPlex(t.Context(), source.ID()); err != nil {
+	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.settle()
@@ -435,7 +435,7 @@ func TestAMirrorWithoutAPlexIsNotStartedByItself(t *testing.T) {
 	if len(w.devices()) > 0 {
 		t.Errorf("devices: %v", w.devices())
 	}
-	results, err = w.p.Assemble(t.Context(), lun.AssembleOptions{Degraded: true})
+	results, err = w.p.Assemble(t.Context(), lun.AssembleOptions{Force: true})
 	if err != nil || results[0].Err != nil {
 		t.Fatalf("assemble degraded: %+v, %v", results, err)
 	}
@@ -453,13 +453,13 @@ func TestAMirrorWithoutAPlexIsNotStartedByItself(t *testing.T) {
 // The plex being filled must never be served alone.
 func TestAnUnfilledPlexIsNeverStartedAlone(t *testing.T) {
 	w, target, source := pair(t)
-	if _, err := target.AddPlex(t.Context(), source.ID()); err != nil {
+	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.cut(blockdev.Kept)
 	w.mem.Vanish(w.path(0))
 	w.restart()
-	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{Degraded: true})
+	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{Force: true})
 	if err != nil || !errors.Is(results[0].Err, vds.ErrObjectStatusFailed) {
 		t.Fatalf("assemble: %+v, %v; want VDS_E_OBJECT_STATUS_FAILED", results, err)
 	}

@@ -20,8 +20,8 @@ type Kernel interface {
 	Load(ctx context.Context, name string, t dm.Table) error
 	// Clear empties the inactive slot.
 	Clear(ctx context.Context, name string) error
-	// Suspend makes I/O wait until the next Resume.
-	Suspend(ctx context.Context, name string) error
+	// Suspend makes I/O wait until the next Resume; freeze has a file system on the device made clean first.
+	Suspend(ctx context.Context, name string, freeze bool) error
 	// Resume makes the inactive table, where there is one, the live one, and lets I/O go on. On a running device that
 	// is one atomic swap inside the kernel.
 	Resume(ctx context.Context, name string, v dm.Visibility) error
@@ -29,6 +29,10 @@ type Kernel interface {
 	Remove(ctx context.Context, name string) error
 	// Table is the live table; empty when there is none.
 	Table(ctx context.Context, name string) (dm.Table, error)
+	// Waiting is the table in the inactive slot; empty when there is none.
+	Waiting(ctx context.Context, name string) (dm.Table, error)
+	// Rename gives a device another name. Whoever has it open keeps it.
+	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
 	// Status is the state of one device and the status of its live table, by one call.
 	Status(ctx context.Context, name string) (dm.Status, error)
 	// WaitEvent returns when any device-mapper device has had an event since WaitEvent was last called.

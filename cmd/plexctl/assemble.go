@@ -38,7 +38,7 @@ func newAssemble(a *app) *cobra.Command {
 func assemble(ctx context.Context, a *app, w *world, opts assembleOptions) error {
 	ctx, cancel := a.patient(ctx)
 	defer cancel()
-	results, err := w.Assemble(ctx, lun.AssembleOptions{LUNs: opts.luns, Degraded: opts.degraded})
+	results, err := w.Assemble(ctx, lun.AssembleOptions{LUNs: opts.luns, Force: opts.degraded})
 	return a.printResults(results, "active", err)
 }
 

@@ -80,7 +80,7 @@ func addPlex(ctx context.Context, a *app, w *world, opts plexAddOptions) error {
 func attach(ctx context.Context, a *app, target, source *lun.LUN) (*resync.Async, error) {
 	ctx, cancel := a.patient(ctx)
 	defer cancel()
-	return target.AddPlex(ctx, source.ID())
+	return target.AddPlex(ctx, source.ID(), lun.AttachOptions{})
 }
 
 // printStarted shows an operation that goes on by itself, and how to come back to it.

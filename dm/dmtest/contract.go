@@ -23,7 +23,8 @@ type DeviceMapper interface {
 	Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error)
 	Load(ctx context.Context, name string, t dm.Table) error
 	Clear(ctx context.Context, name string) error
-	Suspend(ctx context.Context, name string) error
+	Suspend(ctx context.Context, name string, freeze bool) error
+	Waiting(ctx context.Context, name string) (dm.Table, error)
 	Resume(ctx context.Context, name string, v dm.Visibility) error
 	Remove(ctx context.Context, name string) error
 	Rename(ctx context.Context, name, newName string, v dm.Visibility) error

@@ -61,7 +61,7 @@ func (b *bench) testNoDevice() {
 		"info": info, "table": table, "status": status, "deps": deps, "message": message,
 		"load":    b.k.Load(b.ctx, name, linearOn(disk.Dev(), 0, 8)),
 		"clear":   b.k.Clear(b.ctx, name),
-		"suspend": b.k.Suspend(b.ctx, name),
+		"suspend": b.k.Suspend(b.ctx, name, false),
 		"resume":  b.k.Resume(b.ctx, name, dm.Private),
 		"remove":  b.k.Remove(b.ctx, name),
 		"rename":  b.k.Rename(b.ctx, name, b.lab.Name(), dm.Private),
@@ -93,8 +93,8 @@ func (b *bench) testLife() {
 	b.must(b.k.Load(b.ctx, name, linearOn(disk.Dev(), 8, 8)))
 	b.must(b.k.Load(b.ctx, name, linearOn(disk.Dev(), 0, sectMiB)))
 	state("two loads", false, true, true)
-	b.must(b.k.Suspend(b.ctx, name))
-	b.must(b.k.Suspend(b.ctx, name))
+	b.must(b.k.Suspend(b.ctx, name, false))
+	b.must(b.k.Suspend(b.ctx, name, false))
 	state("two suspends", true, true, true)
 	b.must(b.k.Resume(b.ctx, name, dm.Private))
 	b.must(b.k.Resume(b.ctx, name, dm.Private))
@@ -108,7 +108,7 @@ func (b *bench) testResumeEmpty() {
 	name := b.create()
 	err := b.k.Resume(b.ctx, name, dm.Private)
 	b.Logf("resume without a table: %v", err)
-	b.must(b.k.Suspend(b.ctx, name))
+	b.must(b.k.Suspend(b.ctx, name, false))
 	b.wants("resume of a suspended device without a table", b.k.Resume(b.ctx, name, dm.Private), unix.EINVAL)
 }
 
@@ -229,7 +229,7 @@ func (b *bench) testSuspend() {
 	disk := b.lab.Disk(b, size.MiB)
 	name := b.device(linearOn(disk.Dev(), 0, sectMiB))
 	file := b.lab.Open(b, name)
-	b.must(b.k.Suspend(b.ctx, name))
+	b.must(b.k.Suspend(b.ctx, name, false))
 	written := make(chan error, 1)
 	go func() {
 		_, err := file.WriteAt(make([]byte, 4096), 0)

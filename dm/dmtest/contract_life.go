@@ -52,7 +52,7 @@ func (b *bench) testReload() {
 	m.copies(dm.ActionRecover)
 	b.swap(m.name, m.slow())
 	m.copies(dm.ActionRecover)
-	b.must(b.k.Suspend(b.ctx, m.name)) // writes down how far it has come
+	b.must(b.k.Suspend(b.ctx, m.name, false)) // writes down how far it has come
 	b.fill(m.data[1], 'Z', 0, regionBytes)
 	b.swap(m.name, m.raid())
 	m.finishes()
@@ -64,7 +64,7 @@ func (b *bench) testSuspendInTheMiddle() {
 	m.prepare([]bool{true, false}, nil)
 	b.swap(m.name, m.slow())
 	m.copies(dm.ActionRecover)
-	b.must(b.k.Suspend(b.ctx, m.name))
+	b.must(b.k.Suspend(b.ctx, m.name, false))
 	slots := m.slots()
 	if at := slots[1].Super.RecoveryOffset; at == 0 || at >= uint64(arraySects) {
 		b.Errorf("recovery offset of a suspended array = %d, want one in the middle", at)
@@ -143,7 +143,7 @@ func (b *bench) testNoResync() {
 	b.rest()
 	b.same("status", rested("AA"), b.line(m.name))
 	b.same("leg 1", painted('B', 0), m.content(1))
-	b.must(b.k.Suspend(b.ctx, m.name))
+	b.must(b.k.Suspend(b.ctx, m.name, false))
 	b.same("bits on the drive", uint64(0), m.slots()[0].Bitmap.Bits.Count())
 }
 
@@ -153,7 +153,7 @@ func (b *bench) testMissing() {
 	b.swap(m.name, m.without(1))
 	b.shows(m.name, rested("A-"))
 	m.paint('W', 3, 10)
-	b.must(b.k.Suspend(b.ctx, m.name))
+	b.must(b.k.Suspend(b.ctx, m.name, false))
 	b.same("bits of written regions", bitsOf(3, 10), m.slots()[0].Bitmap.Bits)
 	b.must(b.k.Resume(b.ctx, m.name, dm.Private))
 	b.swap(m.name, m.raid())
@@ -195,7 +195,7 @@ func (b *bench) testDegradedAttach() {
 	b.shows(m.name, rested("A-A"))
 	b.same("leg 2", painted('C', 'A', 0, 5, 63), m.content(2))
 	b.same("leg 1 while it is missing", painted('B', 0), m.content(1))
-	b.must(b.k.Suspend(b.ctx, m.name))
+	b.must(b.k.Suspend(b.ctx, m.name, false))
 	b.swap(m.name, m.raid())
 	m.finishes()
 	b.same("leg 1 when it is back", painted('B', 'A', 0, 5, 63), m.content(1))
@@ -301,7 +301,7 @@ func (b *bench) testBitsReread() {
 	b.swap(m.name, linearOn(m.table[0].Data, 0, arraySects))
 	m.prepare([]bool{true, false}, nil)
 	b.must(b.k.Load(b.ctx, m.name, m.raid()))
-	b.must(b.k.Suspend(b.ctx, m.name))
+	b.must(b.k.Suspend(b.ctx, m.name, false))
 	m.prepare([]bool{true, false}, bitsOf(1, 2))
 	b.must(b.k.Resume(b.ctx, m.name, dm.Private))
 	m.finishes()
@@ -340,7 +340,7 @@ func (b *bench) testDying() {
 	b.swap(m.name, m.raid())
 	m.finishes()
 	b.must(b.k.Load(b.ctx, m.name, linearOn(m.table[0].Data, 0, arraySects)))
-	b.must(b.k.Suspend(b.ctx, m.name))
+	b.must(b.k.Suspend(b.ctx, m.name, false))
 	m.prepare([]bool{true, false}, bitsOf(1, 2))
 	before := m.slots()
 	b.must(b.k.Resume(b.ctx, m.name, dm.Private))
@@ -390,7 +390,7 @@ func (b *bench) testFrozen() {
 			b.Errorf("leg 1 = %s, want it incomplete", got)
 		}
 	}
-	b.must(b.k.Suspend(b.ctx, m.name))
+	b.must(b.k.Suspend(b.ctx, m.name, false))
 	b.swap(m.name, m.raid())
 	m.finishes()
 	b.same("leg 1 after all", painted('A', 0), m.content(1))

@@ -154,7 +154,7 @@ func TestSecondResumeRevives(t *testing.T) {
 	if got := r.line(r.name); got != rested("AD") {
 		t.Fatalf("status = %q", got)
 	}
-	r.must(r.k.Suspend(r.ctx, r.name))
+	r.must(r.k.Suspend(r.ctx, r.name, false))
 	r.must(r.k.Resume(r.ctx, r.name, dm.Private))
 	r.must(r.kernel.RunToEnd())
 	r.same("status", rested("AA"), r.line(r.name))
@@ -194,7 +194,7 @@ func TestHang(t *testing.T) {
 	r := newRig(t, Linux6_12)
 	r.prepare([]bool{true, false}, nil)
 	r.swap(r.name, r.raid())
-	r.must(r.k.Suspend(r.ctx, r.dataName[1]))
+	r.must(r.k.Suspend(r.ctx, r.dataName[1], false))
 	if err := r.kernel.Tick(8); err != nil {
 		t.Fatal(err) // starts, and writes metadata only
 	}
@@ -212,7 +212,7 @@ func TestHang(t *testing.T) {
 func TestUsersWait(t *testing.T) {
 	r := newRig(t, Linux6_12)
 	r.swap(r.name, linearOn(r.table[0].Data, 0, arraySects))
-	r.must(r.k.Suspend(r.ctx, r.name))
+	r.must(r.k.Suspend(r.ctx, r.name, false))
 	ctx, cancel := context.WithTimeout(r.ctx, 20*time.Millisecond)
 	defer cancel()
 	for what, err := range map[string]error{

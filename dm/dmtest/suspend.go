@@ -11,8 +11,8 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Suspend makes I/O wait until the next Resume.
-func (k *Kernel) Suspend(ctx context.Context, name string) error {
+// Suspend makes I/O wait until the next Resume. There is no file system to freeze.
+func (k *Kernel) Suspend(ctx context.Context, name string, _ bool) error {
 	return k.change(ctx, "suspend", "suspend", name, (*device).suspend)
 }
 

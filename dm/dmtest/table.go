@@ -194,8 +194,16 @@ func (t *table) length() int64 {
 
 // Table is the live table as the kernel prints it.
 func (k *Kernel) Table(ctx context.Context, name string) (dm.Table, error) {
-	const op = "read table of"
-	status, err := k.lines(ctx, op, name, func(t target) string { return t.params() })
+	return k.table(ctx, "read table of", name, func(d *device) *table { return d.live })
+}
+
+// Waiting is the table in the inactive slot as the kernel prints it.
+func (k *Kernel) Waiting(ctx context.Context, name string) (dm.Table, error) {
+	return k.table(ctx, "read waiting table of", name, func(d *device) *table { return d.inactive })
+}
+
+func (k *Kernel) table(ctx context.Context, op, name string, which func(*device) *table) (dm.Table, error) {
+	status, err := k.lines(ctx, op, name, which, target.params)
 	if err != nil {
 		return nil, err
 	}
@@ -212,17 +220,18 @@ func (k *Kernel) Table(ctx context.Context, name string) (dm.Table, error) {
 
 // Status is the state of a device and the status of its live table.
 func (k *Kernel) Status(ctx context.Context, name string) (dm.Status, error) {
-	return k.lines(ctx, "read status of", name, func(t target) string { return t.status() })
+	return k.lines(ctx, "read status of", name, func(d *device) *table { return d.live }, target.status)
 }
 
-// lines asks every target of the live table for a line.
-func (k *Kernel) lines(ctx context.Context, op, name string, line func(target) string) (status dm.Status, err error) {
+// lines asks every target of one of the two tables for a line.
+func (k *Kernel) lines(ctx context.Context, op, name string, which func(*device) *table, line func(target) string) (status dm.Status, err error) {
 	err = k.look(ctx, op, name, func(d *device) error {
 		status.Info = k.info(d)
-		if d.live == nil {
+		t := which(d)
+		if t == nil {
 			return nil
 		}
-		for _, s := range d.live.segments {
+		for _, s := range t.segments {
 			status.Targets = append(status.Targets, dm.TargetStatus{
 				Start:  size.Bytes(s.start).Sectors(),
 				Length: size.Bytes(s.length).Sectors(),
