@@ -23,6 +23,8 @@ type Drive struct {
 	Label catalog.Label
 	Free  size.Sectors
 	LUNs  []string // names of the LUNs with a plex on it, sorted
+
+	Foreign bool // its label's host is another host's: its LUNs are not started here before Provider.TakeOver
 }
 
 // Drives is every drive of the host, sorted by path.

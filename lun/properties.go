@@ -26,6 +26,8 @@ type Properties struct {
 	Operation *resync.Descriptor // running, nil when none
 	Done      size.Sectors       // copied by the running resync; Size when none runs
 	Action    dm.Action          // what the kernel's sync thread does; empty for a LUN with one plex
+	Rate      size.Bytes         // most that the running operation copies to each plex, a second; Unlimited, Paused, or more
+	Queued    bool               // the running operation waits until another LUN on one of the drives is rebuilt
 	Problem   *vds.Error         // why the LUN is not as it should be, and what to do; nil when it is
 }
 
