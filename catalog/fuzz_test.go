@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
+
+	"github.com/plexctl/plexctl/vds"
 )
 
 func goldenSeed(f *testing.F, name string) []byte {
@@ -44,6 +46,9 @@ func FuzzSlot(f *testing.F) {
 	full := goldenSeed(f, "slot.bin")
 	f.Add(full)
 	f.Add(full[slotBody:])
+	stale := goldenSeed(f, "slot-stale.bin")
+	f.Add(stale)
+	f.Add(stale[slotBody:])
 	f.Add([]byte(`{"luns":[{"id":"01000000-0000-0000-0000-000000000001"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b := make([]byte, max(len(data), slotBody))
@@ -88,6 +93,7 @@ func FuzzReadDrive(f *testing.F) {
 	label, slot := goldenSeed(f, "label.bin"), goldenSeed(f, "slot.bin")
 	f.Add(label, label, slot, uint8(0))
 	f.Add([]byte{}, label, slot[slotBody:], uint8(7))
+	f.Add(label, label, goldenSeed(f, "slot-stale.bin")[slotBody:], uint8(12))
 	f.Add([]byte{}, []byte{}, []byte(`{"luns":[]}`), uint8(12))
 	f.Fuzz(func(t *testing.T, head, tail, body []byte, flags uint8) {
 		m, _ := newDrive(t, 1)
@@ -148,6 +154,7 @@ func drawLUN(t *rapid.T) LUN {
 		place := rapid.SampledFrom([]int{4, 8, 13, 22, 31, 40, 49, 58}).Draw(t, "place")
 		l.Plexes = append(l.Plexes, testPlex(n, rapid.IntRange(1, 4).Draw(t, "drive"), place, 8))
 	}
+	drawStanding(t, &l)
 	for _, n := range rapid.SliceOfNDistinct(rapid.IntRange(number+1, 6), 0, 2, rapid.ID[int]).Draw(t, "absorbed") {
 		l.Absorbed = append(l.Absorbed, Tombstone{LUN: lunID(n), Generation: rapid.Uint64Range(1, 4).Draw(t, "until")})
 	}
@@ -155,6 +162,23 @@ func drawLUN(t *rapid.T) LUN {
 		l.Former = append(l.Former, driveID(n))
 	}
 	return l
+}
+
+// drawStanding says of each plex of l but the first whether it is stale or being filled.
+func drawStanding(t *rapid.T, l *LUN) {
+	var filled []uuid.UUID
+	for i := range l.Plexes[1:] {
+		p := &l.Plexes[i+1]
+		switch rapid.IntRange(0, 3).Draw(t, "standing") {
+		case 0:
+			p.Stale = true
+		case 1:
+			filled = append(filled, p.ID)
+		}
+	}
+	if !l.Deleted && rapid.Bool().Draw(t, "busy") {
+		l.Operation = &Operation{ID: opID(1), Type: vds.AsyncRecoverLUN, Plexes: filled, Queued: len(filled) > 1}
+	}
 }
 
 // drawDrives is drives with any records that a drive can hold, two drives now and then of one GUID.

@@ -29,14 +29,43 @@ func fullLUN() LUN {
 	return l
 }
 
+// staleLUN has the fields that say how a plex stands which does not hold the data: one is stale, a new one waits for its
+// turn to be filled, and is not of a LUN that a cancel could give back.
+func staleLUN() LUN {
+	stale := testPlex(2, 2, 4, 8)
+	stale.Stale = true
+	l := testLUN(4, 5, testPlex(1, 1, 4, 8), stale, testPlex(3, 3, 4, 8))
+	l.RegionSize = 2048
+	l.Operation = &Operation{
+		ID: opID(4), Type: vds.AsyncAddLUNPlex, Started: testTime, Plexes: []uuid.UUID{plexID(3)}, Queued: true,
+	}
+	return l
+}
+
+// extendedLUN is a mirror of which all plexes hold the data, and a new part is resynced.
+func extendedLUN() LUN {
+	l := testLUN(5, 6, testPlex(4, 1, 20, 8), testPlex(5, 2, 20, 8))
+	l.Plexes[0].Data = []Extent{mib(1, 21, 4), mib(4, 5, 4)}
+	l.Operation = &Operation{ID: opID(5), Type: vds.AsyncExtendLUN, Started: testTime}
+	return l
+}
+
 func TestSlotGolden(t *testing.T) {
 	deleted := testLUN(3, 2)
 	deleted.Deleted = true
-	b, err := encodeSlot(driveID(1), Catalog{Sequence: 0x0123456789ABCDEF, LUNs: []LUN{fullLUN(), deleted}})
-	if err != nil {
-		t.Fatal(err)
+	tests := map[string]Catalog{
+		"slot.bin":       {Sequence: 0x0123456789ABCDEF, LUNs: []LUN{fullLUN(), deleted}},
+		"slot-stale.bin": {Sequence: 3, LUNs: []LUN{staleLUN(), extendedLUN()}},
 	}
-	golden(t, "slot.bin", b)
+	for name, c := range tests {
+		t.Run(name, func(t *testing.T) {
+			b, err := encodeSlot(driveID(1), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, b)
+		})
+	}
 }
 
 func TestSlotRoundTrip(t *testing.T) {
@@ -47,6 +76,7 @@ func TestSlotRoundTrip(t *testing.T) {
 	tests := map[string]Catalog{
 		"empty":            {Sequence: 1},
 		"every field":      {Sequence: maxSequence, LUNs: []LUN{fullLUN()}},
+		"stale and queued": {Sequence: 2, LUNs: []LUN{staleLUN(), extendedLUN()}},
 		"many blocks long": {Sequence: 2, LUNs: many},
 	}
 	for name, want := range tests {
@@ -162,6 +192,8 @@ func TestBodyRefuses(t *testing.T) {
 		"fraction":             {`{"luns":[{"sectors":1.5}]}`, "sectors"},
 		"size beyond 64 bits":  {`{"luns":[{"sectors":18446744073709551616}]}`, "sectors"},
 		"GUID too short":       {`{"luns":[{"id":"1234"}]}`, "UUID"},
+		"stale is no truth":    {`{"luns":[{"plexes":[{"stale":1}]}]}`, "stale"},
+		"queued is no truth":   {`{"luns":[{"operation":{"queued":"yes"}}]}`, "queued"},
 		"unknown operation":    {`{"luns":[{"operation":{"type":"fly"}}]}`, "fly"},
 		"unknown result":       {`{"luns":[{"lastOperation":{"result":"E_FLY"}}]}`, "E_FLY"},
 		"array for object":     {`[]`, "array"},

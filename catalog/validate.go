@@ -79,7 +79,7 @@ func checkSpace(luns []LUN, label Label) error {
 // Validate checks a record by itself: it knows neither the drives' sizes nor other LUNs. The error is ErrInvalid or
 // ErrOverlap and names LUN, plex and drive.
 func (l LUN) Validate() error {
-	checks := []func() error{l.checkValues, l.checkPlexes, l.checkHistory, l.checkOperation}
+	checks := []func() error{l.checkValues, l.checkPlexes, l.checkHistory, l.checkOperation, l.checkHolding}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return fmt.Errorf("%s: %w", l.title(), err)
@@ -232,6 +232,22 @@ func (l LUN) checkOperation() error {
 	}
 	if err := l.checkSource(*o.Source, o.Plexes); err != nil {
 		return fmt.Errorf("operation %s: source: %w", o.ID, err)
+	}
+	return nil
+}
+
+// checkHolding checks that a plex is either stale or being filled, and that one holds the data. Of a deleted LUN none has to.
+func (l LUN) checkHolding() error {
+	holding := l.Deleted
+	for _, p := range l.Plexes {
+		filled := l.Operation != nil && slices.Contains(l.Operation.Plexes, p.ID)
+		if filled && p.Stale {
+			return invalid("operation %s: plex %s is being filled, and stale", l.Operation.ID, p.ID)
+		}
+		holding = holding || !filled && !p.Stale
+	}
+	if !holding {
+		return invalid("no plex holds the data")
 	}
 	return nil
 }

@@ -45,6 +45,19 @@ func TestLUNValidate(t *testing.T) {
 				l.Plexes = append(l.Plexes, testPlex(50+i, 50+i, 4, 8))
 			}
 		},
+		"a third plex is stale":  func(l *LUN) { l.Plexes = append(l.Plexes, stale(testPlex(7, 7, 4, 8))) },
+		"first plex is stale":    func(l *LUN) { l.Operation, l.Plexes[0].Stale = nil, true },
+		"one of eight holds":     func(l *LUN) { *l = wide(*l, MaxPlexes-1) },
+		"deleted, one stale":     func(l *LUN) { l.Deleted, l.Operation, l.Plexes[0].Stale = true, nil, true },
+		"deleted, all stale":     func(l *LUN) { *l = wide(*l, MaxPlexes); l.Deleted = true },
+		"queued":                 func(l *LUN) { l.Operation.Queued = true },
+		"queued, nothing filled": func(l *LUN) { *l.Operation = Operation{ID: opID(1), Type: vds.AsyncExtendLUN, Queued: true} },
+		"new plex, no source":    func(l *LUN) { l.Operation.Source, l.Absorbed = nil, nil },
+		"source had a stale one": func(l *LUN) {
+			second := testPlex(3, 3, 4, 8)
+			l.Plexes, l.Operation.Plexes = append(l.Plexes, second), append(l.Operation.Plexes, second.ID)
+			l.Operation.Source.Plexes = append(l.Operation.Source.Plexes, stale(second))
+		},
 		"extent at the end of all": func(l *LUN) {
 			l.Plexes[0].Data[0].Start = MaxSize.Sectors()
 			l.Plexes[0].Data[0].Length = MaxSize.Sectors()
@@ -59,6 +72,20 @@ func TestLUNValidate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stale is p when it does not hold all of the data.
+func stale(p Plex) Plex { p.Stale = true; return p }
+
+// wide is l without an operation and with eight plexes, of which the last ones are stale.
+func wide(l LUN, staleOnes int) LUN {
+	l.Operation, l.Plexes = nil, nil
+	for i := range MaxPlexes {
+		p := testPlex(50+i, 50+i, 4, 8)
+		p.Stale = i >= MaxPlexes-staleOnes
+		l.Plexes = append(l.Plexes, p)
+	}
+	return l
 }
 
 func TestLUNValidateRefuses(t *testing.T) {
@@ -136,6 +163,14 @@ func TestLUNValidateRefuses(t *testing.T) {
 		"operation on a deleted":   {change: func(l *LUN) { l.Deleted = true }, want: "operation"},
 		"operation, strange plex":  {change: func(l *LUN) { l.Operation.Plexes[0] = plexID(77) }, want: plexID(77).String()},
 		"operation, plex twice":    {change: func(l *LUN) { l.Operation.Plexes = slices.Repeat(l.Operation.Plexes, 2) }, want: "twice"},
+		"filled and stale":         {change: func(l *LUN) { l.Plexes[1].Stale = true }, want: "being filled, and stale"},
+		"all plexes stale":         {change: func(l *LUN) { *l = wide(*l, MaxPlexes) }, want: "no plex holds the data"},
+		"all plexes filled":        {change: func(l *LUN) { l.Operation.Source, l.Operation.Plexes = nil, []uuid.UUID{plexID(2), plexID(1)} }, want: "no plex holds the data"},
+		"filled or stale, all":     {change: func(l *LUN) { l.Plexes[0].Stale = true }, want: "no plex holds the data"},
+		"the only plex is stale":   {change: func(l *LUN) { l.Operation, l.Plexes = nil, []Plex{stale(l.Plexes[0])} }, want: "no plex holds the data"},
+		"the only plex is filled":  {change: func(l *LUN) { l.Plexes = l.Plexes[1:] }, want: "no plex holds the data"},
+		"source is stale":          {change: func(l *LUN) { l.Operation.Source.Plexes[0].Stale = true }, want: "no plex holds the data"},
+		"source with one of two":   {change: func(l *LUN) { l.Operation.Plexes = append(l.Operation.Plexes, plexID(1)) }, want: "other plexes"},
 		"source not buried":        {change: func(l *LUN) { l.Absorbed = nil }, want: "not among the absorbed"},
 		"source buried too early":  {change: func(l *LUN) { l.Absorbed[0].Generation = 2 }, want: "not among the absorbed"},
 		"source is the lun":        {change: func(l *LUN) { l.Operation.Source.ID = l.ID }, want: "source"},
