@@ -28,7 +28,7 @@ func readLabels(m Media, deviceSize size.Bytes) (Drive, error) {
 	case headErr == nil && tailErr == nil && head.equal(tail):
 		return Drive{Label: head}, nil
 	case headErr == nil:
-		err := cmp.Or(tailErr, invalid("is of drive %s", tail.Drive))
+		err := cmp.Or(tailErr, differs(head, tail))
 		return Drive{Label: head, Problems: []error{fmt.Errorf("drive %s: copy of the label: %w", head.Drive, err)}}, nil
 	case tailErr == nil:
 		err := fmt.Errorf("drive %s: %w: %w", tail.Drive, ErrHeadLost, headErr)
@@ -82,6 +82,14 @@ func readTail(m Media, start, deviceSize size.Bytes) (Label, error) {
 		return Label{}, shrunk(tail, deviceSize)
 	}
 	return tail, nil
+}
+
+// differs says how a sound copy of a label is not one.
+func differs(head, tail Label) error {
+	if head.Drive == tail.Drive {
+		return invalid("differs from the label")
+	}
+	return invalid("is of drive %s", tail.Drive)
 }
 
 // shrunk says that a device is smaller than its label says.

@@ -89,3 +89,27 @@ func (d *Drive) Repair(m Media) error {
 	d.HeadLost = false
 	return d.Write(m, d.Catalog.LUNs)
 }
+
+// Relabel makes the drive one that a host of the given id has taken over: its label and the copy of it say so, all else
+// on the drive stays. A drive with HeadLost is refused (ErrHeadLost), an id that a label cannot hold is ErrInvalid; nothing
+// was written then. After any other error the drive may be of the one host or the other: call it again.
+//
+// The copy at the end is written and flushed first, then the label, which is the moment the change takes effect. So at any
+// point one of the two is whole. While that is the label, the drive is read as before, and damage to the copy is only among
+// Problems; a label that is damaged makes the drive one with HeadLost, and by then the copy names the new host.
+func (d *Drive) Relabel(m Media, host string) error {
+	if d.HeadLost {
+		return fmt.Errorf("relabel drive %s: %w", d.Label.Drive, ErrHeadLost)
+	}
+	label := d.Label
+	label.Host = host
+	block, err := encodeLabel(label)
+	if err != nil {
+		return fmt.Errorf("relabel: %w", err)
+	}
+	if err := writeLabels(m, label, block); err != nil {
+		return fmt.Errorf("relabel drive %s: %w", label.Drive, err)
+	}
+	d.Label = label
+	return nil
+}
