@@ -13,8 +13,10 @@ import (
 //
 // A change is one list put, the same for every drive concerned (Set.Involved). Written to each drive with one Drive.Write
 // it takes effect with the first of these writes; Heal completes what a crash cuts off. The order matters where a LUN
-// gives its extents to another: first the drives of the LUN that is absorbed (Set.Holders), or that is given back
-// (LUN.Drives), then the others, so that no drive alone shows a state in which sectors belong to two LUNs or to none.
+// gives its extents to another: first the drives of the LUN that is absorbed (Set.Holders), or that is given back or split
+// off (LUN.Drives), then the others, so that no drive alone shows a state in which sectors belong to two LUNs or to none.
+// Where a LUN takes free space, for a new plex or because it grows, the drives that it lay on before come first: should one
+// that was written be away after a crash, the LUN is seen to lack a plex, rather than to be as it was before.
 func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
 	d := s.drives[drive]
 	luns := s.healed(drive)
@@ -68,7 +70,8 @@ func (l LUN) concerns(d Drive) bool {
 //
 //   - Generation: one above every generation of the LUN, the dead ones included.
 //   - Absorbed: the source of a running operation and what that had absorbed are added. A tombstone goes once no drive
-//     that it is for can come back.
+//     that it is for can come back; one that the caller has added stays in this version. That is how a split is taken
+//     back: the LUN buries the one that was made of its plex, of which nobody may know whether it has reached a drive.
 //   - Former: drives on which the LUN, or a source, had a plex and has none now are added; one that is present and holds
 //     no record of them goes. It keeps the record of a deleted LUN alive until the last such drive has learnt of it.
 func (s Set) Next(l LUN) LUN {
@@ -86,7 +89,9 @@ func (s Set) Next(l LUN) LUN {
 	next.Generation = generation + 1
 	next.Absorbed = s.tombstones(l, before)
 	next.Former = s.former(next, before)
-	next.Absorbed = s.neededTombstones(next)
+	next.Absorbed = s.neededTombstones(next, func(t Tombstone) bool {
+		return slices.Contains(l.Absorbed, t) && (old == nil || !slices.Contains(old.winner.Absorbed, t))
+	})
 	return next
 }
 
@@ -120,8 +125,10 @@ func (s Set) former(l LUN, before []LUN) []uuid.UUID {
 	})
 }
 
-// neededTombstones drops the tombstones of l that no record can come back against.
-func (s Set) neededTombstones(l LUN) []Tombstone {
+// neededTombstones drops the tombstones of l that are not new and that no record can come back against.
+func (s Set) neededTombstones(l LUN, isNew func(Tombstone) bool) []Tombstone {
 	away := len(l.MissingDrives(s)) > 0 || slices.ContainsFunc(l.Former, func(d uuid.UUID) bool { return !s.present(d) })
-	return slices.DeleteFunc(slices.Clone(l.Absorbed), func(t Tombstone) bool { return !away && !s.haunted(t) })
+	return slices.DeleteFunc(slices.Clone(l.Absorbed), func(t Tombstone) bool {
+		return !away && !s.haunted(t) && !isNew(t)
+	})
 }

@@ -42,14 +42,25 @@ func (s *Set) checkExtents() {
 	owners := map[uuid.UUID]claim{}
 	for _, c := range all {
 		if d, ok := s.drives[c.extent.Drive]; ok && !c.fits(d.Label) {
-			s.invalid(fmt.Sprintf("%s lies outside the drive", c), c, c)
+			s.invalid(fmt.Sprintf("%s lies outside the drive", c), []claim{c}, c)
 		}
 		if owner, ok := owners[c.plex]; ok && owner.lun.ID != c.lun.ID {
-			s.invalid(fmt.Sprintf("plex %s is claimed by %s and %s", c.plex, owner.lun.title(), c.lun.title()), owner, c)
+			s.twoOwners(owner, c)
 		}
 		owners[c.plex] = c
 	}
 	s.checkOverlaps(all)
+}
+
+// twoOwners reports a plex that two LUNs claim. After a split it is of the one that its drive knows, whatever a drive brings
+// back that was away; where neither is known, or both, neither can be used.
+func (s *Set) twoOwners(a, b claim) {
+	pair := []claim{a, b}
+	wrong := slices.DeleteFunc(slices.Clone(pair), s.vouched)
+	if len(wrong) == 0 {
+		wrong = pair
+	}
+	s.invalid(fmt.Sprintf("plex %s is claimed by %s and %s", a.plex, a.lun.title(), b.lun.title()), pair, wrong...)
 }
 
 // checkOverlaps looks first at claims that their drives vouch for, of which neither is right, then at the others.
@@ -70,11 +81,24 @@ func (s *Set) vouched(c claim) bool {
 	return ok
 }
 
-// invalid reports what makes the LUNs of two claims, which may be the same, unfit.
-func (s *Set) invalid(detail string, a, b claim) {
-	luns := sortedIDs([]uuid.UUID{a.lun.ID, b.lun.ID})
-	drives := sortedIDs([]uuid.UUID{a.extent.Drive, b.extent.Drive})
-	s.problem(Problem{Err: ErrInvalid, Detail: detail, LUNs: luns, Drives: drives, Unfit: luns})
+// invalid reports a contradiction between claims that makes the LUNs of wrong unfit.
+func (s *Set) invalid(detail string, claims []claim, wrong ...claim) {
+	var drives []uuid.UUID
+	for _, c := range claims {
+		drives = append(drives, c.extent.Drive)
+	}
+	s.problem(Problem{
+		Err: ErrInvalid, Detail: detail, LUNs: lunsOf(claims), Drives: sortedIDs(drives), Unfit: lunsOf(wrong),
+	})
+}
+
+// lunsOf is the LUNs of claims, sorted.
+func lunsOf(claims []claim) []uuid.UUID {
+	var ids []uuid.UUID
+	for _, c := range claims {
+		ids = append(ids, c.lun.ID)
+	}
+	return sortedIDs(ids)
 }
 
 // overlap reports a pair of claims that makes the LUNs of wrong unfit. Rivals of one LUN may overlap; it is blocked already.
@@ -82,16 +106,12 @@ func (s *Set) overlap(pair [2]claim, wrong ...claim) {
 	if len(wrong) == 0 || pair[0].lun.ID == pair[1].lun.ID {
 		return
 	}
-	var unfit []uuid.UUID
-	for _, c := range wrong {
-		unfit = append(unfit, c.lun.ID)
-	}
 	s.problem(Problem{
 		Err:    ErrOverlap,
 		Detail: fmt.Sprintf("%s and %s", pair[0], pair[1]),
-		LUNs:   sortedIDs([]uuid.UUID{pair[0].lun.ID, pair[1].lun.ID}),
+		LUNs:   lunsOf(pair[:]),
 		Drives: []uuid.UUID{pair[0].extent.Drive},
-		Unfit:  sortedIDs(unfit),
+		Unfit:  lunsOf(wrong),
 	})
 }
 

@@ -13,7 +13,10 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-var equateEmpty = cmpopts.EquateEmpty()
+var (
+	equateEmpty  = cmpopts.EquateEmpty()
+	equateErrors = cmpopts.EquateErrors()
+)
 
 // ignoreState leaves out of a comparison what a Drive notes about its slots.
 var ignoreState = cmp.Options{cmpopts.IgnoreUnexported(Drive{}), cmpopts.EquateErrors()}

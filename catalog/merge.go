@@ -65,7 +65,7 @@ func (p Problem) Unwrap() error { return p.Err }
 //     generation or a later one, does not exist.
 //   - Two drives with one GUID are ErrDuplicateDrive. Neither is used: what they say about LUNs of other drives is not
 //     heard, and a LUN with an extent on them cannot be used.
-//   - Two LUNs on the same sectors are ErrOverlap. A LUN of which the drive concerned holds a record is in its right
+//   - Two LUNs on the same sectors are ErrOverlap, two LUNs with one plex ErrInvalid. A LUN of which the drive concerned holds a record is in its right
 //     against one of which it holds none, which is what a drive that was away for long brings back. Otherwise neither can
 //     be used.
 //   - Two LUNs of one name are ErrDuplicateName; both can be used, by GUID.

@@ -66,7 +66,7 @@ func TestMerge(t *testing.T) {
 		"deleted and made again":          {drives: []Drive{drive(1, deleted(mirror)), drive(2, version(mirror, 6))}, want: []string{"lun3@6"}},
 		"absorbed":                        {drives: []Drive{drive(1, joined), drive(2, two)}, want: []string{"lun1@2"}},
 		"absorbed, target older there":    {drives: []Drive{drive(1, one), drive(2, joined)}, want: []string{"lun1@2"}},
-		"absorbed at a later generation":  {drives: []Drive{drive(1, joined), drive(2, version(two, 2))}, want: []string{"!lun1@2", "!lun2@2"}, problems: []error{ErrInvalid, ErrOverlap}},
+		"absorbed at a later generation":  {drives: []Drive{drive(1, joined), drive(2, version(two, 2))}, want: []string{"!lun1@2", "lun2@2"}, problems: []error{ErrInvalid, ErrOverlap}},
 		"canceled":                        {drives: []Drive{drive(1, joined), drive(2, canceled, back)}, want: []string{"lun1@3", "lun2@2"}},
 		"canceled, tombstone kept":        {drives: []Drive{drive(1, version(LUN{ID: one.ID, Name: "lun1", Size: one.Size, Plexes: one.Plexes, Absorbed: joined.Absorbed}, 3)), drive(2, back)}, want: []string{"lun1@3", "lun2@2"}},
 		"absorber deleted":                {drives: []Drive{drive(1, joinedDeleted), drive(2, two)}},

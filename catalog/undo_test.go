@@ -1,0 +1,191 @@
+package catalog
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+)
+
+// TestSplitTakenBack takes a split back of which nobody knows whether it has reached its first drive: the old record as a
+// newer generation that buries the new LUN, written to the one drive, the other, or both. The plex is never of two LUNs.
+func TestSplitTakenBack(t *testing.T) {
+	l := testLUN(1, 4, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8))
+	before := []Drive{drive(1, l), drive(2, l)}
+	s := Merge(before)
+	put := split(s, l, 9, plexID(2))
+	half := drive(2, s.Apply(driveID(2), put...)...)
+
+	back := l
+	back.Absorbed = []Tombstone{{LUN: put[1].ID, Generation: put[1].Generation}}
+	back = s.Next(back)
+	back.Generation = put[0].Generation + 1
+
+	tests := map[string]struct {
+		second  Drive // what the drive of the plex holds when it is read again
+		written []int
+		want    []string
+	}{
+		"had not begun, one written":         {before[1], []int{1}, []string{"lun1@6"}},
+		"had not begun, plex's written":      {before[1], []int{2}, []string{"lun1@6"}},
+		"had reached it, not written":        {half, nil, []string{"lun1@5", "lun9@1"}},
+		"had reached it, one written":        {half, []int{1}, []string{"lun1@6"}},
+		"had reached it, plex's written":     {half, []int{2}, []string{"lun1@6"}},
+		"had reached it, both written":       {half, []int{1, 2}, []string{"lun1@6"}},
+		"had reached it, written, it first":  {half, []int{2, 1}, []string{"lun1@6"}},
+		"had not begun, nothing was written": {before[1], nil, []string{"lun1@4"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			drives := []Drive{before[0], before[1]} // as they are known when it is taken back
+			for _, n := range tt.written {
+				drives[n-1].Catalog.LUNs = Merge(before).Apply(driveID(n), back)
+			}
+			if !slices.Contains(tt.written, 2) {
+				drives[1] = tt.second
+			}
+			got := Merge(drives)
+			if diff := cmp.Diff(tt.want, names(got)); diff != "" || len(got.Problems) > 0 {
+				t.Errorf("%v, luns (-want +got):\n%s", got.Problems, diff)
+			}
+			checkAtHome(t, name, settled(t, name, drives))
+		})
+	}
+}
+
+// TestNextKeepsNewTombstones has callers bury LUNs themselves: what they add holds for at least one version, what was there
+// goes when nothing needs it.
+func TestNextKeepsNewTombstones(t *testing.T) {
+	stone := func(n int, generation uint64) Tombstone { return Tombstone{LUN: lunID(n), Generation: generation} }
+	l := testLUN(1, 3, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8))
+	l.Absorbed = []Tombstone{stone(5, 2)}
+	tests := map[string]struct{ asked, want []Tombstone }{
+		"nothing new":                 {asked: []Tombstone{stone(5, 2)}},
+		"one is new":                  {asked: []Tombstone{stone(5, 2), stone(9, 1)}, want: []Tombstone{stone(9, 1)}},
+		"new, of a later generation":  {asked: []Tombstone{stone(5, 3)}, want: []Tombstone{stone(5, 3)}},
+		"both, older one said before": {asked: []Tombstone{stone(5, 2), stone(5, 3)}, want: []Tombstone{stone(5, 3)}},
+		"of itself":                   {asked: []Tombstone{stone(1, 2)}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			next := l
+			next.Absorbed = tt.asked
+			got := Merge([]Drive{drive(1, l), drive(2, l)}).Next(next)
+			if diff := cmp.Diff(tt.want, got.Absorbed, equateEmpty); diff != "" {
+				t.Errorf("tombstones (-want +got):\n%s", diff)
+			}
+			again := Merge([]Drive{drive(1, got), drive(2, got)}).Next(got)
+			if len(again.Absorbed) > 0 {
+				t.Errorf("the version after it still has %v", again.Absorbed)
+			}
+		})
+	}
+}
+
+// TestSplitOrder shows why the drives of the plex come first: the others alone leave its extents to nobody.
+func TestSplitOrder(t *testing.T) {
+	l := testLUN(1, 4, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8))
+	s := Merge([]Drive{drive(1, l), drive(2, l)})
+	put := split(s, l, 9, plexID(2))
+	wrong := Merge([]Drive{drive(1, s.Apply(driveID(1), put...)...), drive(2, l)})
+	if diff := cmp.Diff([]string{"lun1@5"}, names(wrong)); diff != "" {
+		t.Errorf("the other drive first (-want +got):\n%s", diff)
+	}
+	right := Merge([]Drive{drive(1, l), drive(2, s.Apply(driveID(2), put...)...)})
+	if diff := cmp.Diff([]string{"lun1@5", "lun9@1"}, names(right)); diff != "" {
+		t.Errorf("the plex's drive first (-want +got):\n%s", diff)
+	}
+}
+
+// TestSplitSeenByOldRecord brings back a drive that was away for longer than any witness has stayed: it claims for the old
+// LUN the plex that the split has given away. The drive of the plex knows the new LUN alone.
+func TestSplitSeenByOldRecord(t *testing.T) {
+	old := testLUN(1, 4, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8), testPlex(3, 3, 4, 8))
+	now := without(old, plexID(2))
+	now.Generation = 5
+	part := testLUN(9, 1, testPlex(2, 2, 4, 8))
+	changed := spoil(old, plexID(2), true)
+	changed.Generation = 6
+	tests := map[string]struct {
+		drives   []Drive
+		want     []string
+		problems []error
+	}{
+		"the old record's word only":       {[]Drive{drive(2, part), drive(3, old)}, []string{"!lun1@4", "lun9@1"}, []error{ErrInvalid, ErrOverlap}},
+		"a witness is there":               {[]Drive{drive(2, part, now), drive(3, old)}, []string{"lun1@5", "lun9@1"}, nil},
+		"another drive knows":              {[]Drive{drive(1, now), drive(2, part), drive(3, old)}, []string{"lun1@5", "lun9@1"}, nil},
+		"the plex's drive is away":         {[]Drive{drive(1, now), drive(3, old)}, []string{"lun1@5"}, nil},
+		"both went on, each with the plex": {[]Drive{drive(1, changed), drive(2, part, now)}, []string{"!lun1@6", "!lun9@1"}, []error{ErrInvalid, ErrOverlap}},
+		"nobody knows better":              {[]Drive{drive(2), drive(3, old), drive(4, part)}, []string{"!lun1@4", "!lun9@1"}, []error{ErrInvalid, ErrOverlap}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := Merge(tt.drives)
+			if diff := cmp.Diff(tt.want, names(s)); diff != "" {
+				t.Errorf("luns (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.problems, kinds(s), equateErrors); diff != "" {
+				t.Errorf("%v (-want +got):\n%s", s.Problems, diff)
+			}
+			for range 5 {
+				checkSame(t, s, Merge(shuffled(tt.drives)))
+			}
+			checkUsableApart(t, s)
+			checkBlockedUntouched(t, s)
+			if free := Merge(tt.drives).Free(driveID(2)); len(free) > 0 && slices.ContainsFunc(free, func(e Extent) bool { return e.Start < mib(2, 13, 0).Start }) {
+				t.Errorf("space of the plex is free: %v", free)
+			}
+		})
+	}
+}
+
+// TestRenameAway brings a drive back with the record of a name that another LUN has now.
+func TestRenameAway(t *testing.T) {
+	old := testLUN(1, 4, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8))
+	now := named(old, "new")
+	now.Generation = 5
+	heir := named(testLUN(3, 1, testPlex(3, 3, 4, 8)), "lun1")
+	s := Merge([]Drive{drive(1, now), drive(2, old), drive(3, heir)})
+	if diff := cmp.Diff([]string{"lun1@1", "new@5"}, names(s)); diff != "" || len(s.Problems) > 0 {
+		t.Errorf("%v, luns (-want +got):\n%s", s.Problems, diff)
+	}
+	alone := Merge([]Drive{drive(2, old), drive(3, heir)})
+	if diff := cmp.Diff([]error{ErrDuplicateName}, kinds(alone), equateErrors); diff != "" {
+		t.Errorf("without the drive that knows (-want +got):\n%s", diff)
+	}
+	if !alone.Usable(old.ID) || !alone.Usable(heir.ID) {
+		t.Error("both can be used, by GUID")
+	}
+}
+
+// TestNothingHeldComesFree removes a plex while a drive is away, and a LUN then takes the room. When the old record is
+// back it claims nothing.
+func TestNothingHeldComesFree(t *testing.T) {
+	old := testLUN(1, 4, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8), testPlex(3, 3, 4, 8))
+	s := Merge([]Drive{drive(1, old), drive(2, old)}) // 3 is away
+	now := s.Next(without(old, plexID(2)))
+	first, second := drive(1, s.Apply(driveID(1), now)...), drive(2, s.Apply(driveID(2), now)...)
+	if diff := cmp.Diff([]uuid.UUID{driveID(2)}, now.Former); diff != "" {
+		t.Errorf("former drives (-want +got):\n%s", diff)
+	}
+	half := Merge([]Drive{first, drive(2, old)})
+	if diff := cmp.Diff([]Extent{mib(2, 13, 47)}, half.Free(driveID(2))); diff != "" {
+		t.Errorf("free before the plex's drive knows (-want +got):\n%s", diff)
+	}
+	both := Merge([]Drive{first, second})
+	if diff := cmp.Diff([]Extent{mib(2, 4, 56)}, both.Free(driveID(2))); diff != "" {
+		t.Errorf("free once it knows (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[int][]string{}, healing(both)); diff != "" {
+		t.Errorf("the witness stays while a drive is away (-want +got):\n%s", diff)
+	}
+	tenant := both.Next(testLUN(7, 0, testPlex(7, 2, 4, 8)))
+	second.Catalog.LUNs = both.Apply(driveID(2), tenant)
+	for name, drives := range map[string][]Drive{"all": {first, second, drive(3, old)}, "without the first": {second, drive(3, old)}} {
+		s := Merge(drives)
+		if diff := cmp.Diff([]string{"lun1@5", "lun7@1"}, names(s)); diff != "" || len(s.Problems) > 0 {
+			t.Errorf("%s: %v, luns (-want +got):\n%s", name, s.Problems, diff)
+		}
+	}
+}
