@@ -70,8 +70,9 @@ func (l LUN) concerns(d Drive) bool {
 //
 //   - Generation: one above every generation of the LUN, the dead ones included.
 //   - Absorbed: the source of a running operation and what that had absorbed are added. A tombstone goes once no drive
-//     that it is for can come back; one that the caller has added stays in this version. That is how a split is taken
-//     back: the LUN buries the one that was made of its plex, of which nobody may know whether it has reached a drive.
+//     that it is for can come back; that of the source stays while the operation runs, and one that the caller has
+//     added stays in this version. The latter is how a split is taken back: the LUN buries the one that was made of its
+//     plex, of which nobody may know whether it has reached a drive.
 //   - Former: drives on which the LUN, or a source, had a plex and has none now are added; one that is present and holds
 //     no record of them goes. It keeps the record of a deleted LUN alive until the last such drive has learnt of it.
 func (s Set) Next(l LUN) LUN {
@@ -90,7 +91,8 @@ func (s Set) Next(l LUN) LUN {
 	next.Absorbed = s.tombstones(l, before)
 	next.Former = s.former(next, before)
 	next.Absorbed = s.neededTombstones(next, func(t Tombstone) bool {
-		return slices.Contains(l.Absorbed, t) && (old == nil || !slices.Contains(old.winner.Absorbed, t))
+		isNew := slices.Contains(l.Absorbed, t) && (old == nil || !slices.Contains(old.winner.Absorbed, t))
+		return isNew || l.Operation != nil && l.Operation.Source != nil && l.Operation.Source.ID == t.LUN
 	})
 	return next
 }
@@ -125,10 +127,10 @@ func (s Set) former(l LUN, before []LUN) []uuid.UUID {
 	})
 }
 
-// neededTombstones drops the tombstones of l that are not new and that no record can come back against.
-func (s Set) neededTombstones(l LUN, isNew func(Tombstone) bool) []Tombstone {
+// neededTombstones drops the tombstones of l that no record can come back against, but for those to keep.
+func (s Set) neededTombstones(l LUN, keep func(Tombstone) bool) []Tombstone {
 	away := len(l.MissingDrives(s)) > 0 || slices.ContainsFunc(l.Former, func(d uuid.UUID) bool { return !s.present(d) })
 	return slices.DeleteFunc(slices.Clone(l.Absorbed), func(t Tombstone) bool {
-		return !away && !s.haunted(t) && !isNew(t)
+		return !away && !s.haunted(t) && !keep(t)
 	})
 }

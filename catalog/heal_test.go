@@ -246,6 +246,8 @@ func TestNext(t *testing.T) {
 	gone := joined
 	gone.Plexes = one.Plexes
 	gone.Operation = nil
+	done := joined
+	done.Operation = nil
 
 	type fields struct {
 		Generation uint64
@@ -270,9 +272,10 @@ func TestNext(t *testing.T) {
 		"attach, all drives there":     {drives: []Drive{drive(1, one), drive(2, two), drive(5, one), drive(8)}, change: asked, want: fields{4, joined.Absorbed[:1], nil}},
 		"cancel, target":               {drives: []Drive{drive(1, joined), drive(2, joined), drive(5, joined)}, change: gone, want: fields{5, joined.Absorbed, []uuid.UUID{driveID(2), driveID(8)}}},
 		"cancel, source":               {drives: []Drive{drive(1, joined), drive(2, joined), drive(5, joined)}, change: two, want: fields{Generation: 8, Former: two.Former, Absorbed: two.Absorbed}},
-		"complete, nothing can haunt":  {drives: []Drive{drive(1, joined), drive(2, joined), drive(5, joined), drive(8)}, change: joined, want: fields{Generation: 5, Absorbed: []Tombstone{}}},
-		"complete, source still there": {drives: []Drive{drive(1, joined), drive(2, two), drive(5, joined), drive(8)}, change: joined, want: fields{Generation: 5, Absorbed: joined.Absorbed[:1]}},
-		"complete, one plex away":      {drives: []Drive{drive(1, joined), drive(2, joined), drive(8)}, change: joined, want: fields{Generation: 5, Absorbed: joined.Absorbed}},
+		"under way, nothing can haunt": {drives: []Drive{drive(1, joined), drive(2, joined), drive(5, joined), drive(8)}, change: joined, want: fields{Generation: 5, Absorbed: joined.Absorbed[:1]}},
+		"complete, nothing can haunt":  {drives: []Drive{drive(1, joined), drive(2, joined), drive(5, joined), drive(8)}, change: done, want: fields{Generation: 5, Absorbed: []Tombstone{}}},
+		"complete, source still there": {drives: []Drive{drive(1, joined), drive(2, two), drive(5, joined), drive(8)}, change: done, want: fields{Generation: 5, Absorbed: joined.Absorbed[:1]}},
+		"complete, one plex away":      {drives: []Drive{drive(1, joined), drive(2, joined), drive(8)}, change: done, want: fields{Generation: 5, Absorbed: joined.Absorbed}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -62,10 +62,12 @@ func testLUN(n int, generation uint64, plexes ...Plex) LUN {
 func attach(target, source LUN) LUN {
 	out := target
 	out.Generation++
-	out.Plexes = slices.Concat(target.Plexes, source.Plexes)
+	out.Plexes = slices.Clone(target.Plexes)
 	out.Absorbed = append(slices.Clone(target.Absorbed), Tombstone{LUN: source.ID, Generation: source.Generation})
 	out.Operation = &Operation{ID: opID(1), Type: vds.AsyncAddLUNPlex, Started: testTime, Source: &source}
 	for _, p := range source.Plexes {
+		p.Stale = false // it is filled now
+		out.Plexes = append(out.Plexes, p)
 		out.Operation.Plexes = append(out.Operation.Plexes, p.ID)
 	}
 	return out

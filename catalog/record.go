@@ -116,6 +116,7 @@ type Operation struct {
 	Type    vds.AsyncType `json:"type"`
 	Started time.Time     `json:"started"`
 	Plexes  []uuid.UUID   `json:"plexes"`           // the plexes being filled; empty when all hold the data
+	Whole   bool          `json:"whole,omitempty"`  // everything is copied to them, whatever the bitmaps say
 	Queued  bool          `json:"queued,omitempty"` // stands still until no other LUN is rebuilt on its drives
 	Source  *LUN          `json:"source,omitempty"` // what a cancel gives back
 }

@@ -22,6 +22,7 @@ type world struct {
 	away   map[uuid.UUID]bool
 	truth  map[uuid.UUID]LUN // the LUNs that exist
 	named  int
+	plexes int
 }
 
 const worldLUNSize = size.MiB
@@ -114,7 +115,8 @@ func (w *world) check(t *rapid.T, at string) {
 // actions are the changes that a user can make to LUNs of the set. Each returns no change when there is nothing it fits.
 var actions = []func(*world, *rapid.T, Set, []LUN) change{
 	(*world).create, (*world).create, (*world).attach, (*world).attach, (*world).cancel, (*world).complete,
-	(*world).removePlex, (*world).remove,
+	(*world).removePlex, (*world).remove, (*world).split, (*world).extend, (*world).rename, (*world).addNew, (*world).fail,
+	(*world).recover,
 }
 
 func (w *world) create(t *rapid.T, s Set, _ []LUN) change {
@@ -125,14 +127,12 @@ func (w *world) create(t *rapid.T, s Set, _ []LUN) change {
 	}
 	ids := rapid.Permutation(slices.SortedFunc(maps.Keys(s.drives), compareIDs)).Draw(t, "drives")
 	for _, id := range ids[:rapid.IntRange(1, min(2, len(ids))).Draw(t, "plexes")] {
-		free := slices.DeleteFunc(s.Free(id), func(e Extent) bool { return e.Length < 2*worldLUNSize.Sectors() })
-		if len(free) == 0 {
+		p, ok := room(t, s, id, l.Size)
+		if !ok {
 			return change{}
 		}
-		e := rapid.SampledFrom(free).Draw(t, "free")
-		meta := Extent{Drive: id, Start: e.Start, Length: MetaSize.Sectors()}
-		data := Extent{Drive: id, Start: meta.End(), Length: l.Size}
-		l.Plexes = append(l.Plexes, Plex{ID: plexID(10*w.named + len(l.Plexes)), Data: []Extent{data}, Meta: meta, Slot: SlotA})
+		p.ID = w.plexID()
+		l.Plexes = append(l.Plexes, p)
 	}
 	return change{name: "create", put: []LUN{s.Next(l)}}
 }
@@ -155,7 +155,7 @@ func (w *world) attach(t *rapid.T, s Set, luns []LUN) change {
 		return change{}
 	}
 	source, ok := pick(t, luns, func(l LUN) bool {
-		return idle(l) && l.ID != target.ID && len(l.Plexes)+len(target.Plexes) <= MaxPlexes
+		return idle(l) && l.ID != target.ID && l.Size >= target.Size && len(l.Plexes)+len(target.Plexes) <= MaxPlexes
 	})
 	if !ok {
 		return change{}
@@ -170,10 +170,11 @@ func (w *world) cancel(t *rapid.T, s Set, luns []LUN) change {
 	if !ok {
 		return change{}
 	}
-	source := s.Next(*l.Operation.Source)
-	l.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p Plex) bool { return slices.Contains(l.Operation.Plexes, p.ID) })
-	l.Operation = nil
-	return change{name: "cancel", put: []LUN{s.Next(l), source}, first: source.Drives()}
+	if l.Operation.Source == nil {
+		return w.cancelNew(s, l)
+	}
+	put := giveBack(s, l)
+	return change{name: "cancel", put: put, first: put[1].Drives()}
 }
 
 func (w *world) complete(t *rapid.T, s Set, luns []LUN) change {
@@ -187,13 +188,11 @@ func (w *world) complete(t *rapid.T, s Set, luns []LUN) change {
 }
 
 func (w *world) removePlex(t *rapid.T, s Set, luns []LUN) change {
-	l, ok := pick(t, luns, func(l LUN) bool { return idle(l) && len(l.Plexes) > 1 })
+	l, plex, ok := pickPlex(t, luns, spare)
 	if !ok {
 		return change{}
 	}
-	gone := rapid.IntRange(0, len(l.Plexes)-1).Draw(t, "plex")
-	l.Plexes = slices.Delete(slices.Clone(l.Plexes), gone, gone+1)
-	return change{name: "remove plex", put: []LUN{s.Next(l)}}
+	return change{name: "remove plex", put: []LUN{s.Next(without(l, plex))}}
 }
 
 func (w *world) remove(t *rapid.T, s Set, luns []LUN) change {
