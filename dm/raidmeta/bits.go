@@ -1,6 +1,10 @@
 package raidmeta
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/plexctl/plexctl/size"
+)
 
 // NewBits is a set of the regions 0 to regions-1: all of them when full is true, none when it is false.
 func NewBits(regions uint64, full bool) Bits {
@@ -22,6 +26,14 @@ func (b Bits) Set(i uint64) { b[i/8] |= 1 << (i % 8) }
 
 // Clear takes region i out of the set.
 func (b Bits) Clear(i uint64) { b[i/8] &^= 1 << (i % 8) }
+
+// ClearBelow takes the regions out of the set that lie wholly before sector end of an array with regions of the given
+// size, which must not be 0. An end of InSync empties the set.
+func (b Bits) ClearBelow(end uint64, region size.Sectors) {
+	for i := range min(end/uint64(region), 8*uint64(len(b))) {
+		b.Clear(i)
+	}
+}
 
 // Count is how many regions are in the set.
 func (b Bits) Count() uint64 {

@@ -56,6 +56,32 @@ func TestBitsOrder(t *testing.T) {
 	}
 }
 
+func TestBitsClearBelow(t *testing.T) {
+	tests := []struct {
+		name string
+		end  uint64
+		want Bits
+	}{
+		{"nothing", 0, Bits{0xff, 0x03}},
+		{"part of the first region", 2047, Bits{0xff, 0x03}},
+		{"the first region", 2048, Bits{0xfe, 0x03}},
+		{"the first region and part of the next", 4095, Bits{0xfe, 0x03}},
+		{"a byte and more", 9 * 2048, Bits{0, 0x02}},
+		{"all", 10 * 2048, Bits{0, 0}},
+		{"beyond the last byte", 17 * 2048, Bits{0, 0}},
+		{"in sync", InSync, Bits{0, 0}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := NewBits(10, true)
+			b.ClearBelow(tt.end, 2048)
+			if diff := cmp.Diff(tt.want, b); diff != "" {
+				t.Errorf("bits (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestBitsBeyondTheEndPanic(t *testing.T) {
 	for name, f := range map[string]func(Bits){
 		"get":   func(b Bits) { b.Get(8) },

@@ -3,6 +3,7 @@ package raidmeta
 import (
 	"bytes"
 	"math"
+	"slices"
 
 	"github.com/plexctl/plexctl/size"
 )
@@ -15,26 +16,41 @@ const clearedNever = 1
 type AttachPlan struct {
 	ArraySize  size.Sectors
 	RegionSize size.Sectors // a power of two; see RegionSize
-	InSync     []bool       // one a leg, in table order; the first must be true. False: to be filled, or missing
+	InSync     []bool       // one a leg, in table order, at least one true. False: to be filled, or missing
 	Bits       Bits         // regions to copy; nil: all. What a missing leg lacks must be in it
 	Events     uint64       // the set gets a higher count: that of the newest superblock of the LUN, 0 when there is none
 }
 
-// Attach is the metadata with which the kernel copies exactly the regions of p.Bits from the first leg to every leg that
-// is not in sync, one slot for each leg. The slot of a missing leg ("- -" in the table) need not be written: with no leg
+// Attach is the metadata with which the kernel copies exactly the regions of p.Bits from the first leg in sync to every
+// leg that is not, one slot for each leg. The slot of a missing leg ("- -" in the table) need not be written: with no leg
 // to copy to, the kernel keeps the bits and adds to them. Plans that Check would refuse wrap ErrInvalid.
 func Attach(p AttachPlan) ([]Slot, error) {
-	if err := geometry(p.ArraySize, p.RegionSize); err != nil {
+	if err := p.check(); err != nil {
 		return nil, err
 	}
-	if len(p.InSync) == 0 || len(p.InSync) > maxLegs || !p.InSync[0] {
-		return nil, invalid("%d legs of which the first is not in sync", len(p.InSync))
+	return recovery(p, p.bits())
+}
+
+// check refuses plans for which there is no set at all.
+func (p AttachPlan) check() error {
+	if err := geometry(p.ArraySize, p.RegionSize); err != nil {
+		return err
 	}
-	bits := p.Bits
-	if bits == nil {
-		bits = NewBits(Regions(p.ArraySize, p.RegionSize), true)
+	switch {
+	case len(p.InSync) == 0 || len(p.InSync) > maxLegs:
+		return invalid("%d legs", len(p.InSync))
+	case !slices.Contains(p.InSync, true):
+		return invalid("no leg is in sync")
 	}
-	return recovery(p, bits)
+	return nil
+}
+
+// bits is the regions to copy.
+func (p AttachPlan) bits() Bits {
+	if p.Bits == nil {
+		return NewBits(Regions(p.ArraySize, p.RegionSize), true)
+	}
+	return p.Bits
 }
 
 // geometry checks that an array can have regions of that size.

@@ -74,6 +74,11 @@ func TestAttach(t *testing.T) {
 			{super(2, 4, 2, 10), bitmap(2, 0x81, 0x02)},
 			{empty(3, 4, 1), bitmap(2, 0x81, 0x02)},
 		}},
+		{"the first leg to be filled", AttachPlan{InSync: []bool{false, true, false}, Bits: some}, []Slot{
+			{empty(0, 3, 1), bitmap(2, 0x81, 0x02)},
+			{super(1, 3, 2, 5), bitmap(2, 0x81, 0x02)},
+			{empty(2, 3, 1), bitmap(2, 0x81, 0x02)},
+		}},
 		{"all in sync, nothing to copy", AttachPlan{InSync: []bool{true, true}, Bits: Bits{0, 0}}, []Slot{
 			{super(0, 2, 2, 0), bitmap(2, 0, 0)},
 			{super(1, 2, 2, 0), bitmap(2, 0, 0)},
@@ -121,9 +126,9 @@ func TestAttachRefuses(t *testing.T) {
 		{"region above 1 GiB", AttachPlan{ArraySize: 1 << 30, RegionSize: 1 << 22, InSync: two}, "regions of 4194304"},
 		{"region whose bytes overflow", AttachPlan{ArraySize: 64, RegionSize: 1 << 55, InSync: two}, "regions of"},
 		{"too many regions", AttachPlan{ArraySize: MaxRegions + 1, RegionSize: 1, InSync: two}, "2097153 regions"},
-		{"no legs", AttachPlan{ArraySize: 64, RegionSize: 8}, "first is not in sync"},
+		{"no legs", AttachPlan{ArraySize: 64, RegionSize: 8}, "0 legs"},
 		{"65 legs", AttachPlan{ArraySize: 64, RegionSize: 8, InSync: slices.Repeat([]bool{true}, 65)}, "65 legs"},
-		{"first leg to be filled", AttachPlan{ArraySize: 64, RegionSize: 8, InSync: []bool{false, true}}, "first is not in sync"},
+		{"all legs to be filled", AttachPlan{ArraySize: 64, RegionSize: 8, InSync: []bool{false, false}}, "no leg is in sync"},
 		{"nowhere to copy to", AttachPlan{ArraySize: 64, RegionSize: 8, InSync: []bool{true, true}}, "no leg to copy them to"},
 		{"too few bits", AttachPlan{ArraySize: 128, RegionSize: 8, InSync: two, Bits: Bits{1}}, "1 bytes for 16 regions"},
 		{"too many bits", AttachPlan{ArraySize: 64, RegionSize: 8, InSync: two, Bits: Bits{1, 0}}, "2 bytes for 8 regions"},

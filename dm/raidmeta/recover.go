@@ -21,16 +21,8 @@ func Resync(slots []Slot, region size.Sectors) ([]Slot, error) {
 	if i := slices.Index(set.plan.InSync, false); i >= 0 {
 		return nil, invalid("leg %d is missing: a resync needs all of them", i)
 	}
-	out, err := recovery(set.plan, NewBits(Regions(set.plan.ArraySize, region), false))
-	if err != nil {
-		return nil, err
-	}
-	bits := set.bits()
-	for i := range out {
-		out[i].Super.ResyncOffset = 0
-		out[i].Bitmap.Bits = slices.Clone(bits)
-	}
-	return checked(out)
+	set.plan.Bits = set.bits()
+	return level(set.plan)
 }
 
 // Returned is the metadata with which the kernel brings the stale legs up from the others: legs that had failed or were
@@ -100,7 +92,7 @@ func (s set) agree() error {
 		case !ok:
 		case super.ArraySize != s.source.ArraySize:
 			return invalid("leg %d is of an array of %d sectors, others of %d", i, super.ArraySize, s.source.ArraySize)
-		case super.RecoveryOffset != InSync || callsFailed(s.source, super):
+		case super.RecoveryOffset != InSync || s.source.CallsFailed(super):
 			return invalid("leg %d is not in sync", i)
 		}
 	}
@@ -114,7 +106,7 @@ func (s set) mayReplace(i int) error {
 		return nil
 	}
 	for j, ok := range s.plan.InSync {
-		if ok && callsFailed(leg, s.slots[j].Super) {
+		if ok && leg.CallsFailed(s.slots[j].Super) {
 			return invalid("leg %d is newer than leg %d and says that it has failed", i, j)
 		}
 	}
@@ -154,9 +146,7 @@ func (s set) bits() Bits {
 // usable reports whether the bitmap of leg i can be trusted and has the new set's regions.
 func (s set) usable(i int) bool {
 	b := s.slots[i].Bitmap
-	return !b.Stale && b.Events >= s.slots[i].Super.Events &&
-		b.ArraySize == s.plan.ArraySize && b.RegionSize == s.plan.RegionSize &&
-		uint64(len(b.Bits)) == (Regions(b.ArraySize, b.RegionSize)+7)/8
+	return s.slots[i].Tracks() && b.ArraySize == s.plan.ArraySize && b.RegionSize == s.plan.RegionSize
 }
 
 // forgotten reports whether a stale leg may have been away since before bits were last cleared.
@@ -174,11 +164,11 @@ func (s set) forgotten() bool {
 	return false
 }
 
-// callsFailed reports whether the superblock of one leg says that another has failed. The bits count positions as the
+// CallsFailed reports whether one leg says, by its superblock, that another has failed. The bits count positions as the
 // other leg recorded its own; a detached leg has none and has failed.
-func callsFailed(by, leg Super) bool {
+func (s Super) CallsFailed(leg Super) bool {
 	if leg.ArrayPosition >= maxLegs {
 		return true
 	}
-	return by.FailedDevices&(1<<leg.ArrayPosition) != 0
+	return s.FailedDevices&(1<<leg.ArrayPosition) != 0
 }

@@ -38,5 +38,11 @@ func DecodeSlot(b []byte) (Slot, error) {
 	return Slot{Super: super, Bitmap: bitmap}, nil
 }
 
+// Tracks reports whether the bitmap of s can be trusted to have a bit for every region that may differ.
+func (s Slot) Tracks() bool {
+	b := s.Bitmap
+	return !s.missing() && !b.Stale && b.Events >= s.Super.Events && uint64(len(b.Bits)) == (Regions(b.ArraySize, b.RegionSize)+7)/8
+}
+
 // missing reports whether s is the zero Slot.
 func (s Slot) missing() bool { return s.Super == Super{} }
