@@ -31,6 +31,7 @@ type app struct {
 
 	format  format // -o
 	verbose bool   // -v
+	dryRun  bool   // --dry-run, of commands that change something
 }
 
 // terminal says which streams are a terminal, and what it can do.

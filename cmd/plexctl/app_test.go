@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/vds"
@@ -67,6 +68,14 @@ func TestConfirm(t *testing.T) {
 				t.Errorf("question (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestConfirmAsksNothingInADryRun(t *testing.T) {
+	var talk bytes.Buffer
+	a := &app{in: deaf{}, err: &talk, terminal: terminal{in: true, err: true}, dryRun: true}
+	if err := a.confirm(t.Context(), false, "All is lost."); err != nil || talk.Len() > 0 {
+		t.Errorf("%v, and it said %q", err, talk.String())
 	}
 }
 
@@ -124,6 +133,44 @@ func TestControlFault(t *testing.T) {
 			}
 			if vds.HintOf(err) == "" {
 				t.Errorf("%v has no hint", err)
+			}
+		})
+	}
+}
+
+func TestOperands(t *testing.T) {
+	tests := []struct {
+		name  string
+		names string
+		args  string
+		want  string // the error; empty for none
+	}{
+		{"none", "", "", ""},
+		{"one too many", "", "a", `unexpected argument "a"`},
+		{"one", "LUN", "a", ""},
+		{"one is missing", "LUN", "", "LUN is missing"},
+		{"the second is missing", "LUN PLEX", "a", "PLEX is missing"},
+		{"the third is too many", "LUN PLEX", "a b c", `unexpected argument "c"`},
+		{"several", "DEVICE...", "a b c", ""},
+		{"none of several", "DEVICE...", "", "DEVICE is missing"},
+		{"any number", "[LUN...]", "", ""},
+		{"any number, three", "[LUN...]", "a b c", ""},
+		{"may be left out", "TARGET [SOURCE]", "a", ""},
+		{"is not left out", "TARGET [SOURCE]", "a b", ""},
+		{"may be left out, but not that", "TARGET [SOURCE]", "", "TARGET is missing"},
+		{"may be left out, one too many", "TARGET [SOURCE]", "a b c", `unexpected argument "c"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			if err := operands(strings.Fields(tt.names)...)(&cobra.Command{Use: "x"}, strings.Fields(tt.args)); err != nil {
+				got = err.Error()
+				if vds.CodeOf(err) != vds.ErrInvalidArg || vds.HintOf(err) == "" {
+					t.Errorf("%v has the wrong code or no hint", err)
+				}
+			}
+			if got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
 	}

@@ -17,9 +17,9 @@ func yesFlag(cmd *cobra.Command, yes *bool) {
 }
 
 // confirm lets a command go on that destroys something: with --yes, or when the user at the terminal answers yes. loss
-// says what will be lost, in whole sentences.
+// says what will be lost, in whole sentences. A dry run loses nothing.
 func (a *app) confirm(ctx context.Context, yes bool, loss string) error {
-	if yes {
+	if yes || a.dryRun {
 		return nil
 	}
 	if !a.terminal.in || !a.terminal.err {

@@ -21,7 +21,7 @@ func newDrive(a *app) *cobra.Command {
 				"It is known by its GUID, whatever its path is, and named by its path, its GUID, or a unique beginning of its GUID\n" +
 				"of at least 4 digits.",
 		},
-		newDriveInit(a), newDriveList(a), newDriveShow(a), newDriveRemove(a),
+		newDriveInit(a), newDriveList(a), newDriveShow(a), newDriveTakeOver(a), newDriveRemove(a),
 	)
 }
 
@@ -42,27 +42,26 @@ func newDriveInit(a *app) *cobra.Command {
 			"after the other, and the first error ends that.",
 		Example: "  plexctl drive init /dev/sdb /dev/sdc",
 		Args:    operands("DEVICE..."),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.devices = args
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return initDrives(ctx, a, w, opts) })
-		},
 	}
 	cmd.Flags().BoolVar(&opts.force, "force", false, "take a device although something is recognised on it")
 	yesFlag(cmd, &opts.yes)
-	return cmd
+	return a.changing(cmd, func(ctx context.Context, w *world, args []string) (outcome, error) {
+		opts.devices = args
+		return initDrives(ctx, a, w, opts)
+	})
 }
 
-func initDrives(ctx context.Context, a *app, w *world, opts driveInitOptions) error {
+func initDrives(ctx context.Context, a *app, w *world, opts driveInitOptions) (outcome, error) {
 	var loss []string
 	for _, path := range opts.devices {
 		text, err := deviceLoss(ctx, w, path, opts.force)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		loss = append(loss, text)
 	}
 	if err := a.confirm(ctx, opts.yes, strings.Join(loss, "\n")); err != nil {
-		return err
+		return nil, err
 	}
 	made := []driveDoc{}
 	var failed error
@@ -74,9 +73,9 @@ func initDrives(ctx context.Context, a *app, w *world, opts driveInitOptions) er
 		made = append(made, newDriveDoc(drive))
 	}
 	if len(made) == 0 {
-		return failed
+		return nil, failed
 	}
-	return a.printInit(made, failed)
+	return func(context.Context) error { return a.printInit(made, failed) }, failed
 }
 
 func initDrive(ctx context.Context, a *app, w *world, path string, force bool) (lun.Drive, error) {
@@ -151,19 +150,24 @@ func newDriveList(a *app) *cobra.Command {
 }
 
 func listDrives(a *app, w *world) error {
-	docs := []driveDoc{}
-	for _, d := range w.Drives() {
-		docs = append(docs, newDriveDoc(d))
-	}
+	docs := newDriveDocs(w.Drives())
 	return a.print(drivesDocument{newHeader(), docs}, func(out io.Writer) error { return a.driveTable(out, docs) })
 }
 
 func (a *app) driveTable(out io.Writer, drives []driveDoc) error {
-	g := newGrid(out, "DRIVE", "SIZE", "FREE", "LUNS", "GUID", "MODEL")
+	g := newGrid(out, "DRIVE", "SIZE", "FREE", "HOST", "LUNS", "GUID", "MODEL")
 	for _, d := range drives {
-		g.row(d.Path, d.Size.String(), d.Free.String(), dash(strings.Join(d.LUNs, ",")), a.id(d.ID), dash(d.Model))
+		g.row(d.Path, d.Size.String(), d.Free.String(), hostText(d), dash(strings.Join(d.LUNs, ",")), a.id(d.ID), dash(d.Model))
 	}
 	return g.flush()
+}
+
+// hostText is whose a drive is.
+func hostText(d driveDoc) string {
+	if d.Foreign {
+		return "another"
+	}
+	return "this"
 }
 
 func newDriveShow(a *app) *cobra.Command {
@@ -171,7 +175,7 @@ func newDriveShow(a *app) *cobra.Command {
 		Use:               "show DRIVE",
 		Short:             "Show a drive",
 		Args:              operands("DRIVE"),
-		ValidArgsFunction: a.complete(1, driveNames),
+		ValidArgsFunction: a.complete(driveNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(_ context.Context, w *world) error { return showDrive(a, w, args[0]) })
 		},
@@ -195,7 +199,8 @@ func showDrive(a *app, w *world, ref string) error {
 			[2]string{"model", doc.Model},
 			[2]string{"serial", doc.Serial},
 			[2]string{"labelled", stamp(doc.Created)},
-			[2]string{"host", doc.Host},
+			[2]string{"host", hostText(doc)},
+			[2]string{"host id", doc.Host},
 			[2]string{"LUNs", strings.Join(doc.LUNs, ", ")},
 		)
 	})
@@ -208,29 +213,30 @@ func newDriveRemove(a *app) *cobra.Command {
 		Short:             "Take the label off a drive without plexes",
 		Long:              "Remove takes the label off a drive, which is an ordinary device again. A drive with plexes is refused.",
 		Args:              operands("DRIVE"),
-		ValidArgsFunction: a.complete(1, driveNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return removeDrive(ctx, a, w, args[0], yes) })
-		},
+		ValidArgsFunction: a.complete(driveNames),
 	}
 	yesFlag(cmd, &yes)
-	return cmd
+	return a.changing(cmd, func(ctx context.Context, w *world, args []string) (outcome, error) {
+		return removeDrive(ctx, a, w, args[0], yes)
+	})
 }
 
-func removeDrive(ctx context.Context, a *app, w *world, ref string, yes bool) error {
+func removeDrive(ctx context.Context, a *app, w *world, ref string, yes bool) (outcome, error) {
 	drive, err := w.Drive(ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	loss := fmt.Sprintf("The label of drive %s (%s, %s) will be removed.", drive.Info.Path, deviceText(drive.Info), drive.ID)
 	if err := a.confirm(ctx, yes, loss); err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := a.patient(ctx)
 	defer cancel()
 	if err := w.RemoveDrive(ctx, drive.ID.String()); err != nil {
-		return err
+		return nil, err
 	}
-	return a.done(removedDocument{newHeader(), driveRef{ID: drive.ID, Path: drive.Info.Path}},
-		"%s is an ordinary device again", drive.Info.Path)
+	return func(context.Context) error {
+		return a.done(removedDocument{newHeader(), driveRef{ID: drive.ID, Path: drive.Info.Path}},
+			"%s is an ordinary device again", drive.Info.Path)
+	}, nil
 }

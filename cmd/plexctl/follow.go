@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -12,6 +12,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -50,7 +51,7 @@ func goesOn(operation *resync.Async, err error) error {
 		return err
 	}
 	hint := fmt.Sprintf("come back with `plexctl op wait %s`", operation.ID)
-	if operation.Type != vds.AsyncRecoverLUN { // which cannot be cancelled
+	if canCancel(operation.Type) {
 		hint += fmt.Sprintf(", or end it with `plexctl op cancel %s`", operation.ID)
 	}
 	return &vds.Error{
@@ -65,22 +66,25 @@ func (a *app) watch(ctx context.Context, w *world, operation *resync.Async) erro
 	defer show.close()
 	for shown := false; ; shown = true {
 		status, err := operation.QueryStatus(ctx)
+		doc := w.operationDoc(operation, status)
 		if !status.Pending() {
 			if status.Result == vds.OK && shown {
-				show.update(w.operationDoc(operation, status))
+				show.update(doc)
 			}
 			return operation.Wait(context.WithoutCancel(ctx))
 		}
+		var props lun.Properties
 		if err == nil {
-			err = moving(ctx, w, operation)
+			props, err = w.propertiesOf(ctx, operation)
 		}
 		if ctx.Err() != nil {
 			return operation.Wait(ctx)
 		}
-		if err != nil {
+		if err = cmp.Or(err, moving(operation, props)); err != nil {
 			return err
 		}
-		show.update(w.operationDoc(operation, status))
+		doc.limit(props)
+		show.update(doc)
 		select {
 		case <-operation.Done():
 		case <-ctx.Done():
@@ -89,23 +93,45 @@ func (a *app) watch(ctx context.Context, w *world, operation *resync.Async) erro
 	}
 }
 
-// moving says why an operation cannot get on: the LUN it works on is not active.
-func moving(ctx context.Context, w *world, operation *resync.Async) error {
-	l, err := w.LUN(operation.LUN.String())
-	if err != nil {
-		return nil //nolint:nilerr // the LUN has gone since the look; the next look says how the operation ended
-	}
-	props, err := l.Properties(ctx)
-	if errors.Is(err, vds.ErrObjectDeleted) {
+// moving says why an operation cannot get on: the LUN it works on is not active. One without an operation has ended it since
+// the look; the next look says how.
+func moving(operation *resync.Async, props lun.Properties) error {
+	if props.Operation == nil || props.Device != "" {
 		return nil
-	}
-	if err != nil || props.Operation == nil || props.Device != "" {
-		return err
 	}
 	return &vds.Error{
 		Code: vds.ErrInvalidOperation, Op: "wait for", Object: "operation " + operation.ID.String(),
-		Reason: fmt.Sprintf("lun %q is not active, so nothing is copied", l.Name()),
-		Hint:   "`plexctl assemble " + l.Name() + "` activates it, and the operation goes on",
+		Reason: fmt.Sprintf("lun %q is not active, so nothing is copied", props.Name),
+		Hint:   "`plexctl assemble " + props.Name + "` activates it, and the operation goes on",
+	}
+}
+
+// printBegun shows an operation that was begun: with wait, and when nothing is left to copy, its end, else how to come back.
+func (a *app) printBegun(ctx context.Context, w *world, operation *resync.Async, wait bool) error {
+	doc, err := w.limitedOperation(ctx, operation)
+	if err != nil {
+		return err
+	}
+	if wait || !doc.pending() {
+		return a.follow(ctx, w, operation)
+	}
+	if a.format == formatText {
+		fmt.Fprintf(a.err, "%s; watch it with `plexctl op wait %s`\n", prospect(doc), operation.ID)
+	}
+	return a.print(operationDocument{header: newHeader(), Operation: doc}, func(out io.Writer) error {
+		return a.operationTable(out, []operationDoc{doc})
+	})
+}
+
+// prospect is what a running operation does when it is left alone.
+func prospect(o operationDoc) string {
+	switch {
+	case o.Paused:
+		return fmt.Sprintf("copying is paused until `plexctl op set-rate %s max`", o.ID)
+	case o.Queued:
+		return "copying begins when no other LUN is being rebuilt on the same drives"
+	default:
+		return "copying goes on by itself"
 	}
 }
 

@@ -32,6 +32,7 @@ type driveDoc struct {
 	Model         string     `json:"model,omitempty"`
 	Serial        string     `json:"serial,omitempty"`
 	Host          string     `json:"host,omitempty"`
+	Foreign       bool       `json:"foreign"`
 	Created       time.Time  `json:"created"`
 	LUNs          []string   `json:"luns"`
 }
@@ -82,7 +83,8 @@ type resyncDoc struct {
 	Total   size.Bytes `json:"totalBytes"`
 }
 
-// operationDoc is an operation and how it stands. Rate and ETA are 0, and left out, while they are unknown.
+// operationDoc is an operation and how it stands. Rate and ETA are 0, and left out, while they are unknown. Limit is 0 for
+// one without a limit, and for a paused one.
 type operationDoc struct {
 	ID      uuid.UUID     `json:"id"`
 	Type    vds.AsyncType `json:"type"`
@@ -95,15 +97,21 @@ type operationDoc struct {
 	Total   size.Bytes    `json:"totalBytes"`
 	Rate    size.Bytes    `json:"bytesPerSecond,omitempty"`
 	ETA     int64         `json:"etaSeconds,omitempty"`
+	Limit   size.Bytes    `json:"limitBytesPerSecond,omitempty"`
+	Paused  bool          `json:"paused,omitempty"`
+	Queued  bool          `json:"queued,omitempty"`
 }
 
 // pending reports whether the operation has not ended.
 func (d operationDoc) pending() bool { return d.Result.value == vds.ErrOperationPending }
 
-// cancellable reports whether a cancel may take something away: the operation runs, or has failed and keeps what it took.
+// cancellable reports whether the operation runs and a cancel would take something away.
 func (d operationDoc) cancellable() bool {
-	return d.Result.value != vds.OK && d.Result.value != vds.ErrOperationCanceled && d.Type != vds.AsyncRecoverLUN
+	return d.pending() && d.State != resync.Failed && canCancel(d.Type)
 }
+
+// canCancel reports whether operations of a type can be cancelled at all.
+func canCancel(t vds.AsyncType) bool { return t == vds.AsyncAddLUNPlex }
 
 // codeDoc is a VDS code by name and by number.
 type codeDoc struct {
@@ -130,6 +138,14 @@ type resultDoc struct {
 	lunRef
 
 	Error *errorDoc `json:"error,omitempty"`
+}
+
+// stepDoc is one step of a plan.
+type stepDoc struct {
+	Text   string   `json:"text"`
+	Table  []string `json:"table,omitempty"`
+	Undo   string   `json:"undo,omitempty"`
+	Commit bool     `json:"commit"`
 }
 
 // checkDoc is one line of doctor.
@@ -175,8 +191,9 @@ type (
 	plexesDocument struct {
 		header
 
-		LUN    lunRef    `json:"lun"`
-		Plexes []plexDoc `json:"plexes"`
+		LUN       lunRef        `json:"lun"`
+		Plexes    []plexDoc     `json:"plexes"`
+		Operation *operationDoc `json:"operation,omitempty"`
 	}
 	operationDocument struct {
 		header
@@ -199,7 +216,20 @@ type (
 	resultsDocument struct {
 		header
 
-		Results []resultDoc `json:"results"`
+		Results   []resultDoc `json:"results"`
+		TakenOver []driveRef  `json:"takenOver,omitempty"`
+	}
+	refreshDocument struct {
+		header
+
+		DriveCount int        `json:"driveCount"`
+		LUNCount   int        `json:"lunCount"`
+		Problems   []errorDoc `json:"problems"`
+	}
+	planDocument struct {
+		header
+
+		Plan []stepDoc `json:"plan"`
 	}
 	doctorDocument struct {
 		header

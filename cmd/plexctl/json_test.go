@@ -64,7 +64,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	for title, value := range map[string]any{
 		"drive": driveDoc{}, "drive name": driveRef{}, "LUN name": lunRef{}, "LUN": lunDoc{}, "plex": plexDoc{},
 		"resync": resyncDoc{}, "operation": operationDoc{}, "code": codeDoc{}, "error": errorDoc{}, "result": resultDoc{},
-		"check": checkDoc{},
+		"step": stepDoc{}, "check": checkDoc{},
 	} {
 		want[title] = fields(reflect.TypeOf(value))
 	}
@@ -90,6 +90,8 @@ func TestJSONDocumentsAreDocumented(t *testing.T) {
 		operationsDocument{},
 		statusDocument{},
 		resultsDocument{},
+		refreshDocument{},
+		planDocument{},
 		doctorDocument{},
 		versionDocument{},
 		errorDocument{},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,9 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plexctl/plexctl/lun"
-	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
-	"github.com/plexctl/plexctl/vds"
 )
 
 func newLUN(a *app) *cobra.Command {
@@ -23,9 +20,12 @@ func newLUN(a *app) *cobra.Command {
 			Long: "A LUN is a block device made of extents of drives, at /dev/mapper/plex-NAME. It has one plex, or is a mirror of\n" +
 				"several. It is named by its name, its GUID, or a unique beginning of its GUID of at least 4 digits.",
 		},
-		newLUNCreate(a), newLUNList(a), newLUNShow(a), newLUNRecover(a), newLUNDelete(a),
+		newLUNCreate(a), newLUNList(a), newLUNShow(a), newLUNRename(a), newLUNExtend(a), newLUNRecover(a), newLUNDelete(a),
 	)
 }
+
+// sizeHelp is how a size is written.
+const sizeHelp = "SIZE is a number with a unit (10GiB, 512M, 1.5T; letters alone are powers of 1024) and is rounded up to a MiB."
 
 type lunCreateOptions struct {
 	name   string
@@ -39,34 +39,34 @@ func newLUNCreate(a *app) *cobra.Command {
 		Use:   "create NAME --size SIZE",
 		Short: "Make a LUN and activate it",
 		Long: "Create makes a LUN with one plex. Its first and its last MiB are zeroed, the rest is as it was on the drives.\n" +
-			"SIZE is a number with a unit (10GiB, 512M, 1.5T; letters alone are powers of 1024) and is rounded up to a MiB.\n" +
+			sizeHelp + "\n" +
 			"Several drives are used up one after the other; without --drive the drive with the most room is taken.",
 		Example:           "  plexctl lun create web1 --size 10GiB --drive /dev/sdb",
 		Args:              operands("NAME"),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		PreRunE: func(_ *cobra.Command, args []string) error {
 			opts.name = args[0]
 			if opts.size == 0 {
-				return usage("add --size, such as --size 10GiB", "the size of the LUN is missing or zero")
+				return usage("add --size, such as --size 10GiB", "the size of LUN %q is missing or zero", opts.name)
 			}
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return createLUN(ctx, a, w, opts) })
+			return nil
 		},
 	}
 	cmd.Flags().VarP(&opts.size, "size", "s", "size of the LUN")
 	cmd.Flags().StringArrayVarP(&opts.drives, "drive", "d", nil, "use this `DRIVE`, by path or GUID; may be repeated")
 	must(cmd.RegisterFlagCompletionFunc("size", cobra.NoFileCompletions))
-	must(cmd.RegisterFlagCompletionFunc("drive", a.complete(0, driveNames)))
-	return cmd
+	must(cmd.RegisterFlagCompletionFunc("drive", a.completeAll(driveNames)))
+	return a.changing(cmd, func(ctx context.Context, w *world, _ []string) (outcome, error) { return createLUN(ctx, a, w, opts) })
 }
 
-func createLUN(ctx context.Context, a *app, w *world, opts lunCreateOptions) error {
+func createLUN(ctx context.Context, a *app, w *world, opts lunCreateOptions) (outcome, error) {
 	ctx, cancel := a.patient(ctx)
 	defer cancel()
 	made, err := w.CreateLUN(ctx, lun.Spec{Name: opts.name, Size: size.Bytes(opts.size), Drives: opts.drives})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.printLUN(ctx, w, made)
+	return func(ctx context.Context) error { return a.printLUN(ctx, w, made) }, nil
 }
 
 // printLUN shows one LUN as a line.
@@ -112,7 +112,7 @@ func newLUNShow(a *app) *cobra.Command {
 		Use:               "show LUN",
 		Short:             "Show a LUN with its plexes",
 		Args:              operands("LUN"),
-		ValidArgsFunction: a.complete(1, lunNames),
+		ValidArgsFunction: a.complete(lunNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return showLUN(ctx, a, w, args[0]) })
 		},
@@ -166,98 +166,6 @@ func copyText(doc lunDoc) string {
 	default:
 		return ""
 	}
-}
-
-type lunRecoverOptions struct {
-	ref  string
-	wait bool
-}
-
-func newLUNRecover(a *app) *cobra.Command {
-	var opts lunRecoverOptions
-	cmd := &cobra.Command{
-		Use:   "recover LUN",
-		Short: "Bring back plexes that failed or were missing",
-		Long: "Recover takes plexes of a mirror back that failed, or whose drives were missing, once their drives are well again.\n" +
-			"The LUN may be in use meanwhile. The kernel copies only the regions that were written while a plex was away, from\n" +
-			"the plexes that hold all of the data; no data is lost. Where no plex has failed, nothing is done.",
-		Example:           "  plexctl lun recover web1 --wait",
-		Args:              operands("LUN"),
-		ValidArgsFunction: a.complete(1, lunNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.ref = args[0]
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return recoverLUN(ctx, a, w, opts) })
-		},
-	}
-	cmd.Flags().BoolVar(&opts.wait, "wait", false, "wait until the plexes hold all of the data, and show how it gets on")
-	return cmd
-}
-
-func recoverLUN(ctx context.Context, a *app, w *world, opts lunRecoverOptions) error {
-	l, err := w.LUN(opts.ref)
-	if err != nil {
-		return err
-	}
-	operation, err := startRecovery(ctx, a, l)
-	if err != nil {
-		return err
-	}
-	if _, err := w.Operation(operation.ID.String()); errors.Is(err, vds.ErrObjectNotFound) { // it is on no record
-		if a.format == formatText {
-			fmt.Fprintf(a.err, "nothing to recover: no plex of LUN %q has failed\n", l.Name())
-		}
-		return a.follow(ctx, w, operation)
-	}
-	if opts.wait {
-		return a.follow(ctx, w, operation)
-	}
-	return a.printStarted(ctx, w, operation)
-}
-
-func startRecovery(ctx context.Context, a *app, l *lun.LUN) (*resync.Async, error) {
-	ctx, cancel := a.patient(ctx)
-	defer cancel()
-	return l.Recover(ctx)
-}
-
-func newLUNDelete(a *app) *cobra.Command {
-	var yes bool
-	cmd := &cobra.Command{
-		Use:               "delete LUN",
-		Short:             "Delete a LUN with all its plexes and data",
-		Long:              "Delete takes a LUN down and frees its space; its data is lost. A LUN that is open is refused.",
-		Args:              operands("LUN"),
-		ValidArgsFunction: a.complete(1, lunNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return deleteLUN(ctx, a, w, args[0], yes) })
-		},
-	}
-	yesFlag(cmd, &yes)
-	return cmd
-}
-
-func deleteLUN(ctx context.Context, a *app, w *world, ref string, yes bool) error {
-	l, err := w.LUN(ref)
-	if err != nil {
-		return err
-	}
-	record, err := l.Record()
-	if err != nil {
-		return err
-	}
-	loss := fmt.Sprintf("All data on LUN %s will be lost.", lunText(l, record.Size.Bytes()))
-	if n := len(record.Plexes); n > 1 {
-		loss = fmt.Sprintf("All data on LUN %s, with all %d plexes, will be lost.", lunText(l, record.Size.Bytes()), n)
-	}
-	if err := a.confirm(ctx, yes, loss); err != nil {
-		return err
-	}
-	ctx, cancel := a.patient(ctx)
-	defer cancel()
-	if err := l.Delete(ctx); err != nil {
-		return err
-	}
-	return a.done(deletedDocument{newHeader(), lunRef{ID: l.ID(), Name: l.Name()}}, "LUN %q is deleted", l.Name())
 }
 
 // lunText names a LUN so that it cannot be mistaken for another one.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/plexctl/plexctl/vds"
+	"github.com/plexctl/plexctl/lun"
 )
 
 func newOp(a *app) *cobra.Command {
@@ -19,7 +19,7 @@ func newOp(a *app) *cobra.Command {
 			Long: "An operation belongs to its LUN, not to the command that began it: it goes on when the command ends, and after a\n" +
 				"reboot. It is named by its GUID, a unique beginning of its GUID of at least 4 digits, or its LUN.",
 		},
-		newOpList(a), newOpShow(a), newOpWait(a), newOpCancel(a),
+		newOpList(a), newOpShow(a), newOpWait(a), newOpSetRate(a), newOpCancel(a),
 	)
 }
 
@@ -36,7 +36,7 @@ func newOpList(a *app) *cobra.Command {
 }
 
 func listOps(ctx context.Context, a *app, w *world) error {
-	docs, err := w.operations(ctx)
+	docs, _, err := w.survey(ctx)
 	if err != nil {
 		return err
 	}
@@ -44,16 +44,47 @@ func listOps(ctx context.Context, a *app, w *world) error {
 }
 
 func (a *app) operationTable(out io.Writer, operations []operationDoc) error {
-	g := newGrid(out, "OPERATION", "TYPE", "LUN", "STATE", "DONE", "STARTED")
+	g := newGrid(out, "OPERATION", "TYPE", "LUN", "STATE", "DONE", "LIMIT", "STARTED")
 	for _, o := range operations {
-		g.row(a.id(o.ID), o.Type.String(), dash(o.LUN.Name), string(o.State), fmt.Sprintf("%d%%", o.Percent), stamp(o.Started))
+		g.row(a.id(o.ID), o.Type.String(), dash(o.LUN.Name), stateText(o), fmt.Sprintf("%d%%", o.Percent), dash(o.limitText()),
+			stamp(o.Started))
 	}
 	return g.flush()
 }
 
 // operationText is an operation and how far it has come, on one line.
 func operationText(o operationDoc) string {
-	return fmt.Sprintf("%s %s", o.Type, progressText(o.Percent, o.Done, o.Total, o.Rate, time.Duration(o.ETA)*time.Second))
+	text := fmt.Sprintf("%s %s", o.Type, progressText(o.Percent, o.Done, o.Total, o.Rate, time.Duration(o.ETA)*time.Second))
+	if o.Queued {
+		text += ", queued"
+	}
+	switch {
+	case o.Paused:
+		text += ", paused"
+	case o.Limit > 0:
+		text += ", at most " + o.limitText()
+	}
+	return text
+}
+
+// limitText is how fast an operation may copy; empty without a limit.
+func (d operationDoc) limitText() string {
+	switch {
+	case d.Paused:
+		return rateText(lun.Paused)
+	case d.Limit > 0:
+		return rateText(d.Limit)
+	default:
+		return ""
+	}
+}
+
+// stateText is the state of an operation; for one that waits for others, that.
+func stateText(o operationDoc) string {
+	if o.Queued {
+		return "queued"
+	}
+	return string(o.State)
 }
 
 func newOpShow(a *app) *cobra.Command {
@@ -61,7 +92,7 @@ func newOpShow(a *app) *cobra.Command {
 		Use:               "show OPERATION",
 		Short:             "Show an operation",
 		Args:              operands("OPERATION"),
-		ValidArgsFunction: a.complete(1, operationNames),
+		ValidArgsFunction: a.complete(operationNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return showOp(ctx, a, w, args[0]) })
 		},
@@ -73,7 +104,7 @@ func showOp(ctx context.Context, a *app, w *world, ref string) error {
 	if err != nil {
 		return err
 	}
-	doc, err := w.operation(ctx, operation)
+	doc, err := w.limitedOperation(ctx, operation)
 	if err != nil {
 		return err
 	}
@@ -84,9 +115,10 @@ func showOp(ctx context.Context, a *app, w *world, ref string) error {
 			[2]string{"type", doc.Type.String()},
 			[2]string{"LUN", doc.LUN.Name},
 			[2]string{"started", stamp(doc.Started)},
-			[2]string{"state", string(doc.State)},
+			[2]string{"state", stateText(doc)},
 			[2]string{"result", fmt.Sprintf("%s (%s)", doc.Result.Code, doc.Result.HResult)},
 			[2]string{"done", progressText(doc.Percent, doc.Done, doc.Total, doc.Rate, time.Duration(doc.ETA)*time.Second)},
+			[2]string{"limit", doc.limitText()},
 		)
 	})
 }
@@ -105,7 +137,7 @@ func newOpWait(a *app) *cobra.Command {
 			"end the waiting only: the operation goes on.",
 		Example:           "  plexctl op wait web1 --timeout 1h",
 		Args:              operands("OPERATION"),
-		ValidArgsFunction: a.complete(1, operationNames),
+		ValidArgsFunction: a.complete(operationNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.ref = args[0]
 			if opts.timeout < 0 {
@@ -130,51 +162,4 @@ func waitOp(ctx context.Context, a *app, w *world, opts opWaitOptions) error {
 		defer cancel()
 	}
 	return a.follow(ctx, w, operation)
-}
-
-func newOpCancel(a *app) *cobra.Command {
-	var yes bool
-	cmd := &cobra.Command{
-		Use:   "cancel OPERATION",
-		Short: "Cancel a running or failed operation",
-		Long: "Cancel takes back what the operation was doing. For add-plex: the new plex is taken away from the LUN, whose data\n" +
-			"stays as it is, and what was the source is a LUN again, with its name and GUID, but with undefined contents.\n" +
-			"So does it after the operation has failed. A recover-lun takes nothing, and cannot be cancelled.",
-		Args:              operands("OPERATION"),
-		ValidArgsFunction: a.complete(1, operationNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return cancelOp(ctx, a, w, args[0], yes) })
-		},
-	}
-	yesFlag(cmd, &yes)
-	return cmd
-}
-
-func cancelOp(ctx context.Context, a *app, w *world, ref string, yes bool) error {
-	operation, err := w.Operation(ref)
-	if err != nil {
-		return err
-	}
-	doc, err := w.operation(ctx, operation)
-	if err != nil {
-		return err
-	}
-	if doc.cancellable() {
-		how := string(doc.State)
-		if doc.pending() {
-			how = fmt.Sprintf("%d %%", doc.Percent)
-		}
-		loss := fmt.Sprintf("Operation %s (%s of LUN %q, %s) will be cancelled; what it has copied is lost.",
-			doc.ID, doc.Type, doc.LUN.Name, how)
-		if err := a.confirm(ctx, yes, loss); err != nil {
-			return err
-		}
-	}
-	ctx, cancel := a.patient(ctx)
-	defer cancel()
-	if err := operation.Cancel(ctx); err != nil {
-		return err
-	}
-	doc.State, doc.Percent, doc.Rate, doc.ETA, doc.Result = "canceled", 0, 0, 0, newCode(vds.ErrOperationCanceled)
-	return a.done(operationDocument{header: newHeader(), Operation: doc}, "operation %s is cancelled", operation.ID)
 }

@@ -48,7 +48,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(helpHint(cmd), "%v", err) })
 	root.AddCommand(
 		newDrive(a), newLUN(a), newPlex(a), newOp(a),
-		newStatus(a), newAssemble(a), newDeactivate(a), newDoctor(a), newVersion(a),
+		newStatus(a), newAssemble(a), newDeactivate(a), newRefresh(a), newReenumerate(a), newDoctor(a), newVersion(a),
 	)
 	root.SetHelpCommand(newHelp(root))
 	root.InitDefaultCompletionCmd()
@@ -109,14 +109,17 @@ func newHelp(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// operands demands arguments with these names. The last may end in "...", then there may be more of it; in brackets, all
-// of it may be left out.
+// operands demands arguments with these names. The last may end in "...", then there may be more of it; in brackets, it may
+// be left out.
 func operands(names ...string) cobra.PositionalArgs {
 	least, most := len(names), len(names)
-	if n := len(names); n > 0 && strings.HasSuffix(strings.Trim(names[n-1], "[]"), "...") {
-		most = -1
-		if strings.HasPrefix(names[n-1], "[") {
+	if n := len(names); n > 0 {
+		last := names[n-1]
+		if strings.HasPrefix(last, "[") {
 			least--
+		}
+		if strings.HasSuffix(strings.Trim(last, "[]"), "...") {
+			most = -1
 		}
 	}
 	return func(cmd *cobra.Command, args []string) error {

@@ -46,7 +46,8 @@ type stage struct {
 	held     map[string]func()  // releases what a script holds open, by LUN
 	facts    facts
 	root     bool
-	broken   error // of opening the machine
+	host     string // id of this host
+	broken   error  // of opening the machine
 
 	terminal  terminal
 	typed     string // what the user types at the next command
@@ -125,7 +126,9 @@ func (s *stage) open(ctx context.Context, log *slog.Logger) (*world, error) {
 		return nil, controlFault(s.broken)
 	}
 	now := func() time.Time { return scriptTime }
-	p, err := lun.Open(ctx, lun.Options{Kernel: s.kernel, Devices: s.mem, Logger: log, LockPath: s.lockPath, Now: now})
+	p, err := lun.Open(ctx, lun.Options{
+		Kernel: s.kernel, Devices: s.mem, Logger: log, LockPath: s.lockPath, Host: s.host, Now: now,
+	})
 	if err != nil {
 		return nil, err
 	}

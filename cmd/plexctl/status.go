@@ -52,7 +52,7 @@ func newStatus(a *app) *cobra.Command {
 			"The exit status is 0 when all is healthy, 20 when something is degraded or being rebuilt, 21 when a LUN has failed.\n" +
 			"With --watch it is that of the last look.",
 		Args:              operands("[LUN...]"),
-		ValidArgsFunction: a.complete(-1, lunNames),
+		ValidArgsFunction: a.completeAll(lunNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.luns = args
 			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return runStatus(ctx, a, w, opts) })

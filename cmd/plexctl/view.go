@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
 )
 
 // newDriveDoc is a drive as it is shown.
@@ -21,8 +23,16 @@ func newDriveDoc(d lun.Drive) driveDoc {
 		ID: d.ID, Path: d.Info.Path, Size: d.Info.Size, Free: d.Free.Bytes(),
 		LogicalBlock: d.Info.LogicalBlock, PhysicalBlock: d.Info.PhysicalBlock,
 		Model: d.Info.Model, Serial: d.Info.Serial, Host: d.Label.Host, Created: d.Label.Created.UTC(),
-		LUNs: append([]string{}, d.LUNs...),
+		LUNs: append([]string{}, d.LUNs...), Foreign: d.Foreign,
 	}
+}
+
+func newDriveDocs(drives []lun.Drive) []driveDoc {
+	docs := []driveDoc{}
+	for _, d := range drives {
+		docs = append(docs, newDriveDoc(d))
+	}
+	return docs
 }
 
 // drivePaths is where the drives of this machine are.
@@ -34,14 +44,25 @@ func (w *world) drivePaths() map[uuid.UUID]string {
 	return paths
 }
 
-// luns is every LUN and how it stands. Operations are looked at first: the look may find that one has ended, and the LUN
-// is then shown without it.
-func (w *world) luns(ctx context.Context) ([]lunDoc, error) {
+// survey is every operation and every LUN, and how they stand. Operations are looked at first: the look may find that one
+// has ended, and the LUN is then shown without it.
+func (w *world) survey(ctx context.Context) ([]operationDoc, []lun.Properties, error) {
 	operations, err := w.operations(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	all, err := w.Survey(ctx)
+	for _, p := range all {
+		for i := range operations {
+			operations[i].limit(p)
+		}
+	}
+	return operations, all, err
+}
+
+// luns is every LUN and how it stands.
+func (w *world) luns(ctx context.Context) ([]lunDoc, error) {
+	operations, all, err := w.survey(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +100,7 @@ func (w *world) lun(ctx context.Context, l *lun.LUN) (lunDoc, error) {
 	doc := newLUNDoc(props, w.drivePaths())
 	if props.Operation != nil && shown != nil && props.Operation.ID == shown.ID {
 		doc.Operation = shown
+		shown.limit(props)
 	}
 	return doc, nil
 }
@@ -152,13 +174,48 @@ func (w *world) operations(ctx context.Context) ([]operationDoc, error) {
 	return docs, nil
 }
 
-// operation looks at one operation.
+// operation looks at one operation. What holds it back is not in it yet: see limit.
 func (w *world) operation(ctx context.Context, o *resync.Async) (operationDoc, error) {
 	status, err := o.QueryStatus(ctx)
 	if err != nil && status.Pending() {
 		return operationDoc{}, err
 	}
 	return w.operationDoc(o, status), nil
+}
+
+// limitedOperation looks at one operation and its LUN.
+func (w *world) limitedOperation(ctx context.Context, o *resync.Async) (operationDoc, error) {
+	doc, err := w.operation(ctx, o)
+	if err != nil || !doc.pending() {
+		return doc, err
+	}
+	props, err := w.propertiesOf(ctx, o)
+	doc.limit(props)
+	return doc, err
+}
+
+// propertiesOf is how the LUN of an operation stands; zero when it has gone.
+func (w *world) propertiesOf(ctx context.Context, o *resync.Async) (lun.Properties, error) {
+	l, err := w.LUN(o.LUN.String())
+	if err != nil {
+		return lun.Properties{}, nil //nolint:nilerr // that is all that can be wrong with a whole GUID
+	}
+	props, err := l.Properties(ctx)
+	if errors.Is(err, vds.ErrObjectDeleted) {
+		return lun.Properties{}, nil
+	}
+	return props, err
+}
+
+// limit notes what holds the operation back, if p is of its LUN.
+func (d *operationDoc) limit(p lun.Properties) {
+	if p.Operation == nil || p.Operation.ID != d.ID || !d.pending() {
+		return
+	}
+	d.Queued, d.Paused = p.Queued, p.Rate == lun.Paused
+	if !d.Paused {
+		d.Limit = p.Rate
+	}
 }
 
 func (w *world) operationDoc(o *resync.Async, s resync.Status) operationDoc {

@@ -87,6 +87,93 @@ func TestProgressText(t *testing.T) {
 	}
 }
 
+func TestOperationLimit(t *testing.T) {
+	id := uuid.New()
+	of := &resync.Descriptor{ID: id}
+	pending := newCode(vds.ErrOperationPending)
+	tests := []struct {
+		name   string
+		result codeDoc
+		props  lun.Properties
+		want   operationDoc // its limits
+		text   string
+		column string
+		state  string
+	}{
+		{"none", pending, lun.Properties{Operation: of}, operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB", "", "running"},
+		{
+			"a rate", pending, lun.Properties{Operation: of, Rate: 50 * size.MiB}, operationDoc{Limit: 50 * size.MiB},
+			"add-plex 50 %, 1.0 MiB of 2.0 MiB, at most 50 MiB/s", "50 MiB/s", "running",
+		},
+		{
+			"paused", pending, lun.Properties{Operation: of, Rate: lun.Paused}, operationDoc{Paused: true},
+			"add-plex 50 %, 1.0 MiB of 2.0 MiB, paused", "paused", "running",
+		},
+		{
+			"queued", pending, lun.Properties{Operation: of, Queued: true}, operationDoc{Queued: true},
+			"add-plex 50 %, 1.0 MiB of 2.0 MiB, queued", "", "queued",
+		},
+		{
+			"queued, with a rate", pending, lun.Properties{Operation: of, Queued: true, Rate: size.MiB},
+			operationDoc{Queued: true, Limit: size.MiB}, "add-plex 50 %, 1.0 MiB of 2.0 MiB, queued, at most 1.0 MiB/s", "1.0 MiB/s", "queued",
+		},
+		{
+			"queued and paused", pending, lun.Properties{Operation: of, Queued: true, Rate: lun.Paused},
+			operationDoc{Queued: true, Paused: true}, "add-plex 50 %, 1.0 MiB of 2.0 MiB, queued, paused", "paused", "queued",
+		},
+		{
+			"it has ended", newCode(vds.OK), lun.Properties{Operation: of, Queued: true, Rate: size.MiB}, operationDoc{},
+			"add-plex 50 %, 1.0 MiB of 2.0 MiB", "", "running",
+		},
+		{
+			"another operation", pending, lun.Properties{Operation: &resync.Descriptor{ID: uuid.New()}, Queued: true, Rate: size.MiB},
+			operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB", "", "running",
+		},
+		{"another LUN", pending, lun.Properties{Queued: true, Rate: size.MiB}, operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB", "", "running"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			doc := operationDoc{
+				ID: id, Type: vds.AsyncAddLUNPlex, State: resync.Running, Result: tt.result, Percent: 50, Done: size.MiB, Total: 2 * size.MiB,
+			}
+			doc.limit(tt.props)
+			got := operationDoc{Limit: doc.Limit, Paused: doc.Paused, Queued: doc.Queued}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(codeDoc{})); diff != "" {
+				t.Errorf("limits (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{tt.text, tt.column, tt.state}, []string{operationText(doc), doc.limitText(), stateText(doc)}); diff != "" {
+				t.Errorf("text (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCancellable(t *testing.T) {
+	tests := []struct {
+		name   string
+		kind   vds.AsyncType
+		state  resync.State
+		result vds.Code
+		want   bool
+	}{
+		{"runs", vds.AsyncAddLUNPlex, resync.Running, vds.ErrOperationPending, true},
+		{"about to begin", vds.AsyncAddLUNPlex, resync.Idle, vds.ErrOperationPending, true},
+		{"done", vds.AsyncAddLUNPlex, resync.Done, vds.OK, false},
+		{"cancelled", vds.AsyncAddLUNPlex, resync.Canceled, vds.ErrOperationCanceled, false},
+		{"failed", vds.AsyncAddLUNPlex, resync.Failed, vds.ErrObjectStatusFailed, false},
+		{"takes nothing back", vds.AsyncRecoverLUN, resync.Running, vds.ErrOperationPending, false},
+		{"an extension", vds.AsyncExtendLUN, resync.Running, vds.ErrOperationPending, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			doc := operationDoc{Type: tt.kind, State: tt.state, Result: newCode(tt.result)}
+			if got := doc.cancellable(); got != tt.want {
+				t.Errorf("%t, want %t", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestNewLUNDoc(t *testing.T) {
 	id, here, gone := uuid.New(), uuid.New(), uuid.New()
 	paths := map[uuid.UUID]string{here: "/dev/sdb"}

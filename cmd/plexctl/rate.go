@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+)
+
+// rateHelp is how a rate is written.
+const rateHelp = "RATE is how much is copied to each plex in a second, at most: a number with a unit (50MiB, 1.5G; letters alone\n" +
+	"are powers of 1024) of at least 1KiB, \"paused\", or \"max\" for as fast as the drives are."
+
+// slowest is the lowest rate that is not a pause.
+const slowest = size.KiB
+
+// rateFlag is a rate on the command line: its zero value is lun.Unlimited.
+type rateFlag size.Bytes
+
+// addRate adds --rate to a command.
+func addRate(cmd *cobra.Command, rate *rateFlag) {
+	cmd.Flags().Var(rate, "rate", "copy at most so much a second: 50MiB, paused, or max (default max)")
+	must(cmd.RegisterFlagCompletionFunc("rate", cobra.NoFileCompletions))
+}
+
+// String is the value; empty for the default, which help does not show then.
+func (r *rateFlag) String() string {
+	if *r == rateFlag(lun.Unlimited) {
+		return ""
+	}
+	return rateText(size.Bytes(*r))
+}
+
+// Set takes a value from the command line.
+func (r *rateFlag) Set(text string) error {
+	parsed, err := parseRate(text)
+	*r = rateFlag(parsed)
+	return err
+}
+
+// Type is the word for the value in help.
+func (*rateFlag) Type() string { return "RATE" }
+
+// parseRate reads a rate as people write it.
+func parseRate(text string) (size.Bytes, error) {
+	switch text = strings.TrimSpace(text); text {
+	case "paused":
+		return lun.Paused, nil
+	case "max":
+		return lun.Unlimited, nil
+	}
+	parsed, err := size.Parse(strings.TrimSuffix(text, "/s"))
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("rate %q: neither a number with a unit such as 50MiB nor paused nor max", text)
+	case parsed < slowest:
+		return 0, fmt.Errorf("rate %q: less than %s; to stop copying write paused", text, slowest)
+	}
+	return parsed, nil
+}
+
+// rateText is a rate for people.
+func rateText(rate size.Bytes) string {
+	switch rate {
+	case lun.Unlimited:
+		return "max"
+	case lun.Paused:
+		return "paused"
+	default:
+		return rate.String() + "/s"
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+)
+
+func TestParseRate(t *testing.T) {
+	tests := []struct {
+		name string
+		text string
+		want size.Bytes
+	}{
+		{"as fast as the drives are", "max", lun.Unlimited},
+		{"no copying", "paused", lun.Paused},
+		{"a unit", "50MiB", 50 * size.MiB},
+		{"a letter", "50M", 50 * size.MiB},
+		{"per second", "50MiB/s", 50 * size.MiB},
+		{"a fraction", "1.5G", 1536 * size.MiB},
+		{"a bare number", "4096", 4 * size.KiB},
+		{"the slowest", "1KiB", size.KiB},
+		{"spaces around it", " 50MiB ", 50 * size.MiB},
+		{"a space before the unit", "50 MiB", 50 * size.MiB},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := parseRate(tt.text)
+			if err != nil || got != tt.want {
+				t.Errorf("%d and %v, want %d", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseRateRefuses(t *testing.T) {
+	for _, text := range []string{
+		"", " ", "0", "1", "0KiB", "1023", "512B", "-1", "-5MiB", "fast", "Max", "PAUSED", "paused/s", "max/s", "50MiB/h", "/s", "50MiB/s/s",
+		"1,5M", "50 apples", "9223372036854775808", "1000E",
+	} {
+		t.Run(text, func(t *testing.T) {
+			got, err := parseRate(text)
+			if err == nil {
+				t.Fatalf("%d, want an error", got)
+			}
+			if !strings.Contains(err.Error(), "rate \""+strings.TrimSpace(text)+"\"") || !strings.Contains(err.Error(), "paused") {
+				t.Errorf("%q does not name the rate and what may be written", err)
+			}
+		})
+	}
+}
+
+func TestRateFlag(t *testing.T) {
+	tests := []struct {
+		name string
+		text string
+		want string
+	}{
+		{"no limit, which help does not show", "max", ""},
+		{"paused", "paused", "paused"},
+		{"a limit", "50M", "50 MiB/s"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var rate rateFlag
+			if err := rate.Set(tt.text); err != nil {
+				t.Fatal(err)
+			}
+			if got := rate.String(); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
