@@ -10,23 +10,69 @@ import (
 // zeroChunk is how much is zeroed at once, so that ctx is looked at between.
 const zeroChunk = size.MiB
 
-// Zero writes length bytes of zeros from start on. Both are multiples of Align, else it writes nothing (ErrAlign). It does
-// not flush: the zeros are durable after the disk's next Sync. What was written when ctx ends or a write fails stays
-// written.
+// Zero writes length bytes of zeros from start on. Both are multiples of Align, but for a length that reaches the end of the
+// disk; else it writes nothing (ErrAlign). It does not flush: the zeros are durable after the disk's next Sync. What was
+// written when ctx ends or a write fails stays written.
+//
+// The end of a device whose size is not a multiple of Align is where the copy of a GPT is. Past the page cache it can be
+// written in logical blocks, which such a device has smaller than Align; what is less than one of these nobody can write.
 func Zero(ctx context.Context, disk Disk, start, length size.Bytes) error {
-	if start%Align != 0 || length%Align != 0 {
+	end := length % Align
+	if start%Align != 0 || end != 0 && start+length != disk.Info().Size {
 		return fmt.Errorf("zero %d bytes of %s at %d: %w", length, disk.Info().Path, start, ErrAlign)
 	}
-	zeros := alignedBuffer(int(min(length, zeroChunk)))
-	for done := size.Bytes(0); done < length; {
+	zeros := alignedBuffer(int(min(length-end, zeroChunk)))
+	for done := size.Bytes(0); done < length-end; {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("zero %s: %w", disk.Info().Path, err)
 		}
-		n := min(length-done, zeroChunk)
+		n := min(length-end-done, zeroChunk)
 		if _, err := disk.WriteAt(zeros[:n], int64(start+done)); err != nil {
 			return fmt.Errorf("zero %s: %w", disk.Info().Path, err)
 		}
 		done += n
 	}
+	return zeroEnd(disk, end)
+}
+
+// ender is a Disk that can write less than Align at its end.
+type ender interface {
+	writeEnd(p []byte, off int64) error
+}
+
+// zeroEnd zeroes the last n bytes of a disk, n being less than Align, without what is no whole logical block.
+func zeroEnd(disk Disk, n size.Bytes) error {
+	info := disk.Info()
+	whole := n.RoundDown(max(info.LogicalBlock, size.Sector))
+	if whole == 0 {
+		return nil
+	}
+	d, ok := disk.(ender)
+	if !ok {
+		return fmt.Errorf("zero the end of %s: %w", info.Path, ErrAlign)
+	}
+	if err := d.writeEnd(alignedBuffer(int(whole)), int64(info.Size-n)); err != nil {
+		return fmt.Errorf("zero the end of %s: %w", info.Path, err)
+	}
 	return nil
+}
+
+// writeEnd writes whole logical blocks. The memory of p is aligned.
+func (d *hostDisk) writeEnd(p []byte, off int64) error {
+	_, err := d.file.WriteAt(p, off)
+	return cause(err)
+}
+
+// writeEnd writes into the volatile cache.
+func (h *handle) writeEnd(p []byte, off int64) error {
+	if err := h.effect("write"); err != nil {
+		return err
+	}
+	h.mem.mu.Lock()
+	defer h.mem.mu.Unlock()
+	if err := h.usable("write"); err != nil {
+		return err
+	}
+	_, err := h.disk.writeAt(p, off)
+	return err
 }
