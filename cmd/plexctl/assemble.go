@@ -28,7 +28,7 @@ func newAssemble(a *app) *cobra.Command {
 			"One LUN's failure does not keep the others from being activated.\n\n" +
 			"A mirror is not started without a plex that held the data, because the plexes that are left may be older.\n" +
 			"--force LUN starts that LUN, and no other, nevertheless. What only the missing plex has is lost for good then: from\n" +
-			"that moment it counts as out of date, and when its drive returns it is overwritten.\n\n" +
+			"that moment it counts as out of date, and `plexctl lun recover` overwrites it when its drive is back.\n\n" +
 			"LUNs on drives that another host has used last are not started either. --take-over makes all such drives this\n" +
 			"host's first. The other host must not use them any more, and plexctl cannot find out whether it does.",
 		Args:              operands("[LUN...]"),

@@ -76,7 +76,8 @@ func (o lunExtendOptions) check(by, to bool) error {
 	case by && to:
 		return usage("leave one of them out", "--by and --size both say how large LUN %q becomes", o.ref)
 	case o.by == 0 && o.to == 0:
-		return usage("add --by, such as --by 10GiB, or --size, such as --size 50GiB", "how large LUN %q becomes is missing or zero", o.ref)
+		return usage("add --by, such as --by 10GiB, or --size, such as --size 50GiB",
+			"how large LUN %q becomes is missing or zero", o.ref)
 	}
 	return nil
 }

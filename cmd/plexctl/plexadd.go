@@ -30,15 +30,17 @@ func newPlexAdd(a *app) *cobra.Command {
 			"The LUN SOURCE becomes the plex: all data on SOURCE is lost and SOURCE is no LUN any more. It must be at least as\n" +
 			"large as TARGET, on other drives, and not in use. With --drive instead, room is made for the plex on these drives,\n" +
 			"each used up before the next; no data is lost, so nothing is asked.\n\n" +
-			rateHelp + " `plexctl op set-rate` changes it later.\n" +
-			"A copy waits, queued, while another LUN is being rebuilt on one of its drives; with --now it does not.",
+			rateHelp + "\n" +
+			"`plexctl op set-rate` changes it later. A copy waits, queued, while another LUN is being rebuilt on one of its\n" +
+			"drives; with --now it does not.",
 		Example: "  plexctl plex add web1 spare3 --wait\n" +
 			"  plexctl plex add web1 --drive /dev/sdd --rate 50MiB",
 		Args:              operands("TARGET", "[SOURCE]"),
 		ValidArgsFunction: a.complete(lunNames, lunNames),
 		PreRunE:           func(_ *cobra.Command, args []string) error { return opts.name(args) },
 	}
-	cmd.Flags().StringArrayVarP(&opts.drives, "drive", "d", nil, "make room for the plex on this `DRIVE`, by path or GUID; may be repeated")
+	cmd.Flags().StringArrayVarP(&opts.drives, "drive", "d", nil,
+		"make room for the plex on this `DRIVE`, by path or GUID; may be repeated")
 	must(cmd.RegisterFlagCompletionFunc("drive", a.completeAll(driveNames)))
 	addRate(cmd, &opts.rate)
 	cmd.Flags().BoolVar(&opts.now, "now", false, "copy at once, though another LUN is being rebuilt on one of the drives")

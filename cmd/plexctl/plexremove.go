@@ -96,7 +96,8 @@ func newPlexSplit(a *app) *cobra.Command {
 		PreRunE: func(_ *cobra.Command, args []string) error {
 			opts.lun, opts.plex = args[0], args[1]
 			if opts.name == "" {
-				return usage("add --name, such as --name "+opts.lun+"-copy", "the name of the LUN that is split off from %q is missing", opts.lun)
+				return usage("add --name, such as --name "+opts.lun+"-copy",
+					"the name of the LUN that is split off from %q is missing", opts.lun)
 			}
 			return nil
 		},
