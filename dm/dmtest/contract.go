@@ -118,6 +118,19 @@ func RunContract(t *testing.T, lab Lab) {
 		{"table cleared before its first resume", (*bench).testCleared},
 		{"table on its way out", (*bench).testDying},
 		{"frozen", (*bench).testFrozen},
+		{"add legs to a live mirror", (*bench).testFlipAttach},
+		{"bits written in the window", (*bench).testFlipBits},
+		{"remove a leg from a live mirror", (*bench).testFlipRemove},
+		{"leave a live mirror for one leg", (*bench).testFlipLinear},
+		{"rename a live mirror", (*bench).testFlipRename},
+		{"change the rate of a recovery", (*bench).testFlipRate},
+		{"bring a failed leg back", (*bench).testFlipReturned},
+		{"give a change up in the window", (*bench).testFlipAbort},
+		{"drop a table that waits", (*bench).testFlipCleared},
+		{"fill a leg while another is missing", (*bench).testFlipDegraded},
+		{"three legs after an unclean stop", (*bench).testLevel},
+		{"grow a mirror", (*bench).testGrow},
+		{"grow a linear device", (*bench).testGrowLinear},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -113,14 +113,21 @@ func (h *handle) open() bool { return !h.closed && h.life == h.kernel.mem.Life()
 // Info is the device as it was when it was opened.
 func (h *handle) Info() blockdev.Info { return h.info }
 
-// ReadAt reads through the live table. While the device is suspended it waits.
+// ReadAt reads through the live table, as far as that goes. While the device is suspended it waits.
 func (h *handle) ReadAt(b []byte, off int64) (int, error) {
-	n := max(0, min(int64(len(b)), int64(h.info.Size)-off))
+	n := max(0, min(int64(len(b)), h.size()-off))
 	err := h.transfer("read", b[:n], off, target.read)
 	if err == nil && n < int64(len(b)) {
 		err = io.EOF
 	}
 	return int(n), err
+}
+
+// size is the device's size now, in bytes.
+func (h *handle) size() int64 {
+	h.kernel.mu.Lock()
+	defer h.kernel.mu.Unlock()
+	return h.device.live.length()
 }
 
 // WriteAt writes through the live table. While the device is suspended it waits.

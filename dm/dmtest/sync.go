@@ -22,7 +22,7 @@ type thread struct {
 	check       bool
 
 	position   uint64 // sectors
-	window     uint64 // sectors done since it started
+	window     uint64 // sectors copied or compared since it started
 	mismatches uint64 // sectors
 }
 
@@ -147,7 +147,6 @@ func (r *raid) advance(regions int) error {
 			return nil // a leg has failed
 		}
 		r.sync.position += step
-		r.sync.window += step
 	}
 	if r.sync.position < uint64(r.length) {
 		r.checkpoint()
@@ -179,7 +178,7 @@ func (r *raid) throttled() bool {
 func (r *raid) checkpoint() {
 	if r.sync.sync {
 		if !r.sync.check {
-			r.resync = min(r.resync, max(r.sync.position, 1))
+			r.resync = max(r.resync, r.sync.position)
 		}
 		return
 	}
@@ -239,10 +238,13 @@ func (r *raid) syncRegion(at, length uint64) error {
 	if !r.bits.needed.Get(region) && !r.fullsync && !r.sync.requested {
 		return nil
 	}
+	r.sync.window += length
 	off, n := int64(size.Sectors(at).Bytes()), int64(size.Sectors(length).Bytes())
 	if r.sync.requested {
 		different, err := r.compare(off, n)
-		r.sync.mismatches += different
+		if r.sync.check { // a repair counts none (raid_status)
+			r.sync.mismatches += different
+		}
 		if err != nil || different == 0 || r.sync.check {
 			return err
 		}

@@ -1,0 +1,239 @@
+package dmtest
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+)
+
+// carry gives a table that waits what the live one has left to do, in the window: the bits of a leg in sync, but for the
+// regions that lie wholly before sector done.
+func (f *flips) carry(w *waiting, done uint64) raidmeta.Bits {
+	f.Helper()
+	bits := f.slots()[slices.Index(w.plan.inSync, true)].Bitmap.Bits
+	bits.ClearBelow(done, regionSects)
+	w.write(bits)
+	return bits
+}
+
+// breaks makes all I/O of a leg's data fail.
+func (f *flips) breaks(leg int) {
+	f.Helper()
+	f.swap(f.legs[leg].dataName, dm.Table{{Length: f.sects, Target: dm.Other{Name: "error"}}})
+}
+
+// heals is the end of that.
+func (f *flips) heals(leg int) {
+	f.Helper()
+	f.swap(f.legs[leg].dataName, linearOn(f.legs[leg].data.Dev(), 0, f.sects))
+}
+
+// testFlipRate changes the rate of a recovery: the new table goes on where the live one stood.
+func (b *bench) testFlipRate() {
+	for _, order := range [][]int{{0, 1}, {1, 0}} {
+		f := b.flips(2)
+		to := order[1] // in table order, of leg 1
+		f.begin(flipPlan{legs: order, inSync: within(order, 1), slow: true})
+		f.copies(dm.ActionRecover, 0)
+		f.paint('U', 1, 62)
+		var done [2]uint64
+		for i := range done {
+			w := f.load(flipPlan{legs: order, inSync: within(order, 1), slow: i == 0})
+			f.window(func() {
+				b.same("health in the window", "AA", f.health())
+				offset := f.slots()[to].Super.RecoveryOffset
+				f.carry(w, offset)
+				done[i] = offset / uint64(regionSects)
+				b.fill(f.legs[1].data, 'Z', 0, int64(done[i])*regionBytes)
+			})
+			w.swap()
+			if i == 0 {
+				f.standsStill()
+			}
+		}
+		b.Logf("copied before the first reload: %d regions, before the second: %d", done[0], done[1])
+		if done[0] == 0 || done[1] <= done[0] || done[1] >= regionCount {
+			b.Errorf("regions copied before the reloads: %v, want ever more of %d", done, regionCount)
+		}
+		f.paint('W', 2, 61)
+		f.finishes("AA")
+		want := over(over(full('A', regionCount), 'U', 1, 62), 'W', 2, 61)
+		b.same("leg 0", want, f.content(0))
+		for i := range done[1] {
+			want = over(want, 'Z', i)
+		}
+		b.same("leg 1", over(want, 'W', 2), f.content(1))
+	}
+}
+
+// standsStill checks that a recovery at next to no rate copies its first 2 MiB or so and then nothing.
+func (f *flips) standsStill() {
+	f.Helper()
+	f.copies(dm.ActionRecover, 0)
+	f.rest()
+	before := f.content(1)
+	f.rest()
+	f.same("leg 1 at next to no rate", before, f.content(1))
+}
+
+// testFlipReturned brings a leg back that has failed: it gets what it has missed, and nothing else.
+func (b *bench) testFlipReturned() {
+	for failing := range 2 {
+		b.Logf("failing leg %d", failing)
+		f := b.flips(2)
+		order := []int{0, 1}
+		f.begin(flipPlan{legs: order, inSync: all(2, 0), bits: bitsOf()})
+		f.paint('U', 5)
+		f.breaks(failing)
+		f.paint('V', 7, 20)
+		b.eventually("failure", func() error { return f.shows(failing) })
+		f.heals(failing)
+		b.fill(f.legs[failing].data, 'Z', 0, int64(arraySects.Bytes()))
+		w := f.load(flipPlan{legs: order, inSync: []bool{failing != 0, failing != 1}})
+		f.paint('W', 30)
+		f.window(func() {
+			b.same("health in the window", over("AA", 'D', uint64(failing)), f.health())
+			bits := f.carry(w, 0)
+			bits.Clear(5) // may still be set from before
+			b.same("bits of what was missed", bitsOf(7, 20, 30), bits)
+			w.write(bits)
+		})
+		w.swap()
+		f.finishes("AA")
+		missed := func(content string) string { return over(over(content, 'V', 7, 20), 'W', 30) }
+		b.same("leg that stayed", missed(over(full(byte('B'-failing), regionCount), 'U', 5)), f.content(1-failing))
+		b.same("leg that returned", missed(full('Z', regionCount)), f.content(failing))
+	}
+}
+
+// shows is nil when the status shows that a leg has failed.
+func (f *flips) shows(failed int) error {
+	line := f.line(f.name)
+	s, err := dm.ParseRaidStatus(line)
+	if err == nil && s.Health[failed] != dm.LegFailed {
+		err = errors.New(line)
+	}
+	return err
+}
+
+// testFlipAbort gives a change up in the window, because a leg that was in sync when the table was loaded has failed.
+func (b *bench) testFlipAbort() {
+	for failing := range 2 {
+		b.Logf("failing leg %d", failing)
+		f := b.flips(3)
+		f.begin(flipPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
+		f.load(flipPlan{legs: []int{0, 1, 2}, inSync: all(2, 1)})
+		f.breaks(failing)
+		f.paint('V', 7)
+		f.window(func() { b.same("health in the window", over("AA", 'D', uint64(failing)), f.health()) })
+		b.must(b.k.Clear(b.ctx, f.name))
+		b.must(b.k.Resume(b.ctx, f.name, dm.Private))
+		f.paint('W', 8)
+		b.eventually("failure", func() error { return f.shows(failing) })
+		b.same("leg that was to be added", full('C', regionCount), f.content(2))
+		b.same("leg that has failed", full(byte('A'+failing), regionCount), f.content(failing))
+		left := over(over(full(byte('B'-failing), regionCount), 'V', 7), 'W', 8)
+		b.same("leg that is left", left, f.content(1-failing))
+
+		f.heals(failing)
+		w := f.load(flipPlan{legs: []int{0, 1, 2}, inSync: []bool{failing != 0, failing != 1, false}})
+		f.window(func() { b.same("health", over("AA", 'D', uint64(failing)), f.health()) })
+		w.swap()
+		f.finishes("AAA")
+		f.contents(left, left, left)
+	}
+}
+
+// testFlipCleared drops a table that waits: neither the live one nor its slots nor any data notice.
+func (b *bench) testFlipCleared() {
+	f := b.flips(3)
+	f.begin(flipPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
+	f.paint('U', 5)
+	f.finishes("AA")
+	raw := f.settled()
+	w := f.load(flipPlan{legs: []int{2, 0, 1}, inSync: []bool{false, true, true}, bits: bitsOf(1, 2)})
+	b.must(b.k.Clear(b.ctx, f.name))
+	b.rest()
+	if raw != string(f.raw(0, f.legs[0].used))+string(f.raw(1, f.legs[1].used)) {
+		b.Error("the slots of the live table have changed")
+	}
+	for i, leg := range []int{2, 0, 1} {
+		after := f.slot(leg, 1-f.legs[leg].used)
+		b.same("superblock of the slot that waited", w.slots[i].Super, after.Super)
+		switch b.lab.Release() {
+		case Linux6_1:
+			b.same("bits of it", 0, int(after.Bitmap.Bits.Count()))
+		case Linux6_12:
+			b.same("bits of it", bitsOf(1, 2), after.Bitmap.Bits)
+		}
+	}
+	f.contents(over(full('A', regionCount), 'U', 5), over(full('B', regionCount), 'U', 5), full('C', regionCount))
+	f.paint('W', 6)
+	b.same("bits of a written region", true, f.slots()[0].Bitmap.Bits.Get(6) && f.slots()[1].Bitmap.Bits.Get(6))
+	f.finishes("AA")
+}
+
+// settled is the live table's slots, byte for byte, once the kernel has no more to write to them.
+func (f *flips) settled() string {
+	f.Helper()
+	f.must(f.k.Suspend(f.ctx, f.name, false))
+	f.must(f.k.Resume(f.ctx, f.name, dm.Private))
+	var raw string
+	f.eventually("slots that rest", func() error {
+		f.rest()
+		before := raw
+		raw = string(f.raw(0, f.legs[0].used)) + string(f.raw(1, f.legs[1].used))
+		if raw != before {
+			return errors.New("still written to")
+		}
+		return nil
+	})
+	return raw
+}
+
+// testFlipDegraded fills a leg while another is missing, which gets the same when it is back.
+func (b *bench) testFlipDegraded() {
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 2}} {
+		b.Logf("legs %v", order)
+		f := b.flips(3)
+		place := map[int]int{}
+		for i, leg := range order {
+			place[leg] = i
+		}
+		f.begin(flipPlan{legs: order, inSync: all(3, 0), bits: bitsOf()})
+		f.legs[0].missing = true
+		f.load(flipPlan{legs: order, inSync: except(order, 0), bits: bitsOf()}).swap()
+		f.paint('U', 3)
+		f.breaks(1)
+		f.paint('V', 10)
+		b.eventually("failure", func() error { return f.shows(place[1]) })
+		f.heals(1)
+		w := f.load(flipPlan{legs: order, inSync: except(order, 0, 1)})
+		f.window(func() { b.same("bits of what was missed", bitsOf(3, 10), f.carry(w, 0)) })
+		w.swap()
+		f.finishes(over("AAA", '-', uint64(place[0])))
+		missed := func(letter byte) string { return over(over(full(letter, regionCount), 'U', 3), 'V', 10) }
+		f.contents(full('A', regionCount), missed('B'), missed('C'))
+
+		f.legs[0].missing = false
+		w = f.load(flipPlan{legs: order, inSync: except(order, 0)})
+		f.window(func() { b.same("bits kept for the missing leg", bitsOf(3, 10), f.carry(w, 0)) })
+		w.swap()
+		f.finishes("AAA")
+		f.contents(missed('A'), missed('B'), missed('C'))
+	}
+}
+
+// except says of each leg whether it is none of those.
+func except(legs []int, those ...int) []bool {
+	flags := make([]bool, len(legs))
+	for i, leg := range legs {
+		flags[i] = true
+		for _, that := range those {
+			flags[i] = flags[i] && leg != that
+		}
+	}
+	return flags
+}
