@@ -9,7 +9,8 @@ import (
 
 // Apply is the catalog of a drive of the set after a change, for Drive.Write: what Heal wants it to be, in which each record
 // of put that concerns the drive is added or takes the place of an older one, and from which go the records that one of
-// put has absorbed.
+// put has absorbed. A record with a plex on a drive that is away is added to every drive of the change: the one that is away
+// may not know of the LUN, and when it is back whoever is there has to know what space is taken.
 //
 // A change is one list put, the same for every drive concerned (Set.Involved). Written to each drive with one Drive.Write
 // it takes effect with the first of these writes; Heal completes what a crash cuts off. The order matters where a LUN
@@ -25,7 +26,7 @@ func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
 		switch {
 		case i >= 0 && l.Generation > luns[i].Generation:
 			luns[i] = l
-		case i < 0 && l.concerns(d):
+		case i < 0 && (l.concerns(d) || len(l.MissingDrives(s)) > 0):
 			luns = append(luns, l)
 		}
 	}

@@ -37,7 +37,7 @@ func staleLUN() LUN {
 	l := testLUN(4, 5, testPlex(1, 1, 4, 8), stale, testPlex(3, 3, 4, 8))
 	l.RegionSize = 2048
 	l.Operation = &Operation{
-		ID: opID(4), Type: vds.AsyncAddLUNPlex, Started: testTime, Plexes: []uuid.UUID{plexID(3)}, Queued: true,
+		ID: opID(4), Type: vds.AsyncAddLUNPlex, Started: testTime, Plexes: []uuid.UUID{plexID(3)}, Queued: true, Whole: true,
 	}
 	return l
 }

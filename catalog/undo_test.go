@@ -189,3 +189,25 @@ func TestNothingHeldComesFree(t *testing.T) {
 		}
 	}
 }
+
+// TestGivenBackWhileAway gives a mirrored source back while one of its drives is away, and then has only that drive and the
+// target's: the source is known, and no space of it is free.
+func TestGivenBackWhileAway(t *testing.T) {
+	source := testLUN(2, 7, testPlex(5, 3, 4, 8), testPlex(6, 4, 4, 8))
+	joined := attach(testLUN(1, 4, testPlex(1, 1, 4, 8)), source)
+	s := Merge([]Drive{drive(1, joined), drive(3, joined)}) // 4 is away
+	put := giveBack(s, joined)
+	target := drive(1, s.Apply(driveID(1), put...)...)
+	if diff := cmp.Diff([]string{"lun1@6", "lun2@8"}, held(target.Catalog.LUNs)); diff != "" {
+		t.Errorf("the target's drive (-want +got):\n%s", diff)
+	}
+	later := Merge([]Drive{target, drive(4, joined)}) // 3 has gone, 4 is back
+	if diff := cmp.Diff([]string{"lun1@6", "lun2@8"}, names(later)); diff != "" {
+		t.Errorf("luns (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]Extent{mib(4, 13, 47)}, later.Free(driveID(4))); diff != "" {
+		t.Errorf("free space (-want +got):\n%s", diff)
+	}
+	all := settled(t, "all back", []Drive{target, drive(3, s.Apply(driveID(3), put...)...), drive(4, joined)})
+	checkAtHome(t, "all back", all)
+}

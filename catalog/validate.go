@@ -95,7 +95,7 @@ func (l LUN) checkValues() error {
 	switch {
 	case l.ID == uuid.Nil:
 		return invalid("no GUID")
-	case !validName(l.Name):
+	case !ValidName(l.Name):
 		return invalid("name %q: up to %d letters, digits, '.', '_' and '-', the first a letter or a digit", l.Name, MaxName)
 	case l.Size == 0 || !aligned(l.Size):
 		return invalid("size of %d sectors: not a multiple of 1 MiB, or out of range", l.Size)
@@ -111,8 +111,8 @@ func (l LUN) checkValues() error {
 	return nil
 }
 
-// validName reports whether a LUN may have this name: it becomes a device-mapper name and a file in /dev/mapper.
-func validName(name string) bool {
+// ValidName reports whether a LUN may have this name: it becomes a device-mapper name and a file in /dev/mapper.
+func ValidName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
 		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
