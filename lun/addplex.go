@@ -12,95 +12,94 @@ import (
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
 
+// AttachOptions say how AddPlex copies.
+type AttachOptions struct {
+	Rate size.Bytes // see SetRate
+	Now  bool       // copy at once, though another LUN is being rebuilt on one of the drives
+}
+
 // AddPlex makes the LUN source a plex of l (IVdsLun::AddPlex) while l is in use. When it returns, source is no LUN any
 // more, every write to l goes to both, and the kernel copies the rest; the handle follows that. All data on source is
-// lost. A larger source leaves l's size as it is.
+// lost. A larger source leaves l's size as it is. Of a mirrored source every plex becomes a plex of l, and l may be a mirror
+// itself, also one that has lost a plex.
 //
 // On an error nothing has changed. Codes: vds.ErrObjectNotFound (no such source), vds.ErrObjectDeleted (l is gone),
-// vds.ErrInvalidOperation (source is l, is smaller, shares a drive with l, or l has no place for another plex),
+// vds.ErrInvalidOperation (source is l, is smaller, shares a drive with l, or l has no place for so many plexes),
 // vds.ErrDeviceInUse (source is open), vds.ErrInvalidSectorSize (larger logical blocks), vds.ErrObjectStatusFailed
-// (a drive is missing), vds.ErrAnotherCallInProgress (an operation runs on either, or another process holds the lock past
-// ctx), vds.ErrNotSupported (zoned, DAX or integrity-protected drives), vds.ErrProviderCacheCorrupt (the kernel has
-// another table than the catalog says).
+// (a drive is missing, or a plex of source has failed), vds.ErrAnotherCallInProgress (an operation or a resync runs on
+// either, or another process holds the lock past ctx), vds.ErrNotSupported (zoned, DAX or integrity-protected drives),
+// vds.ErrProviderCacheCorrupt (the kernel has another table than the catalog says), vds.ErrInvalidArg (the rate).
 func (l *LUN) AddPlex(ctx context.Context, source uuid.UUID, opts AttachOptions) (*resync.Async, error) {
+	return l.begin(ctx, "add plex to", func(ctx context.Context, m *machine, target catalog.LUN) (catalog.LUN, error) {
+		from, ok := m.record(source)
+		if !ok {
+			return target, &vds.Error{
+				Code: vds.ErrObjectNotFound, Op: "add plex", Object: "lun " + source.String(),
+				Reason: "no LUN has this GUID", Hint: "`plexctl lun list` shows all",
+			}
+		}
+		return m.attach(ctx, target, &from, opts, l.p.now())
+	})
+}
+
+// AddNewPlex makes room for a plex on drives, as CreateLUN does, and adds it to l, as AddPlex does. A cancel frees the room.
+func (l *LUN) AddNewPlex(ctx context.Context, drives []string, opts AttachOptions) (*resync.Async, error) {
+	return l.begin(ctx, "add plex to", func(ctx context.Context, m *machine, target catalog.LUN) (catalog.LUN, error) {
+		ids, err := m.driveIDs(drives)
+		if err != nil {
+			return target, err
+		}
+		plex, err := m.allocate(target.Size, m.elsewhere(target, ids))
+		if err != nil {
+			return target, err
+		}
+		room := catalog.LUN{ID: uuid.Nil, Name: "the new plex", Size: target.Size, Plexes: []catalog.Plex{plex}}
+		return m.attach(ctx, target, &room, opts, l.p.now())
+	})
+}
+
+// elsewhere is ids or, when there are none, the drive with the most room on which l has nothing.
+func (m *machine) elsewhere(l catalog.LUN, ids []uuid.UUID) []uuid.UUID {
+	if len(ids) > 0 {
+		return ids
+	}
+	return m.roomiest(l.Drives()...)
+}
+
+// begin runs a change that leaves l under an operation, and returns the operation's handle.
+func (l *LUN) begin(
+	ctx context.Context, op string, f func(context.Context, *machine, catalog.LUN) (catalog.LUN, error),
+) (*resync.Async, error) {
 	var next catalog.LUN
-	err := l.p.change(ctx, "add plex to "+lunObject(l.name), func(ctx context.Context, m *machine) error {
-		a, err := m.prepareAttach(ctx, l, source, l.p.now())
+	err := l.p.change(ctx, op+" "+lunObject(l.name), func(ctx context.Context, m *machine) error {
+		record, err := l.in(m, op)
 		if err != nil {
 			return err
 		}
-		next = a.next
-		return m.attach(ctx, a)
+		if record, err = m.settleEnded(ctx, record, l.p.now()); err != nil {
+			return err
+		}
+		next, err = f(ctx, m, record)
+		return err
 	})
-	if err != nil {
+	if err != nil || l.p.dry != nil {
 		return nil, err
 	}
-	return l.p.watch(next), nil
+	return l.p.handleOf(next, op), nil
 }
 
-// attachment is an AddPlex that has passed every check.
+// attachment is an AddPlex: what there is, and what it makes of it.
 type attachment struct {
-	target, source         catalog.LUN // before
-	next                   catalog.LUN // the target after
-	targetView, sourceView view
+	target, source catalog.LUN // before; a source without an ID is room that was made for it
+	have, from     held        // what the kernel has of them
+	next           catalog.LUN // the target after
 }
 
-// prepareAttach finds both LUNs, brings them to their recorded state, and checks everything that can be checked.
-func (m *machine) prepareAttach(ctx context.Context, l *LUN, source uuid.UUID, now time.Time) (attachment, error) {
-	var a attachment
-	var err error
-	if a.target, err = l.in(m, "add plex to"); err != nil {
-		return a, err
-	}
-	var ok bool
-	if a.source, ok = m.record(source); !ok {
-		return a, &vds.Error{
-			Code: vds.ErrObjectNotFound, Op: "add plex", Object: "lun " + source.String(),
-			Reason: "no LUN has this GUID", Hint: "`plexctl lun list` shows all",
-		}
-	}
-	if a.target, err = m.settleEnded(ctx, a.target, now); err != nil {
-		return a, err
-	}
-	if a.source, err = m.settleEnded(ctx, a.source, now); err != nil {
-		return a, err
-	}
-	if a.targetView, err = m.settledView(ctx, a.target); err != nil {
-		return a, err
-	}
-	if a.sourceView, err = m.settledView(ctx, a.source); err != nil {
-		return a, err
-	}
-	if err := m.checkAttach(ctx, a); err != nil {
-		return a, err
-	}
-	a.next = m.next(absorb(a.target, a.source, now))
-	return a, nil
-}
-
-// absorb is target with all plexes of source, under the operation that fills them. It is pure; Set.Next makes it the next version
-// of the record. Every plex changes its
-// metadata slot: the one in force may be in use by a table until the new one has replaced it.
-func absorb(target, source catalog.LUN, now time.Time) catalog.LUN {
-	next := target
-	next.RegionSize = raidmeta.RegionSize(target.Size)
-	next.Plexes = nil
-	for _, p := range slices.Concat(target.Plexes, source.Plexes) {
-		p.Slot = p.Slot.Other()
-		next.Plexes = append(next.Plexes, p)
-	}
-	next.Last = nil
-	next.Operation = &catalog.Operation{ID: uuid.New(), Type: vds.AsyncAddLUNPlex, Started: now.UTC().Truncate(time.Millisecond), Source: &source}
-	for _, p := range source.Plexes {
-		next.Operation.Plexes = append(next.Operation.Plexes, p.ID)
-	}
-	return next
-}
-
-// attach carries out an attachment. Its steps, and what a crash after each leaves:
+// attach checks everything that can be checked and carries the attachment out. Its steps, and what a crash after each leaves:
 //
 //	take the source down          the source is a LUN without a device; nothing is lost
 //	write metadata, other slots   nobody uses them
@@ -108,40 +107,93 @@ func absorb(target, source catalog.LUN, now time.Time) catalog.LUN {
 //	load the mirror table         waits in the inactive slot, cleared by the next plan
 //	COMMIT                        source's drives first: from the first write on the target is the mirror
 //	swap                          the next plan does it
-func (m *machine) attach(ctx context.Context, a attachment) error {
-	tx := &transaction{put: []catalog.LUN{a.next}, first: a.source.Drives()}
-	steps := slices.Concat(
-		plan(change{have: a.sourceView, at: m.at}),
-		plan(change{
-			want: m.wants(a.next), have: a.targetView, at: m.at, prepare: fullCopy(a.next),
-			commit: tx.step(fmt.Sprintf("commit: %s has the plexes of %s", a.target.Name, a.source.Name)),
-		}),
-	)
-	err := m.execute(ctx, steps)
-	if err == nil {
-		return nil
+func (m *machine) attach(
+	ctx context.Context, target catalog.LUN, source *catalog.LUN, opts AttachOptions, now time.Time,
+) (catalog.LUN, error) {
+	a := attachment{target: target, source: *source}
+	if err := m.prepareAttach(ctx, &a, now); err != nil {
+		return target, err
 	}
-	return joinUndo(fault("add plex to", lunObject(a.target.Name), err), m.detach(ctx, a, tx))
+	rate, err := rateKiB(opts.Rate)
+	if err != nil {
+		return target, err
+	}
+	a.next = absorb(a, now)
+	a.next.MaxRate = rate
+	a.next.Operation.Queued = !opts.Now && len(m.rivals(a.next)) > 0
+	a.next = m.next(a.next)
+	tx := &transaction{put: []catalog.LUN{a.next}, first: a.source.Drives(), back: a.before()}
+	steps, err := m.transition(a.next, a.have, move{
+		commit: tx.step(fmt.Sprintf("commit: %s has the plexes of %s", a.target.Name, a.source.Name)),
+	})
+	if err != nil {
+		return target, err
+	}
+	down := plan(change{have: a.from.view, settle: a.from.settle, at: m.at})
+	up := []catalog.LUN{a.target}
+	if a.from.active() {
+		up = append(up, a.source)
+	}
+	return a.next, m.carryOut(ctx, "add plex to", a.target.Name, slices.Concat(down, steps), tx, up...)
 }
 
-// detach takes an attachment back: first on the drives when its commit was begun, then in the kernel. The old records are
-// committed as new generations, because the new ones may have reached some drive.
-func (m *machine) detach(ctx context.Context, a attachment, tx *transaction) error {
-	target, source := a.target, a.source
-	var failed []error
-	if tx.begun {
-		m.remerge()
-		target.Generation = a.next.Generation
-		target, source = m.next(target), m.next(source)
-		undo := &transaction{put: []catalog.LUN{target, source}, first: source.Drives(), all: true}
-		failed = append(failed, m.commit(ctx, undo))
+// before is the records that an attachment changes.
+func (a attachment) before() []catalog.LUN {
+	if a.source.ID == uuid.Nil {
+		return []catalog.LUN{a.target}
 	}
-	failed = append(failed, m.restore(ctx, target))
-	if _, active := a.sourceView[lunUUID(source.ID)]; active {
-		failed = append(failed, m.restore(ctx, source))
-	}
-	return errors.Join(failed...)
+	return []catalog.LUN{a.target, a.source}
 }
+
+// prepareAttach reads what the kernel has of both LUNs and checks them.
+func (m *machine) prepareAttach(ctx context.Context, a *attachment, now time.Time) error {
+	var err error
+	if a.source.ID != uuid.Nil {
+		if a.source, err = m.settleEnded(ctx, a.source, now); err != nil {
+			return err
+		}
+		if a.from, err = m.hold(ctx, a.source); err != nil {
+			return err
+		}
+	}
+	if a.have, err = m.hold(ctx, a.target); err != nil {
+		return err
+	}
+	return m.checkAttach(ctx, *a)
+}
+
+// absorb is the target with all plexes of the source, under the operation that fills them. It is pure; Set.Next makes it the
+// next version of the record. A plex of the target that has failed is out from now on.
+func absorb(a attachment, now time.Time) catalog.LUN {
+	next := a.target
+	next.Plexes = nil
+	for _, p := range a.target.Plexes {
+		p.Stale = p.Stale || a.have.was.mirror && !a.have.was.holds(p.ID)
+		next.Plexes = append(next.Plexes, p)
+	}
+	next.Operation = newOperation(vds.AsyncAddLUNPlex, now)
+	for _, p := range a.source.Plexes {
+		p.Stale = false
+		next.Plexes = append(next.Plexes, p)
+		next.Operation.Plexes = append(next.Operation.Plexes, p.ID)
+	}
+	if a.source.ID != uuid.Nil {
+		next.Operation.Source = &a.source
+	}
+	if !a.have.was.mirror {
+		next.RegionSize = raidmeta.RegionSize(next.Size)
+	}
+	next.Last = nil
+	return flipped(next)
+}
+
+// newOperation is an operation that begins now.
+func newOperation(kind vds.AsyncType, now time.Time) *catalog.Operation {
+	return &catalog.Operation{ID: uuid.New(), Type: kind, Started: stamp(now)}
+}
+
+// stamp is a time as records hold it.
+func stamp(now time.Time) time.Time { return now.UTC().Truncate(time.Millisecond) }
 
 // restore brings the kernel to a record after a failed change. A device that cannot be brought there is at least let go
 // on: whatever else is wrong, no LUN stays suspended.
@@ -154,7 +206,7 @@ func (m *machine) restore(ctx context.Context, l catalog.LUN) error {
 	return joinUndo(err, m.kernel.Resume(ctx, lunName(l.Name), top[len(top)-1].visibility))
 }
 
-// joinUndo is err, with what went wrong when it was taken back.
+// joinUndo adds to an error that taking the change back failed too.
 func joinUndo(err, undo error) error {
 	if undo == nil {
 		return err

@@ -1,6 +1,8 @@
 package lun
 
 import (
+	"slices"
+
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
@@ -47,12 +49,52 @@ func (m *machine) allocate(length size.Sectors, drives []uuid.UUID) (catalog.Ple
 	return plex, nil
 }
 
-// roomiest is the drive with the most room, alone in a list, or an empty list without drives.
-func (m *machine) roomiest() []uuid.UUID {
+// growPlex is a plex of l with room for all of l: on the drives named first, where no other plex of l lies on them, then on
+// its own. A plex of a mirror stays on its drive.
+func (m *machine) growPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catalog.Plex, error) {
+	own := plexDrives(p)
+	others := without(l, p.ID).Drives()
+	var drives []uuid.UUID
+	for _, id := range slices.Concat(named, own) {
+		if !slices.Contains(others, id) && !slices.Contains(drives, id) && (len(others) == 0 || slices.Contains(own, id)) {
+			drives = append(drives, id)
+		}
+	}
+	need := l.Size
+	for _, e := range p.Data {
+		need -= min(need, e.Length)
+	}
+	p.Data = slices.Clone(p.Data)
+	for _, id := range drives {
+		for _, run := range m.set.Free(id) {
+			if n := min(need, run.Length); n > 0 {
+				p.Data = appendRun(p.Data, catalog.Extent{Drive: id, Start: run.Start, Length: n})
+				need -= n
+			}
+		}
+	}
+	if need > 0 || len(p.Data) > catalog.MaxExtents {
+		return p, m.noSpace(need, drives)
+	}
+	return p, nil
+}
+
+// appendRun adds an extent, to the last one where it follows on from that.
+func appendRun(extents []catalog.Extent, e catalog.Extent) []catalog.Extent {
+	if last := len(extents) - 1; last >= 0 && extents[last].Drive == e.Drive && extents[last].End() == e.Start {
+		extents[last].Length += e.Length
+		return extents
+	}
+	return append(extents, e)
+}
+
+// roomiest is the drive with the most room that is not among those left out, alone in a list, or an empty list without
+// such drives.
+func (m *machine) roomiest(but ...uuid.UUID) []uuid.UUID {
 	var best []uuid.UUID
 	var most size.Sectors
 	for id, d := range m.drives {
-		if d.store.HeadLost {
+		if d.store.HeadLost || slices.Contains(but, id) {
 			continue
 		}
 		if room := m.room(id); room > most || (room == most && len(best) == 1 && id.String() < best[0].String()) {

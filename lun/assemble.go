@@ -3,12 +3,12 @@ package lun
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
-	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/vds"
 )
 
@@ -37,7 +37,10 @@ func (p *Provider) Assemble(ctx context.Context, opts AssembleOptions) ([]Result
 		if err != nil {
 			return err
 		}
-		results, err = m.assemble(ctx, chosen, opts.Force)
+		if opts.Force && len(opts.LUNs) == 0 {
+			return &vds.Error{Code: vds.ErrInvalidArg, Op: "assemble", Object: "by force", Reason: "no LUN is named"}
+		}
+		results, err = m.assemble(ctx, chosen, opts.Force, p.now())
 		return err
 	})
 	return results, err
@@ -60,7 +63,7 @@ func (m *machine) choose(refs []string) ([]catalog.LUN, error) {
 }
 
 // assemble starts with the LUNs that have devices: what they let go of may be what the others need.
-func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, degraded bool) ([]Result, error) {
+func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, force bool, now time.Time) ([]Result, error) {
 	all, err := m.observe(ctx, func(uuid.UUID) bool { return true })
 	if err != nil {
 		return nil, err
@@ -68,7 +71,7 @@ func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, degraded b
 	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return min(len(all[b.ID]), 1) - min(len(all[a.ID]), 1) })
 	var results []Result
 	for _, l := range chosen {
-		err := m.start(ctx, l, all, degraded)
+		err := m.start(ctx, l, all, force, now)
 		results = append(results, Result{ID: l.ID, Name: l.Name, Err: fault("assemble", lunObject(l.Name), err)})
 		if all[l.ID], err = m.viewOf(ctx, l.ID); err != nil {
 			return results, err
@@ -78,104 +81,37 @@ func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, degraded b
 }
 
 // start brings one LUN up. all is what the kernel has, for finding extents that another LUN's devices still use.
-func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]view, degraded bool) error {
-	if why := m.startable(l, degraded); why != nil {
-		return why
+func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]view, force bool, now time.Time) error {
+	l, err := m.settleEnded(ctx, l, now)
+	if err != nil {
+		return err
+	}
+	if len(all[l.ID]) == 0 {
+		if why := m.startable(ctx, l); why != nil && !force {
+			return why
+		} else if why != nil {
+			if l, err = m.forced(ctx, l, why); err != nil {
+				return err
+			}
+		}
+	} else if err := m.unusable(l.ID); err != nil {
+		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: lunObject(l.Name), Err: err}
 	}
 	if err := m.refuseOverlap(l, all); err != nil {
 		return err
 	}
-	l, err := m.cleanse(ctx, l)
-	if err != nil {
+	if l, err = m.cleanse(ctx, l); err != nil {
 		return err
 	}
-	return m.bringUp(ctx, l)
-}
-
-// bringUp plans and carries out what leads from what the kernel has to l.
-func (m *machine) bringUp(ctx context.Context, l catalog.LUN) error {
-	have, err := m.settledView(ctx, l)
-	if err != nil {
+	if err := m.bringUp(ctx, l); err != nil {
 		return err
 	}
-	prepare, err := m.preparation(l, have)
-	if err != nil {
-		return err
-	}
-	reload, err := m.dropped(ctx, l)
-	if err != nil {
-		return err
-	}
-	return m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at, prepare: prepare, reload: reload}))
+	return m.unqueue(ctx, l)
 }
 
-// settledView is what the kernel has of l, after a table that waits for a mirror, or for a device without a table, has been
-// swapped in. Such a table must not be thrown away: on Linux 6.1 the end of a raid table that was never live empties the
-// bitmaps of its legs (drivers/md/md-bitmap.c, md_bitmap_flush), and what was to be copied would be forgotten. One that waits
-// for a linear device may be: its metadata is written anew before it is used.
-func (m *machine) settledView(ctx context.Context, l catalog.LUN) (view, error) {
-	have, err := m.viewOf(ctx, l.ID)
-	top := have[lunUUID(l.ID)]
-	if err != nil || !top.Inactive || top.Live && !isRaid(top.table) {
-		return have, err
-	}
-	if err := m.kernel.Resume(ctx, top.Name, dm.Public); err != nil {
-		return nil, fault("activate the waiting table of", lunObject(l.Name), err)
-	}
-	return m.viewOf(ctx, l.ID)
-}
-
-func isRaid(t dm.Table) bool {
-	return slices.ContainsFunc(t, func(s dm.Segment) bool { return s.Target.Type() == (dm.Raid1{}).Type() })
-}
-
-// dropped reports whether the kernel has given up a plex that l's operation fills. Loading the table anew takes it in again.
-func (m *machine) dropped(ctx context.Context, l catalog.LUN) (bool, error) {
-	if l.Operation == nil {
-		return false, nil
-	}
-	seen, known, err := m.observeOperation(ctx, l)
-	return known && seen.State == resync.Failed, err
-}
-
-// preparation is the metadata step before a mirror table of l may be loaded: none while a table uses the slots in force.
-func (m *machine) preparation(l catalog.LUN, have view) (step, error) {
-	top := have[lunUUID(l.ID)]
-	switch {
-	case len(l.Plexes) == 1:
-		return nil, nil
-	case !top.Live:
-		return restart(l), nil
-	case m.slotsInUse(l, top.table):
-		return nil, nil
-	case l.Operation == nil:
-		return nil, &vds.Error{
-			Code: vds.ErrProviderCacheCorrupt, Op: "start", Object: lunObject(l.Name),
-			Reason: "the kernel runs it without its mirror", Hint: "`plexctl deactivate` it and `plexctl assemble`",
-		}
-	default:
-		// The process died between the commit and the swap. The LUN has been written to since, on its old plexes alone.
-		return fullCopy(l), nil
-	}
-}
-
-// slotsInUse reports whether a live table uses metadata slots that are in force in l.
-func (m *machine) slotsInUse(l catalog.LUN, live dm.Table) bool {
-	if len(live) != 1 {
-		return false
-	}
-	raid, ok := live[0].Target.(dm.Raid1)
-	if !ok {
-		return false
-	}
-	return slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool {
-		dev := m.at.nodes[metaNode(l, p).uuid]
-		return !dev.IsZero() && slices.ContainsFunc(raid.Legs, func(leg dm.Leg) bool { return leg.Meta == dev })
-	})
-}
-
-// startable says why l must not be started, nil when it may be.
-func (m *machine) startable(l catalog.LUN, degraded bool) *vds.Error {
+// startable says why a LUN that is not active must not be started, nil when it may be. The plexes that are here may only
+// be used without those that are not when their metadata says that these have failed: else a missing one may be newer.
+func (m *machine) startable(ctx context.Context, l catalog.LUN) *vds.Error {
 	if err := m.unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: lunObject(l.Name), Err: err}
 	}
@@ -187,26 +123,63 @@ func (m *machine) startable(l catalog.LUN, degraded bool) *vds.Error {
 		Code: vds.ErrObjectStatusFailed, Op: "start", Object: lunObject(l.Name),
 		Reason: driveObject(absent[0]) + " is missing", Hint: "attach the drive and run `plexctl assemble`",
 	}
-	holding, here := 0, 0
-	for i, fills := range filled(l) {
-		if fills {
-			continue
-		}
-		holding++
-		if !missing(l.Plexes[i], m.absent) {
-			here++
+	if len(l.Plexes) == 1 {
+		return failed
+	}
+	slots, err := m.readSlots(ctx, l)
+	if err != nil {
+		return &vds.Error{Code: vds.ErrIO, Op: "start", Object: lunObject(l.Name), Err: err}
+	}
+	holding, _ := m.roles(l, slots)
+	freshest := freshestOf(slots)
+	fills := filled(l)
+	for i, p := range l.Plexes {
+		if !p.Stale && !fills[i] && missing(p, m.absent) && freshest.FailedDevices&(1<<i) == 0 {
+			failed.Reason += ", and its plex may be newer than those that are here"
+			failed.Hint = "attach the drive; to start without what only it has: `plexctl assemble --force " + l.Name + "`"
+			return failed
 		}
 	}
-	switch {
-	case here == 0:
+	if len(holding) == 0 {
+		failed.Reason += ", and no plex that is here holds all of the data"
 		return failed
-	case here < holding && !degraded:
-		failed.Reason += ", and the plexes that are here may be older"
-		failed.Hint = "attach the drive, or start without it: `plexctl assemble --degraded " + l.Name + "`"
-		return failed
-	default:
-		return nil
 	}
+	return nil
+}
+
+// forced is l as it is recorded after a start by force: what is here counts, and every plex that is not is out of date. Where
+// no plex that is here is in sync by its metadata, the first that the record calls one that holds the data is taken.
+func (m *machine) forced(ctx context.Context, l catalog.LUN, why *vds.Error) (catalog.LUN, error) {
+	if m.unusable(l.ID) != nil {
+		return l, why
+	}
+	slots, err := m.readSlots(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	holding, _ := m.roles(l, slots)
+	next := l
+	next.Plexes = slices.Clone(l.Plexes)
+	fills := filled(l)
+	here := false
+	for i, p := range l.Plexes {
+		switch {
+		case p.Stale || fills[i]:
+		case missing(p, m.absent):
+			next.Plexes[i].Stale = true
+		default:
+			here = true
+		}
+	}
+	if !here || len(l.Plexes) == 1 {
+		return l, why
+	}
+	next = m.next(next)
+	steps := []step{(&transaction{put: []catalog.LUN{next}}).step("commit: plexes of " + l.Name + " that are missing are out of date")}
+	if len(holding) == 0 {
+		steps = append(steps, rewrite(next))
+	}
+	return next, m.execute(ctx, steps)
 }
 
 // refuseOverlap refuses to start l on extents that a device of another LUN uses.
@@ -268,15 +241,23 @@ func (m *machine) takeDown(ctx context.Context, l catalog.LUN) error {
 	if err := why.err(); err != nil {
 		return err
 	}
-	have, err := m.settledView(ctx, l)
-	if err != nil || len(have) == 0 {
+	have, err := m.settled(ctx, l)
+	if err != nil || len(have.view) == 0 {
 		return err
 	}
-	if err := m.execute(ctx, plan(change{have: have, at: m.at})); err != nil {
-		return err
+	if top := have.view[lunUUID(l.ID)]; len(l.Plexes) > 1 && l.Operation == nil && top.Live && !isRaid(top.table) {
+		return foreignTable(l) // its plexes differ, and only the kernel knows
 	}
+	steps := plan(change{have: have.view, settle: have.settle, at: m.at})
 	if len(l.Plexes) > 1 && l.Operation == nil && len(l.MissingDrives(m.set)) == 0 {
-		return m.markClean(ctx, l)
+		steps = append(steps, funcStep{text: "note that the plexes of " + l.Name + " are equal, if they are", do: func(ctx context.Context, m *machine) error {
+			return m.markClean(ctx, l)
+		}})
 	}
-	return nil
+	return m.execute(ctx, steps)
+}
+
+func isRaid(t dm.Table) bool {
+	_, ok := soleTarget[dm.Raid1](t)
+	return ok
 }

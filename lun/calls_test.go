@@ -140,8 +140,8 @@ func TestAttachIsTakenBackWhenADriveFails(t *testing.T) {
 	}
 }
 
-// A source whose drive has broken does not keep its target from being rid of it.
-func TestCancelWithABrokenSource(t *testing.T) {
+// A source whose drive has broken does not keep its target from being rid of it. The operation has ended by then.
+func TestRemoveABrokenSource(t *testing.T) {
 	w, target, source := pair(t)
 	before := w.tables()["plex-web1"]
 	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
@@ -153,8 +153,20 @@ func TestCancelWithABrokenSource(t *testing.T) {
 	if err := op.Wait(t.Context()); !errors.Is(err, vds.ErrObjectStatusFailed) {
 		t.Errorf("wait: %v, want VDS_E_OBJECT_STATUS_FAILED", err)
 	}
-	if err := op.Cancel(t.Context()); err != nil {
-		t.Fatalf("cancel: %v", err)
+	if err := op.Cancel(t.Context()); !errors.Is(err, vds.ErrCancelTooLate) {
+		t.Errorf("cancel: %v, want VDS_E_CANCEL_TOO_LATE", err)
+	}
+	if last := w.record("web1").Last; last == nil || last.Result != vds.ErrObjectStatusFailed {
+		t.Errorf("the end is recorded as %+v", last)
+	}
+	w.rest()
+	broken := w.record("web1").Plexes[1].ID
+	removal, err := target.RemovePlex(t.Context(), broken)
+	if err != nil {
+		t.Fatalf("remove: %v", err)
+	}
+	if err := removal.Wait(t.Context()); err != nil || removal.Type != vds.AsyncRemoveLUNPlex {
+		t.Errorf("wait for the removal: %v, type %v", err, removal.Type)
 	}
 	if diff := cmp.Diff(map[string]string{"plex-web1": before}, w.tables()); diff != "" {
 		t.Errorf("tables (-want +got):\n%s", diff)

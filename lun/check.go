@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -20,17 +21,41 @@ func (m *machine) checkAttach(ctx context.Context, a attachment) error {
 		why.add(vds.ErrInvalidOperation, "name another LUN as the source", "a LUN cannot be a plex of itself")
 		return why.err()
 	}
-	m.checkUsable(t, &why)
-	m.checkUsable(s, &why)
-	checkIdle(t, &why)
-	checkIdle(s, &why)
+	m.checkTarget(t, a.have, &why)
+	m.checkSource(s, a.from, &why)
 	m.checkShape(t, s, &why)
 	m.checkDrives(t, s, &why)
-	m.checkKernel(a, &why)
 	if err := m.refuseOpen(ctx, s, &why); err != nil {
 		return err
 	}
 	return why.err()
+}
+
+// checkTarget checks the LUN that gets plexes. It may have lost some: getting one is how it is repaired.
+func (m *machine) checkTarget(t catalog.LUN, have held, why *reasons) {
+	m.checkRecords(t, why)
+	checkIdle(t, why)
+	checkActive(t, have.was, why)
+	checkQuiet(t, have.was, why)
+	m.checkKernel(t, have, why)
+	if have.was.live && !slices.ContainsFunc(t.Plexes, func(p catalog.Plex) bool { return have.was.holds(p.ID) }) {
+		why.add(vds.ErrObjectStatusFailed, "see `plexctl status`", "%s: no plex of it holds all of the data", lunObject(t.Name))
+	}
+}
+
+// checkSource checks the LUN that is absorbed.
+func (m *machine) checkSource(s catalog.LUN, have held, why *reasons) {
+	if s.ID == uuid.Nil {
+		return
+	}
+	m.checkUsable(s, why)
+	checkIdle(s, why)
+	m.checkKernel(s, have, why)
+	for id, letter := range have.was.health {
+		if letter == dm.LegFailed {
+			why.add(vds.ErrObjectStatusFailed, "see to its drive", "%s: plex %s has failed", lunObject(s.Name), id)
+		}
+	}
 }
 
 // checkUsable adds a reason when a drive of l is missing or its records conflict.
@@ -38,6 +63,11 @@ func (m *machine) checkUsable(l catalog.LUN, why *reasons) {
 	for _, id := range l.MissingDrives(m.set) {
 		why.add(vds.ErrObjectStatusFailed, "attach the drive and try again", "%s: %s is missing", lunObject(l.Name), driveObject(id))
 	}
+	m.checkRecords(l, why)
+}
+
+// checkRecords adds a reason when the records of l conflict, or a drive of it is another host's.
+func (m *machine) checkRecords(l catalog.LUN, why *reasons) {
 	if err := m.unusable(l.ID); err != nil {
 		why.add(vds.ErrDiskConfigurationNotSync, "see `plexctl status`", "%s: %v", lunObject(l.Name), err)
 	}
@@ -111,19 +141,17 @@ func (m *machine) logicalBlock(l catalog.LUN) size.Bytes {
 	return most
 }
 
-// checkKernel adds a reason when the kernel runs another table than the record wants.
-func (m *machine) checkKernel(a attachment, why *reasons) {
-	for _, side := range []struct {
-		l    catalog.LUN
-		have view
-	}{{a.target, a.targetView}, {a.source, a.sourceView}} {
-		want := m.wants(side.l)
-		top := want[len(want)-1]
-		c := change{want: want, have: side.have, at: m.at}
-		if side.have[top.uuid].Live && !c.matches(top) {
-			why.add(vds.ErrProviderCacheCorrupt, "run `plexctl assemble`, which brings the kernel to what the catalog says",
-				"%s: the kernel has another table than the catalog", lunObject(side.l.Name))
-		}
+// checkKernel adds a reason when the kernel runs another table than the record wants. A leg whose plex has failed or whose
+// drive is gone may still be in it.
+func (m *machine) checkKernel(l catalog.LUN, have held, why *reasons) {
+	out := m.outOf(l, have.was)
+	want := layout(l, func(p catalog.Plex) bool {
+		_, leg := have.was.health[p.ID]
+		return !leg && out(p)
+	})
+	c := change{want: want, have: have.view, at: m.at}
+	if have.was.live && !c.matches(want[len(want)-1]) {
+		why.add(vds.ErrProviderCacheCorrupt, cacheHint, "%s: the kernel has another table than the catalog", lunObject(l.Name))
 	}
 }
 

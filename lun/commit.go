@@ -17,24 +17,77 @@ import (
 // state and carries it to the other drives.
 type transaction struct {
 	put   []catalog.LUN
-	first []uuid.UUID // drives to write before the others, in this order: those of the LUN that is absorbed or given back
-	all   bool        // go on after a drive that cannot be written
-	need  []uuid.UUID // drives that have to be written for success, with all; nil: every one
-	begun bool        // a write was tried: what is on that drive is not known before it is read again
+	back  []catalog.LUN // the records to commit, as newer versions, when the change is taken back
+	first []uuid.UUID   // drives to write before the others, in this order: those of the LUN that is absorbed or given back
+	all   bool          // go on after a drive that cannot be written
+	need  []uuid.UUID   // drives that have to be written for success; nil: those of all plexes that are not out of date
+	begun bool          // a write was tried: what is on that drive is not known before it is read again
 }
 
 // step is the transaction as a step of a plan.
 func (tx *transaction) step(text string) step {
-	return funcStep{text, func(ctx context.Context, m *machine) error { return m.commit(ctx, tx) }}
+	return funcStep{
+		text: text, undo: "commit the records before as newer versions", commit: true,
+		do: func(ctx context.Context, m *machine) error { return m.commit(ctx, tx) },
+	}
+}
+
+// carryOut executes the steps of a change. When one fails the change is taken back: first on the drives, if its commit was
+// begun, then in the kernel, whose devices of the LUNs in up go back to what the records before want.
+func (m *machine) carryOut(ctx context.Context, op, name string, steps []step, tx *transaction, up ...catalog.LUN) error {
+	err := m.execute(ctx, steps)
+	if err == nil {
+		return nil
+	}
+	failed := []error{fault(op, lunObject(name), err)}
+	before := tx.takenBack(up)
+	if tx.begun {
+		m.remerge()
+		undo := &transaction{first: tx.first, all: true}
+		for _, l := range tx.takenBack(tx.back) {
+			undo.put = append(undo.put, m.next(l))
+		}
+		failed = append(failed, m.commit(ctx, undo))
+		before = m.latest(before)
+	}
+	for _, l := range before {
+		failed = append(failed, m.restore(ctx, l))
+	}
+	return joinUndo(failed[0], errors.Join(failed[1:]...))
+}
+
+// takenBack is records with a generation that is no lower than what tx may have written of them.
+func (tx *transaction) takenBack(records []catalog.LUN) []catalog.LUN {
+	records = slices.Clone(records)
+	for i := range records {
+		for _, l := range tx.put {
+			if l.ID == records[i].ID {
+				records[i].Generation = max(records[i].Generation, l.Generation)
+			}
+		}
+	}
+	return records
+}
+
+// latest is these LUNs as they are recorded now; those that are not are left out.
+func (m *machine) latest(luns []catalog.LUN) []catalog.LUN {
+	var now []catalog.LUN
+	for _, l := range luns {
+		if record, ok := m.record(l.ID); ok {
+			now = append(now, record)
+		}
+	}
+	return now
 }
 
 // commit writes the records of tx to every drive they concern that is here. On an error some drives may have them.
 func (m *machine) commit(ctx context.Context, tx *transaction) error {
 	var failed []error
+	need := tx.needed()
 	for _, id := range m.concerned(tx) {
 		tx.begun = true
 		err := m.writeCatalog(ctx, id, m.set.Apply(id, tx.put...))
-		if err != nil && tx.need != nil && !slices.Contains(tx.need, id) {
+		if err != nil && !slices.Contains(need, id) {
 			m.log.Warn("a drive does not learn of the change", "drive", id, "error", err)
 			continue
 		}
@@ -56,6 +109,20 @@ func (m *machine) commit(ctx context.Context, tx *transaction) error {
 		m.log.Warn("tidy catalogs", "error", err) // the records are committed; the next change tidies again
 	}
 	return nil
+}
+
+// needed is the drives without which tx does not count as committed. A drive that has failed, under a plex that has, must not
+// keep its LUN from being changed: it learns of the change when it is back.
+func (tx *transaction) needed() []uuid.UUID {
+	if tx.need != nil {
+		return tx.need
+	}
+	var drives []uuid.UUID
+	for _, l := range tx.put {
+		l.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool { return p.Stale })
+		drives = append(drives, l.Drives()...)
+	}
+	return drives
 }
 
 // concerned is the drives that get records of tx: those with a plex of a new or an older version, first ones first.

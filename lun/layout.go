@@ -23,6 +23,13 @@ const (
 // 200 MB/s, so that the drives are the limit (reference: drivers/md/md.c, speed_limit_max).
 const defaultMaxRate = 2 << 20
 
+// pausedRate is the lowest limit, in KiB/s, and grantedRate what a limited leg gets in any case. Without it the system's
+// lower limit would overrule a lower upper one (drivers/md/md.c, md_do_sync).
+const (
+	pausedRate  = 1
+	grantedRate = 1
+)
+
 // node is a device-mapper device that a LUN needs, with everything in it that does not depend on the machine. Exactly
 // one of runs and mirror is set.
 type node struct {
@@ -71,17 +78,20 @@ func ownerOf(dmUUID string) (uuid.UUID, bool) {
 }
 
 // layout is the set of devices that a LUN needs, the LUN's own device last. It is a pure function of the record and of
-// which drives are absent. A LUN with one plex is linear; with more it is a raid1 over private devices.
-func layout(l catalog.LUN, absent func(drive uuid.UUID) bool) []node {
+// which plexes are out: left out of the table. A LUN with one plex is linear; with more it is a raid1 over private devices.
+func layout(l catalog.LUN, out func(p catalog.Plex) bool) []node {
 	top := node{name: lunName(l.Name), uuid: lunUUID(l.ID), visibility: dm.Public}
 	if len(l.Plexes) == 1 {
 		top.runs = runsOf(l.Plexes[0].Data, l.Size)
 		return []node{top}
 	}
 	top.mirror = &mirror{length: l.Size, regionSize: l.RegionSize, maxRate: l.MaxRate}
+	if l.Operation != nil && l.Operation.Queued {
+		top.mirror.maxRate = pausedRate
+	}
 	var nodes []node
 	for _, p := range l.Plexes {
-		if missing(p, absent) {
+		if out(p) {
 			top.mirror.legs = append(top.mirror.legs, leg{})
 			continue
 		}
@@ -170,9 +180,9 @@ func (n node) table(at numbers) dm.Table {
 }
 
 func (m *mirror) table(at numbers) dm.Table {
-	raid := dm.Raid1{RegionSize: m.regionSize, MaxRate: m.maxRate}
+	raid := dm.Raid1{RegionSize: m.regionSize, MinRate: grantedRate, MaxRate: m.maxRate}
 	if raid.MaxRate == 0 {
-		raid.MaxRate = defaultMaxRate
+		raid.MinRate, raid.MaxRate = 0, defaultMaxRate
 	}
 	for _, l := range m.legs {
 		raid.Legs = append(raid.Legs, dm.Leg{Meta: at.nodes[l.meta], Data: at.nodes[l.data]})

@@ -103,7 +103,7 @@ func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 		}
 		return m.create(ctx, made)
 	})
-	if err != nil {
+	if err != nil || p.dry != nil {
 		return nil, err
 	}
 	return p.handle(made), nil
@@ -112,8 +112,8 @@ func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 // newLUN is the record of the LUN that spec asks for.
 func (m *machine) newLUN(spec Spec) (catalog.LUN, error) {
 	object := lunObject(spec.Name)
-	if slices.ContainsFunc(m.set.LUNs, func(l catalog.LUN) bool { return l.Name == spec.Name }) {
-		return catalog.LUN{}, &vds.Error{Code: vds.ErrNameNotUnique, Op: "create", Object: object, Reason: "the name is taken"}
+	if err := m.checkName("create", spec.Name); err != nil {
+		return catalog.LUN{}, err
 	}
 	length := spec.Size.RoundUp(size.MiB).Sectors()
 	if length == 0 {
@@ -136,18 +136,20 @@ func (m *machine) newLUN(spec Spec) (catalog.LUN, error) {
 
 // create readies the extents of l, commits it and activates it. If activation fails, l is deleted again.
 func (m *machine) create(ctx context.Context, l catalog.LUN) error {
-	if err := m.wipe(ctx, l.Plexes); err != nil {
-		return fault("create", lunObject(l.Name), err)
-	}
-	if err := m.zero(ctx, l.Plexes[0].Meta); err != nil {
-		return fault("create", lunObject(l.Name), err)
-	}
+	ready := []step{wipe(l), funcStep{text: "zero the room for the metadata of " + l.Name, do: func(ctx context.Context, m *machine) error {
+		return m.zero(ctx, l.Plexes[0].Meta)
+	}}}
 	tx := &transaction{put: []catalog.LUN{l}}
-	err := m.execute(ctx, plan(change{want: m.wants(l), at: m.at, commit: tx.step("commit " + l.Name)}))
+	steps := plan(change{want: m.wants(l), at: m.at, commit: tx.step("commit: " + l.Name + " is a LUN")})
+	err := m.execute(ctx, slices.Concat(ready, steps))
 	if err == nil {
 		return nil
 	}
-	return joinUndo(fault("create", lunObject(l.Name), err), m.discard(ctx, l))
+	err = fault("create", lunObject(l.Name), err)
+	if !tx.begun {
+		return err
+	}
+	return joinUndo(err, m.discard(ctx, l))
 }
 
 // Delete removes the LUN and all its plexes (IVdsLun::Delete); the space is free again and the data is lost. Codes:
@@ -177,7 +179,7 @@ func (l *LUN) Delete(ctx context.Context) error {
 
 // discard takes a LUN down and commits that it is gone.
 func (m *machine) discard(ctx context.Context, l catalog.LUN) error {
-	have, err := m.settledView(ctx, l)
+	have, err := m.settled(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -185,7 +187,7 @@ func (m *machine) discard(ctx context.Context, l catalog.LUN) error {
 	gone.Deleted = true
 	gone = m.next(gone)
 	tx := &transaction{put: []catalog.LUN{gone}}
-	if err := m.execute(ctx, plan(change{have: have, at: m.at, commit: tx.step("commit that " + l.Name + " is deleted")})); err != nil {
+	if err := m.execute(ctx, plan(change{have: have.view, settle: have.settle, at: m.at, commit: tx.step("commit that " + l.Name + " is deleted")})); err != nil {
 		return fault("delete", lunObject(l.Name), err)
 	}
 	return nil

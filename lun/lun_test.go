@@ -435,7 +435,7 @@ func TestAMirrorWithoutAPlexIsNotStartedByItself(t *testing.T) {
 	if len(w.devices()) > 0 {
 		t.Errorf("devices: %v", w.devices())
 	}
-	results, err = w.p.Assemble(t.Context(), lun.AssembleOptions{Force: true})
+	results, err = w.p.Assemble(t.Context(), lun.AssembleOptions{LUNs: []string{"web1"}, Force: true})
 	if err != nil || results[0].Err != nil {
 		t.Fatalf("assemble degraded: %+v, %v", results, err)
 	}
@@ -443,6 +443,7 @@ func TestAMirrorWithoutAPlexIsNotStartedByItself(t *testing.T) {
 	w.write(9)
 	w.mem.Return(w.path(1))
 	w.restart()
+	w.rest()
 	if _, err := w.find("web1").Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -459,7 +460,7 @@ func TestAnUnfilledPlexIsNeverStartedAlone(t *testing.T) {
 	w.cut(blockdev.Kept)
 	w.mem.Vanish(w.path(0))
 	w.restart()
-	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{Force: true})
+	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{LUNs: []string{"web1"}, Force: true})
 	if err != nil || !errors.Is(results[0].Err, vds.ErrObjectStatusFailed) {
 		t.Fatalf("assemble: %+v, %v; want VDS_E_OBJECT_STATUS_FAILED", results, err)
 	}

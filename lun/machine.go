@@ -25,8 +25,9 @@ type machine struct {
 
 	drives   map[uuid.UUID]*drive
 	set      catalog.Set
-	problems []error // of reading drives
-	outdated bool    // the drives are not what was read: read them anew
+	problems []error   // of reading drives
+	outdated bool      // the drives are not what was read: read them anew
+	dry      *recorder // not nil: steps are kept, not taken
 	at       numbers
 }
 
@@ -39,7 +40,7 @@ type drive struct {
 // readMachine reads the catalogs of all drives. A device that cannot be read is no drive, or a problem when it looks like one.
 func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 	m := &machine{
-		kernel: p.kernel, devices: p.devices, log: p.log, host: p.host,
+		kernel: p.kernel, devices: p.devices, log: p.log, host: p.host, dry: p.dry,
 		drives: map[uuid.UUID]*drive{},
 		at:     numbers{drives: map[uuid.UUID]blockdev.DevNo{}, nodes: map[string]blockdev.DevNo{}},
 	}
@@ -185,7 +186,7 @@ func (m *machine) viewOf(ctx context.Context, id uuid.UUID) (view, error) {
 }
 
 // wants is the devices a LUN needs on this machine.
-func (m *machine) wants(l catalog.LUN) []node { return layout(l, m.absent) }
+func (m *machine) wants(l catalog.LUN) []node { return layout(l, m.out) }
 
 // unusable is why a LUN must not be touched, nil when nothing is wrong with its records.
 func (m *machine) unusable(id uuid.UUID) error {

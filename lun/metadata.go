@@ -2,9 +2,10 @@ package lun
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
@@ -13,7 +14,11 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// filled reports, for each plex of l, whether the running operation fills it. The others hold the data.
+// out reports whether a plex takes no part in its LUN's table: its drive is missing, or it is out of date and nothing fills
+// it.
+func (m *machine) out(p catalog.Plex) bool { return p.Stale || missing(p, m.absent) }
+
+// filled reports, for each plex of l, whether the running operation fills it.
 func filled(l catalog.LUN) []bool {
 	flags := make([]bool, len(l.Plexes))
 	if l.Operation == nil {
@@ -25,37 +30,17 @@ func filled(l catalog.LUN) []bool {
 	return flags
 }
 
-// fullCopy is the step that writes metadata which make the kernel copy all of l from the plexes that hold it to those
-// that the operation fills. The slots in force in l must not be used by any table.
-func fullCopy(l catalog.LUN) step {
-	return funcStep{"write metadata: copy everything to the new plexes of " + l.Name, func(ctx context.Context, m *machine) error {
-		slots, err := fullCopySlots(l)
-		if err != nil {
-			return err
-		}
-		return m.writeSlots(ctx, l, slots)
-	}}
-}
-
-func fullCopySlots(l catalog.LUN) ([]raidmeta.Slot, error) {
-	inSync := filled(l)
-	for i := range inSync {
-		inSync[i] = !inSync[i]
-	}
-	return raidmeta.Attach(raidmeta.AttachPlan{ArraySize: l.Size, RegionSize: l.RegionSize, InSync: inSync})
-}
-
 // restart is the step that readies the metadata of a mirror that no table uses for being started: after a boot, a crash,
 // a clean stop alike. dm-raid itself forgets after a crash which regions were being written (reference: dm-raid.c never
 // records "dirty"), so that the legs may differ there; this makes the kernel copy every region whose bit is set.
 //
-//   - An operation runs: its plexes get every region that is set, from the plexes that hold the data.
-//   - A leg has failed or lags: the same for it.
-//   - All legs hold the data: the regions that are set are copied from the first leg to the others.
+//   - All plexes hold the data: the regions that are set are copied from the first one to the others.
+//   - Else the first plex that holds the data is the source of all others, which get every region that is set. The kernel
+//     does not make several legs equal and fill another at one time in an order that is right on every version.
 //
 // After a clean stop no bit is set, and nothing is copied: the bitmap is the mark of use.
 func restart(l catalog.LUN) step {
-	return funcStep{"ready metadata: copy what may differ in " + l.Name, func(ctx context.Context, m *machine) error {
+	return funcStep{text: "ready metadata: copy what may differ in " + l.Name, do: func(ctx context.Context, m *machine) error {
 		slots, err := m.restartSlots(ctx, l)
 		if err != nil {
 			return err
@@ -69,86 +54,105 @@ func (m *machine) restartSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.S
 	if err != nil {
 		return nil, err
 	}
-	here := make([]bool, len(l.Plexes))
+	holding, behind := m.roles(l, slots)
+	if len(holding) == 0 && l.Operation != nil && m.spoiled(l, slots) {
+		return m.afresh(l)
+	}
+	switch len(holding) {
+	case 0:
+		return nil, &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Op: "start", Object: lunObject(l.Name),
+			Reason: "no plex that is here holds all of the data", Hint: "see `plexctl lun show " + l.Name + "`",
+		}
+	case len(l.Plexes):
+		return raidmeta.Resync(slots, l.RegionSize)
+	}
+	source := slots[holding[0]].Bitmap
+	for _, i := range holding[1:] {
+		if b := slots[i].Bitmap; slots[i].Tracks() && b.RegionSize == source.RegionSize && b.ArraySize == source.ArraySize {
+			source.Bits.Or(b.Bits)
+		}
+	}
+	return raidmeta.Returned(slots, l.RegionSize, append(behind, holding[1:]...))
+}
+
+// roles tells the plexes of l that hold all of the data from those that lag, by record and by what their metadata says of
+// each other. Plexes that are out are neither.
+func (m *machine) roles(l catalog.LUN, slots []raidmeta.Slot) (holding, behind []int) {
+	fills := filled(l)
+	freshest := freshestOf(slots)
 	for i, p := range l.Plexes {
-		here[i] = !missing(p, m.absent)
-	}
-	if l.Operation != nil {
-		return restartFilling(l, slots, here)
-	}
-	lagging, err := lagging(slots, here)
-	if err != nil {
-		return nil, &vds.Error{Code: vds.ErrObjectStatusFailed, Op: "start", Object: lunObject(l.Name), Err: err}
-	}
-	if len(lagging) > 0 || slices.Contains(here, false) {
-		return raidmeta.Returned(slots, l.RegionSize, lagging)
-	}
-	return raidmeta.Resync(slots, l.RegionSize)
-}
-
-// restartFilling readies a mirror under an operation: the record says which plexes hold the data. Where no usable
-// metadata of these is left, everything is copied.
-func restartFilling(l catalog.LUN, slots []raidmeta.Slot, here []bool) ([]raidmeta.Slot, error) {
-	var stale []int
-	usable := false
-	for i, fills := range filled(l) {
+		super := slots[i].Super
 		switch {
-		case !here[i]: // stays failed, and its bits stay set
-		case fills:
-			stale = append(stale, i)
+		case m.out(p):
+		case fills[i], super == (raidmeta.Super{}), super.RecoveryOffset != raidmeta.InSync, freshest.CallsFailed(super):
+			behind = append(behind, i)
 		default:
-			usable = usable || slots[i].Super != (raidmeta.Super{})
+			holding = append(holding, i)
 		}
 	}
-	if !usable {
-		return fullCopySlots(l)
-	}
-	return raidmeta.Returned(slots, l.RegionSize, stale)
+	return holding, behind
 }
 
-// lagging is the legs that are here and do not hold all of the data, as the freshest superblock and their own tell.
-func lagging(slots []raidmeta.Slot, here []bool) ([]int, error) {
-	freshest := 0
-	for i, s := range slots {
-		if s.Super.Events > slots[freshest].Super.Events {
-			freshest = i
+// freshestOf is the superblock that has seen the most.
+func freshestOf(slots []raidmeta.Slot) raidmeta.Super {
+	var freshest raidmeta.Super
+	for _, s := range slots {
+		if s.Super.Events > freshest.Events {
+			freshest = s.Super
 		}
 	}
-	source := slots[freshest].Super
-	if source == (raidmeta.Super{}) {
-		return nil, errors.New("no leg has metadata that can be read")
-	}
-	var legs []int
-	holding := false
-	for i, s := range slots {
-		switch {
-		case !here[i]:
-		case s.Super == (raidmeta.Super{}), source.FailedDevices&(1<<i) != 0, s.Super.RecoveryOffset != raidmeta.InSync:
-			legs = append(legs, i)
-		default:
-			holding = true
-		}
-	}
-	if !holding {
-		return nil, errors.New("no leg that is here holds all of the data")
-	}
-	return legs, nil
+	return freshest
 }
 
-// readSlots reads the metadata in force of every plex of l. The slot of a plex whose drive is missing or whose metadata
-// cannot be used is the zero Slot, or has a stale bitmap.
+// spoiled reports whether no plex that holds the data has metadata: see settled.
+func (m *machine) spoiled(l catalog.LUN, slots []raidmeta.Slot) bool {
+	fills := filled(l)
+	for i, p := range l.Plexes {
+		if !m.out(p) && !fills[i] && slots[i].Super != (raidmeta.Super{}) {
+			return false
+		}
+	}
+	return true
+}
+
+// rewrite is the step that writes metadata for l by its record alone, whatever there is.
+func rewrite(l catalog.LUN) step {
+	return funcStep{text: "write metadata of " + l.Name + ": copy everything from its first plex that is here", do: func(ctx context.Context, m *machine) error {
+		slots, err := m.afresh(l)
+		if err != nil {
+			return err
+		}
+		return m.writeSlots(ctx, l, slots)
+	}}
+}
+
+// afresh is metadata for l by its record alone: everything is copied, from the first plex that holds the data.
+func (m *machine) afresh(l catalog.LUN) ([]raidmeta.Slot, error) {
+	plan := raidmeta.AttachPlan{ArraySize: l.Size, RegionSize: l.RegionSize, InSync: make([]bool, len(l.Plexes))}
+	fills := filled(l)
+	all := true
+	for i, p := range l.Plexes {
+		plan.InSync[i] = !m.out(p) && !fills[i]
+		all = all && plan.InSync[i]
+	}
+	if all {
+		return raidmeta.Grow(plan, 0)
+	}
+	if first := slices.Index(plan.InSync, true); first >= 0 {
+		clear(plan.InSync[first+1:])
+	}
+	return raidmeta.Attach(plan)
+}
+
+// readSlots reads the metadata in force of every plex of l. The slot of a plex that is out or whose metadata cannot be used is the zero Slot, or has a stale bitmap.
 func (m *machine) readSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.Slot, error) {
 	slots := make([]raidmeta.Slot, len(l.Plexes))
 	for i, p := range l.Plexes {
-		if missing(p, m.absent) {
+		if m.out(p) {
 			continue
 		}
-		image := make([]byte, raidmeta.SlotSize)
-		if err := m.readExtent(ctx, slotExtent(p, p.Slot), image); err != nil {
-			m.log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
-			continue
-		}
-		slot, err := raidmeta.DecodeSlot(image)
+		slot, err := m.readSlot(ctx, p)
 		if err != nil {
 			m.log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
 		}
@@ -157,13 +161,37 @@ func (m *machine) readSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.Slot
 	return slots, ctx.Err()
 }
 
-// writeSlots writes the metadata in force of every plex of l whose drive is here, and makes it durable.
+// readSlot reads the metadata in force of one plex. With an error it is what could be made of it; see raidmeta.DecodeSlot.
+func (m *machine) readSlot(ctx context.Context, p catalog.Plex) (raidmeta.Slot, error) {
+	image := make([]byte, raidmeta.SlotSize)
+	if err := m.readExtent(ctx, slotExtent(p, p.Slot), image); err != nil {
+		return raidmeta.Slot{}, err
+	}
+	return raidmeta.DecodeSlot(image)
+}
+
+// reread is what the given slots of l's plexes hold, by plex. One that cannot be read is not in it.
+func (m *machine) reread(ctx context.Context, l catalog.LUN, slots map[uuid.UUID]catalog.Slot) map[uuid.UUID]raidmeta.Slot {
+	found := map[uuid.UUID]raidmeta.Slot{}
+	for _, p := range l.Plexes {
+		var used bool
+		if p.Slot, used = slots[p.ID]; !used {
+			continue
+		}
+		if slot, err := m.readSlot(ctx, p); err == nil {
+			found[p.ID] = slot
+		}
+	}
+	return found
+}
+
+// writeSlots writes the metadata in force of every plex of l that is not out, and makes it durable.
 func (m *machine) writeSlots(ctx context.Context, l catalog.LUN, slots []raidmeta.Slot) error {
 	if len(slots) != len(l.Plexes) {
 		return fmt.Errorf("metadata of %q: %d slots for %d plexes", l.Name, len(slots), len(l.Plexes))
 	}
 	for i, p := range l.Plexes {
-		if missing(p, m.absent) {
+		if m.out(p) {
 			continue
 		}
 		at := slotExtent(p, p.Slot)
@@ -176,6 +204,23 @@ func (m *machine) writeSlots(ctx context.Context, l catalog.LUN, slots []raidmet
 		}
 	}
 	return nil
+}
+
+// spoil makes the metadata in force of l unusable, so that everything is copied by whoever starts l next.
+func spoil(l catalog.LUN) step {
+	return funcStep{text: "give up the metadata of " + l.Name + " that no table has used", do: func(ctx context.Context, m *machine) error {
+		for _, p := range l.Plexes {
+			if m.out(p) {
+				continue
+			}
+			at := slotExtent(p, p.Slot)
+			at.Length = size.Bytes(blockdev.Align).Sectors()
+			if err := m.zero(ctx, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
 }
 
 // readExtent reads the beginning of an extent into b, past every cache.
@@ -193,10 +238,19 @@ func (m *machine) readExtent(ctx context.Context, at catalog.Extent, b []byte) e
 	return fault("read", d.info.Path, err)
 }
 
-// proven reports whether the superblocks of all plexes say that nothing is left to copy. The status line alone does not
-// prove it.
+// proven reports whether the superblocks of all plexes that are not out say that nothing is left to copy between them. The
+// status line alone does not prove it.
 func (m *machine) proven(ctx context.Context, l catalog.LUN) (bool, error) {
+	var out uint64
+	for i, p := range l.Plexes {
+		if m.out(p) {
+			out |= 1 << i
+		}
+	}
 	for _, p := range l.Plexes {
+		if m.out(p) {
+			continue
+		}
 		block := make([]byte, blockdev.Align)
 		if err := m.readExtent(ctx, slotExtent(p, p.Slot), block); err != nil {
 			return false, err
@@ -205,7 +259,7 @@ func (m *machine) proven(ctx context.Context, l catalog.LUN) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("superblock of plex %s: %w", p.ID, err)
 		}
-		if super.FailedDevices != 0 || super.RecoveryOffset != raidmeta.InSync || super.ResyncOffset != raidmeta.InSync {
+		if super.FailedDevices&^out != 0 || super.RecoveryOffset != raidmeta.InSync || super.ResyncOffset != raidmeta.InSync {
 			return false, nil
 		}
 	}
@@ -228,7 +282,10 @@ func (m *machine) markClean(ctx context.Context, l catalog.LUN) error {
 		return err
 	}
 	regions := raidmeta.Regions(l.Size, l.RegionSize)
-	for i := range slots {
+	for i, p := range l.Plexes {
+		if m.out(p) {
+			continue
+		}
 		if slots[i].Super == (raidmeta.Super{}) || slots[i].Bitmap.Stale {
 			return nil // not whole: the next start copies what may differ
 		}
@@ -237,8 +294,14 @@ func (m *machine) markClean(ctx context.Context, l catalog.LUN) error {
 	return m.writeSlots(ctx, l, slots)
 }
 
-// wipe zeroes the first and the last MiB of every plex of l, so that nobody finds a file system or a partition table
-// that is not there any more.
+// wipe is the step that zeroes the first and the last MiB of every plex of l, so that nobody finds a file system or a
+// partition table that is not there any more.
+func wipe(l catalog.LUN) step {
+	return funcStep{text: "zero the first and the last MiB of " + l.Name, do: func(ctx context.Context, m *machine) error {
+		return m.wipe(ctx, l.Plexes)
+	}}
+}
+
 func (m *machine) wipe(ctx context.Context, plexes []catalog.Plex) error {
 	for _, p := range plexes {
 		first, last := p.Data[0], p.Data[len(p.Data)-1]

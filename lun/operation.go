@@ -2,6 +2,7 @@ package lun
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -73,12 +74,24 @@ func (p *Provider) Operation(ref string) (*resync.Async, error) {
 	}
 }
 
+// handleOf is a handle on what a call has begun: the operation that l is under, or its last one, when the call did all there
+// was to do.
+func (p *Provider) handleOf(l catalog.LUN, _ string) *resync.Async {
+	if l.Operation != nil {
+		return p.watch(l)
+	}
+	return ended(l)
+}
+
 // Observe looks at the kernel with one status call, and at the superblocks when that claims the end.
 func (o *operation) Observe(ctx context.Context) (resync.Observation, error) {
 	m := o.p.machine()
 	l, ok := m.record(o.lun)
 	if !ok || l.Operation == nil || l.Operation.ID != o.id {
 		return o.outcome(l)
+	}
+	if l.Operation.Queued {
+		return o.queued(ctx)
 	}
 	seen, known, err := m.observeOperation(ctx, l)
 	if known || err != nil {
@@ -130,7 +143,7 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 		return seen, true, nil
 	}
 	seen.State = resync.Idle
-	if !status.Complete() {
+	if !m.claimed(l, status) {
 		seen.Done = 0 // until it has begun, the kernel shows N/N
 		return seen, true, nil
 	}
@@ -139,6 +152,16 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 		seen.State = resync.Done
 	}
 	return seen, true, err
+}
+
+// claimed reports whether the kernel claims that every plex of l that is not out is a full copy.
+func (m *machine) claimed(l catalog.LUN, status dm.RaidStatus) bool {
+	for i, p := range l.Plexes {
+		if !m.out(p) && status.Health[i] != dm.LegInSync {
+			return false
+		}
+	}
+	return status.Done == status.Total && status.Action == dm.ActionIdle
 }
 
 func legFault(l catalog.LUN, i int) error {
@@ -151,10 +174,7 @@ func legFault(l catalog.LUN, i int) error {
 
 // failedHint is what to do when a plex has failed.
 func failedHint(l catalog.LUN) string {
-	if op := l.Operation; op != nil && op.Source != nil {
-		return "see to its drive and run `plexctl assemble`, or give up with `plexctl op cancel " + op.ID.String() + "`"
-	}
-	return "see to its drive, then run `plexctl lun recover " + l.Name + "`"
+	return "see to its drive, then run `plexctl lun recover " + l.Name + "`, or give the plex up with `plexctl plex remove`"
 }
 
 // raidStatus is the decoded status of l's mirror; false when the kernel has no mirror for it.
@@ -181,36 +201,77 @@ func decodeRaid(l catalog.LUN, status dm.Status) (dm.RaidStatus, bool, error) {
 	return raid, len(raid.Health) == len(l.Plexes), nil
 }
 
-// Settle records that the operation is complete.
-func (o *operation) Settle(ctx context.Context) error {
-	return o.p.change(ctx, "settle operation "+o.id.String(), func(ctx context.Context, m *machine) error {
+// Settle records the end of the operation, if nobody is changing anything: whoever is settles it too.
+func (o *operation) Settle(ctx context.Context, result vds.Code) error {
+	ctx, cancel := context.WithTimeout(ctx, briefly)
+	defer cancel()
+	err := o.p.change(ctx, "settle operation "+o.id.String(), func(ctx context.Context, m *machine) error {
 		l, ok := m.record(o.lun)
 		if !ok || l.Operation == nil || l.Operation.ID != o.id {
 			return nil
 		}
-		_, err := m.settleEnded(ctx, l, o.p.now())
+		seen, known, err := m.observeOperation(ctx, l)
+		if err != nil || !known {
+			return err
+		}
+		switch {
+		case seen.State == resync.Done:
+			result = vds.OK
+		case seen.State == resync.Failed:
+			result = vds.CodeOf(seen.Err)
+		case seen.State == resync.Running || result == vds.OK:
+			return nil // it goes on after all
+		}
+		_, err = m.settle(ctx, l, result, o.p.now())
 		return err
 	})
+	if errors.Is(err, vds.ErrAnotherCallInProgress) {
+		return nil
+	}
+	return err
 }
 
-// settleEnded commits the end of l's operation when it is complete, and returns the record that then holds.
+// briefly is how long a look at an operation waits for the lock to record what it saw.
+const briefly = 200 * time.Millisecond
+
+// settleEnded commits the end of l's operation when it has ended, and returns the record that then holds.
 func (m *machine) settleEnded(ctx context.Context, l catalog.LUN, now time.Time) (catalog.LUN, error) {
 	if l.Operation == nil {
 		return l, nil
 	}
 	seen, known, err := m.observeOperation(ctx, l)
-	if err != nil || !known || seen.State != resync.Done {
+	switch {
+	case err != nil || !known:
 		return l, err
+	case seen.State == resync.Done:
+		return m.settle(ctx, l, vds.OK, now)
+	case seen.State == resync.Failed:
+		return m.settle(ctx, l, vds.CodeOf(seen.Err), now)
+	default:
+		return l, nil
 	}
-	settled := m.next(conclude(l, vds.OK, now))
-	return settled, m.commit(ctx, &transaction{put: []catalog.LUN{settled}})
 }
 
-// conclude is l after its operation has ended with result. It is pure.
+// settle commits that l's operation has ended with result. The kernel keeps its table; a failed plex leaves it with the next
+// change or Assemble.
+func (m *machine) settle(ctx context.Context, l catalog.LUN, result vds.Code, now time.Time) (catalog.LUN, error) {
+	settled := m.next(conclude(l, result, now))
+	tx := &transaction{put: []catalog.LUN{settled}}
+	return settled, m.execute(ctx, []step{tx.step("commit: " + l.Operation.Type.String() + " of " + l.Name + " has ended")})
+}
+
+// conclude is l after its operation has ended with result: after a failure the plexes that it was filling are out of date. It
+// is pure.
 func conclude(l catalog.LUN, result vds.Code, now time.Time) catalog.LUN {
 	op := l.Operation
+	if result.Failed() && result != vds.ErrOperationCanceled {
+		l.Plexes = slices.Clone(l.Plexes)
+		for i := range l.Plexes {
+			l.Plexes[i].Stale = l.Plexes[i].Stale || slices.Contains(op.Plexes, l.Plexes[i].ID)
+		}
+	}
 	l.Operation = nil
-	l.Last = &catalog.Outcome{ID: op.ID, Type: op.Type, Started: op.Started, Ended: now.UTC().Truncate(time.Millisecond), Result: result}
+	l.Last = &catalog.Outcome{ID: op.ID, Type: op.Type, Started: op.Started, Ended: stamp(now), Result: result}
 	return l
 }
 
@@ -229,7 +290,7 @@ func (o *operation) Cancel(ctx context.Context) error {
 		if l.Operation == nil || l.Operation.ID != o.id {
 			return tooLate(l, o.id)
 		}
-		if l.Operation.Source == nil {
+		if l.Operation.Type != vds.AsyncAddLUNPlex {
 			return &vds.Error{
 				Code: vds.ErrNotSupported, Op: "cancel", Object: "operation " + o.id.String(),
 				Reason: l.Operation.Type.String() + " cannot be cancelled",
@@ -252,53 +313,57 @@ func tooLate(l catalog.LUN, id uuid.UUID) error {
 // the source need not take it: a source that has broken must not keep the target from being rid of it. It is then no LUN
 // any more, and its space is free when its drive comes back.
 func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) error {
-	before, source := giveBack(l, now)
-	before, source = m.next(before), m.next(source)
-	have, err := m.settledView(ctx, l)
+	have, err := m.hold(ctx, l)
 	if err != nil {
 		return err
 	}
-	tx := &transaction{put: []catalog.LUN{before, source}, first: source.Drives(), all: true, need: before.Drives()}
-	c := change{want: m.wants(before), have: have, at: m.at, commit: tx.step("commit: " + source.Name + " is a LUN again")}
-	if len(have) == 0 {
-		c.want = nil // the LUN is not active, and a cancel does not activate it
+	before := m.next(m.flippedIf(have, without(conclude(l, vds.ErrOperationCanceled, now), l.Operation.Plexes...)))
+	tx := &transaction{put: []catalog.LUN{before}, back: []catalog.LUN{l}, all: true, need: before.Drives()}
+	text := "commit: " + l.Name + " is without the new plexes"
+	var after []step
+	if l.Operation.Source != nil {
+		source := m.next(*l.Operation.Source)
+		source.Wipe = true
+		tx.put, tx.first = append(tx.put, source), source.Drives()
+		text = "commit: " + source.Name + " is a LUN again"
+		if have.active() { // else the host is not using its LUNs; Assemble readies the source
+			after = tidy([]step{revive(source)})
+		}
 	}
-	if err := m.execute(ctx, plan(c)); err != nil {
-		err = fault("cancel", lunObject(l.Name), err)
-		record, _ := m.record(l.ID)
-		return joinUndo(err, m.restore(ctx, record))
-	}
-	if len(have) == 0 {
-		return nil // the host is not using its LUNs; Assemble readies the source
-	}
-	if _, ok := m.record(source.ID); !ok {
-		m.log.Warn("the LUN that was absorbed cannot be given back: its drives cannot be written", "lun", source.Name)
-		return nil
-	}
-	if err := m.revive(ctx, source); err != nil {
-		m.log.Warn("activate the LUN that was given back", "lun", source.Name, "error", err)
-	}
-	return nil
-}
-
-// giveBack is the two records after a cancel: the target without the plexes being filled, and the source. It is pure.
-func giveBack(l catalog.LUN, now time.Time) (target, source catalog.LUN) {
-	source = *l.Operation.Source
-	source.Wipe = true
-	target = conclude(l, vds.ErrOperationCanceled, now)
-	target.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool {
-		return slices.Contains(l.Operation.Plexes, p.ID)
-	})
-	return target, source
-}
-
-// revive readies and activates a LUN that a cancel gave back.
-func (m *machine) revive(ctx context.Context, l catalog.LUN) error {
-	cleaned, err := m.cleanse(ctx, l)
+	steps, err := m.transition(before, have, move{commit: tx.step(text)})
 	if err != nil {
 		return err
 	}
-	return m.bringUp(ctx, cleaned)
+	return m.carryOut(ctx, "cancel", l.Name, slices.Concat(steps, after), tx, l)
+}
+
+// flippedIf is l with its other metadata slots in force where a live mirror uses those that are, and a mirror it stays.
+func (m *machine) flippedIf(have held, l catalog.LUN) catalog.LUN {
+	if have.was.mirror && len(l.Plexes) > 1 {
+		return flipped(l)
+	}
+	return l
+}
+
+// without is l without these plexes. It is pure.
+func without(l catalog.LUN, plexes ...uuid.UUID) catalog.LUN {
+	l.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool { return slices.Contains(plexes, p.ID) })
+	return l
+}
+
+// revive is the step that readies and activates a LUN that a change gave back or made.
+func revive(l catalog.LUN) step {
+	return funcStep{text: "activate " + l.Name, do: func(ctx context.Context, m *machine) error {
+		now, ok := m.record(l.ID)
+		if !ok {
+			return errors.New("its drives cannot be written, so it is no LUN any more")
+		}
+		now, err := m.cleanse(ctx, now)
+		if err != nil {
+			return err
+		}
+		return m.bringUp(ctx, now)
+	}}
 }
 
 // cleanse zeroes what a record says is to be wiped, and commits that it was.
@@ -306,10 +371,9 @@ func (m *machine) cleanse(ctx context.Context, l catalog.LUN) (catalog.LUN, erro
 	if !l.Wipe {
 		return l, nil
 	}
-	if err := m.wipe(ctx, l.Plexes); err != nil {
-		return l, err
-	}
-	l.Wipe = false
-	l = m.next(l)
-	return l, m.commit(ctx, &transaction{put: []catalog.LUN{l}})
+	clean := l
+	clean.Wipe = false
+	clean = m.next(clean)
+	tx := &transaction{put: []catalog.LUN{clean}}
+	return clean, m.execute(ctx, []step{wipe(l), tx.step("commit: " + l.Name + " is wiped")})
 }

@@ -19,50 +19,78 @@ type view map[string]observed
 
 // change is a transition of one LUN: what it needs, what the kernel has, and what goes with it.
 type change struct {
-	want    []node  // from layout; empty to take the LUN down
-	have    view    // what the kernel has
-	at      numbers // for comparing tables
-	prepare step    // writes the metadata that a new mirror table needs; nil when there is none to write
-	commit  step    // makes the change final; nil when the record is already final
-	reload  bool    // swap the LUN's table even when the live one is the wanted one: the kernel then looks at its legs anew
+	want    []node      // from layout; empty to take the LUN down
+	have    view        // what the kernel has
+	at      numbers     // for comparing tables
+	settle  []step      // ends what an interrupted change has left; have is as after them
+	prepare step        // writes the metadata that a new mirror table needs; nil when there is none to write
+	commit  step        // makes the change final; nil when the record is already final
+	window  *windowStep // how to swap the LUN's table; nil: a single call does
 }
 
 // plan is the steps, in order, that bring the kernel from c.have to c.want. It is pure, and it is empty when nothing is
 // to be done and nothing is to be committed.
 //
-//	metadata │ private devices │ load │ COMMIT │ swap │ what is left over
+//	names │ metadata │ private devices │ load │ COMMIT │ swap │ what is left over
 //
 // Before the commit nothing that users see has changed; after it every step can be repeated by a later plan. A LUN that is
-// not active is committed before its device is made, so that no device is without a record. The swap is a single call: the kernel suspends, exchanges the tables and resumes within it, so no process can die in between.
+// not active is committed before its device is made, so that no device is without a record. From a linear table the swap
+// is a single call: the kernel suspends, exchanges the tables and resumes within it, so no process can die in between. A
+// live mirror is swapped through a window; see convert.go.
 func plan(c change) []step {
 	if len(c.want) == 0 {
-		return append(c.takeDown(), present(c.commit)...)
+		return slices.Concat(c.settle, c.takeDown(), present(c.commit))
 	}
 	top := c.want[len(c.want)-1]
 	have, exists := c.have[top.uuid]
-	if exists && c.matches(top) && !have.Suspended && !c.reload {
-		return slices.Concat(c.private(), c.clear(top), present(c.commit), c.leftover())
+	steps := slices.Concat(c.settle, c.renames())
+	if exists && c.matches(top) {
+		steps = slices.Concat(steps, c.private(), c.clear(top), present(c.commit))
+		if have.Suspended {
+			steps = append(steps, resumeStep{top})
+		}
+		return append(steps, tidy(c.leftover())...)
 	}
-	if exists && c.matches(top) && !c.reload {
-		return slices.Concat(c.clear(top), present(c.commit), []step{resumeStep{top}}, c.leftover())
-	}
-	steps := c.clear(top)
+	steps = append(steps, c.clear(top)...)
 	if top.mirror != nil {
 		steps = append(steps, present(c.prepare)...)
 	}
 	steps = append(steps, c.private()...)
 	if !exists {
-		return slices.Concat(steps, present(c.commit), []step{createStep{top}, loadStep{top}, resumeStep{top}}, c.leftover())
+		return slices.Concat(steps, present(c.commit), []step{createStep{top}, loadStep{top}, resumeStep{top}}, tidy(c.leftover()))
 	}
-	return slices.Concat(steps, []step{loadStep{top}}, present(c.commit), []step{resumeStep{top}}, c.leftover())
+	return slices.Concat(steps, []step{loadStep{top}}, present(c.commit), []step{c.swap(top)}, tidy(c.leftover()))
+}
+
+// swap makes the loaded table of the LUN the live one.
+func (c change) swap(top node) step {
+	if c.window == nil {
+		return resumeStep{top}
+	}
+	w := *c.window
+	w.node = top
+	return w
+}
+
+// renames gives every device that exists its wanted name.
+func (c change) renames() []step {
+	var steps []step
+	for _, n := range c.want {
+		if have, ok := c.have[n.uuid]; ok && have.Name != n.name {
+			steps = append(steps, renameStep{have.Name, n})
+		}
+	}
+	return steps
 }
 
 // matches reports whether the live table of n is the wanted one. A leg whose devices do not exist yet matches nothing,
 // in particular not a missing leg.
 func (c change) matches(n node) bool {
 	have, ok := c.have[n.uuid]
-	return ok && have.Live && n.resolved(c.at) && reflect.DeepEqual(have.table, n.table(c.at))
+	return ok && have.Live && n.resolved(c.at) && equalTables(have.table, n.table(c.at))
 }
+
+func equalTables(a, b dm.Table) bool { return reflect.DeepEqual(a, b) }
 
 // clear empties the inactive slot of n where something is in it. A table that waits there may use metadata that is about
 // to be written.

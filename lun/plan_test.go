@@ -43,7 +43,10 @@ func mirrored() catalog.LUN {
 	return l
 }
 
-func here(uuid.UUID) bool { return false }
+func here(catalog.Plex) bool { return false }
+
+// second is the plex on drive2.
+func second(p catalog.Plex) bool { return p.Meta.Drive == drive2 }
 
 // lab is a machine of numbers: drives at 8:0 and 8:16, dm devices at 253:n in the order given.
 func lab(nodes ...node) numbers {
@@ -78,7 +81,7 @@ func texts(steps []step) []string {
 }
 
 func named(text string) step {
-	return funcStep{text, func(context.Context, *machine) error { return nil }}
+	return funcStep{text: text, do: func(context.Context, *machine) error { return nil }}
 }
 
 func TestLayoutOfOnePlexIsLinearOntoTheExtents(t *testing.T) {
@@ -120,7 +123,7 @@ func TestLayoutOfAMirror(t *testing.T) {
 }
 
 func TestLayoutLeavesOutAMissingDrive(t *testing.T) {
-	nodes := layout(mirrored(), func(id uuid.UUID) bool { return id == drive2 })
+	nodes := layout(mirrored(), second)
 	top := nodes[len(nodes)-1]
 	want := "0 131072 raid raid1 5 0 region_size 2048 max_recovery_rate 2097152 2 253:0 253:1 - -"
 	if got := top.table(lab(nodes...)).String(); got != want {
@@ -227,7 +230,7 @@ func TestPlan(t *testing.T) {
 // A mirror that runs without a leg must not pass for the wanted one only because that leg's devices do not exist yet.
 func TestPlanDoesNotTakeAnUnknownLegForAMissingOne(t *testing.T) {
 	two := layout(mirrored(), here)
-	degraded := layout(mirrored(), func(id uuid.UUID) bool { return id == drive2 })
+	degraded := layout(mirrored(), second)
 	at := lab(degraded...)
 	steps := texts(plan(change{want: two, have: running(at, degraded...), at: at}))
 	if last := steps[len(steps)-1]; last != "activate plex-web1" {

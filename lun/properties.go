@@ -89,18 +89,18 @@ func (m *machine) active(ctx context.Context) (map[string]dm.Device, error) {
 }
 
 func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) Properties {
-	props := m.recorded(l)
 	dev, ok := active[lunUUID(l.ID)]
 	if !ok {
-		return props
+		return m.recorded(l).failed(m.startable(ctx, l))
 	}
+	props := m.recorded(l).failed(m.served(l))
 	if props.Status != vds.StatusFailed {
 		props.Status = vds.StatusOnline
 	}
 	props.Device = "/dev/mapper/" + dev.Name
 	status, err := m.kernel.Status(ctx, dev.Name)
 	if isGone(err) {
-		return m.recorded(l)
+		return m.recorded(l).failed(m.startable(ctx, l))
 	}
 	if err != nil {
 		return props.unreadable(err)
@@ -122,8 +122,33 @@ func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[stri
 	if err != nil {
 		return props.unreadable(err)
 	}
-	props.apply(l, raid, ok)
+	props.apply(l, raid, ok && m.claimed(l, raid), ok)
 	return props
+}
+
+// failed is p of a LUN that cannot be used, and why; p as it is when why is nil.
+func (p Properties) failed(why *vds.Error) Properties {
+	if why != nil {
+		p.Status, p.Health, p.Problem = vds.StatusFailed, vds.HealthFailed, why
+	}
+	return p
+}
+
+// served says why a LUN that is active cannot serve its data, nil when it can.
+func (m *machine) served(l catalog.LUN) *vds.Error {
+	if err := m.unusable(l.ID); err != nil {
+		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Err: err}
+	}
+	fills := filled(l)
+	for i, p := range l.Plexes {
+		if !m.out(p) && !fills[i] {
+			return nil
+		}
+	}
+	return &vds.Error{
+		Code: vds.ErrObjectStatusFailed, Reason: "every plex that holds its data is on a drive that is missing",
+		Hint: "attach the drive",
+	}
 }
 
 // unreadable is p when the kernel does not say how the LUN stands.
@@ -141,9 +166,9 @@ func (m *machine) recorded(l catalog.LUN) Properties {
 	}
 	if op := l.Operation; op != nil {
 		props.Operation = &resync.Descriptor{ID: op.ID, Type: op.Type, LUN: l.ID, Started: op.Started}
+		props.Queued, props.Rate = op.Queued, rateOf(l)
 		props.Health = vds.HealthRebuilding
 	}
-	gone := 0
 	for i, p := range l.Plexes {
 		plex := PlexProperties{ID: p.ID, Type: plexType(p), Status: vds.StatusOffline, Health: vds.HealthHealthy, Drives: plexDrives(p)}
 		for _, e := range p.Data {
@@ -152,37 +177,42 @@ func (m *machine) recorded(l catalog.LUN) Properties {
 		if filled(l)[i] {
 			plex.Health = vds.HealthRebuilding
 		}
-		if missing(p, m.absent) {
-			gone++
+		if m.out(p) {
 			plex.Status, plex.Health = vds.StatusFailed, vds.HealthFailed
+			props = props.without(l, p, m)
 		}
 		props.Plexes = append(props.Plexes, plex)
-	}
-	if gone > 0 {
-		props.Health = vds.HealthFailedRedundancy
-		props.Problem = &vds.Error{
-			Code: vds.ErrObjectStatusFailed, Reason: driveObject(l.MissingDrives(m.set)[0]) + " is missing",
-			Hint: "attach the drive and run `plexctl lun recover " + l.Name + "`",
-		}
-	}
-	if why := m.startable(l, true); why != nil {
-		props.Status, props.Health, props.Problem = vds.StatusFailed, vds.HealthFailed, why
 	}
 	return props
 }
 
+// without is p of a LUN one of whose plexes takes no part.
+func (p Properties) without(l catalog.LUN, plex catalog.Plex, m *machine) Properties {
+	p.Health = vds.HealthFailedRedundancy
+	p.Problem = &vds.Error{
+		Code: vds.ErrObjectStatusFailed, Reason: "plex " + plex.ID.String() + " is out of date", Hint: failedHint(l),
+	}
+	for _, id := range plexDrives(plex) {
+		if m.absent(id) {
+			p.Problem.Reason = driveObject(id) + " is missing"
+			p.Problem.Hint = "attach the drive and run `plexctl lun recover " + l.Name + "`"
+		}
+	}
+	return p
+}
+
 // apply adds what the kernel says about a mirror.
-func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, mirrored bool) {
+func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, complete, mirrored bool) {
 	if !mirrored {
 		p.Health = vds.HealthFailedRedundancy
 		p.Problem = &vds.Error{
-			Code: vds.ErrProviderCacheCorrupt, Reason: "the kernel runs it without its mirror", Hint: "run `plexctl assemble`",
+			Code: vds.ErrProviderCacheCorrupt, Reason: "the kernel has another table than the catalog", Hint: cacheHint,
 		}
 		return
 	}
 	p.Action, p.Done = status.Action, min(status.Done, p.Size)
 	p.Health = vds.HealthHealthy
-	if l.Operation != nil || !status.Complete() {
+	if l.Operation != nil || !complete {
 		p.Health = vds.HealthRebuilding
 	}
 	for i, letter := range status.Health {

@@ -40,6 +40,8 @@ type Provider struct {
 	now      func() time.Time
 	monitor  *resync.Monitor
 
+	dry *recorder // not nil: changes are only planned
+
 	mu      sync.Mutex
 	current *machine
 }
@@ -96,6 +98,13 @@ func (p *Provider) Problems() []error {
 // change runs f under the host's lock on a machine that is read anew, with catalogs healed. Once f is called it is not
 // interrupted by the end of ctx: a change that has begun is carried out or taken back.
 func (p *Provider) change(ctx context.Context, purpose string, f func(context.Context, *machine) error) error {
+	if p.dry != nil {
+		m, err := readMachine(ctx, p)
+		if err != nil {
+			return err
+		}
+		return f(ctx, m)
+	}
 	lock, err := blockdev.Lock(ctx, p.lockPath, purpose)
 	if err != nil {
 		return lockFault(purpose, err)

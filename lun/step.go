@@ -14,6 +14,10 @@ type step interface {
 
 // execute runs steps in order and stops at the first error.
 func (m *machine) execute(ctx context.Context, steps []step) error {
+	if m.dry != nil {
+		m.dry.record(steps, m.at)
+		return nil
+	}
 	for _, s := range steps {
 		start := time.Now()
 		err := s.run(ctx, m)
@@ -60,6 +64,18 @@ func (s resumeStep) run(ctx context.Context, m *machine) error {
 	return m.kernel.Resume(ctx, s.node.name, s.node.visibility)
 }
 
+// renameStep gives a device the name that its LUN's record wants.
+type renameStep struct {
+	from string
+	node node
+}
+
+func (s renameStep) String() string { return "rename device " + s.from + " to " + s.node.name }
+
+func (s renameStep) run(ctx context.Context, m *machine) error {
+	return m.kernel.Rename(ctx, s.from, s.node.name, s.node.visibility)
+}
+
 // clearStep drops the table in a device's inactive slot.
 type clearStep struct{ name string }
 
@@ -74,10 +90,31 @@ func (s removeStep) String() string { return "remove device " + s.name }
 
 func (s removeStep) run(ctx context.Context, m *machine) error { return m.kernel.Remove(ctx, s.name) }
 
+// tidyStep is a step that comes after everything that matters: when it fails, the change holds all the same, and the next
+// plan does it.
+type tidyStep struct{ step }
+
+func (s tidyStep) run(ctx context.Context, m *machine) error {
+	if err := s.step.run(ctx, m); err != nil {
+		m.log.Warn("tidy up", "step", s.String(), "error", err)
+	}
+	return nil
+}
+
+// tidy makes steps ones whose failure undoes nothing.
+func tidy(steps []step) []step {
+	for i := range steps {
+		steps[i] = tidyStep{steps[i]}
+	}
+	return steps
+}
+
 // funcStep is a step with an effect of its own: metadata, a commit, a wipe.
 type funcStep struct {
-	text string
-	do   func(ctx context.Context, m *machine) error
+	text   string
+	undo   string // how a later failure takes it back; empty where nothing has to be
+	commit bool
+	do     func(ctx context.Context, m *machine) error
 }
 
 func (s funcStep) String() string { return s.text }

@@ -221,6 +221,7 @@ func (w *world) legs(l catalog.LUN) [][]byte {
 // settle lets the kernel finish, waits for the operation, and checks that all plexes of web1 are equal.
 func (w *world) settle() {
 	w.t.Helper()
+	w.rest()
 	if props, err := w.find("web1").Properties(w.t.Context()); err == nil && props.Health == vds.HealthFailedRedundancy {
 		if _, err := w.find("web1").Recover(w.t.Context()); err != nil {
 			w.t.Fatal(err)
@@ -236,6 +237,14 @@ func (w *world) settle() {
 		if !bytes.Equal(leg, legs[0]) {
 			w.t.Fatalf("plex %d of web1 differs from plex 0", i)
 		}
+	}
+}
+
+// rest lets the kernel do what it has to do.
+func (w *world) rest() {
+	w.t.Helper()
+	if err := w.kernel.RunToEnd(); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

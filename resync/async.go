@@ -90,15 +90,14 @@ func (a *Async) Wait(ctx context.Context) error {
 }
 
 // Cancel ends the operation and gives back what it took. nil means that it is cancelled and that Wait now returns
-// vds.ErrOperationCanceled. It answers vds.ErrCancelTooLate after success, and vds.ErrOperationCanceled when the
-// operation was cancelled before; both leave everything as it is. An operation that has failed can be cancelled too: that
-// is how what it took is given back; its result stays the failure.
+// vds.ErrOperationCanceled. It answers vds.ErrCancelTooLate after success and after a failure, and vds.ErrOperationCanceled when the
+// operation was cancelled before; both leave everything as it is.
 func (a *Async) Cancel(ctx context.Context) error {
-	result := a.status().Result
-	if result == vds.ErrOperationCanceled {
+	switch a.status().Result {
+	case vds.ErrOperationPending:
+	case vds.ErrOperationCanceled:
 		return a.cancelRefused(vds.ErrOperationCanceled, "it was cancelled before")
-	}
-	if result == vds.OK || a.op == nil {
+	default:
 		return a.cancelRefused(vds.ErrCancelTooLate, "it has ended")
 	}
 	if err := a.op.Cancel(ctx); err != nil {
@@ -132,17 +131,25 @@ func (a *Async) look(ctx context.Context) error {
 	}
 	switch a.note(seen, time.Now()) {
 	case Done:
-		// The end is a fact whether or not it could be recorded: the next change of the LUN records it.
-		settled := a.op.Settle(ctx)
-		a.finish(vds.OK, nil)
-		return settled
+		return a.settle(ctx, vds.OK, nil)
 	case Failed:
-		a.finish(vds.CodeOf(seen.Err), seen.Err)
+		return a.settle(ctx, vds.CodeOf(seen.Err), seen.Err)
 	case Canceled:
 		a.finish(vds.ErrOperationCanceled, errorOf(a.Descriptor, vds.ErrOperationCanceled))
+	case Queued:
+		if seen.Ready {
+			return a.op.Start(ctx)
+		}
 	case Running, Idle:
 	}
 	return nil
+}
+
+// settle ends the handle. The end is a fact whether or not it could be recorded: the next change of the LUN records it.
+func (a *Async) settle(ctx context.Context, result vds.Code, cause error) error {
+	err := a.op.Settle(ctx, result)
+	a.finish(result, cause)
+	return err
 }
 
 // note takes an observation and returns the state it amounts to: idle for too long is a failure.
@@ -172,7 +179,7 @@ func (a *Async) stalled(now time.Time) error {
 	return &vds.Error{
 		Code: vds.ErrIO, Op: a.Type.String(), Object: "operation " + a.ID.String(),
 		Reason: "the kernel stopped copying before the end, usually at an unreadable sector of the source",
-		Hint:   "see the kernel log; `plexctl op cancel " + a.ID.String() + "` takes the new plex away again",
+		Hint:   "see the kernel log; then `plexctl lun recover` tries again, and `plexctl plex remove` gives the plex up",
 	}
 }
 
@@ -204,6 +211,3 @@ func (a *Async) status() Status {
 	}
 	return s
 }
-
-// fail ends the handle with err, which carries the operation's code.
-func (a *Async) fail(err error) { a.finish(vds.CodeOf(err), err) }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/vds"
 )
 
 // Events is the kernel's word that something happened, so that the monitor need not look to find out.
@@ -158,7 +160,9 @@ func (m *Monitor) attend(ctx context.Context, a *Async) time.Duration {
 			m.log.Warn("look at operation", "operation", a.ID, "error", err)
 		}
 		if err := a.stalled(time.Now()); err != nil {
-			a.fail(err)
+			if err := a.settle(ctx, vds.CodeOf(err), err); err != nil {
+				m.log.Warn("record failure", "operation", a.ID, "error", err)
+			}
 		}
 	}
 	if a.ended() {

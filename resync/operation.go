@@ -15,8 +15,11 @@ type Operation interface {
 	// Observe looks once, with as few calls as it can. It takes no lock and changes nothing. The error is about the
 	// look, not about the operation: the next look may succeed.
 	Observe(ctx context.Context) (Observation, error)
-	// Settle records the end that was observed. It may be called again, also after another process has settled.
-	Settle(ctx context.Context) error
+	// Settle records the end that was found: vds.OK or the code of a failure. It does not wait for whoever is changing the
+	// LUN, who settles too, and it may be called again, also after another process has settled.
+	Settle(ctx context.Context, result vds.Code) error
+	// Start lets an operation begin that was observed as Queued and Ready.
+	Start(ctx context.Context) error
 	// Cancel ends the operation and gives back what it took. It returns vds.ErrCancelTooLate when the operation has
 	// ended and vds.ErrOperationCanceled when it was cancelled before.
 	Cancel(ctx context.Context) error
@@ -29,6 +32,7 @@ type State string
 const (
 	Running  State = "running"  // work is going on
 	Idle     State = "idle"     // not proven complete, yet nothing is going on: about to start, about to end, or aborted
+	Queued   State = "queued"   // stands still until others have ended
 	Done     State = "done"     // complete, and the drives say so
 	Failed   State = "failed"   // ended without success
 	Canceled State = "canceled" // ended by a cancel, of this process or another
@@ -38,6 +42,7 @@ const (
 type Observation struct {
 	State State
 	Err   error // why, for Failed; a *vds.Error
+	Ready bool  // of Queued: what it waited for has ended
 	Done  size.Sectors
 	Total size.Sectors
 }

@@ -18,16 +18,18 @@ import (
 
 // script is an operation that copies at a steady speed from the moment it is made.
 type script struct {
-	mu       sync.Mutex
-	began    time.Time
-	total    size.Sectors
-	rate     size.Sectors // a second
-	override *Observation // what a look finds instead
-	lookErr  error
-	looks    []time.Time
-	settled  int
-	canceled int
-	cancel   error
+	mu        sync.Mutex
+	began     time.Time
+	total     size.Sectors
+	rate      size.Sectors // a second
+	override  *Observation // what a look finds instead
+	lookErr   error
+	looks     []time.Time
+	settledAs vds.Code
+	started   int
+	settled   int
+	canceled  int
+	cancel    error
 }
 
 func steady(total, rate size.Sectors) *script {
@@ -52,10 +54,18 @@ func (s *script) Observe(context.Context) (Observation, error) {
 	return Observation{State: Running, Done: done, Total: s.total}, nil
 }
 
-func (s *script) Settle(context.Context) error {
+func (s *script) Settle(_ context.Context, result vds.Code) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settled++
+	s.settledAs = result
+	return nil
+}
+
+func (s *script) Start(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started++
 	return nil
 }
 
@@ -219,8 +229,8 @@ func TestFailures(t *testing.T) {
 				if err != nil || got.Result != test.result || got.Percent != 0 {
 					t.Errorf("status %+v, %v; want %v at 0 %%", got, err, test.result)
 				}
-				if op.settled != 0 {
-					t.Error("a failure was settled as an end")
+				if ours := test.seen.State != Canceled; ours && (op.settled != 1 || !errors.Is(op.settledAs, test.result)) {
+					t.Errorf("settled %d times, as %v", op.settled, op.settledAs)
 				}
 			})
 		})
@@ -300,7 +310,7 @@ func TestCancelAnswers(t *testing.T) {
 				s.set(Observation{State: Failed, Err: vds.ErrIO, Total: 1})
 				_ = a.Wait(context.Background())
 			},
-			nil, vds.ErrIO,
+			vds.ErrCancelTooLate, vds.ErrIO,
 		},
 		"refused by the owner": {
 			func(s *script, _ *Async) { s.cancel = vds.ErrCancelTooLate }, vds.ErrCancelTooLate, vds.ErrOperationPending,

@@ -1,0 +1,304 @@
+package lun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// A live table is never exchanged for one that uses the same metadata slots: up to Linux 6.12 the old table writes its
+// bitmap once more when it goes, and what the new one found when it was loaded may be out of date when it starts. So
+// every change of a mirror flips to the other slots, which are prepared beforehand:
+//
+//	write the other slots │ load │ COMMIT │ suspend │ legs that count still there? │ copy the bits │ resume
+//
+// While the LUN is suspended nothing is in flight, all legs in sync are equal, and the old table has written down what it
+// knows. Only then does anyone know which legs hold the data, and what the others lack.
+
+// flipped is l with the other metadata slot of every plex in force. It is pure.
+func flipped(l catalog.LUN) catalog.LUN {
+	l.Plexes = slices.Clone(l.Plexes)
+	for i := range l.Plexes {
+		l.Plexes[i].Slot = l.Plexes[i].Slot.Other()
+	}
+	return l
+}
+
+// conversion is what a swap to the table of a record needs beyond that table.
+type conversion struct {
+	l      catalog.LUN
+	was    standing
+	inSync []bool // by plex of l: it holds the data, and the new table counts on it
+	fresh  bool   // a plex is to be filled of which nobody knows what it lacks: everything is copied
+}
+
+// convert compares what the kernel has of a LUN with the record l, whose slots the live table does not use, and says what a
+// swap to it takes. It is pure.
+func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversion, error) {
+	c := conversion{l: l, was: was, inSync: make([]bool, len(l.Plexes))}
+	tracked := l.Operation != nil && l.Operation.Type == vds.AsyncRecoverLUN && !l.Operation.Whole
+	fills := filled(l)
+	for i, p := range l.Plexes {
+		if out(p) {
+			continue
+		}
+		c.inSync[i] = !fills[i] && was.holds(p.ID)
+		if _, leg := was.health[p.ID]; !c.inSync[i] && !leg && !tracked {
+			c.fresh = true
+		}
+		if !was.mirror && !fills[i] && !c.inSync[i] {
+			return c, foreignTable(l)
+		}
+	}
+	if !slices.Contains(c.inSync, true) {
+		return c, &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Op: "change", Object: lunObject(l.Name),
+			Reason: "no plex that stays holds all of the data in the kernel's table", Hint: "see `plexctl status`",
+		}
+	}
+	return c, nil
+}
+
+// foreignTable is the error about a LUN whose live table is not one of plexctl's.
+func foreignTable(l catalog.LUN) error {
+	return &vds.Error{
+		Code: vds.ErrProviderCacheCorrupt, Op: "change", Object: lunObject(l.Name),
+		Reason: "the kernel has another table than the catalog", Hint: cacheHint,
+	}
+}
+
+// cacheHint is the cure for vds.ErrProviderCacheCorrupt.
+const cacheHint = "run `plexctl reenumerate`, then `plexctl refresh`"
+
+// prepare is the step that writes the new slots; nil for a LUN with one plex, which has no metadata in force.
+func (c conversion) prepare() step {
+	if len(c.l.Plexes) == 1 {
+		return nil
+	}
+	return funcStep{text: "write metadata of " + c.l.Name + ": " + c.purpose(), do: func(ctx context.Context, m *machine) error {
+		slots, err := c.slots(nil)
+		if err != nil {
+			return err
+		}
+		return m.writeSlots(ctx, c.l, slots)
+	}}
+}
+
+// purpose is what the kernel does with the metadata.
+func (c conversion) purpose() string {
+	switch {
+	case c.grows():
+		return "make the new part equal"
+	case !slices.Contains(c.inSync, false):
+		return "nothing to copy"
+	case c.fresh || !c.was.mirror:
+		return "copy everything to the plexes that are filled"
+	default:
+		return "copy what the plexes lack"
+	}
+}
+
+// slots is the metadata with these bits to copy; nil: every bit, which is right at any time.
+func (c conversion) slots(bits raidmeta.Bits) ([]raidmeta.Slot, error) {
+	plan := raidmeta.AttachPlan{
+		ArraySize: c.l.Size, RegionSize: c.l.RegionSize, InSync: c.inSync, Bits: bits, Events: c.events(),
+	}
+	if c.grows() {
+		return raidmeta.Grow(plan, c.before())
+	}
+	if !slices.Contains(c.inSync, false) {
+		plan.Bits = raidmeta.NewBits(raidmeta.Regions(c.l.Size, c.l.RegionSize), false)
+	}
+	return raidmeta.Attach(plan)
+}
+
+// events is the highest event count of the live legs.
+func (c conversion) events() uint64 {
+	var most uint64
+	for _, slot := range c.was.meta {
+		most = max(most, slot.Super.Events)
+	}
+	return most
+}
+
+// before is the size of the live mirror.
+func (c conversion) before() size.Sectors {
+	for _, slot := range c.was.meta {
+		if slot.Super.ArraySize > 0 {
+			return slot.Super.ArraySize
+		}
+	}
+	return c.l.Size
+}
+
+func (c conversion) grows() bool {
+	return c.was.mirror && c.before() < c.l.Size && !slices.Contains(c.inSync, false)
+}
+
+// carries reports whether the plexes to be filled need only what the live table has noted.
+func (c conversion) carries() bool {
+	return c.was.mirror && !c.fresh && slices.Contains(c.inSync, false)
+}
+
+// window is how to swap; nil when a single call does: from a linear table, and where the only leg with the data stays,
+// which the kernel never gives up.
+func (c conversion) window(freeze bool) *windowStep {
+	if !c.was.mirror || c.was.holders() < 2 && !c.carries() && !freeze {
+		return nil
+	}
+	w := &windowStep{l: c.l, freeze: freeze}
+	for i, p := range c.l.Plexes {
+		if c.inSync[i] {
+			w.counted = append(w.counted, c.was.parts[p.ID])
+		}
+	}
+	if c.carries() {
+		w.inside = c.carry
+	}
+	return w
+}
+
+// carry copies, while the LUN is suspended, the bits that the old table has left to the slots that are now in force.
+func (c conversion) carry(ctx context.Context, m *machine, seen map[blockdev.DevNo]dm.LegHealth) error {
+	slots, err := c.slots(c.left(m.reread(ctx, c.l, c.was.slots), seen))
+	if err != nil {
+		return err
+	}
+	for i, p := range c.l.Plexes {
+		if !c.inSync[i] {
+			continue
+		}
+		at := slotExtent(p, p.Slot)
+		image := slots[i].Encode()[raidmeta.BitmapOffset:]
+		err := m.withDisk(ctx, at.Drive, func(disk blockdev.Disk) error {
+			_, err := disk.WriteAt(image, int64(at.Start.Bytes()+raidmeta.BitmapOffset))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// left is what is left to copy by the metadata of the old table: the regions with a bit, but for those that every plex
+// being filled has got. nil, which is all, when no bitmap tells.
+func (c conversion) left(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevNo]dm.LegHealth) raidmeta.Bits {
+	var merged raidmeta.Bits
+	for i, p := range c.l.Plexes {
+		slot := old[p.ID]
+		if !c.inSync[i] || !slot.Tracks() || slot.Bitmap.RegionSize != c.l.RegionSize || slot.Bitmap.ArraySize != c.l.Size {
+			continue
+		}
+		if merged == nil {
+			merged = slices.Clone(slot.Bitmap.Bits)
+			continue
+		}
+		merged.Or(slot.Bitmap.Bits)
+	}
+	if merged == nil {
+		return nil
+	}
+	for region := range c.filledTo(old, seen) / uint64(c.l.RegionSize) {
+		merged.Clear(region)
+	}
+	return merged
+}
+
+// filledTo is how many sectors from the start every plex that is not in sync has got: 0 with one that is failed or away.
+func (c conversion) filledTo(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevNo]dm.LegHealth) uint64 {
+	least := uint64(math.MaxUint64)
+	for i, p := range c.l.Plexes {
+		letter := seen[c.was.parts[p.ID]]
+		switch {
+		case c.inSync[i]:
+		case letter == dm.LegInSync || letter == dm.LegSyncing:
+			least = min(least, old[p.ID].Super.RecoveryOffset)
+		default:
+			least = 0
+		}
+	}
+	return min(least, uint64(c.l.Size))
+}
+
+// windowStep swaps the tables of a LUN whose live table is a mirror, in three calls: suspend, look, resume. When it finds
+// that a leg has failed which the new table counts on, it lets the LUN go on with the old one.
+type windowStep struct {
+	node    node
+	l       catalog.LUN
+	freeze  bool             // a file system on the LUN is made clean and frozen meanwhile
+	counted []blockdev.DevNo // data devices of the legs that must be in order
+	inside  func(ctx context.Context, m *machine, legs map[blockdev.DevNo]dm.LegHealth) error
+}
+
+func (s windowStep) String() string {
+	if s.freeze {
+		return "freeze and suspend " + s.node.name + ", see that its legs are in order, and activate the new table"
+	}
+	return "suspend " + s.node.name + ", see that its legs are in order, and activate the new table"
+}
+
+func (s windowStep) run(ctx context.Context, m *machine) error {
+	if err := m.kernel.Suspend(ctx, s.node.name, s.freeze); err != nil {
+		return errors.Join(err, m.goOn(ctx, s.node))
+	}
+	legs, err := s.check(ctx, m)
+	if err == nil && s.inside != nil {
+		err = s.inside(ctx, m, legs)
+	}
+	if err != nil {
+		return errors.Join(err, m.goOn(ctx, s.node))
+	}
+	return m.kernel.Resume(ctx, s.node.name, s.node.visibility)
+}
+
+// goOn lets a LUN go on with the table that it has. The one that waits uses nobody's metadata but its own.
+func (m *machine) goOn(ctx context.Context, n node) error {
+	return errors.Join(m.kernel.Clear(ctx, n.name), m.kernel.Resume(ctx, n.name, n.visibility))
+}
+
+// check looks at the legs of the suspended mirror, and returns their health by data device.
+func (s windowStep) check(ctx context.Context, m *machine) (map[blockdev.DevNo]dm.LegHealth, error) {
+	table, err := m.kernel.Table(ctx, s.node.name)
+	if err != nil {
+		return nil, err
+	}
+	status, err := m.kernel.Status(ctx, s.node.name)
+	if err != nil {
+		return nil, err
+	}
+	raid, ok := soleTarget[dm.Raid1](table)
+	if !ok {
+		return nil, foreignTable(s.l)
+	}
+	seen, err := raidStatusOf(s.l, status)
+	if err != nil {
+		return nil, err
+	}
+	legs := map[blockdev.DevNo]dm.LegHealth{}
+	for i, leg := range raid.Legs {
+		if i < len(seen.Health) {
+			legs[leg.Data] = seen.Health[i]
+		}
+	}
+	for _, dev := range s.counted {
+		if letter := legs[dev]; letter != dm.LegInSync && letter != dm.LegSyncing {
+			return nil, &vds.Error{
+				Code: vds.ErrObjectStatusFailed, Op: "change", Object: lunObject(s.l.Name),
+				Reason: fmt.Sprintf("its leg on device %s has just failed", dev), Hint: "nothing has changed; see `plexctl status`",
+			}
+		}
+	}
+	return legs, nil
+}

@@ -1,0 +1,179 @@
+package lun
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// standing is what the kernel does with the plexes of a LUN: its live table, read as legs.
+type standing struct {
+	live   bool
+	mirror bool                         // the live table is a raid1
+	status dm.RaidStatus                // of the mirror
+	health map[uuid.UUID]dm.LegHealth   // by plex; a plex that is no leg of the live table is not in it
+	slots  map[uuid.UUID]catalog.Slot   // the metadata slot that the live table uses, by plex
+	sole   uuid.UUID                    // the plex that a live linear table is; Nil when it is none of l's
+	meta   map[uuid.UUID]raidmeta.Slot  // what these slots hold
+	parts  map[uuid.UUID]blockdev.DevNo // data device of each leg, by plex
+}
+
+// stand reads how the kernel stands to l's plexes.
+func (m *machine) stand(ctx context.Context, l catalog.LUN, have view) (standing, error) {
+	st := standing{
+		health: map[uuid.UUID]dm.LegHealth{}, slots: map[uuid.UUID]catalog.Slot{},
+		meta: map[uuid.UUID]raidmeta.Slot{}, parts: map[uuid.UUID]blockdev.DevNo{},
+	}
+	top := have[lunUUID(l.ID)]
+	if st.live = top.Live; !st.live {
+		return st, nil
+	}
+	raid, ok := soleTarget[dm.Raid1](top.table)
+	if !ok {
+		st.sole = m.plexOf(l, top.table)
+		return st, nil
+	}
+	st.mirror = true
+	return st, m.readLegs(ctx, l, have, raid, &st)
+}
+
+// soleTarget is the target of a table that has one segment.
+func soleTarget[T dm.Target](t dm.Table) (T, bool) {
+	var none T
+	if len(t) != 1 {
+		return none, false
+	}
+	target, ok := t[0].Target.(T)
+	return target, ok
+}
+
+// plexOf is the plex of l that a linear table maps; Nil when it maps none.
+func (m *machine) plexOf(l catalog.LUN, table dm.Table) uuid.UUID {
+	for _, p := range l.Plexes {
+		alone := catalog.LUN{ID: l.ID, Name: l.Name, Size: table.Size(), Plexes: []catalog.Plex{p}}
+		n := layout(alone, m.out)[0]
+		if n.resolved(m.at) && equalTables(n.table(m.at), table) {
+			return p.ID
+		}
+	}
+	return uuid.Nil
+}
+
+// readLegs finds which plexes the legs of the live mirror are, how the kernel holds them, and what their metadata says.
+func (m *machine) readLegs(ctx context.Context, l catalog.LUN, have view, raid dm.Raid1, st *standing) error {
+	status, err := m.kernel.Status(ctx, have[lunUUID(l.ID)].Name)
+	if err != nil {
+		return fault("read status of", lunObject(l.Name), err)
+	}
+	if st.status, err = raidStatusOf(l, status); err != nil {
+		return err
+	}
+	for i, leg := range raid.Legs {
+		p, slot, ok := legPlex(l, have, leg)
+		if !ok || i >= len(st.status.Health) {
+			continue // a plex that l has no more
+		}
+		st.health[p.ID], st.slots[p.ID], st.parts[p.ID] = st.status.Health[i], slot, leg.Data
+		p.Slot = slot
+		if st.meta[p.ID], err = m.readSlot(ctx, p); err != nil {
+			m.log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
+		}
+	}
+	return ctx.Err()
+}
+
+// raidStatusOf is the decoded status of a LUN whose live table is a mirror.
+func raidStatusOf(l catalog.LUN, status dm.Status) (dm.RaidStatus, error) {
+	if len(status.Targets) != 1 {
+		return dm.RaidStatus{}, &vds.Error{
+			Code: vds.ErrProviderCacheCorrupt, Op: "read status of", Object: lunObject(l.Name),
+			Reason: "its table has changed meanwhile", Hint: cacheHint,
+		}
+	}
+	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)
+	return raid, fault("read status of", lunObject(l.Name), err)
+}
+
+// legPlex is the plex of l that a leg is, and the metadata slot that the leg uses.
+func legPlex(l catalog.LUN, have view, leg dm.Leg) (catalog.Plex, catalog.Slot, bool) {
+	for _, p := range l.Plexes {
+		if data, ok := have[dataNode(l, p).uuid]; !ok || data.Dev != leg.Data {
+			continue
+		}
+		for _, slot := range []catalog.Slot{catalog.SlotA, catalog.SlotB} {
+			p.Slot = slot
+			if meta, ok := have[metaNode(l, p).uuid]; ok && meta.Dev == leg.Meta {
+				return p, slot, true
+			}
+		}
+	}
+	return catalog.Plex{}, "", false
+}
+
+// uses reports whether the live mirror uses metadata slots that are in force in l.
+func (st standing) uses(l catalog.LUN) bool {
+	return slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return st.slots[p.ID] == p.Slot })
+}
+
+// holds reports whether a plex holds all of the data, as far as the kernel and its metadata on the drives go.
+func (st standing) holds(plex uuid.UUID) bool {
+	if !st.mirror {
+		return st.sole == plex
+	}
+	letter, ok := st.health[plex]
+	return ok && letter != dm.LegFailed && letter != dm.LegMissing && st.inSync(plex)
+}
+
+// inSync reports whether the metadata of the live legs calls a plex in sync.
+func (st standing) inSync(plex uuid.UUID) bool {
+	var freshest raidmeta.Super
+	for _, slot := range st.meta {
+		if slot.Super.Events > freshest.Events {
+			freshest = slot.Super
+		}
+	}
+	super := st.meta[plex].Super
+	return super != (raidmeta.Super{}) && super.RecoveryOffset == raidmeta.InSync && !freshest.CallsFailed(super)
+}
+
+// holders is how many plexes hold all of the data.
+func (st standing) holders() int {
+	n := 0
+	for id := range st.health {
+		if st.holds(id) {
+			n++
+		}
+	}
+	return n
+}
+
+// resting reports whether the mirror is about to copy, or is at its end, and the kernel does not say which: it needs a moment
+// after a resume.
+func (st standing) resting() bool {
+	return st.busy() && (st.status.Action == dm.ActionIdle || st.status.Action == dm.ActionFrozen)
+}
+
+// busy reports whether the mirror copies anything, or is about to: a plex is neither in sync nor failed, or a resync of
+// all plexes is not at its end.
+func (st standing) busy() bool {
+	if !st.mirror {
+		return false
+	}
+	if st.status.Action != dm.ActionIdle || st.status.Done != st.status.Total {
+		return true
+	}
+	for id, letter := range st.health {
+		super := st.meta[id].Super
+		if letter == dm.LegSyncing || letter == dm.LegInSync && (super.RecoveryOffset != raidmeta.InSync || super.ResyncOffset != raidmeta.InSync) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,195 @@
+package lun
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// held is what the kernel has of one LUN, read for a change of it.
+type held struct {
+	view   view
+	settle []step // ends what an interrupted change has left; view is as after them
+	woken  bool   // the live table of view is one that only settle makes live
+	was    standing
+}
+
+// hold reads what the kernel has of l.
+func (m *machine) hold(ctx context.Context, l catalog.LUN) (held, error) {
+	for deadline := time.Now().Add(settling); ; time.Sleep(passingPause) {
+		h, err := m.settled(ctx, l)
+		if err != nil {
+			return h, err
+		}
+		if h.woken {
+			return h, &vds.Error{
+				Code: vds.ErrProviderCacheCorrupt, Op: "change", Object: lunObject(l.Name),
+				Reason: "it was not started to the end", Hint: "run `plexctl assemble`",
+			}
+		}
+		h.was, err = m.stand(ctx, l, h.view)
+		if err != nil || l.Operation != nil || !h.was.resting() || time.Now().After(deadline) {
+			return h, err
+		}
+	}
+}
+
+// settling is how long the kernel may take to show that a mirror is whole after its table was resumed, or a copy has ended.
+const settling = 2 * time.Second
+
+// active reports whether the LUN has a live table.
+func (h held) active() bool { return h.was.live }
+
+// move is how a transition is made.
+type move struct {
+	commit step
+	freeze bool // a file system on the LUN is frozen for the swap
+}
+
+// transition is the steps that make next of l, whose live table uses none of the slots in force in next. A LUN that is not
+// active stays so: only its record changes.
+func (m *machine) transition(next catalog.LUN, have held, how move) ([]step, error) {
+	if !have.active() {
+		return append(slices.Clone(have.settle), present(how.commit)...), nil
+	}
+	c := change{have: have.view, settle: have.settle, at: m.at, commit: how.commit}
+	out := m.outOf(next, have.was)
+	c.want = layout(next, out)
+	conv, err := convert(next, have.was, out)
+	if err != nil {
+		return nil, err
+	}
+	c.prepare, c.window = conv.prepare(), conv.window(how.freeze)
+	return plan(c), nil
+}
+
+// outOf says which plexes of l are left out of its table, given the one that the kernel runs: also one whose drive has come
+// back, until it is recovered, because it may have missed writes that nobody has noted.
+func (m *machine) outOf(l catalog.LUN, was standing) func(catalog.Plex) bool {
+	fills := map[uuid.UUID]bool{}
+	for i, is := range filled(l) {
+		fills[l.Plexes[i].ID] = is
+	}
+	return func(p catalog.Plex) bool {
+		_, leg := was.health[p.ID]
+		return m.out(p) || was.mirror && !leg && !fills[p.ID]
+	}
+}
+
+// settled is what the kernel will have of l, and the steps after which it does, when a change was interrupted while a table
+// waited. A table that waits for a device without one is swapped in. Any other is thrown away: it uses slots that the live
+// one does not. On Linux 6.1 the end of a raid table that was never live empties the bitmaps of its slots
+// (drivers/md/md-bitmap.c, md_bitmap_flush); where those are in force, and say what an operation has still to copy, their
+// superblocks go first, so that everything is copied.
+func (m *machine) settled(ctx context.Context, l catalog.LUN) (held, error) {
+	view, err := m.viewOf(ctx, l.ID)
+	h := held{view: view}
+	id := lunUUID(l.ID)
+	top := view[id]
+	if err != nil || !top.Inactive {
+		return h, err
+	}
+	waiting, err := m.kernel.Waiting(ctx, top.Name)
+	if err != nil {
+		return h, fault("read waiting table of", lunObject(l.Name), err)
+	}
+	top.Inactive = false
+	switch {
+	case !top.Live:
+		top.Live, top.Suspended, top.table, h.woken = true, false, waiting, true
+		h.settle = []step{resumeStep{node{name: top.Name, uuid: id, visibility: dm.Public}}}
+	case l.Operation != nil && m.slotsInUse(l, waiting) && !m.slotsInUse(l, top.table):
+		h.settle = []step{spoil(l), clearStep{top.Name}}
+	default:
+		h.settle = []step{clearStep{top.Name}}
+	}
+	view[id] = top
+	return h, nil
+}
+
+// slotsInUse reports whether a table uses metadata slots that are in force in l.
+func (m *machine) slotsInUse(l catalog.LUN, t dm.Table) bool {
+	raid, ok := soleTarget[dm.Raid1](t)
+	return ok && slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool {
+		dev := m.at.nodes[metaNode(l, p).uuid]
+		return !dev.IsZero() && slices.ContainsFunc(raid.Legs, func(leg dm.Leg) bool { return leg.Meta == dev })
+	})
+}
+
+// bringUp plans and carries out what leads from what the kernel has to l.
+func (m *machine) bringUp(ctx context.Context, l catalog.LUN) error {
+	steps, err := m.upSteps(ctx, l)
+	if err != nil {
+		return err
+	}
+	return m.execute(ctx, steps)
+}
+
+// upSteps is the steps that bring the kernel to l.
+func (m *machine) upSteps(ctx context.Context, l catalog.LUN) ([]step, error) {
+	have, err := m.settled(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	c := change{want: m.wants(l), have: have.view, settle: have.settle, at: m.at}
+	top := c.want[len(c.want)-1]
+	if !have.view[top.uuid].Live {
+		if top.mirror != nil {
+			c.prepare = restart(l)
+		}
+		return plan(c), nil
+	}
+	if c.matches(top) && (l.Operation == nil || have.woken) {
+		return plan(c), nil
+	}
+	if have.was, err = m.stand(ctx, l, have.view); err != nil {
+		return nil, err
+	}
+	c.want = layout(l, m.outOf(l, have.was))
+	if c.matches(c.want[len(c.want)-1]) && !dropped(l, have.was) {
+		return plan(c), nil
+	}
+	return m.renew(l, have)
+}
+
+// dropped reports whether the kernel has given up a plex that l's operation fills. A new table takes it in again.
+func dropped(l catalog.LUN, was standing) bool {
+	for i, fills := range filled(l) {
+		if letter, leg := was.health[l.Plexes[i].ID]; fills && leg && letter == dm.LegFailed {
+			return true
+		}
+	}
+	return false
+}
+
+// renew is the steps to a new table for a LUN whose live one is not the wanted one, or has to be begun anew. When the live
+// one uses the slots in force, the others are put in force.
+func (m *machine) renew(l catalog.LUN, have held) ([]step, error) {
+	if !have.was.uses(l) || len(l.Plexes) == 1 {
+		return m.transition(l, have, move{})
+	}
+	next := m.next(flipped(l))
+	tx := &transaction{put: []catalog.LUN{next}}
+	return m.transition(next, have, move{commit: tx.step("commit: " + l.Name + " has new metadata")})
+}
+
+// checkQuiet adds a reason when the kernel copies between the plexes of a LUN.
+func checkQuiet(l catalog.LUN, was standing, why *reasons) {
+	if l.Operation == nil && was.busy() {
+		why.add(vds.ErrAnotherCallInProgress, "wait until `plexctl status` shows it healthy",
+			"%s: its plexes are being made equal", lunObject(l.Name))
+	}
+}
+
+// checkActive adds a reason when a LUN has no device.
+func checkActive(l catalog.LUN, was standing, why *reasons) {
+	if !was.live {
+		why.add(vds.ErrObjectStatusFailed, "run `plexctl assemble`", "%s is not active", lunObject(l.Name))
+	}
+}
