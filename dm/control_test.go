@@ -71,6 +71,8 @@ func operations(c *Control) map[string]func(ctx context.Context, name string) er
 		"message": func(ctx context.Context, name string) error { _, err := c.Message(ctx, name, 0, "check"); return err },
 		"info":    func(ctx context.Context, name string) error { _, err := c.Info(ctx, name); return err },
 		"table":   func(ctx context.Context, name string) error { _, err := c.Table(ctx, name); return err },
+		"waiting": func(ctx context.Context, name string) error { _, err := c.Waiting(ctx, name); return err },
+		"freeze":  func(ctx context.Context, name string) error { return c.Suspend(ctx, name, true) },
 		"status":  func(ctx context.Context, name string) error { _, err := c.Status(ctx, name); return err },
 		"deps":    func(ctx context.Context, name string) error { _, err := c.Deps(ctx, name); return err },
 		"target":  func(ctx context.Context, name string) error { _, err := c.TargetVersion(ctx, name); return err },
@@ -143,7 +145,7 @@ func TestNewNamesAreChecked(t *testing.T) {
 func TestOwnCallsCarryTheErrno(t *testing.T) {
 	c, _ := newPipeControl(t)
 	own := operations(c)
-	for _, op := range []string{"create", "load", "suspend"} {
+	for _, op := range []string{"create", "load"} {
 		delete(own, op) // begin with devmapper.go, which opens the machine's own node
 	}
 	own["load raid"] = func(ctx context.Context, name string) error {

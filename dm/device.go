@@ -75,6 +75,9 @@ const (
 
 // RaidStatus is a decoded status line of a raid target.
 //
+// While the device is suspended, only D and - can be relied on: a leg in sync may be shown as syncing (Linux 6.1, in the
+// middle of a recovery), and legs in the middle of a resync as in sync (6.12). The superblocks tell, which a suspend writes.
+//
 // A line with all legs in sync, Done equal to Total and ActionIdle does NOT prove that the legs are equal: kernels
 // from 6.9 on show it for an interrupted recovery too. Whoever needs proof reads the superblocks as well.
 type RaidStatus struct {

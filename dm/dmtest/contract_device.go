@@ -54,11 +54,12 @@ func (b *bench) testNoDevice() {
 	disk := b.lab.Disk(b, size.MiB)
 	_, info := b.k.Info(b.ctx, name)
 	_, table := b.k.Table(b.ctx, name)
+	_, waiting := b.k.Waiting(b.ctx, name)
 	_, status := b.k.Status(b.ctx, name)
 	_, deps := b.k.Deps(b.ctx, name)
 	_, message := b.k.Message(b.ctx, name, 0, "check")
 	for what, err := range map[string]error{
-		"info": info, "table": table, "status": status, "deps": deps, "message": message,
+		"info": info, "table": table, "waiting": waiting, "status": status, "deps": deps, "message": message,
 		"load":    b.k.Load(b.ctx, name, linearOn(disk.Dev(), 0, 8)),
 		"clear":   b.k.Clear(b.ctx, name),
 		"suspend": b.k.Suspend(b.ctx, name, false),
@@ -99,6 +100,10 @@ func (b *bench) testLife() {
 	b.must(b.k.Resume(b.ctx, name, dm.Private))
 	b.must(b.k.Resume(b.ctx, name, dm.Private))
 	state("two resumes", false, true, false)
+	b.must(b.k.Suspend(b.ctx, name, true))
+	b.must(b.k.Suspend(b.ctx, name, false))
+	state("suspend with a freeze", true, true, false)
+	b.must(b.k.Resume(b.ctx, name, dm.Private))
 	b.must(b.k.Remove(b.ctx, name))
 	_, err = b.k.Info(b.ctx, name)
 	b.wants("info after remove", err, dm.ErrNotExist)
@@ -214,15 +219,33 @@ func (b *bench) testSizeChange() {
 
 func (b *bench) testClear() {
 	disk := b.lab.Disk(b, size.MiB)
-	name := b.device(linearOn(disk.Dev(), 0, sectMiB))
+	whole, part := linearOn(disk.Dev(), 0, sectMiB), linearOn(disk.Dev(), 8, 8)
+	name := b.create()
+	slots := func(what string, live, waiting dm.Table) {
+		b.Helper()
+		got, err := b.k.Table(b.ctx, name)
+		b.must(err)
+		b.same("live table, "+what, live, got)
+		got, err = b.k.Waiting(b.ctx, name)
+		b.must(err)
+		b.same("waiting table, "+what, waiting, got)
+	}
+	slots("new", nil, nil)
+	b.must(b.k.Load(b.ctx, name, whole))
+	slots("loaded", nil, whole)
+	b.must(b.k.Resume(b.ctx, name, dm.Private))
+	slots("resumed", whole, nil)
 	b.must(b.k.Clear(b.ctx, name))
-	b.must(b.k.Load(b.ctx, name, linearOn(disk.Dev(), 8, 8)))
+	slots("nothing to clear", whole, nil)
+	b.must(b.k.Load(b.ctx, name, part))
+	slots("second loaded", whole, part)
+	b.must(b.k.Suspend(b.ctx, name, false))
+	slots("suspended", whole, part)
 	b.must(b.k.Clear(b.ctx, name))
+	slots("cleared", whole, nil)
 	b.same("inactive table", false, b.info(name).Inactive)
 	b.must(b.k.Resume(b.ctx, name, dm.Private))
-	table, err := b.k.Table(b.ctx, name)
-	b.must(err)
-	b.same("live table", linearOn(disk.Dev(), 0, sectMiB), table)
+	slots("resumed again", whole, nil)
 }
 
 func (b *bench) testSuspend() {
@@ -230,23 +253,33 @@ func (b *bench) testSuspend() {
 	name := b.device(linearOn(disk.Dev(), 0, sectMiB))
 	file := b.lab.Open(b, name)
 	b.must(b.k.Suspend(b.ctx, name, false))
-	written := make(chan error, 1)
+	written := b.held(file, make([]byte, 4096), 0)
+	b.must(b.k.Resume(b.ctx, name, dm.Private))
+	written()
+}
+
+// held begins a write to a suspended device, which must wait. The function it returns waits for its end after a resume.
+func (b *bench) held(file File, data []byte, off int64) (written func()) {
+	b.Helper()
+	ended := make(chan error, 1)
 	go func() {
-		_, err := file.WriteAt(make([]byte, 4096), 0)
-		written <- err
+		_, err := file.WriteAt(data, off)
+		ended <- err
 	}()
 	b.rest()
 	select {
-	case err := <-written:
+	case err := <-ended:
 		b.Errorf("write to a suspended device returned: %v", err)
 	default:
 	}
-	b.must(b.k.Resume(b.ctx, name, dm.Private))
-	select {
-	case err := <-written:
-		b.wants("write after resume", err, nil)
-	case <-time.After(patience):
-		b.Fatal("write after resume: still waiting")
+	return func() {
+		b.Helper()
+		select {
+		case err := <-ended:
+			b.wants("write after resume", err, nil)
+		case <-time.After(patience):
+			b.Fatal("write after resume: still waiting")
+		}
 	}
 }
 

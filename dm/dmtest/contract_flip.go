@@ -55,6 +55,7 @@ type waiting struct {
 	f     *flips
 	plan  flipPlan
 	slots []raidmeta.Slot
+	table dm.Table
 }
 
 // flips makes n legs and a device without a table.
@@ -93,22 +94,23 @@ func (f *flips) load(p flipPlan) *waiting {
 	f.events += 10
 	slots, err := p.build(f.sects, f.events)
 	f.must(err)
-	table := dm.Raid1{RegionSize: regionSects}
+	raid := dm.Raid1{RegionSize: regionSects}
 	if p.slow {
-		table.MinRate, table.MaxRate = 1, 1
+		raid.MinRate, raid.MaxRate = 1, 1
 	}
 	for i, n := range p.legs {
 		l := f.legs[n]
 		if l.missing {
-			table.Legs = append(table.Legs, dm.Leg{})
+			raid.Legs = append(raid.Legs, dm.Leg{})
 			continue
 		}
 		_, err := l.meta.WriteAt(slots[i].Encode(), l.at(1-l.used))
 		f.must(err)
-		table.Legs = append(table.Legs, dm.Leg{Meta: l.slots[1-l.used], Data: l.dev})
+		raid.Legs = append(raid.Legs, dm.Leg{Meta: l.slots[1-l.used], Data: l.dev})
 	}
-	f.must(f.k.Load(f.ctx, f.name, dm.Table{{Length: f.sects, Target: table}}))
-	return &waiting{f: f, plan: p, slots: slots}
+	w := &waiting{f: f, plan: p, slots: slots, table: dm.Table{{Length: f.sects, Target: raid}}}
+	f.must(f.k.Load(f.ctx, f.name, w.table))
+	return w
 }
 
 // build is the metadata of the plan.

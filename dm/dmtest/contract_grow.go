@@ -9,27 +9,19 @@ import (
 func (b *bench) testLevel() {
 	some := []uint64{0, 5, 6, 40, 63}
 	first := full('A', regionCount)
+	second, third := over(full('B', regionCount), 'A', some...), over(full('C', regionCount), 'A', some...)
+	fromLast := []string{over(first, 'C', some...), over(full('B', regionCount), 'C', some...), full('C', regionCount)}
 	tests := []struct {
 		name string
 		plan flipPlan
 		want []string
 	}{
-		{
-			"one in sync", flipPlan{inSync: all(1, 2), bits: bitsOf(some...)},
-			[]string{first, painted('B', 'A', some...), painted('C', 'A', some...)},
-		},
-		{
-			"one in sync, the last", flipPlan{inSync: []bool{false, false, true}, bits: bitsOf(some...)},
-			[]string{painted('A', 'C', some...), painted('B', 'C', some...), full('C', regionCount)},
-		},
-		{
-			"all in sync", flipPlan{inSync: all(3, 0), bits: bitsOf(some...), level: true},
-			[]string{first, painted('B', 'A', some...), painted('C', 'A', some...)},
-		},
-		{
-			"all in sync, nothing was being written", flipPlan{inSync: all(3, 0), bits: bitsOf(), level: true},
-			[]string{first, full('B', regionCount), full('C', regionCount)},
-		},
+		{"one in sync", flipPlan{inSync: all(1, 2), bits: bitsOf(some...)}, []string{first, second, third}},
+		{"one in sync, the last", flipPlan{inSync: []bool{false, false, true}, bits: bitsOf(some...)}, fromLast},
+		{"all in sync", flipPlan{inSync: all(3, 0), bits: bitsOf(some...), level: true}, []string{first, second, third}},
+		{"all in sync, nothing was being written", flipPlan{inSync: all(3, 0), bits: bitsOf(), level: true}, []string{
+			first, full('B', regionCount), full('C', regionCount),
+		}},
 	}
 	for _, tt := range tests {
 		b.Logf("start: %s", tt.name)

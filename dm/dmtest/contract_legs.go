@@ -1,6 +1,7 @@
 package dmtest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -27,8 +28,14 @@ func (b *bench) testFlipAttach() {
 		f.paint('U', 1, 2)
 		w := f.load(flipPlan{legs: tt.next, inSync: within(tt.next, len(tt.live))})
 		f.paint('V', 3, 63)
-		f.window(func() { b.same("health in the window", full('A', len(tt.live)), f.health()) })
+		file, written := b.lab.Open(b, f.name), func() {}
+		f.window(func() {
+			b.same("health in the window", full('A', len(tt.live)), f.health())
+			written = b.held(file, bytes.Repeat([]byte{'H'}, int(regionBytes)), 33*regionBytes)
+		})
 		w.swap()
+		written()
+		b.must(file.Close())
 		f.paint('W', 4, 62)
 		f.finishes(full('A', len(tt.next)))
 		for i := range f.legs {
@@ -36,7 +43,7 @@ func (b *bench) testFlipAttach() {
 			if i < len(tt.live) {
 				want = full(byte('A'+i), regionCount)
 			}
-			want = over(over(over(want, 'U', 1, 2), 'V', 3, 63), 'W', 4, 62)
+			want = over(over(over(over(want, 'U', 1, 2), 'V', 3, 63), 'W', 4, 62), 'H', 33)
 			b.same(fmt.Sprintf("%s: leg %d", tt.name, i), want, f.content(i))
 		}
 	}

@@ -146,6 +146,56 @@ func (b *bench) testFlipAbort() {
 	}
 }
 
+// testFlipRevived gives a change up when a leg that has failed is in order again: the resume takes it back by itself, and
+// it gets what it has missed.
+func (b *bench) testFlipRevived() {
+	for failing := range 2 {
+		b.Logf("failing leg %d", failing)
+		f := b.flips(2)
+		order := []int{0, 1}
+		f.begin(flipPlan{legs: order, inSync: all(2, 0), bits: bitsOf()})
+		f.breaks(failing)
+		f.paint('V', 7, 20)
+		b.eventually("failure", func() error { return f.shows(failing) })
+		f.load(flipPlan{legs: order, inSync: []bool{failing != 0, failing != 1}})
+		f.heals(failing)
+		f.window(func() { b.same("health in the window", over("AA", 'D', uint64(failing)), f.health()) })
+		b.must(b.k.Clear(b.ctx, f.name))
+		b.must(b.k.Resume(b.ctx, f.name, dm.Private))
+		f.finishes("AA")
+		b.same("leg that stayed", over(full(byte('B'-failing), regionCount), 'V', 7, 20), f.content(1-failing))
+		b.same("leg that returned", over(full(byte('A'+failing), regionCount), 'V', 7, 20), f.content(failing))
+	}
+}
+
+// testFlipFailedTarget is why the recovery offset of a leg that has failed counts for nothing: it has missed writes before
+// that offset.
+func (b *bench) testFlipFailedTarget() {
+	f := b.flips(2)
+	order := []int{0, 1}
+	f.begin(flipPlan{legs: order, inSync: all(1, 1), slow: true})
+	f.copies(dm.ActionRecover, 0)
+	b.must(b.k.Suspend(b.ctx, f.name, false)) // writes the offset down
+	b.must(b.k.Resume(b.ctx, f.name, dm.Private))
+	f.breaks(1)
+	f.paint('V', 0)
+	b.eventually("failure", func() error { return f.shows(1) })
+	f.heals(1)
+	w := f.load(flipPlan{legs: order, inSync: all(1, 1)})
+	f.window(func() {
+		b.same("health in the window", "AD", f.health())
+		slots := f.slots()
+		if at := slots[1].Super.RecoveryOffset; at < uint64(regionSects) {
+			b.Errorf("recovery offset of the leg that has failed = %d, want one beyond what it has missed", at)
+		}
+		b.same("what the other says of it", true, slots[0].Super.CallsFailed(slots[1].Super))
+		b.same("bit of what it has missed", true, f.carry(w, 0).Get(0))
+	})
+	w.swap()
+	f.finishes("AA")
+	f.contents(over(full('A', regionCount), 'V', 0), over(full('A', regionCount), 'V', 0))
+}
+
 // testFlipCleared drops a table that waits: neither the live one nor its slots nor any data notice.
 func (b *bench) testFlipCleared() {
 	f := b.flips(3)
@@ -154,6 +204,9 @@ func (b *bench) testFlipCleared() {
 	f.finishes("AA")
 	raw := f.settled()
 	w := f.load(flipPlan{legs: []int{2, 0, 1}, inSync: []bool{false, true, true}, bits: bitsOf(1, 2)})
+	waits, err := b.k.Waiting(b.ctx, f.name)
+	b.must(err)
+	b.same("table that waits", w.table, waits)
 	b.must(b.k.Clear(b.ctx, f.name))
 	b.rest()
 	if raw != string(f.raw(0, f.legs[0].used))+string(f.raw(1, f.legs[1].used)) {
