@@ -8,25 +8,25 @@ import (
 )
 
 // Apply is the catalog of a drive of the set after a change, for Drive.Write: what Heal wants it to be, in which each record
-// of put that concerns the drive is added or takes the place of an older one, and from which go the records that one of
-// put has absorbed. A record with a plex on a drive that is away is added to every drive of the change: the one that is away
-// may not know of the LUN, and when it is back whoever is there has to know what space is taken.
+// of put is added or takes the place of an older one, and from which go the records that one of put has absorbed.
 //
 // A change is one list put, the same for every drive concerned (Set.Involved). Written to each drive with one Drive.Write
-// it takes effect with the first of these writes; Heal completes what a crash cuts off. The order matters where a LUN
-// gives its extents to another: first the drives of the LUN that is absorbed (Set.Holders), or that is given back or split
-// off (LUN.Drives), then the others, so that no drive alone shows a state in which sectors belong to two LUNs or to none.
-// Where a LUN takes free space, for a new plex or because it grows, the drives that it lay on before come first: should one
-// that was written be away after a crash, the LUN is seen to lack a plex, rather than to be as it was before.
+// it takes effect with the first of these writes; Heal completes what a crash cuts off. Each drive gets the whole change, so
+// that the first write tells all of it, whichever drive it reaches: that a LUN has let a plex go, and that another one has
+// it now. What a drive need not hold for good Heal takes away once all know.
+//
+// The order of the drives matters for what a drive shows alone, should the others be away: first those of the LUN that is
+// absorbed (Set.Holders), or that is given back or split off (LUN.Drives). Where a LUN takes free space, for a new plex or
+// because it grows, the drives that it lay on before come first: should one that was written be away after a crash, the
+// LUN is seen to lack a plex, rather than to be as it was before.
 func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
-	d := s.drives[drive]
 	luns := s.healed(drive)
 	for _, l := range put {
 		i := slices.IndexFunc(luns, func(have LUN) bool { return have.ID == l.ID })
 		switch {
 		case i >= 0 && l.Generation > luns[i].Generation:
 			luns[i] = l
-		case i < 0 && (l.concerns(d) || len(l.MissingDrives(s)) > 0):
+		case i < 0 && (len(put) > 1 || l.concerns(s.drives[drive])):
 			luns = append(luns, l)
 		}
 	}
@@ -34,6 +34,34 @@ func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
 		return slices.ContainsFunc(put, func(by LUN) bool { return by.absorbs(l) })
 	})
 	return sortedLUNs(luns)
+}
+
+// TakeBack is the records that take a change back of which nobody may know the drives that it has reached. put is the
+// change; back is every LUN that it was about, as it was before. They are newer than those of put, and a LUN that put has
+// made or given back is buried by the one that has its plexes again.
+func (s Set) TakeBack(put, back []LUN) []LUN {
+	var records []LUN
+	for _, l := range back {
+		generation := l.Generation
+		for _, p := range put {
+			is := func(b LUN) bool { return b.ID == p.ID }
+			switch {
+			case is(l):
+				generation = p.Generation
+			case !slices.ContainsFunc(back, is) && l.sharesPlex(p):
+				l.Absorbed = append(slices.Clone(l.Absorbed), Tombstone{LUN: p.ID, Generation: p.Generation})
+			}
+		}
+		next := s.Next(l)
+		next.Generation = max(next.Generation, generation+1)
+		records = append(records, next)
+	}
+	return records
+}
+
+// sharesPlex reports whether a plex of l is also one of other.
+func (l LUN) sharesPlex(other LUN) bool {
+	return slices.ContainsFunc(other.Plexes, func(p Plex) bool { _, ok := l.plex(p.ID); return ok })
 }
 
 // absorbs reports whether l says that the record other is dead.
@@ -72,8 +100,7 @@ func (l LUN) concerns(d Drive) bool {
 //   - Generation: one above every generation of the LUN, the dead ones included.
 //   - Absorbed: the source of a running operation and what that had absorbed are added. A tombstone goes once no drive
 //     that it is for can come back; that of the source stays while the operation runs, and one that the caller has
-//     added stays in this version. The latter is how a split is taken back: the LUN buries the one that was made of its
-//     plex, of which nobody may know whether it has reached a drive.
+//     added stays in this version (see TakeBack).
 //   - Former: drives on which the LUN, or a source, had a plex and has none now are added; one that is present and holds
 //     no record of them goes. It keeps the record of a deleted LUN alive until the last such drive has learnt of it.
 func (s Set) Next(l LUN) LUN {

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -8,50 +9,74 @@ import (
 	"github.com/google/uuid"
 )
 
-// TestSplitTakenBack takes a split back of which nobody knows whether it has reached its first drive: the old record as a
-// newer generation that buries the new LUN, written to the one drive, the other, or both. The plex is never of two LUNs.
-func TestSplitTakenBack(t *testing.T) {
-	l := testLUN(1, 4, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8))
-	before := []Drive{drive(1, l), drive(2, l)}
-	s := Merge(before)
-	put := split(s, l, 9, plexID(2))
-	half := drive(2, s.Apply(driveID(2), put...)...)
-
-	back := l
-	back.Absorbed = []Tombstone{{LUN: put[1].ID, Generation: put[1].Generation}}
-	back = s.Next(back)
-	back.Generation = put[0].Generation + 1
-
-	tests := map[string]struct {
-		second  Drive // what the drive of the plex holds when it is read again
-		written []int
-		want    []string
-	}{
-		"had not begun, one written":         {before[1], []int{1}, []string{"lun1@6"}},
-		"had not begun, plex's written":      {before[1], []int{2}, []string{"lun1@6"}},
-		"had reached it, not written":        {half, nil, []string{"lun1@5", "lun9@1"}},
-		"had reached it, one written":        {half, []int{1}, []string{"lun1@6"}},
-		"had reached it, plex's written":     {half, []int{2}, []string{"lun1@6"}},
-		"had reached it, both written":       {half, []int{1, 2}, []string{"lun1@6"}},
-		"had reached it, written, it first":  {half, []int{2, 1}, []string{"lun1@6"}},
-		"had not begun, nothing was written": {before[1], nil, []string{"lun1@4"}},
-	}
-	for name, tt := range tests {
+// TestTakenBack takes each change back behind each of its writes. Whether the last of them has reached its drive nobody
+// knows, and that drive may be one that cannot be written any more. From the first write of the taking back on all is as
+// it was before.
+func TestTakenBack(t *testing.T) {
+	for name, sc := range scenarios() {
 		t.Run(name, func(t *testing.T) {
-			drives := []Drive{before[0], before[1]} // as they are known when it is taken back
-			for _, n := range tt.written {
-				drives[n-1].Catalog.LUNs = Merge(before).Apply(driveID(n), back)
+			s := Merge(sc.drives)
+			put := sc.put(s)
+			for _, order := range orders(sc, s, put) {
+				for n := range len(order) {
+					for _, reached := range []bool{false, true} {
+						takeBack(t, sc, put, order, n, reached)
+					}
+				}
 			}
-			if !slices.Contains(tt.written, 2) {
-				drives[1] = tt.second
-			}
-			got := Merge(drives)
-			if diff := cmp.Diff(tt.want, names(got)); diff != "" || len(got.Problems) > 0 {
-				t.Errorf("%v, luns (-want +got):\n%s", got.Problems, diff)
-			}
-			checkAtHome(t, name, settled(t, name, drives))
 		})
 	}
+}
+
+// takeBack writes n drives of a change, and one more of which only this function knows whether it was reached. Then it takes
+// the change back, with that drive or without it.
+func takeBack(t *testing.T, sc scenario, put []LUN, order []uuid.UUID, n int, reached bool) {
+	t.Helper()
+	s := Merge(sc.drives)
+	known := slices.Clone(sc.drives)
+	at := func(drives []Drive, id uuid.UUID) *Drive {
+		return &drives[slices.IndexFunc(drives, func(d Drive) bool { return d.Label.Drive == id })]
+	}
+	for _, id := range order[:n] {
+		at(known, id).Catalog.LUNs = s.Apply(id, put...)
+	}
+	actual := slices.Clone(known)
+	if reached {
+		at(actual, order[n]).Catalog.LUNs = s.Apply(order[n], put...)
+	}
+	now := Merge(known)
+	back := now.TakeBack(put, Merge(sc.drives).LUNs)
+	for _, lost := range []bool{false, true} {
+		drives, written := slices.Clone(actual), 0
+		for _, id := range now.Involved(append(slices.Clone(back), put...)...) {
+			if lost && id == order[n] {
+				continue
+			}
+			at(drives, id).Catalog.LUNs = now.Apply(id, back...)
+			written++
+			where := fmt.Sprintf("order %v, known %d, reached %t, lost %t, back on %d", numbersOf(order), n, reached, lost, written)
+			if err := at(drives, id).Catalog.Validate(at(drives, id).Label); err != nil {
+				t.Fatalf("%s: %v", where, err)
+			}
+			checkAsBefore(t, where, sc, drives)
+		}
+	}
+}
+
+// checkAsBefore expects the LUNs to be as they were before the change, but for what Next sees to.
+func checkAsBefore(t *testing.T, at string, sc scenario, drives []Drive) {
+	t.Helper()
+	s := Merge(drives)
+	want := slices.Clone(Merge(sc.drives).LUNs)
+	for i, l := range s.LUNs {
+		if i < len(want) {
+			want[i].Generation, want[i].Absorbed, want[i].Former = l.Generation, l.Absorbed, l.Former
+		}
+	}
+	if diff := cmp.Diff(want, s.LUNs); diff != "" || len(s.Problems) > 0 {
+		t.Fatalf("%s: %v, luns (-want +got):\n%s", at, s.Problems, diff)
+	}
+	checkAtHome(t, at, settled(t, at, drives))
 }
 
 // TestNextKeepsNewTombstones has callers bury LUNs themselves: what they add holds for at least one version, what was there
@@ -83,18 +108,18 @@ func TestNextKeepsNewTombstones(t *testing.T) {
 	}
 }
 
-// TestSplitOrder shows why the drives of the plex come first: the others alone leave its extents to nobody.
+// TestSplitOrder writes the split to one of the drives, the plex's or the other: nowhere are the plex's extents of nobody.
 func TestSplitOrder(t *testing.T) {
 	l := testLUN(1, 4, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8))
-	s := Merge([]Drive{drive(1, l), drive(2, l)})
+	before := []Drive{drive(1, l), drive(2, l)}
+	s := Merge(before)
 	put := split(s, l, 9, plexID(2))
-	wrong := Merge([]Drive{drive(1, s.Apply(driveID(1), put...)...), drive(2, l)})
-	if diff := cmp.Diff([]string{"lun1@5"}, names(wrong)); diff != "" {
-		t.Errorf("the other drive first (-want +got):\n%s", diff)
-	}
-	right := Merge([]Drive{drive(1, l), drive(2, s.Apply(driveID(2), put...)...)})
-	if diff := cmp.Diff([]string{"lun1@5", "lun9@1"}, names(right)); diff != "" {
-		t.Errorf("the plex's drive first (-want +got):\n%s", diff)
+	for i := range before {
+		drives := slices.Clone(before)
+		drives[i].Catalog.LUNs = s.Apply(driveID(i+1), put...)
+		if diff := cmp.Diff([]string{"lun1@5", "lun9@1"}, names(Merge(drives))); diff != "" {
+			t.Errorf("drive %d first (-want +got):\n%s", i+1, diff)
+		}
 	}
 }
 
