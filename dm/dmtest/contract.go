@@ -307,6 +307,17 @@ func (b *bench) line(name string) string {
 	return status.Targets[0].Line
 }
 
+// happens waits for an event of a device. The kernel raises it a moment after what it tells of (md's event_work).
+func (b *bench) happens(name string, before uint32) {
+	b.Helper()
+	b.eventually("event", func() error {
+		if b.info(name).Event == before {
+			return errors.New("none")
+		}
+		return nil
+	})
+}
+
 // shows waits for a status line.
 func (b *bench) shows(name, want string) {
 	b.Helper()

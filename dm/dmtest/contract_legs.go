@@ -119,7 +119,7 @@ func (b *bench) testFlipRemove() {
 	}
 }
 
-// testFlipLinear leaves a live mirror for one of its legs alone.
+// testFlipLinear leaves a live mirror for one of its legs alone. The mirror that goes writes to its own slots at most.
 func (b *bench) testFlipLinear() {
 	for _, tt := range []struct{ legs, keep int }{{2, 0}, {2, 1}, {3, 0}, {3, 2}} {
 		b.Logf("%d legs, keep %d", tt.legs, tt.keep)
@@ -135,6 +135,7 @@ func (b *bench) testFlipLinear() {
 				want = over(want, 'W', 3)
 			}
 			b.same(fmt.Sprintf("leg %d", i), want, f.content(i))
+			b.same(fmt.Sprintf("other slot of leg %d", i), true, bytes.Equal(f.raw(i, 1-f.legs[i].used), make([]byte, metaSects.Bytes())))
 		}
 	}
 }
