@@ -80,7 +80,7 @@ func planText(out io.Writer, steps []stepDoc) error {
 			below("undo: %s", s.Undo)
 		}
 		if s.Commit {
-			below("COMMIT POINT: when a step before it fails all is taken back, from here on the change is carried out")
+			below("COMMIT POINT: cut off before it, nothing has changed; cut off after it, the next assemble completes the change")
 		}
 	}
 	_, err := io.WriteString(out, text.String())

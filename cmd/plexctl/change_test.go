@@ -85,7 +85,7 @@ func TestPlanText(t *testing.T) {
       2048 30720 linear 8:32 8192
       undo: remove device plex-web1-data1
   3. commit: web1 has another plex
-      COMMIT POINT: when a step before it fails all is taken back, from here on the change is carried out
+      COMMIT POINT: cut off before it, nothing has changed; cut off after it, the next assemble completes the change
   4. activate plex-web1
 `},
 		{"a percent sign is text", []lun.PlannedStep{{Text: "100 %d", Table: "%s"}}, "  1. 100 %d\n      %s\n"},

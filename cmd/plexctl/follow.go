@@ -128,7 +128,7 @@ func prospect(o operationDoc) string {
 	switch {
 	case o.Paused:
 		return fmt.Sprintf("copying is paused until `plexctl op set-rate %s max`", o.ID)
-	case o.Queued:
+	case o.State == resync.Queued:
 		return "copying begins when no other LUN is being rebuilt on the same drives"
 	default:
 		return "copying goes on by itself"

@@ -99,7 +99,6 @@ type operationDoc struct {
 	ETA     int64         `json:"etaSeconds,omitempty"`
 	Limit   size.Bytes    `json:"limitBytesPerSecond,omitempty"`
 	Paused  bool          `json:"paused,omitempty"`
-	Queued  bool          `json:"queued,omitempty"`
 }
 
 // pending reports whether the operation has not ended.

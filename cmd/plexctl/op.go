@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/resync"
 )
 
 func newOp(a *app) *cobra.Command {
@@ -46,7 +47,7 @@ func listOps(ctx context.Context, a *app, w *world) error {
 func (a *app) operationTable(out io.Writer, operations []operationDoc) error {
 	g := newGrid(out, "OPERATION", "TYPE", "LUN", "STATE", "DONE", "LIMIT", "STARTED")
 	for _, o := range operations {
-		g.row(a.id(o.ID), o.Type.String(), dash(o.LUN.Name), stateText(o), fmt.Sprintf("%d%%", o.Percent), dash(o.limitText()),
+		g.row(a.id(o.ID), o.Type.String(), dash(o.LUN.Name), string(o.State), fmt.Sprintf("%d%%", o.Percent), dash(o.limitText()),
 			stamp(o.Started))
 	}
 	return g.flush()
@@ -55,7 +56,7 @@ func (a *app) operationTable(out io.Writer, operations []operationDoc) error {
 // operationText is an operation and how far it has come, on one line.
 func operationText(o operationDoc) string {
 	text := fmt.Sprintf("%s %s", o.Type, progressText(o.Percent, o.Done, o.Total, o.Rate, time.Duration(o.ETA)*time.Second))
-	if o.Queued {
+	if o.State == resync.Queued {
 		text += ", queued"
 	}
 	switch {
@@ -77,14 +78,6 @@ func (d operationDoc) limitText() string {
 	default:
 		return ""
 	}
-}
-
-// stateText is the state of an operation; for one that waits for others, that.
-func stateText(o operationDoc) string {
-	if o.Queued {
-		return "queued"
-	}
-	return string(o.State)
 }
 
 func newOpShow(a *app) *cobra.Command {
@@ -115,7 +108,7 @@ func showOp(ctx context.Context, a *app, w *world, ref string) error {
 			[2]string{"type", doc.Type.String()},
 			[2]string{"LUN", doc.LUN.Name},
 			[2]string{"started", stamp(doc.Started)},
-			[2]string{"state", stateText(doc)},
+			[2]string{"state", string(doc.State)},
 			[2]string{"result", fmt.Sprintf("%s (%s)", doc.Result.Code, doc.Result.HResult)},
 			[2]string{"done", progressText(doc.Percent, doc.Done, doc.Total, doc.Rate, time.Duration(doc.ETA)*time.Second)},
 			[2]string{"limit", doc.limitText()},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -50,13 +51,22 @@ func cancelOp(ctx context.Context, a *app, w *world, ref string, yes bool) (outc
 	ctx, cancel := a.patient(ctx)
 	defer cancel()
 	if err := operation.Cancel(ctx); err != nil {
-		return nil, err
+		return nil, tooLate(doc, err)
 	}
 	doc.State, doc.Percent, doc.Rate, doc.ETA = resync.Canceled, 0, 0, 0
 	doc.Result = newCode(vds.ErrOperationCanceled)
 	return func(context.Context) error {
 		return a.done(operationDocument{header: newHeader(), Operation: doc}, "operation %s is cancelled", doc.ID)
 	}, nil
+}
+
+// tooLate is err, with what is left to do about an operation that has failed and can be cancelled no more.
+func tooLate(o operationDoc, err error) error {
+	if !errors.Is(err, vds.ErrCancelTooLate) || o.State != resync.Failed {
+		return err
+	}
+	hint := fmt.Sprintf("`plexctl lun recover %[1]s` tries again, and `plexctl plex remove %[1]s PLEX` gives the plex up", o.LUN.Name)
+	return &vds.Error{Code: vds.ErrCancelTooLate, Err: err, Hint: hint}
 }
 
 func newOpSetRate(a *app) *cobra.Command {

@@ -174,7 +174,7 @@ func (w *world) operations(ctx context.Context) ([]operationDoc, error) {
 	return docs, nil
 }
 
-// operation looks at one operation. What holds it back is not in it yet: see limit.
+// operation looks at one operation. How fast it may copy is not in it yet: see limit.
 func (w *world) operation(ctx context.Context, o *resync.Async) (operationDoc, error) {
 	status, err := o.QueryStatus(ctx)
 	if err != nil && status.Pending() {
@@ -207,13 +207,12 @@ func (w *world) propertiesOf(ctx context.Context, o *resync.Async) (lun.Properti
 	return props, err
 }
 
-// limit notes what holds the operation back, if p is of its LUN.
+// limit notes how fast the operation may copy, if p is of its LUN.
 func (d *operationDoc) limit(p lun.Properties) {
 	if p.Operation == nil || p.Operation.ID != d.ID || !d.pending() {
 		return
 	}
-	d.Queued, d.Paused = p.Queued, p.Rate == lun.Paused
-	if !d.Paused {
+	if d.Paused = p.Rate == lun.Paused; !d.Paused {
 		d.Limit = p.Rate
 	}
 }

@@ -94,68 +94,57 @@ func TestOperationLimit(t *testing.T) {
 	tests := []struct {
 		name   string
 		result codeDoc
+		state  resync.State
 		props  lun.Properties
 		want   operationDoc // its limits
 		text   string
 		column string
-		state  string
 	}{
-		{"none", pending, lun.Properties{Operation: of}, operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB", "", "running"},
+		{"none", pending, resync.Running, lun.Properties{Operation: of}, operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB", ""},
 		{
-			"a rate", pending,
-			lun.Properties{Operation: of, Rate: 50 * size.MiB},
-			operationDoc{Limit: 50 * size.MiB},
-			"add-plex 50 %, 1.0 MiB of 2.0 MiB, at most 50 MiB/s", "50 MiB/s", "running",
+			"a rate", pending, resync.Running, lun.Properties{Operation: of, Rate: 50 * size.MiB},
+			operationDoc{Limit: 50 * size.MiB}, "add-plex 50 %, 1.0 MiB of 2.0 MiB, at most 50 MiB/s", "50 MiB/s",
 		},
 		{
-			"paused", pending,
-			lun.Properties{Operation: of, Rate: lun.Paused},
-			operationDoc{Paused: true},
-			"add-plex 50 %, 1.0 MiB of 2.0 MiB, paused", "paused", "running",
+			"paused", pending, resync.Running, lun.Properties{Operation: of, Rate: lun.Paused},
+			operationDoc{Paused: true}, "add-plex 50 %, 1.0 MiB of 2.0 MiB, paused", "paused",
 		},
 		{
-			"queued", pending,
-			lun.Properties{Operation: of, Queued: true},
-			operationDoc{Queued: true},
-			"add-plex 50 %, 1.0 MiB of 2.0 MiB, queued", "", "queued",
+			"queued", pending, resync.Queued, lun.Properties{Operation: of, Queued: true},
+			operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB, queued", "",
 		},
 		{
-			"queued, with a rate", pending,
-			lun.Properties{Operation: of, Queued: true, Rate: size.MiB},
-			operationDoc{Queued: true, Limit: size.MiB},
-			"add-plex 50 %, 1.0 MiB of 2.0 MiB, queued, at most 1.0 MiB/s", "1.0 MiB/s", "queued",
+			"queued, with a rate", pending, resync.Queued, lun.Properties{Operation: of, Queued: true, Rate: size.MiB},
+			operationDoc{Limit: size.MiB}, "add-plex 50 %, 1.0 MiB of 2.0 MiB, queued, at most 1.0 MiB/s", "1.0 MiB/s",
 		},
 		{
-			"queued and paused", pending,
-			lun.Properties{Operation: of, Queued: true, Rate: lun.Paused},
-			operationDoc{Queued: true, Paused: true},
-			"add-plex 50 %, 1.0 MiB of 2.0 MiB, queued, paused", "paused", "queued",
+			"queued and paused", pending, resync.Queued, lun.Properties{Operation: of, Queued: true, Rate: lun.Paused},
+			operationDoc{Paused: true}, "add-plex 50 %, 1.0 MiB of 2.0 MiB, queued, paused", "paused",
 		},
 		{
-			"it has ended", newCode(vds.OK),
-			lun.Properties{Operation: of, Queued: true, Rate: size.MiB},
-			operationDoc{},
-			"add-plex 50 %, 1.0 MiB of 2.0 MiB", "", "running",
+			"it has ended", newCode(vds.OK), resync.Done, lun.Properties{Operation: of, Rate: size.MiB},
+			operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB", "",
 		},
 		{
-			"another operation", pending,
-			lun.Properties{Operation: &resync.Descriptor{ID: uuid.New()}, Queued: true, Rate: size.MiB},
-			operationDoc{},
-			"add-plex 50 %, 1.0 MiB of 2.0 MiB", "", "running",
+			"another operation", pending, resync.Running, lun.Properties{Operation: &resync.Descriptor{ID: uuid.New()}, Rate: size.MiB},
+			operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB", "",
 		},
-		{"another LUN", pending, lun.Properties{Queued: true, Rate: size.MiB}, operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB", "", "running"},
+		{
+			"no operation", pending, resync.Running, lun.Properties{Rate: size.MiB},
+			operationDoc{}, "add-plex 50 %, 1.0 MiB of 2.0 MiB", "",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			doc := operationDoc{
-				ID: id, Type: vds.AsyncAddLUNPlex, State: resync.Running, Result: tt.result, Percent: 50, Done: size.MiB, Total: 2 * size.MiB,
+				ID: id, Type: vds.AsyncAddLUNPlex, State: tt.state, Result: tt.result, Percent: 50, Done: size.MiB, Total: 2 * size.MiB,
 			}
 			doc.limit(tt.props)
-			got := operationDoc{Limit: doc.Limit, Paused: doc.Paused, Queued: doc.Queued}
+			got := operationDoc{Limit: doc.Limit, Paused: doc.Paused}
 			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(codeDoc{})); diff != "" {
 				t.Errorf("limits (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff([]string{tt.text, tt.column, tt.state}, []string{operationText(doc), doc.limitText(), stateText(doc)}); diff != "" {
+			if diff := cmp.Diff([]string{tt.text, tt.column}, []string{operationText(doc), doc.limitText()}); diff != "" {
 				t.Errorf("text (-want +got):\n%s", diff)
 			}
 		})
