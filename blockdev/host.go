@@ -135,15 +135,16 @@ func ignoringEINTR(call func() error) error {
 	}
 }
 
-// ID names this host for good: the machine id, else the UUID in its firmware, else "". It is lower case and at most 64
-// letters, digits and dashes.
-func (h Host) ID() string {
+// IDs name this host for good: the machine id, and the UUID in its firmware, of which an initramfs may know only the latter.
+// They are lower case and at most 64 letters, digits and dashes. A host may have none.
+func (h Host) IDs() []string {
+	var ids []string
 	for _, path := range []string{under(h.Etc, "/etc", "machine-id"), h.sys("class/dmi/id/product_uuid")} {
 		if id := strings.ToLower(readLine(path)); validID(id) {
-			return id
+			ids = append(ids, id)
 		}
 	}
-	return ""
+	return ids
 }
 
 // validID reports whether id can be that of one host only. Firmware that was never set up has all zeros or all ones, an

@@ -229,10 +229,10 @@ func TestStatRefuses(t *testing.T) {
 	}
 }
 
-func TestID(t *testing.T) {
+func TestIDs(t *testing.T) {
 	const machine, product = "0123456789abcdef0123456789abcdef", "4C4C4544-0038-4810-8053-B4C04F564433"
 	tests := map[string]struct{ machine, product, want string }{
-		"both":                    {machine, product, machine},
+		"both":                    {machine, product, machine + " " + strings.ToLower(product)},
 		"neither":                 {"", "", ""},
 		"firmware only":           {"", product, strings.ToLower(product)},
 		"image never booted":      {"uninitialized", product, strings.ToLower(product)},
@@ -249,13 +249,13 @@ func TestID(t *testing.T) {
 			tr := newTree(t)
 			tr.file("etc/machine-id", tt.machine+"\n")
 			tr.file("sys/class/dmi/id/product_uuid", tt.product+"\n")
-			if got := tr.host.ID(); got != tt.want {
-				t.Errorf("ID() = %q, want %q", got, tt.want)
+			if got := strings.Join(tr.host.IDs(), " "); got != tt.want {
+				t.Errorf("IDs() = %q, want %q", got, tt.want)
 			}
 		})
 	}
-	if got := newTree(t).host.ID(); got != "" {
-		t.Errorf("without any file: ID() = %q", got)
+	if got := newTree(t).host.IDs(); got != nil {
+		t.Errorf("without any file: IDs() = %q", got)
 	}
 }
 

@@ -94,7 +94,7 @@ func (m *machine) roomiest(but ...uuid.UUID) []uuid.UUID {
 	var best []uuid.UUID
 	var most size.Sectors
 	for id, d := range m.drives {
-		if d.store.HeadLost || slices.Contains(but, id) {
+		if d.store.HeadLost || d.foreign || slices.Contains(but, id) {
 			continue
 		}
 		if room := m.room(id); room > most || (room == most && len(best) == 1 && id.String() < best[0].String()) {

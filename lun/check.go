@@ -163,6 +163,9 @@ func (m *machine) driveIDs(refs []string) ([]uuid.UUID, error) {
 		if err != nil {
 			return nil, err
 		}
+		if d.foreign {
+			return nil, foreignDriveFault(d)
+		}
 		if id := d.store.Label.Drive; !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}

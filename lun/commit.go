@@ -129,7 +129,7 @@ func (tx *transaction) needed() []uuid.UUID {
 func (m *machine) concerned(tx *transaction) []uuid.UUID {
 	var unique []uuid.UUID
 	for _, id := range append(slices.Clone(tx.first), m.set.Involved(tx.put...)...) {
-		if !m.absent(id) && !slices.Contains(unique, id) {
+		if d, ok := m.drives[id]; ok && !d.foreign && !slices.Contains(unique, id) {
 			unique = append(unique, id)
 		}
 	}
@@ -176,6 +176,9 @@ func (m *machine) heal(ctx context.Context) error {
 	}
 	var failed []error
 	for id, luns := range stale {
+		if m.drives[id].foreign {
+			continue
+		}
 		m.log.Info("heal catalog", "drive", id)
 		failed = append(failed, m.writeCatalog(ctx, id, luns))
 		m.drives[id].store.Problems = nil

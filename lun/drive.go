@@ -52,7 +52,7 @@ func (p *Provider) Drive(ref string) (Drive, error) {
 
 func (m *machine) describe(id uuid.UUID) Drive {
 	d := m.drives[id]
-	out := Drive{ID: id, Info: d.info, Label: d.store.Label, Free: m.room(id)}
+	out := Drive{ID: id, Info: d.info, Label: d.store.Label, Free: m.room(id), Foreign: d.foreign}
 	for _, l := range m.set.LUNs {
 		if slices.Contains(l.Drives(), id) {
 			out.LUNs = append(out.LUNs, l.Name)
@@ -122,10 +122,11 @@ func (p *Provider) InitDrive(ctx context.Context, path string, opts InitOptions)
 		if err := m.checkInit(ctx, info, opts); err != nil {
 			return err
 		}
-		made, err = m.initDrive(ctx, info, p)
-		return fault("init", path, err)
+		label := catalog.Label{Drive: uuid.New(), Size: info.Size, Host: p.hostID(), Created: p.now()}
+		made = label.Drive
+		return fault("init", path, m.execute(ctx, []step{labelDrive(info, label)}))
 	})
-	if err != nil {
+	if err != nil || p.dry != nil {
 		return Drive{}, err
 	}
 	drive, err := p.Drive(made.String())
@@ -217,29 +218,31 @@ func signatureText(found []blockdev.Signature) string {
 	return strings.Join(texts, ", ")
 }
 
-// initDrive claims the device for itself, wipes what was recognised at its ends, and labels it.
-func (m *machine) initDrive(ctx context.Context, info blockdev.Info, p *Provider) (uuid.UUID, error) {
-	disk, err := m.devices.Open(ctx, info.Path, blockdev.Exclusive)
-	if err != nil {
-		return uuid.Nil, err
-	}
-	defer disk.Close() //nolint:errcheck // Init has synced
-	tail := info.Size.RoundDown(blockdev.Align) - size.MiB
-	for _, at := range []size.Bytes{0, tail} {
-		if err := blockdev.Zero(ctx, disk, at, size.MiB); err != nil {
-			return uuid.Nil, err
+// labelDrive is the step that claims a device for itself, wipes what was recognised at its ends, and labels it.
+func labelDrive(info blockdev.Info, label catalog.Label) step {
+	text := fmt.Sprintf("zero the first and the last MiB of %s, and make it drive %s", info.Path, label.Drive)
+	return funcStep{text: text, commit: true, do: func(ctx context.Context, m *machine) error {
+		disk, err := m.devices.Open(ctx, info.Path, blockdev.Exclusive)
+		if err != nil {
+			return err
 		}
-	}
-	m.outdated = true
-	label := catalog.Label{Drive: uuid.New(), Size: info.Size, Host: p.host, Created: p.now()}
-	if err := catalog.Init(disk, label); err != nil {
-		return label.Drive, err
-	}
-	if d, ok := disk.(interface{ RereadPartitions() error }); ok {
-		// Partitions that the kernel still remembers would lead into the drive.
-		return label.Drive, d.RereadPartitions()
-	}
-	return label.Drive, nil
+		defer disk.Close() //nolint:errcheck // Init has synced
+		tail := info.Size.RoundDown(blockdev.Align) - size.MiB
+		for _, at := range []size.Bytes{0, tail} {
+			if err := blockdev.Zero(ctx, disk, at, size.MiB); err != nil {
+				return err
+			}
+		}
+		m.outdated = true
+		if err := catalog.Init(disk, label); err != nil {
+			return err
+		}
+		if d, ok := disk.(interface{ RereadPartitions() error }); ok {
+			// Partitions that the kernel still remembers would lead into the drive.
+			return d.RereadPartitions()
+		}
+		return nil
+	}}
 }
 
 // RemoveDrive takes the label off a drive without plexes, which makes it an ordinary device again. vds.ErrDiskNotEmpty
@@ -251,18 +254,28 @@ func (p *Provider) RemoveDrive(ctx context.Context, ref string) error {
 			return err
 		}
 		id := d.store.Label.Drive
+		if d.foreign {
+			return foreignDriveFault(d)
+		}
 		if luns := d.store.Catalog.LUNs; len(luns) > 0 {
 			return &vds.Error{
 				Code: vds.ErrDiskNotEmpty, Op: "remove", Object: driveObject(id), Hint: "delete these LUNs first",
 				Reason: "it has plexes of " + names(luns),
 			}
 		}
+		return fault("remove", driveObject(id), m.execute(ctx, []step{unlabelDrive(d)}))
+	})
+}
+
+// unlabelDrive is the step that takes the label off a drive.
+func unlabelDrive(d *drive) step {
+	return funcStep{text: "wipe label and catalog of " + d.info.Path, commit: true, do: func(ctx context.Context, m *machine) error {
 		disk, err := m.devices.Open(ctx, d.info.Path, blockdev.Exclusive)
 		if err != nil {
-			return fault("remove", driveObject(id), err)
+			return err
 		}
 		defer disk.Close() //nolint:errcheck // Wipe has synced
 		m.outdated = true
-		return fault("remove", driveObject(id), catalog.Wipe(disk, d.store.Label.Size))
-	})
+		return catalog.Wipe(disk, d.store.Label.Size)
+	}}
 }

@@ -21,7 +21,6 @@ type machine struct {
 	kernel  Kernel
 	devices Devices
 	log     *slog.Logger
-	host    string
 
 	drives   map[uuid.UUID]*drive
 	set      catalog.Set
@@ -33,14 +32,15 @@ type machine struct {
 
 // drive is a block device with a label.
 type drive struct {
-	info  blockdev.Info
-	store catalog.Drive
+	info    blockdev.Info
+	store   catalog.Drive
+	foreign bool // another host used it last: it is not written to
 }
 
 // readMachine reads the catalogs of all drives. A device that cannot be read is no drive, or a problem when it looks like one.
 func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 	m := &machine{
-		kernel: p.kernel, devices: p.devices, log: p.log, host: p.host, dry: p.dry,
+		kernel: p.kernel, devices: p.devices, log: p.log, dry: p.dry,
 		drives: map[uuid.UUID]*drive{},
 		at:     numbers{drives: map[uuid.UUID]blockdev.DevNo{}, nodes: map[string]blockdev.DevNo{}},
 	}
@@ -48,7 +48,7 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 	if err != nil {
 		return nil, fault("read drives", "", err)
 	}
-	stores := m.readStores(ctx, infos)
+	stores := m.readStores(ctx, p, infos)
 	m.set = catalog.Merge(stores)
 	for _, p := range m.set.Problems {
 		if errors.Is(p, catalog.ErrDuplicateDrive) {
@@ -62,7 +62,7 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 }
 
 // readStores fills m.drives and returns the catalogs for merging, those of cloned drives included.
-func (m *machine) readStores(ctx context.Context, infos []blockdev.Info) []catalog.Drive {
+func (m *machine) readStores(ctx context.Context, p *Provider, infos []blockdev.Info) []catalog.Drive {
 	var found []*drive
 	unread := map[blockdev.DevNo]bool{}
 	for _, info := range infos {
@@ -87,6 +87,7 @@ func (m *machine) readStores(ctx context.Context, infos []blockdev.Info) []catal
 	var stores []catalog.Drive
 	for _, d := range withoutPaths(found, unread) {
 		stores = append(stores, d.store)
+		d.foreign = p.foreign(d.store.Label)
 		m.drives[d.store.Label.Drive] = d
 		m.at.drives[d.store.Label.Drive] = d.info.Dev
 	}
@@ -191,7 +192,8 @@ func (m *machine) wants(l catalog.LUN) []node { return layout(l, m.out) }
 // unusable is why a LUN must not be touched, nil when nothing is wrong with its records.
 func (m *machine) unusable(id uuid.UUID) error {
 	if m.set.Usable(id) {
-		return nil
+		l, _ := m.record(id)
+		return m.foreignDrive(l)
 	}
 	for _, p := range m.set.Problems {
 		if slices.Contains(p.Unfit, id) {

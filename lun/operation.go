@@ -136,7 +136,8 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 	for i, fills := range filled(l) {
 		if fills && (status.Health[i] == dm.LegFailed || status.Health[i] == dm.LegMissing) {
 			seen.State, seen.Err = resync.Failed, legFault(l, i)
-			return seen, true, nil
+			begun, err := m.begun(ctx, l)
+			return seen, begun, err
 		}
 	}
 	if status.Action != dm.ActionIdle && status.Action != dm.ActionFrozen {
@@ -152,6 +153,12 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 		seen.State = resync.Done
 	}
 	return seen, true, err
+}
+
+// begun reports whether the kernel runs the table that l's operation wants, and not one from before it.
+func (m *machine) begun(ctx context.Context, l catalog.LUN) (bool, error) {
+	have, err := m.viewOf(ctx, l.ID)
+	return m.slotsInUse(l, have[lunUUID(l.ID)].table), err
 }
 
 // claimed reports whether the kernel claims that every plex of l that is not out is a full copy.

@@ -25,7 +25,7 @@ type Options struct {
 	Devices  Devices
 	Logger   *slog.Logger     // where the Provider reports what it does; nil: nowhere
 	LockPath string           // "": DefaultLockPath
-	Host     string           // id of this host, written into labels; may be empty
+	Hosts    []string         // ids of this host, the first to be written into labels; none: drives of other hosts pass for own
 	Now      func() time.Time // for the times in records; nil: time.Now
 }
 
@@ -36,7 +36,7 @@ type Provider struct {
 	devices  Devices
 	log      *slog.Logger
 	lockPath string
-	host     string
+	hosts    []string
 	now      func() time.Time
 	monitor  *resync.Monitor
 
@@ -50,7 +50,7 @@ type Provider struct {
 func Open(ctx context.Context, opts Options) (*Provider, error) {
 	p := &Provider{
 		kernel: opts.Kernel, devices: opts.Devices, log: opts.Logger,
-		lockPath: opts.LockPath, host: opts.Host, now: opts.Now,
+		lockPath: opts.LockPath, hosts: opts.Hosts, now: opts.Now,
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

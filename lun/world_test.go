@@ -130,11 +130,11 @@ func (w *world) write(at int64) {
 	}
 }
 
-// put writes a block of web1 and does not flush it.
+// put writes a block of web1 and does not flush it. While web1 is suspended a user waits.
 func (w *world) put(at int64) bool {
 	w.t.Helper()
-	w.notSuspended()
-	if info, err := w.kernel.Info(w.t.Context(), "plex-web1"); errors.Is(err, dm.ErrNotExist) || err == nil && !info.Live {
+	info, err := w.kernel.Info(w.t.Context(), "plex-web1")
+	if errors.Is(err, dm.ErrNotExist) || err == nil && (!info.Live || info.Suspended) {
 		return false
 	}
 	w.stamp++
