@@ -13,7 +13,8 @@ import (
 // A change is one list put, the same for every drive concerned (Set.Involved). Written to each drive with one Drive.Write
 // it takes effect with the first of these writes; Heal completes what a crash cuts off. Each drive gets the whole change, so
 // that the first write tells all of it, whichever drive it reaches: that a LUN has let a plex go, and that another one has
-// it now. What a drive need not hold for good Heal takes away once all know.
+// it now. What a drive need not hold for good Heal takes away once all know; until then the record names the drive among
+// its former ones.
 //
 // The order of the drives matters for what a drive shows alone, should the others be away: first those of the LUN that is
 // absorbed (Set.Holders), or that is given back or split off (LUN.Drives). Where a LUN takes free space, for a new plex or
@@ -21,7 +22,7 @@ import (
 // LUN is seen to lack a plex, rather than to be as it was before.
 func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
 	luns := s.healed(drive)
-	for _, l := range put {
+	for _, l := range s.shared(put) {
 		i := slices.IndexFunc(luns, func(have LUN) bool { return have.ID == l.ID })
 		switch {
 		case i >= 0 && l.Generation > luns[i].Generation:
@@ -34,6 +35,21 @@ func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
 		return slices.ContainsFunc(put, func(by LUN) bool { return by.absorbs(l) })
 	})
 	return sortedLUNs(luns)
+}
+
+// shared is put with every drive among the former ones of each record that gets a copy of it for the time being.
+func (s Set) shared(put []LUN) []LUN {
+	if len(put) < 2 {
+		return put
+	}
+	involved := s.Involved(put...)
+	put = slices.Clone(put)
+	for i, l := range put {
+		mine := l.Drives()
+		others := slices.DeleteFunc(slices.Clone(involved), func(d uuid.UUID) bool { return slices.Contains(mine, d) })
+		put[i].Former = sortedIDs(append(others, l.Former...))
+	}
+	return put
 }
 
 // TakeBack is the records that take a change back of which nobody may know the drives that it has reached. put is the

@@ -236,3 +236,24 @@ func TestGivenBackWhileAway(t *testing.T) {
 	all := settled(t, "all back", []Drive{target, drive(3, s.Apply(driveID(3), put...)...), drive(4, joined)})
 	checkAtHome(t, "all back", all)
 }
+
+// TestCopyStaysDead deletes a LUN while a drive is away that holds a copy of its record, from the split that made it. When
+// the drive is back the LUN stays deleted.
+func TestCopyStaysDead(t *testing.T) {
+	l := testLUN(1, 4, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8))
+	s := Merge([]Drive{drive(1, l), drive(2, l)})
+	put := split(s, l, 9, plexID(2))
+	first, second := drive(1, s.Apply(driveID(1), put...)...), drive(2, s.Apply(driveID(2), put...)...)
+
+	alone := settled(t, "alone", []Drive{second})
+	s = Merge(alone)
+	made := s.LUNs[1]
+	made.Deleted = true
+	alone[0].Catalog.LUNs = s.Apply(driveID(2), s.Next(made))
+	alone = settled(t, "deleted", alone)
+	all := settled(t, "all back", []Drive{first, alone[0]})
+	if diff := cmp.Diff([]string{"lun1@5"}, names(Merge(all))); diff != "" {
+		t.Errorf("luns (-want +got):\n%s", diff)
+	}
+	checkAtHome(t, "all back", all)
+}

@@ -239,6 +239,7 @@ func TestCommitProtocolCut(t *testing.T) {
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			s := w.set()
 			c := rapid.SampledFrom(actions).Draw(t, "action")(w, t, s, s.LUNs)
+			c.put = s.shared(c.put)
 			order := c.order(s)
 			for i, id := range order[:rapid.IntRange(0, len(order)).Draw(t, "writes")] {
 				w.write(t, id, s.Apply(id, c.put...))
@@ -269,6 +270,7 @@ func TestAwayDrives(t *testing.T) {
 				return !s.Usable(l.ID) || w.truth[l.ID].Generation != l.Generation
 			})
 			c := rapid.SampledFrom(actions).Draw(t, "action")(w, t, s, current)
+			c.put = s.shared(c.put)
 			if w.outOfSight(c, s) {
 				continue
 			}
