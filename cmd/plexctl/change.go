@@ -15,30 +15,48 @@ import (
 // outcome shows what a change has led to.
 type outcome func(context.Context) error
 
-// changing makes cmd a command that changes something: run makes the change, and the outcome that it returns is shown.
-// When it returns an error with an outcome, the outcome tells of the error too.
+// change makes a change on a machine. Of a change that was made in part it returns an error with an outcome, and the outcome
+// tells of the error too; of one that was refused, an error alone.
 //
-// It adds --dry-run. Then run works on a machine that carries nothing out, nothing is asked, and the plan is shown instead
-// of the outcome: handles that run got may be nil, and an outcome alone may use them.
-func (a *app) changing(cmd *cobra.Command, run func(context.Context, *world, []string) (outcome, error)) *cobra.Command {
+// It must also work on a machine that carries nothing out: handles on what it made are nil there, and an outcome alone,
+// which is not shown then, may use them.
+type change func(ctx context.Context, w *world, args []string) (outcome, error)
+
+// changing makes cmd a command that carries run out, with --dry-run. A change that would be refused is refused before
+// anything is asked.
+func (a *app) changing(cmd *cobra.Command, run change) *cobra.Command {
 	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "change nothing; print each step, and how it would be taken back")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.with(cmd.Context(), func(ctx context.Context, w *world) error {
 			if a.dryRun {
-				w.Provider = w.DryRun()
+				return a.printPlan(a.rehearse(ctx, *w, args, run))
+			}
+			if yes := cmd.Flags().Lookup("yes"); yes != nil && !yes.Changed && a.canAsk() {
+				if _, err := a.rehearse(ctx, *w, args, run); err != nil {
+					return err
+				}
 			}
 			show, err := run(ctx, w, args)
-			switch {
-			case a.dryRun:
-				return a.printPlan(w.Plan(), err)
-			case show == nil:
+			if show == nil {
 				return err
-			default:
-				return show(ctx)
 			}
+			return show(ctx)
 		})
 	}
 	return cmd
+}
+
+// rehearse plans a change on w. It asks nothing and changes nothing. There is no plan for a change that would be refused as
+// a whole.
+func (a *app) rehearse(ctx context.Context, w world, args []string, run change) ([]lun.PlannedStep, error) {
+	defer func(was bool) { a.dryRun = was }(a.dryRun)
+	a.dryRun = true
+	w.Provider = w.DryRun()
+	show, err := run(ctx, &w, args)
+	if show == nil {
+		return nil, err
+	}
+	return w.Plan(), err
 }
 
 // printPlan shows the steps of a change. refused, if there is one, is why no more would be done; without any step it is

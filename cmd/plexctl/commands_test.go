@@ -172,8 +172,8 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"type": on(func(_ *testscript.TestScript, s *stage, args []string) { s.typed = strings.Join(args, " ") + "\n" }),
 	// user root|nobody: who runs plexctl.
 	"user": on(func(_ *testscript.TestScript, s *stage, args []string) { s.root = args[0] == "root" }),
-	// host ID: the id of the host that plexctl runs on.
-	"host": on(func(_ *testscript.TestScript, s *stage, args []string) { s.host = args[0] }),
+	// host ID...: the ids of the host that plexctl runs on.
+	"host": on(func(_ *testscript.TestScript, s *stage, args []string) { s.hosts = args }),
 	// kernel RELEASE | kernel without TARGET | kernel broken: what doctor finds.
 	"kernel": on(func(_ *testscript.TestScript, s *stage, args []string) {
 		switch {

@@ -22,7 +22,7 @@ func (a *app) confirm(ctx context.Context, yes bool, loss string) error {
 	if yes || a.dryRun {
 		return nil
 	}
-	if !a.terminal.in || !a.terminal.err {
+	if !a.canAsk() {
 		return usage("if that is wanted, add --yes", "there is no terminal to ask at: %s", strings.ReplaceAll(loss, "\n", " "))
 	}
 	fmt.Fprintf(a.err, "%s\nType yes to go on: ", loss)
@@ -35,6 +35,9 @@ func (a *app) confirm(ctx context.Context, yes bool, loss string) error {
 	}
 	return nil
 }
+
+// canAsk reports whether there is somebody who hears a question and can answer it.
+func (a *app) canAsk() bool { return a.terminal.in && a.terminal.err }
 
 // readLine reads an answer. An interrupt ends the wait for it, not the read, which ends with the process.
 func (a *app) readLine(ctx context.Context) (string, error) {

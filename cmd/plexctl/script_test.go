@@ -46,8 +46,8 @@ type stage struct {
 	held     map[string]func()  // releases what a script holds open, by LUN
 	facts    facts
 	root     bool
-	host     string // id of this host
-	broken   error  // of opening the machine
+	hosts    []string // ids of this host
+	broken   error    // of opening the machine
 
 	terminal  terminal
 	typed     string // what the user types at the next command
@@ -127,7 +127,7 @@ func (s *stage) open(ctx context.Context, log *slog.Logger) (*world, error) {
 	}
 	now := func() time.Time { return scriptTime }
 	p, err := lun.Open(ctx, lun.Options{
-		Kernel: s.kernel, Devices: s.mem, Logger: log, LockPath: s.lockPath, Host: s.host, Now: now,
+		Kernel: s.kernel, Devices: s.mem, Logger: log, LockPath: s.lockPath, Hosts: s.hosts, Now: now,
 	})
 	if err != nil {
 		return nil, err
@@ -149,6 +149,7 @@ func (s *stage) normalize(text string) string {
 	text = strings.ReplaceAll(text, s.lockPath, "/run/plexctl/lock")
 	text = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).
 		ReplaceAllString(text, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
+	text = regexp.MustCompile(`:[0-9a-f]{8}:(meta-[ab]|data)\b`).ReplaceAllString(text, ":xxxxxxxx:$1") // devices of plexes
 	if s.terminal.out {
 		text = regexp.MustCompile(`\b[0-9a-f]{8}\b`).ReplaceAllString(text, "xxxxxxxx")
 	}
