@@ -129,7 +129,7 @@ func prospect(o operationDoc) string {
 	case o.Paused:
 		return fmt.Sprintf("copying is paused until `plexctl op set-rate %s max`", o.ID)
 	case o.State == resync.Queued:
-		return "copying begins when no other LUN is being rebuilt on the same drives"
+		return "another LUN is being rebuilt on the same drives; copying begins when plexctl next looks after that"
 	default:
 		return "copying goes on by itself"
 	}

@@ -31,8 +31,8 @@ func newPlexAdd(a *app) *cobra.Command {
 			"large as TARGET, on other drives, and not in use. With --drive instead, room is made for the plex on these drives,\n" +
 			"each used up before the next; no data is lost, so nothing is asked.\n\n" +
 			rateHelp + "\n" +
-			"`plexctl op set-rate` changes it later. A copy waits, queued, while another LUN is being rebuilt on one of its\n" +
-			"drives; with --now it does not.",
+			"`plexctl op set-rate` changes it later. While another LUN is being rebuilt on one of its drives a copy is queued; it\n" +
+			"begins when plexctl next looks after that, with `op wait` or `status` for example. With --now it begins at once.",
 		Example: "  plexctl plex add web1 spare3 --wait\n" +
 			"  plexctl plex add web1 --drive /dev/sdd --rate 50MiB",
 		Args:              operands("TARGET", "[SOURCE]"),
