@@ -274,9 +274,7 @@ func (m *machine) unfinished(ctx context.Context, luns []catalog.LUN) []catalog.
 
 // Start lets a queued operation begin.
 func (o *operation) Start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, briefly)
-	defer cancel()
-	return o.p.change(ctx, "start operation "+o.id.String(), func(ctx context.Context, m *machine) error {
+	return o.p.changeSoon(ctx, "start operation "+o.id.String(), func(ctx context.Context, m *machine) error {
 		l, ok := m.record(o.lun)
 		if !ok || l.Operation == nil || l.Operation.ID != o.id {
 			return nil

@@ -210,9 +210,7 @@ func decodeRaid(l catalog.LUN, status dm.Status) (dm.RaidStatus, bool, error) {
 
 // Settle records the end of the operation, if nobody is changing anything: whoever is settles it too.
 func (o *operation) Settle(ctx context.Context, result vds.Code) error {
-	ctx, cancel := context.WithTimeout(ctx, briefly)
-	defer cancel()
-	err := o.p.change(ctx, "settle operation "+o.id.String(), func(ctx context.Context, m *machine) error {
+	err := o.p.changeSoon(ctx, "settle operation "+o.id.String(), func(ctx context.Context, m *machine) error {
 		l, ok := m.record(o.lun)
 		if !ok || l.Operation == nil || l.Operation.ID != o.id {
 			return nil
@@ -237,9 +235,6 @@ func (o *operation) Settle(ctx context.Context, result vds.Code) error {
 	}
 	return err
 }
-
-// briefly is how long a look at an operation waits for the lock to record what it saw.
-const briefly = 200 * time.Millisecond
 
 // settleEnded commits the end of l's operation when it has ended, and returns the record that then holds.
 func (m *machine) settleEnded(ctx context.Context, l catalog.LUN, now time.Time) (catalog.LUN, error) {

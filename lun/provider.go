@@ -98,6 +98,21 @@ func (p *Provider) Problems() []error {
 // change runs f under the host's lock on a machine that is read anew, with catalogs healed. Once f is called it is not
 // interrupted by the end of ctx: a change that has begun is carried out or taken back.
 func (p *Provider) change(ctx context.Context, purpose string, f func(context.Context, *machine) error) error {
+	return p.changeWithin(ctx, ctx, purpose, f)
+}
+
+// changeSoon is change that hardly waits for whoever is changing anything: vds.ErrAnotherCallInProgress.
+func (p *Provider) changeSoon(ctx context.Context, purpose string, f func(context.Context, *machine) error) error {
+	brief, cancel := context.WithTimeout(ctx, briefly)
+	defer cancel()
+	return p.changeWithin(brief, ctx, purpose, f)
+}
+
+// briefly is how long a look at an operation waits for the lock to record what it saw.
+const briefly = 200 * time.Millisecond
+
+// changeWithin is change that waits for the lock until the end of wait.
+func (p *Provider) changeWithin(wait, ctx context.Context, purpose string, f func(context.Context, *machine) error) error {
 	if p.dry != nil {
 		m, err := readMachine(ctx, p)
 		if err != nil {
@@ -105,7 +120,7 @@ func (p *Provider) change(ctx context.Context, purpose string, f func(context.Co
 		}
 		return f(ctx, m)
 	}
-	lock, err := blockdev.Lock(ctx, p.lockPath, purpose)
+	lock, err := blockdev.Lock(wait, p.lockPath, purpose)
 	if err != nil {
 		return lockFault(purpose, err)
 	}

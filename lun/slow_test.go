@@ -1,0 +1,55 @@
+package lun_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/lun"
+)
+
+// slowDevices are drives that take longer to be found than a look at an operation waits for the lock.
+type slowDevices struct{ *blockdev.Mem }
+
+func (s slowDevices) Scan(ctx context.Context) ([]blockdev.Info, error) {
+	select {
+	case <-time.After(300 * time.Millisecond):
+		return s.Mem.Scan(ctx)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// However long it takes to read all drives, the end of an operation is recorded by whoever waits for it.
+func TestTheEndIsRecordedOnAMachineWithManyDrives(t *testing.T) {
+	w, target, source := pair(t)
+	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.p.Close()
+	p, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: slowDevices{w.mem}, LockPath: w.lock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for range 20 {
+		if err := w.kernel.Tick(1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := p.Operation(op.ID.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := again.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	if record := w.record("web1"); record.Operation != nil || record.Last == nil || record.Last.ID != op.ID {
+		t.Errorf("after the end: operation %+v, last %+v", record.Operation, record.Last)
+	}
+}
