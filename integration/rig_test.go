@@ -6,6 +6,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,7 +64,8 @@ func openRig(t testing.TB, devices ...string) *rig {
 			t.Error(err)
 		}
 	})
-	p, err := lun.Open(t.Context(), lun.Options{Kernel: control, Devices: blockdev.Host{}})
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	p, err := lun.Open(t.Context(), lun.Options{Kernel: control, Devices: blockdev.Host{}, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
