@@ -123,6 +123,9 @@ func (m *machine) attach(
 	a.next.Operation.Queued = !opts.Now && len(m.rivals(a.next)) > 0
 	a.next = m.next(a.next)
 	tx := &transaction{put: []catalog.LUN{a.next}, first: a.source.Drives(), back: a.before()}
+	if a.source.ID == uuid.Nil {
+		tx.first = a.target.Drives() // the room belongs to nobody before
+	}
 	steps, err := m.transition(a.next, a.have, move{
 		commit: tx.step(fmt.Sprintf("commit: %s has the plexes of %s", a.target.Name, a.source.Name)),
 	})

@@ -2,6 +2,7 @@ package lun
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -88,7 +89,7 @@ func (l *LUN) Extend(ctx context.Context, by size.Bytes, drives []string) (*resy
 			next = conclude(next, vds.OK, l.p.now())
 		}
 		next = m.next(m.flippedIf(have, next))
-		tx := &transaction{put: []catalog.LUN{next}, back: []catalog.LUN{record}}
+		tx := &transaction{put: []catalog.LUN{next}, first: record.Drives(), back: []catalog.LUN{record}}
 		steps, err := m.transition(next, have, move{commit: tx.step(fmt.Sprintf("commit: %s has %s", record.Name, next.Size))})
 		if err != nil {
 			return record, err
@@ -272,15 +273,19 @@ func (m *machine) unfinished(ctx context.Context, luns []catalog.LUN) []catalog.
 	})
 }
 
-// Start lets a queued operation begin.
+// Start lets a queued operation begin, if nobody is changing anything: the next look tries again.
 func (o *operation) Start(ctx context.Context) error {
-	return o.p.changeSoon(ctx, "start operation "+o.id.String(), func(ctx context.Context, m *machine) error {
+	err := o.p.changeSoon(ctx, "start operation "+o.id.String(), func(ctx context.Context, m *machine) error {
 		l, ok := m.record(o.lun)
 		if !ok || l.Operation == nil || l.Operation.ID != o.id {
 			return nil
 		}
 		return m.unqueue(ctx, l)
 	})
+	if errors.Is(err, vds.ErrAnotherCallInProgress) {
+		return nil
+	}
+	return err
 }
 
 // unqueue lets l's operation begin if it waits for nothing any more.

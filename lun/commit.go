@@ -17,7 +17,7 @@ import (
 // state and carries it to the other drives.
 type transaction struct {
 	put   []catalog.LUN
-	back  []catalog.LUN // the records to commit, as newer versions, when the change is taken back
+	back  []catalog.LUN // every LUN that it is about, as it was: what is committed when the change is taken back
 	first []uuid.UUID   // drives to write before the others, in this order: those of the LUN that is absorbed or given back
 	all   bool          // go on after a drive that cannot be written
 	need  []uuid.UUID   // drives that have to be written for success; nil: those of all plexes that are not out of date
@@ -40,33 +40,16 @@ func (m *machine) carryOut(ctx context.Context, op, name string, steps []step, t
 		return nil
 	}
 	failed := []error{fault(op, lunObject(name), err)}
-	before := tx.takenBack(up)
 	if tx.begun {
 		m.remerge()
-		undo := &transaction{first: tx.first, all: true}
-		for _, l := range tx.takenBack(tx.back) {
-			undo.put = append(undo.put, m.next(l))
-		}
+		undo := &transaction{put: m.set.TakeBack(tx.put, tx.back), first: tx.first, all: true}
 		failed = append(failed, m.commit(ctx, undo))
-		before = m.latest(before)
+		up = m.latest(up)
 	}
-	for _, l := range before {
+	for _, l := range up {
 		failed = append(failed, m.restore(ctx, l))
 	}
 	return joinUndo(failed[0], errors.Join(failed[1:]...))
-}
-
-// takenBack is records with a generation that is no lower than what tx may have written of them.
-func (tx *transaction) takenBack(records []catalog.LUN) []catalog.LUN {
-	records = slices.Clone(records)
-	for i := range records {
-		for _, l := range tx.put {
-			if l.ID == records[i].ID {
-				records[i].Generation = max(records[i].Generation, l.Generation)
-			}
-		}
-	}
-	return records
 }
 
 // latest is these LUNs as they are recorded now; those that are not are left out.

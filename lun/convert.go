@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/google/uuid"
@@ -40,6 +39,7 @@ type conversion struct {
 	l      catalog.LUN
 	was    standing
 	inSync []bool // by plex of l: it holds the data, and the new table counts on it
+	level  bool   // the plexes, all of which hold the data, are in the middle of being made equal
 	fresh  bool   // a plex is to be filled of which nobody knows what it lacks: everything is copied
 }
 
@@ -59,6 +59,11 @@ func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversi
 		}
 		if !was.mirror && !fills[i] && !c.inSync[i] {
 			return c, foreignTable(l)
+		}
+	}
+	if first := slices.Index(c.inSync, true); was.leveling() && first >= 0 {
+		if c.level = !slices.Contains(c.inSync, false); !c.level {
+			clear(c.inSync[first+1:]) // see restart
 		}
 	}
 	if !slices.Contains(c.inSync, true) {
@@ -100,6 +105,8 @@ func (c conversion) purpose() string {
 	switch {
 	case c.grows():
 		return "make the new part equal"
+	case c.level:
+		return "go on making the plexes equal"
 	case !slices.Contains(c.inSync, false):
 		return "nothing to copy"
 	case c.fresh || !c.was.mirror:
@@ -116,6 +123,9 @@ func (c conversion) slots(bits raidmeta.Bits) ([]raidmeta.Slot, error) {
 	}
 	if c.grows() {
 		return raidmeta.Grow(plan, c.before())
+	}
+	if c.level {
+		return raidmeta.Level(plan)
 	}
 	if !slices.Contains(c.inSync, false) {
 		plan.Bits = raidmeta.NewBits(raidmeta.Regions(c.l.Size, c.l.RegionSize), false)
@@ -148,7 +158,7 @@ func (c conversion) grows() bool {
 
 // carries reports whether the plexes to be filled need only what the live table has noted.
 func (c conversion) carries() bool {
-	return c.was.mirror && !c.fresh && slices.Contains(c.inSync, false)
+	return c.was.mirror && !c.fresh && (c.level || slices.Contains(c.inSync, false))
 }
 
 // window is how to swap; nil when a single call does: from a linear table, and where the only leg with the data stays,
@@ -192,8 +202,8 @@ func (c conversion) carry(ctx context.Context, m *machine, seen map[blockdev.Dev
 	return nil
 }
 
-// left is what is left to copy by the metadata of the old table: the regions with a bit, but for those that every plex
-// being filled has got. nil, which is all, when no bitmap tells.
+// left is what is left to copy by the metadata of the old table: the regions with a bit, but for those that every plex has
+// got. nil, which is all, when no bitmap tells.
 func (c conversion) left(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevNo]dm.LegHealth) raidmeta.Bits {
 	var merged raidmeta.Bits
 	for i, p := range c.l.Plexes {
@@ -210,26 +220,23 @@ func (c conversion) left(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevN
 	if merged == nil {
 		return nil
 	}
-	for region := range c.filledTo(old, seen) / uint64(c.l.RegionSize) {
-		merged.Clear(region)
-	}
+	merged.ClearBelow(c.reached(old, seen), c.l.RegionSize)
 	return merged
 }
 
-// filledTo is how many sectors from the start every plex that is not in sync has got: 0 with one that is failed or away.
-func (c conversion) filledTo(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevNo]dm.LegHealth) uint64 {
-	least := uint64(math.MaxUint64)
-	for i, p := range c.l.Plexes {
+// reached is how many sectors from the start are equal on every plex: 0 with one that has failed or is away, whatever its
+// own superblock says.
+func (c conversion) reached(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevNo]dm.LegHealth) uint64 {
+	least := uint64(c.l.Size)
+	for _, p := range c.l.Plexes {
 		letter := seen[c.was.parts[p.ID]]
-		switch {
-		case c.inSync[i]:
-		case letter == dm.LegInSync || letter == dm.LegSyncing:
-			least = min(least, old[p.ID].Super.RecoveryOffset)
-		default:
-			least = 0
+		slot, known := old[p.ID]
+		if !known || letter != dm.LegInSync && letter != dm.LegSyncing {
+			return 0
 		}
+		least = min(least, slot.Super.RecoveryOffset, slot.Super.ResyncOffset)
 	}
-	return min(least, uint64(c.l.Size))
+	return least
 }
 
 // windowStep swaps the tables of a LUN whose live table is a mirror, in three calls: suspend, look, resume. When it finds

@@ -4,12 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/vds"
 )
 
 // errStop ends the process in front of an effect.
@@ -19,97 +24,11 @@ var errStop = errors.New("stop")
 type scenario struct {
 	release dmtest.Release
 	name    string
+	drives  int                  // of the machine; web1 is on the first, spare3 on the second
 	prepare func(w *world)       // what is there before
 	act     func(w *world) error // the operation
-}
-
-// attached makes web1 a mirror and lets the kernel copy some regions: all of them when n is negative.
-func attached(w *world, n int) {
-	w.t.Helper()
-	if _, err := w.find("web1").AddPlex(w.t.Context(), w.find("spare3").ID(), lun.AttachOptions{}); err != nil {
-		w.t.Fatal(err)
-	}
-	if n < 0 {
-		w.settle()
-		return
-	}
-	if err := w.kernel.Tick(n); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-func scenarios() []scenario {
-	addPlex := func(w *world) error {
-		_, err := w.find("web1").AddPlex(w.t.Context(), w.find("spare3").ID(), lun.AttachOptions{})
-		return err
-	}
-	assemble := func(w *world) error {
-		results, err := w.p.Assemble(w.t.Context(), lun.AssembleOptions{})
-		for _, r := range results {
-			err = errors.Join(err, r.Err)
-		}
-		return err
-	}
-	deactivate := func(w *world) error {
-		results, err := w.p.Deactivate(w.t.Context())
-		for _, r := range results {
-			err = errors.Join(err, r.Err)
-		}
-		return err
-	}
-	cancel := func(w *world) error {
-		op, err := w.p.Operation("web1")
-		if err != nil {
-			return err
-		}
-		return op.Cancel(w.t.Context())
-	}
-	return []scenario{
-		{dmtest.Linux6_12, "create", func(*world) {}, func(w *world) error {
-			_, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: "third", Size: lunSize, Drives: []string{w.path(1)}})
-			return err
-		}},
-		{dmtest.Linux6_12, "delete", func(w *world) { w.spareMayBeGone = true }, func(w *world) error { return w.find("spare3").Delete(w.t.Context()) }},
-		{dmtest.Linux6_12, "attach", func(*world) {}, addPlex},
-		{dmtest.Linux6_12, "attach again after a cancel", func(w *world) {
-			attached(w, 3)
-			if err := cancel(w); err != nil {
-				w.t.Fatal(err)
-			}
-		}, addPlex},
-		{dmtest.Linux6_12, "cancel at once", func(w *world) { attached(w, 0) }, cancel},
-		{dmtest.Linux6_12, "cancel in mid-copy", func(w *world) { attached(w, 4) }, cancel},
-		{dmtest.Linux6_12, "settle", func(w *world) {
-			attached(w, 0)
-			if err := w.kernel.RunToEnd(); err != nil {
-				w.t.Fatal(err)
-			}
-		}, func(w *world) error {
-			op, err := w.p.Operation("web1")
-			if err != nil {
-				return err
-			}
-			_, err = op.QueryStatus(w.t.Context())
-			return err
-		}},
-		{dmtest.Linux6_12, "recover", func(w *world) {
-			attached(w, -1)
-			w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"})
-			w.write(11)
-			w.mem.Heal(w.path(1))
-		}, func(w *world) error {
-			_, err := w.find("web1").Recover(w.t.Context())
-			return err
-		}},
-		{dmtest.Linux6_12, "deactivate in mid-copy", func(w *world) { attached(w, 3) }, deactivate},
-		{dmtest.Linux6_12, "deactivate a mirror", func(w *world) { attached(w, -1) }, deactivate},
-		{dmtest.Linux6_12, "assemble in mid-copy", func(w *world) { attached(w, 3); w.cut(blockdev.Lost) }, assemble},
-		{dmtest.Linux6_12, "assemble a mirror", func(w *world) { attached(w, -1); w.put(noise); w.cut(blockdev.Lost) }, assemble},
-		{dmtest.Linux6_12, "delete a mirror", func(w *world) {
-			attached(w, -1)
-			w.create("web2", lunSize, 0)
-		}, func(w *world) error { return w.find("web2").Delete(w.t.Context()) }},
-	}
+	after   func(w *world)       // what comes back before everything is made whole; nil: nothing
+	part    string               // a LUN that act makes of a plex of web1
 }
 
 // crash is what ends the process, and what is left after it.
@@ -147,43 +66,72 @@ func TestCrash(t *testing.T) {
 // crashEverywhere stops the operation at every point in every way, and returns how many that were.
 func (s scenario) crashEverywhere(t *testing.T) int {
 	t.Helper()
-	effects := countEffects(t, s)
-	if effects == 0 {
+	lock := filepath.Join(t.TempDir(), "lock")
+	whole := s.complete(t, lock)
+	if whole.effects == 0 {
 		t.Fatal("the operation has no effect")
 	}
 	points := 0
-	for stop := range effects {
+	for stop := range whole.effects {
 		for _, c := range crashes() {
 			for _, again := range []bool{false, true} {
 				points++
-				crashOnce(t, s, c, stop, again)
+				synctest.Test(t, func(t *testing.T) { s.crashOnce(t, lock, whole, c, stop, again) })
+				if t.Failed() {
+					return points
+				}
 			}
 		}
 	}
 	return points
 }
 
-// countEffects runs an operation to its end.
-func countEffects(t *testing.T, s scenario) int {
+// course is an operation that nothing has stopped.
+type course struct {
+	effects       int
+	before, after string // shapes
+}
+
+// world is the scenario's machine in front of the operation.
+func (s scenario) world(t *testing.T, lock string) *world {
 	t.Helper()
-	w, _, _ := pairOn(t, s.release)
-	s.prepare(w)
-	n := 0
-	w.mem.OnEffect = func(blockdev.Effect) error { n++; return nil }
-	if err := s.act(w); err != nil {
-		t.Fatal(err)
+	w := newWorldAt(t, s.release, max(2, s.drives), lock)
+	w.create("web1", lunSize, 0)
+	w.create("spare3", lunSize, 1)
+	for at := range int64(20) {
+		w.write(at * 70)
 	}
-	w.mem.OnEffect = nil
-	return n
+	s.prepare(w)
+	return w
+}
+
+// complete runs the operation to its end.
+func (s scenario) complete(t *testing.T, lock string) course {
+	t.Helper()
+	var whole course
+	synctest.Test(t, func(t *testing.T) {
+		w := s.world(t, lock)
+		whole.before = w.shape()
+		w.mem.OnEffect = func(blockdev.Effect) error { whole.effects++; return nil }
+		if err := s.act(w); err != nil {
+			t.Fatal(err)
+		}
+		w.mem.OnEffect = nil
+		if err := w.p.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		whole.after = w.shape()
+	})
+	return whole
 }
 
 // crashOnce stops the operation in front of effect number stop.
-func crashOnce(t *testing.T, s scenario, c crash, stop int, again bool) {
+func (s scenario) crashOnce(t *testing.T, lock string, whole course, c crash, stop int, again bool) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(uint64(stop), uint64(len(s.name))))
-	w, _, _ := pairOn(t, s.release)
-	s.prepare(w)
+	w := s.world(t, lock)
 	where := fmt.Sprintf("%s, %s, stopped before effect %d", s.name, c.name, stop)
+	w.keep()
 	w.stopBefore(stop, random)
 	_ = s.act(w)
 	c.end(w, random)
@@ -193,10 +141,7 @@ func crashOnce(t *testing.T, s scenario, c crash, stop int, again bool) {
 		c.end(w, random)
 		where += ", and again while assembling"
 	}
-	w.recovered(where)
-	if t.Failed() {
-		t.FailNow()
-	}
+	s.recovered(w, whole, where)
 }
 
 // stopBefore ends the process in front of an effect, and lets a user write to web1 in front of each: a write that is
@@ -204,19 +149,21 @@ func crashOnce(t *testing.T, s scenario, c crash, stop int, again bool) {
 func (w *world) stopBefore(stop int, random *rand.Rand) {
 	n := 0
 	w.mem.OnEffect = func(e blockdev.Effect) error {
-		w.write(random.Int64N(noise))
-		w.put(noise + random.Int64N(100))
-		if n == stop {
+		if n <= stop { // the user is no faster than that; a process that has been stopped goes on trying
+			w.write(random.Int64N(noise))
+			w.put(noise + random.Int64N(100))
+		}
+		n++
+		if n > stop {
 			w.lastEffect = e
 			return errStop
 		}
-		n++
 		return nil
 	}
 }
 
 // recovered assembles as a new process and checks that everything is in order.
-func (w *world) recovered(where string) {
+func (s scenario) recovered(w *world, whole course, where string) {
 	w.t.Helper()
 	defer func() {
 		if w.t.Failed() {
@@ -231,41 +178,81 @@ func (w *world) recovered(where string) {
 	if problems := w.p.Problems(); len(problems) > 0 {
 		w.t.Errorf("%s: problems: %v", where, problems)
 	}
-	w.knownState(where)
+	if got := w.shape(); got != whole.before && got != whole.after {
+		w.t.Errorf("%s: LUNs are\n%snot as before\n%sand not as after\n%s", where, got, whole.before, whole.after)
+	}
+	w.nothingWaits(where)
 	w.notSuspended()
 	w.verify()
+	w.verifyPart(s.part)
 	w.nothingToDo(where)
+	if s.after != nil {
+		s.after(w)
+	}
 	w.settle()
 	w.verify()
+	w.verifyPart(s.part)
 	w.put(noise)
 	w.nothingToDo(where)
 }
 
-// knownState checks that the LUNs are those before or those after an operation.
-func (w *world) knownState(where string) {
+// shape is what LUNs there are, without what differs between two runs: a line for each with its size, its plexes by drive
+// with a letter for those that do not hold all of the data, and its operation.
+func (w *world) shape() string {
 	w.t.Helper()
-	mirrored := len(w.record("web1").Plexes) == 2
-	_, err := w.p.LUN("spare3")
-	if mirrored == (err == nil) && !w.spareMayBeGone {
-		w.t.Errorf("%s: web1 mirrored: %v, spare3: %v", where, mirrored, err)
+	paths := map[string]string{}
+	for _, d := range w.p.Drives() {
+		paths[d.ID.String()] = d.Info.Path
 	}
-	for name, info := range w.devices() {
+	var text strings.Builder
+	for _, l := range w.p.LUNs() {
+		record, err := l.Record()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "%s %s", record.Name, record.Size)
+		for _, p := range record.Plexes {
+			state := ""
+			if p.Stale {
+				state = ":stale"
+			}
+			if op := record.Operation; op != nil && slices.Contains(op.Plexes, p.ID) {
+				state = ":filled"
+			}
+			fmt.Fprintf(&text, " %s%s", paths[p.Meta.Drive.String()], state)
+		}
+		if op := record.Operation; op != nil {
+			fmt.Fprintf(&text, " %s rate %d queued %v", op.Type, record.MaxRate, op.Queued)
+		}
+		fmt.Fprintln(&text)
+	}
+	return text.String()
+}
+
+// nothingWaits checks that every LUN is active, and that there is no device that no LUN needs and no table that waits.
+func (w *world) nothingWaits(where string) {
+	w.t.Helper()
+	devices := w.devices()
+	for name, info := range devices {
 		if info.Inactive {
 			w.t.Errorf("%s: %s has a table waiting", where, name)
 		}
 	}
 	active := 0
 	for _, l := range w.p.LUNs() {
-		if props, err := l.Properties(w.t.Context()); err != nil || props.Device == "" {
+		props, err := l.Properties(w.t.Context())
+		if err != nil || props.Device == "" {
 			w.t.Errorf("%s: %s is not active: %+v, %v", where, l.Name(), props, err)
 		}
 		active++
-		if record := w.record(l.Name()); len(record.Plexes) > 1 {
-			active += 2 * len(record.Plexes)
+		for _, p := range props.Plexes {
+			if len(props.Plexes) > 1 && p.Status != vds.StatusFailed {
+				active += 2
+			}
 		}
 	}
-	if got := len(w.devices()); got != active {
-		w.t.Errorf("%s: %d devices, want %d: %v", where, got, active, w.devices())
+	if len(devices) != active {
+		w.t.Errorf("%s: %d devices, want %d: %v", where, len(devices), active, devices)
 	}
 }
 

@@ -228,10 +228,11 @@ func labelDrive(info blockdev.Info, label catalog.Label) step {
 		}
 		defer disk.Close() //nolint:errcheck // Init has synced
 		tail := info.Size.RoundDown(blockdev.Align) - size.MiB
-		for _, at := range []size.Bytes{0, tail} {
-			if err := blockdev.Zero(ctx, disk, at, size.MiB); err != nil {
-				return err
-			}
+		if err := blockdev.Zero(ctx, disk, 0, size.MiB); err != nil {
+			return err
+		}
+		if err := blockdev.Zero(ctx, disk, tail, info.Size-tail); err != nil {
+			return err
 		}
 		m.outdated = true
 		if err := catalog.Init(disk, label); err != nil {

@@ -34,6 +34,9 @@ func (p *Provider) DryRun() *Provider {
 		monitor: resync.NewMonitor(p.kernel, p.log), dry: &recorder{made: map[string]string{}},
 	}
 	dry.current = p.machine()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dries = append(p.dries, dry)
 	return dry
 }
 

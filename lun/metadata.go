@@ -2,6 +2,7 @@ package lun
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -163,12 +164,24 @@ func (m *machine) readSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.Slot
 
 // readSlot reads the metadata in force of one plex. With an error it is what could be made of it; see raidmeta.DecodeSlot.
 func (m *machine) readSlot(ctx context.Context, p catalog.Plex) (raidmeta.Slot, error) {
-	image := make([]byte, raidmeta.SlotSize)
-	if err := m.readExtent(ctx, slotExtent(p, p.Slot), image); err != nil {
+	at := slotExtent(p, p.Slot)
+	image := make([]byte, firstRead)
+	if err := m.readExtent(ctx, at, image); err != nil {
+		return raidmeta.Slot{}, err
+	}
+	slot, err := raidmeta.DecodeSlot(image)
+	if err == nil || !errors.Is(err, raidmeta.ErrBitmap) {
+		return slot, err
+	}
+	image = make([]byte, raidmeta.SlotSize) // the bitmap may be longer
+	if err := m.readExtent(ctx, at, image); err != nil {
 		return raidmeta.Slot{}, err
 	}
 	return raidmeta.DecodeSlot(image)
 }
+
+// firstRead is as much of a slot as nearly always holds all of it: the bitmap of a LUN of 60 GiB.
+const firstRead = 12 << 10
 
 // reread is what the given slots of l's plexes hold, by plex. One that cannot be read is not in it.
 func (m *machine) reread(ctx context.Context, l catalog.LUN, slots map[uuid.UUID]catalog.Slot) map[uuid.UUID]raidmeta.Slot {

@@ -44,6 +44,7 @@ type Provider struct {
 
 	mu      sync.Mutex
 	current *machine
+	dries   []*Provider // made by DryRun
 }
 
 // Open reads all drives and returns a Provider. It takes no lock and changes nothing. Close the Provider when done.
@@ -66,7 +67,14 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 }
 
 // Close stops watching operations, which go on in the kernel. It does not close what Options handed in.
-func (p *Provider) Close() { p.monitor.Close() }
+func (p *Provider) Close() {
+	p.monitor.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, dry := range p.dries {
+		dry.Close()
+	}
+}
 
 // Refresh reads all drives anew.
 func (p *Provider) Refresh(ctx context.Context) error {

@@ -90,9 +90,7 @@ func (l *LUN) Split(ctx context.Context, plex uuid.UUID, name string) (*LUN, err
 		under := without(record, plex)
 		under.Operation = newOperation(vds.AsyncRemoveLUNPlex, l.p.now())
 		next := m.next(m.flippedIf(have, markFailed(conclude(under, vds.OK, l.p.now()), have.was)))
-		undone := made
-		undone.Deleted = true
-		tx := &transaction{put: []catalog.LUN{next, made}, first: made.Drives(), back: []catalog.LUN{record, undone}}
+		tx := &transaction{put: []catalog.LUN{next, made}, first: made.Drives(), back: []catalog.LUN{record}}
 		steps, err := m.transition(next, have, move{
 			commit: tx.step(fmt.Sprintf("commit: plex %s of %s is LUN %s", plex, record.Name, name)), freeze: true,
 		})

@@ -143,6 +143,16 @@ func (st standing) inSync(plex uuid.UUID) bool {
 	return super != (raidmeta.Super{}) && super.RecoveryOffset == raidmeta.InSync && !freshest.CallsFailed(super)
 }
 
+// leveling reports whether the mirror is in the middle of being made equal: its legs in sync differ above an offset.
+func (st standing) leveling() bool {
+	for id, slot := range st.meta {
+		if st.mirror && st.holds(id) && slot.Super.ResyncOffset != raidmeta.InSync {
+			return true
+		}
+	}
+	return false
+}
+
 // holders is how many plexes hold all of the data.
 func (st standing) holders() int {
 	n := 0

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -37,17 +39,20 @@ type world struct {
 	written map[int64]uint64 // stamp of each block of web1 that was written, flushed and acknowledged
 	stamp   uint64
 
-	lastEffect     blockdev.Effect // in front of which the process was stopped
-	spareMayBeGone bool            // the operation deletes spare3
+	lastEffect blockdev.Effect  // in front of which the process was stopped
+	kept       map[int64]uint64 // written at a moment that a test has chosen
 }
 
 // newWorld is a machine with n drives.
 func newWorld(t testing.TB, release dmtest.Release, n int) *world {
 	t.Helper()
-	w := &world{
-		t: t, release: release, mem: blockdev.NewMem(),
-		lock: filepath.Join(t.TempDir(), "lock"), written: map[int64]uint64{},
-	}
+	return newWorldAt(t, release, n, filepath.Join(t.TempDir(), "lock"))
+}
+
+// newWorldAt is newWorld with the host's lock at a path.
+func newWorldAt(t testing.TB, release dmtest.Release, n int, lock string) *world {
+	t.Helper()
+	w := &world{t: t, release: release, mem: blockdev.NewMem(), lock: lock, written: map[int64]uint64{}}
 	w.kernel = dmtest.New(w.mem, w.release)
 	w.open()
 	for i := range n {
@@ -195,6 +200,44 @@ func (w *world) devices() map[string]dm.Info {
 	return infos
 }
 
+// keep remembers what has been written so far.
+func (w *world) keep() { w.kept = maps.Clone(w.written) }
+
+// random is a source of randomness that is the same in every run.
+func (w *world) random() *rand.Rand { return rand.New(rand.NewPCG(1, w.stamp)) }
+
+// verifyPart checks that a LUN that was split off web1 has every block that had been written when keep was called, in that
+// version or a later one. A LUN that is not there is in order.
+func (w *world) verifyPart(name string) {
+	w.t.Helper()
+	if l, err := w.p.LUN(name); err != nil || name == "" || l.Name() != name {
+		return
+	}
+	got := make([]byte, block)
+	for at, stamp := range w.kept {
+		if err := w.kernel.ReadAt(w.t.Context(), "plex-"+name, got, at*block); err != nil {
+			w.t.Fatalf("read: %v", err)
+		}
+		if has := binary.LittleEndian.Uint64(got); has < stamp || has > w.stamp || !bytes.Equal(got, stamped(has)) {
+			w.t.Fatalf("block %d of %s holds %d, want %d or later", at, name, has, stamp)
+		}
+	}
+}
+
+// replaceTable does what a user may do by hand: it maps a LUN's device onto one plex alone.
+func (w *world) replaceTable(device string, p catalog.Plex) {
+	w.t.Helper()
+	d, err := w.p.Drive(p.Data[0].Drive.String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx := w.t.Context()
+	table := dm.Table{{Length: lunSize.Sectors(), Target: dm.Linear{Dev: d.Info.Dev, Offset: p.Data[0].Start}}}
+	if err := errors.Join(w.kernel.Load(ctx, device, table), w.kernel.Resume(ctx, device, dm.Public)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // legs is the content of every plex of a LUN.
 func (w *world) legs(l catalog.LUN) [][]byte {
 	w.t.Helper()
@@ -209,8 +252,13 @@ func (w *world) legs(l catalog.LUN) [][]byte {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if _, err := disk.ReadAt(content, int64(p.Data[0].Start.Bytes())); err != nil {
-			w.t.Fatal(err)
+		read := size.Bytes(0)
+		for _, e := range p.Data {
+			n := min(e.Length.Bytes(), l.Size.Bytes()-read)
+			if _, err := disk.ReadAt(content[read:read+n], int64(e.Start.Bytes())); err != nil {
+				w.t.Fatal(err)
+			}
+			read += n
 		}
 		_ = disk.Close()
 		contents = append(contents, content)
@@ -218,24 +266,50 @@ func (w *world) legs(l catalog.LUN) [][]byte {
 	return contents
 }
 
-// settle lets the kernel finish, waits for the operation, and checks that all plexes of web1 are equal.
+// settle lets the kernel finish, recovers what has failed, waits for the operations, and checks that all plexes of each LUN
+// are equal.
 func (w *world) settle() {
 	w.t.Helper()
 	w.rest()
-	if props, err := w.find("web1").Properties(w.t.Context()); err == nil && props.Health == vds.HealthFailedRedundancy {
-		if _, err := w.find("web1").Recover(w.t.Context()); err != nil {
-			w.t.Fatal(err)
+	for _, l := range w.p.LUNs() {
+		if props, err := l.Properties(w.t.Context()); err == nil && props.Health == vds.HealthFailedRedundancy {
+			if _, err := l.Recover(w.t.Context()); err != nil {
+				w.t.Fatal(err)
+			}
 		}
 	}
-	w.finishCopy()
-	record := w.record("web1")
-	if len(record.Plexes) < 2 {
-		return
+	w.finishAll()
+	for _, l := range w.p.LUNs() {
+		record := w.record(l.Name())
+		legs := w.legs(record)
+		for i, leg := range legs {
+			if !bytes.Equal(leg, legs[0]) {
+				w.t.Fatalf("plex %d of %s differs from plex 0", i, l.Name())
+			}
+		}
 	}
-	legs := w.legs(record)
-	for i, leg := range legs {
-		if !bytes.Equal(leg, legs[0]) {
-			w.t.Fatalf("plex %d of web1 differs from plex 0", i)
+}
+
+// finishAll lets the kernel finish and waits for every operation, queued and paused ones included.
+func (w *world) finishAll() {
+	w.t.Helper()
+	w.rest()
+	for _, l := range w.p.LUNs() {
+		if w.record(l.Name()).Operation == nil {
+			continue
+		}
+		if w.record(l.Name()).MaxRate != 0 {
+			if err := l.SetRate(w.t.Context(), lun.Unlimited); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		w.rest()
+		op, err := l.Operation()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if err := op.Wait(w.t.Context()); err != nil {
+			w.t.Fatalf("operation of %s: %v", l.Name(), err)
 		}
 	}
 }
@@ -245,24 +319,6 @@ func (w *world) rest() {
 	w.t.Helper()
 	if err := w.kernel.RunToEnd(); err != nil {
 		w.t.Fatal(err)
-	}
-}
-
-// finishCopy lets the kernel finish and waits for the operation of web1.
-func (w *world) finishCopy() {
-	w.t.Helper()
-	if err := w.kernel.RunToEnd(); err != nil {
-		w.t.Fatal(err)
-	}
-	op, err := w.find("web1").Operation()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if w.record("web1").Operation == nil {
-		return
-	}
-	if err := op.Wait(w.t.Context()); err != nil {
-		w.t.Fatalf("operation: %v", err)
 	}
 }
 

@@ -21,12 +21,18 @@ func Grow(p AttachPlan, from size.Sectors) ([]Slot, error) {
 	}
 	p.Bits = NewBits(Regions(p.ArraySize, p.RegionSize), true)
 	p.Bits.ClearBelow(uint64(from), p.RegionSize)
-	return level(p)
+	return Level(p)
 }
 
-// level is the metadata with which the kernel copies exactly the regions of p.Bits from the first leg to all others, which
-// are in sync but for them. Until it has looked at a region, it reads that from the first leg.
-func level(p AttachPlan) ([]Slot, error) {
+// Level is the metadata with which the kernel copies exactly the regions of p.Bits from the first leg to all others, which
+// are in sync but for them; nil: every region. Until it has looked at a region, it reads that from the first leg.
+func Level(p AttachPlan) ([]Slot, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	if p.Bits == nil {
+		p.Bits = NewBits(Regions(p.ArraySize, p.RegionSize), true)
+	}
 	if i := slices.Index(p.InSync, false); i >= 0 {
 		return nil, invalid("leg %d is not in sync: a resync needs all of them", i)
 	}

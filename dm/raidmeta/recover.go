@@ -22,7 +22,7 @@ func Resync(slots []Slot, region size.Sectors) ([]Slot, error) {
 		return nil, invalid("leg %d is missing: a resync needs all of them", i)
 	}
 	set.plan.Bits = set.bits()
-	return level(set.plan)
+	return Level(set.plan)
 }
 
 // Returned is the metadata with which the kernel brings the stale legs up from the others: legs that had failed or were
