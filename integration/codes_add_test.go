@@ -1,0 +1,348 @@
+package integration
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// addRefusals is what speaks against AddPlex and has to do with the two LUNs.
+func addRefusals() provocations {
+	return provocations{
+		vds.ErrAccessDenied:          {"add_plex": notRoot, "capability": withoutCapability},
+		vds.ErrAnotherCallInProgress: {"lock": lockHeld, "target_busy": targetBusy, "source_busy": sourceBusy, "resync": resyncRuns},
+		vds.ErrObjectDeleted:         {"add_plex": targetDeleted},
+		vds.ErrObjectNotFound: {
+			"source_unknown": sourceUnknown, "source_absorbed": sourceAbsorbed, "source_is_a_plex": sourceIsAPlex, "drive": driveUnknown,
+		},
+		vds.ErrInvalidOperation: {
+			"source_is_target": sourceIsTarget, "source_smaller": sourceSmaller, "shared_drive": sharedDrive,
+			"nine_plexes": ninePlexes, "several_reasons": severalReasons,
+		},
+		vds.ErrDeviceInUse:  {"source_mounted": sourceMounted, "source_open": sourceOpen},
+		vds.ErrInvalidArg:   {"rate": rateInvalid},
+		vds.ErrNotSupported: {"span": spans},
+	}
+}
+
+// pair is two LUNs on a drive each.
+func pair(t *testing.T) (r *rig, target, source *lun.LUN) {
+	t.Helper()
+	r = newCodesRig(t, 2)
+	return r, r.create("web1", codesLUN, 0), r.create("spare3", codesLUN, 1)
+}
+
+// An unprivileged user gets nowhere, and the drives stay as they are.
+func notRoot(t *testing.T, code vds.Code) {
+	r, target, source := pair(t)
+	before := r.state(everything)
+	cmd := exec.Command("plexctl", addArgs(target, source.ID().String())...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	r.deniedTo(cmd, code, "run plexctl as root", before)
+}
+
+// Root without CAP_SYS_ADMIN, as in a container, gets no further.
+func withoutCapability(t *testing.T, code vds.Code) {
+	r, target, source := pair(t)
+	before := r.state(everything)
+	cmd := exec.Command("plexctl", addArgs(target, source.ID().String())...)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with what it has lost
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0); err != nil {
+			t.Errorf("drop CAP_SYS_ADMIN: %v", err)
+			return
+		}
+		r.deniedTo(cmd, code, "CAP_SYS_ADMIN", before)
+	}()
+	<-done
+}
+
+// deniedTo runs a command, which must be refused for lack of privilege.
+func (r *rig) deniedTo(cmd *exec.Cmd, code vds.Code, hint string, before state) {
+	r.t.Helper()
+	out, err := cmd.CombinedOutput()
+	if got := exitStatus(err); got != exitStatuses[code] {
+		r.t.Errorf("exit status %d, %v, want %d\n%s", got, err, exitStatuses[code], out)
+	}
+	for _, text := range []string{code.String(), hint} {
+		if !strings.Contains(string(out), text) {
+			r.t.Errorf("does not say %q:\n%s", text, out)
+		}
+	}
+	r.unchanged(everything, before)
+}
+
+// The command waits a minute for the lock, so that only the library is made to give up here. TestLock has a changer of
+// another process hold it.
+func lockHeld(t *testing.T, code vds.Code) {
+	r, target, source := pair(t)
+	_, op := r.busy("web2", 0, 1)
+	lock, err := blockdev.Lock(t.Context(), lun.DefaultLockPath, "hold the lock")
+	must(t, err)
+	defer lock.Unlock()
+	holder := []string{"process " + strconv.Itoa(os.Getpid()) + " hold the lock", "another plexctl"}
+	for _, call := range []func(context.Context) error{adding(target, source), op.Cancel} {
+		r.refused(refusal{code: code, hint: "try again", says: holder, call: func(ctx context.Context) error {
+			ctx, stop := context.WithTimeout(ctx, 200*time.Millisecond)
+			defer stop()
+			return call(ctx)
+		}})
+	}
+}
+
+func targetBusy(t *testing.T, code vds.Code) {
+	r := newCodesRig(t, 3)
+	source := r.create("spare3", busyLength, 2)
+	target, op := r.busy("web1", 0, 1)
+	r.refusedAdd(code, target, source, "plexctl op cancel "+op.ID.String(), "add-plex is running")
+	if out := r.run("plex", "list", "web1"); !strings.Contains(out, "rebuilding") {
+		t.Errorf("plex list of a busy LUN:\n%s", out)
+	}
+}
+
+func sourceBusy(t *testing.T, code vds.Code) {
+	r := newCodesRig(t, 3)
+	target := r.create("web1", codesLUN, 2)
+	source, op := r.busy("spare3", 0, 1)
+	r.refusedAdd(code, target, source, "plexctl op cancel "+op.ID.String(), "add-plex is running")
+}
+
+// After a crash the kernel makes the plexes equal where they may differ. Until it has, both LUNs stay as they are. The crash
+// is one of the metadata: what it was under a write is put back after the mirror was taken down in order.
+func resyncRuns(t *testing.T, code vds.Code) {
+	newLab(t)
+	f := newFragile(t, "slow")
+	r := labelled(t, newLoop(t, codesDrive, 512), f.path, newLoop(t, codesDrive, 512))
+	target, source := r.mirrored("web1", 0, 1), r.create("spare3", codesLUN, 2)
+	record := r.record("web1")
+	for at := size.Bytes(0); at < codesLUN; at += size.MiB {
+		writeBlock(t, "/dev/mapper/plex-web1", at)
+	}
+	var dirty [][]byte
+	for i, p := range record.Plexes {
+		dirty = append(dirty, make([]byte, p.Meta.Length.Bytes()))
+		r.onDrive(i, blockdev.Read, func(d blockdev.Disk) error {
+			_, err := d.ReadAt(dirty[i], int64(p.Meta.Start.Bytes()))
+			return err
+		})
+	}
+	r.deactivate("web1")
+	for i, p := range record.Plexes {
+		r.onDrive(i, blockdev.Write, func(d blockdev.Disk) error {
+			_, err := d.WriteAt(dirty[i], int64(p.Meta.Start.Bytes()))
+			return err
+		})
+	}
+	f.slow(2 * time.Second)
+	r.assemble("web1")
+	r.refusedAdd(code, target, source, "wait until", "are being made equal")
+	f.mend()
+}
+
+// onDrive opens a drive for something.
+func (r *rig) onDrive(drive int, mode blockdev.Mode, do func(blockdev.Disk) error) {
+	r.t.Helper()
+	d, err := host.Open(r.t.Context(), r.drives[drive], mode)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer d.Close()
+	if err := do(d); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// deactivate takes LUNs down, which must succeed.
+func (r *rig) deactivate(names ...string) {
+	r.t.Helper()
+	results, err := r.p.Deactivate(r.t.Context(), names...)
+	r.worked("deactivate", results, err)
+}
+
+// assemble starts LUNs, which must succeed.
+func (r *rig) assemble(names ...string) {
+	r.t.Helper()
+	results, err := r.p.Assemble(r.t.Context(), lun.AssembleOptions{LUNs: names})
+	r.worked("assemble", results, err)
+}
+
+func (r *rig) worked(what string, results []lun.Result, err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatalf("%s: %v", what, err)
+	}
+	for _, result := range results {
+		if result.Err != nil {
+			r.t.Fatalf("%s: %v", what, result.Err)
+		}
+	}
+}
+
+// A handle outlives its LUN: deleted by this Provider, by another process, absorbed by this one, by another.
+func targetDeleted(t *testing.T, code vds.Code) {
+	r := newCodesRig(t, 2)
+	end := map[string]func(l *lun.LUN){
+		"deleted here":  func(l *lun.LUN) { must(t, l.Delete(t.Context())) },
+		"deleted":       func(l *lun.LUN) { r.run("lun", "delete", l.Name(), "--yes") },
+		"absorbed here": func(l *lun.LUN) { r.end(r.create("a", size.MiB, 0).AddPlex(t.Context(), l.ID(), lun.AttachOptions{})) },
+		"absorbed": func(l *lun.LUN) {
+			r.create("b", size.MiB, 0)
+			r.run("plex", "add", "b", l.Name(), "--yes", "--wait")
+		},
+	}
+	source := r.create("spare3", size.MiB, 0)
+	for how, do := range end {
+		t.Run(how, func(t *testing.T) {
+			l := r.create("web1", size.MiB, 1)
+			do(l)
+			r.refused(refusal{code: code, says: []string{"deleted or has become a plex"}, call: adding(l, source)})
+			if _, err := l.Properties(t.Context()); vds.CodeOf(err) != code {
+				t.Errorf("properties: %v, want %v", err, code)
+			}
+			if _, err := l.Operation(); vds.CodeOf(err) != code {
+				t.Errorf("operation: %v, want %v", err, code)
+			}
+			r.refuse(3, []string{"lun", "show", l.ID().String()}, vds.ErrObjectNotFound.String(), "lun list")
+		})
+	}
+}
+
+func sourceUnknown(t *testing.T, code vds.Code) {
+	r, target, _ := pair(t)
+	r.refusedID(code, target, uuid.New())
+}
+
+// refusedID is refused for AddPlex of a source that is none.
+func (r *rig) refusedID(code vds.Code, target *lun.LUN, source uuid.UUID) {
+	r.t.Helper()
+	r.refused(refusal{
+		code: code, hint: "plexctl lun list", says: []string{source.String(), "GUID"}, args: addArgs(target, source.String()),
+		call: func(ctx context.Context) error {
+			_, err := target.AddPlex(ctx, source, lun.AttachOptions{})
+			return err
+		},
+	})
+}
+
+func sourceAbsorbed(t *testing.T, code vds.Code) {
+	r, target, source := pair(t)
+	r.end(target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}))
+	r.refusedID(code, target, source.ID())
+}
+
+func sourceIsAPlex(t *testing.T, code vds.Code) {
+	r, target, _ := pair(t)
+	r.refusedID(code, target, r.record("spare3").Plexes[0].ID)
+}
+
+func driveUnknown(t *testing.T, code vds.Code) {
+	r, target, _ := pair(t)
+	device := newLoop(t, codesDrive, 512)
+	r.refused(refusal{
+		code: code, hint: "plexctl drive init", says: []string{device}, args: []string{"plex", "add", "web1", "--drive", device},
+		call: func(ctx context.Context) error {
+			_, err := target.AddNewPlex(ctx, []string{device}, lun.AttachOptions{})
+			return err
+		},
+	})
+}
+
+func sourceIsTarget(t *testing.T, code vds.Code) {
+	r, target, _ := pair(t)
+	r.refusedAdd(code, target, target, "name another LUN", "cannot be a plex of itself")
+}
+
+func sourceSmaller(t *testing.T, code vds.Code) {
+	r, target, _ := pair(t)
+	r.refusedAdd(code, target, r.create("small", codesLUN-size.MiB, 1), "at least as large", "less than")
+}
+
+func sharedDrive(t *testing.T, code vds.Code) {
+	r, target, _ := pair(t)
+	r.refusedAdd(code, target, r.create("near", codesLUN, 0), "on another drive", "share drive")
+}
+
+// A target of four plexes and a source of five.
+func ninePlexes(t *testing.T, code vds.Code) {
+	r := newCodesRig(t, 9)
+	chain := func(name string, drive int) *lun.LUN {
+		l := r.create(name, size.MiB, drive)
+		r.addOn(l, drive+1)
+		return l
+	}
+	join := func(target, source *lun.LUN) {
+		r.end(target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}))
+	}
+	target, source := chain("web1", 0), chain("spare3", 4)
+	join(target, chain("a", 2))
+	join(source, chain("b", 6))
+	r.addOn(source, 8)
+	r.refused(refusal{
+		code: code, says: []string{"9 plexes", "at most 8"}, call: adding(target, source), args: addArgs(target, source.ID().String()),
+	})
+}
+
+// Everything that speaks against a source is said at once; the first reason gives the code.
+func severalReasons(t *testing.T, code vds.Code) {
+	r, target, _ := pair(t)
+	source := r.create("near", codesLUN-size.MiB, 0)
+	defer openDevice(t, "/dev/mapper/plex-near").Close()
+	r.refusedAdd(code, target, source, "at least as large", "less than", "share drive", "in use")
+}
+
+func openDevice(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func sourceMounted(t *testing.T, code vds.Code) {
+	r, target, source := pair(t)
+	dir := mountNew(t, "/dev/mapper/plex-spare3")
+	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")) // what the file system writes by itself is no change
+	r.refusedAdd(code, target, source, "unmount or close", "mounted at "+dir)
+	unmount(t, dir)
+}
+
+func sourceOpen(t *testing.T, code vds.Code) {
+	r, target, source := pair(t)
+	defer openDevice(t, "/dev/mapper/plex-spare3").Close()
+	r.refusedAdd(code, target, source, "unmount or close", "in use")
+}
+
+func rateInvalid(t *testing.T, code vds.Code) {
+	r, target, source := pair(t)
+	r.refused(refusal{code: code, says: []string{"at least 1 KiB"}, call: func(ctx context.Context) error {
+		_, err := target.AddPlex(ctx, source.ID(), lun.AttachOptions{Rate: 100})
+		return err
+	}})
+	r.refuse(exitStatuses[code], append(addArgs(target, source.ID().String()), "--rate", "100B"), code.String())
+	r.refuse(exitStatuses[code], append(addArgs(target, source.ID().String()), "--rate", "much"), code.String())
+}
+
+func spans(t *testing.T, code vds.Code) {
+	r := newCodesRig(t, 3)
+	wide := size.Bytes(40 * size.MiB)
+	source, err := r.p.CreateLUN(t.Context(), lun.Spec{Name: "wide", Size: wide, Drives: r.drives[1:]})
+	must(t, err)
+	r.refusedAdd(code, r.create("web1", codesLUN, 0), source, "lies on one drive", "spans drives")
+}

@@ -1,0 +1,118 @@
+package integration
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// TestAsyncPercent follows a copy with as many looks as there is time for: percent is 0 to 99 while it is pending, never
+// falls, and is 100 with the end.
+func TestAsyncPercent(t *testing.T) {
+	newLab(t)
+	f := newFragile(t, "slow")
+	r := labelled(t, newLoop(t, codesDrive, 512), f.path)
+	l := r.create("web1", busyLength, 0)
+	op, err := l.AddNewPlex(t.Context(), r.drives[1:], lun.AttachOptions{})
+	must(t, err)
+	f.slow(300 * time.Millisecond)
+	last, seen := 0, map[int]bool{}
+	for deadline := time.Now().Add(syncLimit); ; {
+		st, err := op.QueryStatus(t.Context())
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("status %+v, %v", st, err)
+		}
+		if !st.Pending() {
+			break
+		}
+		if st.Percent < last || st.Percent > 99 || st.Result != vds.ErrOperationPending {
+			t.Errorf("status %+v after %d %%", st, last)
+		}
+		last, seen[st.Percent] = st.Percent, true
+	}
+	f.mend()
+	r.succeeded(op, nil)
+	t.Logf("%d different percentages", len(seen))
+}
+
+// TestAsyncWait waits for one operation again and again: with a deadline that is too short, from several goroutines, and
+// after the end.
+func TestAsyncWait(t *testing.T) {
+	r := newCodesRig(t, 2)
+	l, op := r.busy("web1", 0, 1)
+	for range 2 {
+		if err := op.Wait(briefly(t)); vds.CodeOf(err) != vds.ErrTimeout {
+			t.Errorf("wait: %v, want VDS_E_TIMEOUT", err)
+		}
+	}
+	ends := make(chan error)
+	for range 3 {
+		go func() { ends <- op.Wait(within(t, syncLimit)) }()
+	}
+	must(t, l.SetRate(t.Context(), lun.Unlimited))
+	for range 3 {
+		if err := <-ends; err != nil {
+			t.Error(err)
+		}
+	}
+	over, stop := context.WithCancel(t.Context())
+	stop()
+	if err := op.Wait(over); err != nil {
+		t.Errorf("wait after the end, with a context that is over: %v", err)
+	}
+	r.succeeded(op, nil)
+}
+
+// TestAsyncTypes asks every call that returns a handle for its type, which is never unknown: when it has to copy, and when
+// there was nothing to do.
+func TestAsyncTypes(t *testing.T) {
+	r := newCodesRig(t, 3)
+	l := r.create("web1", codesLUN, 0)
+	calls := []struct {
+		name   string
+		number vds.AsyncType
+		copies bool
+		call   func() (*resync.Async, error)
+	}{
+		{"extend one plex", 54, false, func() (*resync.Async, error) { return l.Extend(t.Context(), size.MiB, nil) }},
+		{"add a plex", 52, true, func() (*resync.Async, error) { return l.AddNewPlex(t.Context(), r.drives[1:2], lun.AttachOptions{}) }},
+		{"recover a healthy mirror", 56, false, func() (*resync.Async, error) { return l.Recover(t.Context()) }},
+		{"extend a mirror", 54, true, func() (*resync.Async, error) { return l.Extend(t.Context(), size.MiB, nil) }},
+		{"remove a plex", 53, false, func() (*resync.Async, error) { return l.RemovePlex(t.Context(), r.plexOn(l, 1)) }},
+	}
+	for _, is := range calls {
+		t.Run(is.name, func(t *testing.T) {
+			op, err := is.call()
+			must(t, err)
+			if op.Type != is.number || op.LUN != l.ID() || op.Started.IsZero() {
+				t.Errorf("operation %+v, want type %d", op.Descriptor, is.number)
+			}
+			st, err := op.QueryStatus(t.Context())
+			if err != nil || !is.copies && (st.Result != vds.OK || st.Percent != 100) || st.Pending() && st.Percent > 99 {
+				t.Errorf("status %+v, %v", st, err)
+			}
+			r.succeeded(op, nil)
+			again, err := r.p.Operation(op.ID.String())
+			if is.number != vds.AsyncRecoverLUN && (err != nil || again.Type != is.number) {
+				t.Errorf("found again: %+v, %v", again, err)
+			}
+		})
+	}
+}
+
+// TestAsyncRecover is the handle of a recovery that has something to copy.
+func TestAsyncRecover(t *testing.T) {
+	r, l := halfFailed(t)
+	op, err := l.Recover(t.Context())
+	must(t, err)
+	if op.Type != 56 {
+		t.Errorf("type %d, want 56", op.Type)
+	}
+	r.succeeded(op, nil)
+	r.equalLegs(r.record("web1"))
+}

@@ -1,0 +1,185 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// sweepVar names the environment variable that makes tests do all their rounds, and not only what a gate has time for.
+const sweepVar = "PLEXCTL_SWEEP"
+
+// raceRounds is how often TestRaceAddPlex races: 25 times, 200 times when PLEXCTL_SWEEP is set.
+func raceRounds() int {
+	if os.Getenv(sweepVar) != "" {
+		return 200
+	}
+	return 25
+}
+
+// TestRaceAddPlex has two processes add the same pair of LUNs to each other, by turns both in the same direction and one in
+// each. In every round exactly one of them wins, the other one gets a documented code, and when the winner's operation is
+// cancelled everything is as it was. 25 rounds; 200 with PLEXCTL_SWEEP.
+func TestRaceAddPlex(t *testing.T) {
+	r := newCodesRig(t, 2)
+	r.create("a", busyLength, 0)
+	r.create("b", busyLength, 1)
+	luns, tables, room := r.luns(), r.tables(), [2]any{r.free(0), r.free(1)}
+	lost := map[string]int{}
+	for round := range raceRounds() {
+		pairs := [2][]string{{"a", "b"}, {"a", "b"}}
+		if round%2 == 1 {
+			pairs[1] = []string{"b", "a"}
+		}
+		winner, code := r.race(pairs)
+		lost[code.String()]++
+		r.run("op", "cancel", pairs[winner][0], "--yes")
+		if round%10 == 0 || t.Failed() {
+			r.gaveBack(luns, tables)
+		}
+		if t.Failed() {
+			t.Fatalf("round %d", round)
+		}
+	}
+	r.gaveBack(luns, tables)
+	if diff := cmp.Diff(room, [2]any{r.free(0), r.free(1)}); diff != "" {
+		t.Errorf("room (-before +after):\n%s", diff)
+	}
+	t.Logf("codes of those that lost: %v", lost)
+}
+
+// race runs two commands at once, and returns which one won and the code of the other.
+func (r *rig) race(pairs [2][]string) (winner int, code vds.Code) {
+	r.t.Helper()
+	var cmds [2]*exec.Cmd
+	var out [2]bytes.Buffer
+	for i, names := range pairs {
+		cmds[i] = exec.Command("plexctl", "plex", "add", names[0], names[1], "--rate", "paused", "--yes")
+		cmds[i].Stdout, cmds[i].Stderr = &out[i], &out[i]
+		if err := cmds[i].Start(); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	var status [2]int
+	for i, cmd := range cmds {
+		status[i] = exitStatus(cmd.Wait())
+	}
+	for i, said := range status {
+		if said != 0 {
+			continue
+		}
+		for _, code := range []vds.Code{vds.ErrObjectNotFound, vds.ErrObjectDeleted, vds.ErrAnotherCallInProgress} {
+			if status[1-i] == exitStatuses[code] && strings.Contains(out[1-i].String(), code.String()) {
+				return i, code
+			}
+		}
+	}
+	r.t.Fatalf("exit statuses %v, want one that won and one with a documented code:\n%s\n%s", status, &out[0], &out[1])
+	return 0, 0
+}
+
+// hung is a plexctl that has stopped while it holds the lock.
+type hung struct {
+	cmd *exec.Cmd
+}
+
+// newHung starts a change on a slow drive and stops it in the middle. A change holds the lock for seconds there.
+func newHung(t *testing.T, args ...string) hung {
+	t.Helper()
+	cmd := exec.Command("plexctl", args...)
+	must(t, cmd.Start())
+	h := hung{cmd}
+	t.Cleanup(func() { h.kill() })
+	waitFor(t, "plexctl to take the lock", 30*time.Second, func() bool {
+		text, err := os.ReadFile(lun.DefaultLockPath)
+		return err == nil && strings.HasPrefix(string(text), fmt.Sprintf("%d ", cmd.Process.Pid))
+	})
+	must(t, cmd.Process.Signal(unix.SIGSTOP))
+	return h
+}
+
+// kill ends the process as kill -9 does.
+func (h hung) kill() {
+	_ = h.cmd.Process.Kill() // or it has ended
+	_ = h.cmd.Wait()
+}
+
+// TestLockHeldByAHungProcess stops a plexctl in the middle of a change: readers read, another changer gives up in its own
+// time and says who is in the way, and when the holder is killed the next one goes on from what it has left.
+func TestLockHeldByAHungProcess(t *testing.T) {
+	newLab(t)
+	f := newFragile(t, "slow")
+	r := labelled(t, newLoop(t, codesDrive, 512), newLoop(t, codesDrive, 512), f.path)
+	target, _ := r.busy("web1", 0, 1)
+	r.create("doomed", codesLUN, 2)
+	f.slow(time.Second)
+	h := newHung(t, "lun", "delete", "doomed", "--yes")
+
+	t.Run("readers read", func(t *testing.T) { readersRead(t, r) })
+	t.Run("a changer names the holder", func(t *testing.T) {
+		ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer stop()
+		began := time.Now()
+		err := target.Rename(ctx, "web2")
+		holder := fmt.Sprintf("process %d delete lun", h.cmd.Process.Pid)
+		if !errors.Is(err, vds.ErrAnotherCallInProgress) || !strings.Contains(err.Error(), holder) {
+			t.Errorf("rename: %v, want VDS_E_ANOTHER_CALL_IN_PROGRESS that names %q", err, holder)
+		}
+		if took := time.Since(began); took < 400*time.Millisecond || took > 5*time.Second {
+			t.Errorf("gave up after %v, want about half a second", took)
+		}
+	})
+	t.Run("its end frees the lock", func(t *testing.T) {
+		h.kill()
+		f.mend()
+		must(t, target.Rename(t.Context(), "web2"))
+		r.assemble()
+		r.run("op", "cancel", "web2", "--yes")
+		r.readable()
+	})
+}
+
+// readersRead runs every command that only looks, none of which waits for the lock.
+func readersRead(t *testing.T, r *rig) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"status"}, {"lun", "list"}, {"lun", "show", "web1"}, {"plex", "list", "web1"}, {"op", "list"}, {"op", "show", "web1"},
+		{"drive", "list"}, {"refresh"},
+	} {
+		began := time.Now()
+		out, err := tryTool(t, "plexctl", args...)
+		if status := exitStatus(err); status != 0 && (args[0] != "status" || status != 20) {
+			t.Errorf("plexctl %s: exit status %d\n%s", strings.Join(args, " "), status, out)
+		}
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("plexctl %s took %v", strings.Join(args, " "), took)
+		}
+	}
+	r.readable()
+}
+
+// TestLockDryRun plans a change while somebody else holds the lock, which it does not need.
+func TestLockDryRun(t *testing.T) {
+	r, target, source := pair(t)
+	lock, err := blockdev.Lock(t.Context(), lun.DefaultLockPath, "hold the lock")
+	must(t, err)
+	defer lock.Unlock()
+	before := r.state(everything)
+	if out := r.run(append(addArgs(target, source.ID().String()), "--dry-run")...); !strings.Contains(out, "COMMIT") {
+		t.Errorf("the plan has no commit:\n%s", out)
+	}
+	r.unchanged(everything, before)
+}
