@@ -54,7 +54,7 @@ func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversi
 			continue
 		}
 		c.inSync[i] = !fills[i] && was.holds(p.ID)
-		if _, leg := was.health[p.ID]; !c.inSync[i] && !leg && !tracked {
+		if _, leg := was.health[p.ID]; !c.inSync[i] && (!leg || was.stale[p.ID]) && !tracked {
 			c.fresh = true
 		}
 		if !was.mirror && !fills[i] && !c.inSync[i] {

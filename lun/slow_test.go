@@ -2,11 +2,14 @@ package lun_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
 )
 
 // slowDevices are drives that take longer to be found than a look at an operation waits for the lock.
@@ -51,5 +54,37 @@ func TestTheEndIsRecordedOnAMachineWithManyDrives(t *testing.T) {
 	w.open()
 	if record := w.record("web1"); record.Operation != nil || record.Last == nil || record.Last.ID != op.ID {
 		t.Errorf("after the end: operation %+v, last %+v", record.Operation, record.Last)
+	}
+}
+
+// Where the only plex with the data cannot be read, the kernel gives the copy up and shows the leg as one that is about to be
+// filled, for good. Once the sector is well, the plex is recovered nevertheless, and gets everything.
+func TestRecoverAfterAnUnreadableSector(t *testing.T) {
+	w, target, source := pair(t)
+	middle := w.record("web1").Plexes[0].Data[0].Start.Bytes() + lunSize/2
+	w.mem.Fail(w.path(0), blockdev.Fault{Kind: "read", Offset: middle, Length: 4 * size.KiB})
+	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if err := w.kernel.Tick(1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := op.Wait(ctx); !errors.Is(err, vds.ErrIO) {
+		t.Fatalf("wait: %v, want VDS_E_IO_ERROR", err)
+	}
+	w.write(300)
+	w.mem.Heal(w.path(0))
+	if op, err = target.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.verify()
+	if err := op.Wait(ctx); err != nil {
+		t.Errorf("wait for the recovery: %v", err)
 	}
 }

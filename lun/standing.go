@@ -23,13 +23,17 @@ type standing struct {
 	sole   uuid.UUID                    // the plex that a live linear table is; Nil when it is none of l's
 	meta   map[uuid.UUID]raidmeta.Slot  // what these slots hold
 	parts  map[uuid.UUID]blockdev.DevNo // data device of each leg, by plex
+	stale  map[uuid.UUID]bool           // plexes that are out of date by the record, legs or not
 }
 
 // stand reads how the kernel stands to l's plexes.
 func (m *machine) stand(ctx context.Context, l catalog.LUN, have view) (standing, error) {
 	st := standing{
 		health: map[uuid.UUID]dm.LegHealth{}, slots: map[uuid.UUID]catalog.Slot{},
-		meta: map[uuid.UUID]raidmeta.Slot{}, parts: map[uuid.UUID]blockdev.DevNo{},
+		meta: map[uuid.UUID]raidmeta.Slot{}, parts: map[uuid.UUID]blockdev.DevNo{}, stale: map[uuid.UUID]bool{},
+	}
+	for _, p := range l.Plexes {
+		st.stale[p.ID] = p.Stale
 	}
 	top := have[lunUUID(l.ID)]
 	if st.live = top.Live; !st.live {
@@ -171,7 +175,8 @@ func (st standing) resting() bool {
 }
 
 // busy reports whether the mirror copies anything, or is about to: a plex is neither in sync nor failed, or a resync of
-// all plexes is not at its end.
+// all plexes is not at its end. A plex that the record has given up does not count: when the kernel cannot read what it
+// copies, it leaves the leg as it is, and never goes on (drivers/md/raid1.c, fix_sync_read_error).
 func (st standing) busy() bool {
 	if !st.mirror {
 		return false
@@ -181,6 +186,9 @@ func (st standing) busy() bool {
 	}
 	for id, letter := range st.health {
 		super := st.meta[id].Super
+		if st.stale[id] {
+			continue
+		}
 		if letter == dm.LegSyncing || letter == dm.LegInSync && (super.RecoveryOffset != raidmeta.InSync || super.ResyncOffset != raidmeta.InSync) {
 			return true
 		}
