@@ -157,15 +157,32 @@ func (m *machine) heal(ctx context.Context) error {
 			stale[id] = d.store.Catalog.LUNs
 		}
 	}
+	for range healRounds {
+		healed, err := m.healOnce(ctx, stale)
+		if err != nil || healed == 0 {
+			return err
+		}
+		stale = m.set.Heal() // a witness that was needed may be needed no longer
+	}
+	return nil
+}
+
+// healRounds bounds healing. Two rounds do, a third finds nothing.
+const healRounds = 4
+
+// healOnce writes catalogs, and returns to how many drives.
+func (m *machine) healOnce(ctx context.Context, stale map[uuid.UUID][]catalog.LUN) (int, error) {
 	var failed []error
+	n := 0
 	for id, luns := range stale {
 		if m.drives[id].foreign {
 			continue
 		}
+		n++
 		m.log.Info("heal catalog", "drive", id)
 		failed = append(failed, m.writeCatalog(ctx, id, luns))
 		m.drives[id].store.Problems = nil
 	}
 	m.remerge()
-	return errors.Join(failed...)
+	return n, errors.Join(failed...)
 }

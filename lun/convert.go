@@ -39,7 +39,7 @@ type conversion struct {
 	l      catalog.LUN
 	was    standing
 	inSync []bool // by plex of l: it holds the data, and the new table counts on it
-	level  bool   // the plexes, all of which hold the data, are in the middle of being made equal
+	level  bool   // every plex holds the data
 	fresh  bool   // a plex is to be filled of which nobody knows what it lacks: everything is copied
 }
 
@@ -61,10 +61,9 @@ func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversi
 			return c, foreignTable(l)
 		}
 	}
-	if first := slices.Index(c.inSync, true); was.leveling() && first >= 0 {
-		if c.level = !slices.Contains(c.inSync, false); !c.level {
-			clear(c.inSync[first+1:]) // see restart
-		}
+	c.level = !slices.Contains(c.inSync, false)
+	if first := slices.Index(c.inSync, true); was.leveling() && !c.level && first >= 0 {
+		clear(c.inSync[first+1:]) // see restart
 	}
 	if !slices.Contains(c.inSync, true) {
 		return c, &vds.Error{
@@ -106,9 +105,7 @@ func (c conversion) purpose() string {
 	case c.grows():
 		return "make the new part equal"
 	case c.level:
-		return "go on making the plexes equal"
-	case !slices.Contains(c.inSync, false):
-		return "nothing to copy"
+		return "make the plexes equal if it comes to a restart, else copy nothing"
 	case c.fresh || !c.was.mirror:
 		return "copy everything to the plexes that are filled"
 	default:
@@ -116,19 +113,14 @@ func (c conversion) purpose() string {
 	}
 }
 
-// slots is the metadata with these bits to copy; nil: every bit, which is right at any time.
+// slots is the metadata with these bits to copy; nil: every bit. That is right at any time, and what a restart must find
+// before the window: what is being written now is noted by the old table alone.
 func (c conversion) slots(bits raidmeta.Bits) ([]raidmeta.Slot, error) {
 	plan := raidmeta.AttachPlan{
 		ArraySize: c.l.Size, RegionSize: c.l.RegionSize, InSync: c.inSync, Bits: bits, Events: c.events(),
 	}
-	if c.grows() {
-		return raidmeta.Grow(plan, c.before())
-	}
 	if c.level {
 		return raidmeta.Level(plan)
-	}
-	if !slices.Contains(c.inSync, false) {
-		plan.Bits = raidmeta.NewBits(raidmeta.Regions(c.l.Size, c.l.RegionSize), false)
 	}
 	return raidmeta.Attach(plan)
 }
@@ -153,13 +145,11 @@ func (c conversion) before() size.Sectors {
 }
 
 func (c conversion) grows() bool {
-	return c.was.mirror && c.before() < c.l.Size && !slices.Contains(c.inSync, false)
+	return c.was.mirror && c.level && c.before() < c.l.Size
 }
 
-// carries reports whether the plexes to be filled need only what the live table has noted.
-func (c conversion) carries() bool {
-	return c.was.mirror && !c.fresh && (c.level || slices.Contains(c.inSync, false))
-}
+// carries reports whether the plexes need only what the live table has noted.
+func (c conversion) carries() bool { return c.was.mirror && !c.fresh && len(c.l.Plexes) > 1 }
 
 // window is how to swap; nil when a single call does: from a linear table, and where the only leg with the data stays,
 // which the kernel never gives up.
@@ -205,6 +195,11 @@ func (c conversion) carry(ctx context.Context, m *machine, seen map[blockdev.Dev
 // left is what is left to copy by the metadata of the old table: the regions with a bit, but for those that every plex has
 // got. nil, which is all, when no bitmap tells.
 func (c conversion) left(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevNo]dm.LegHealth) raidmeta.Bits {
+	if c.grows() {
+		bits := raidmeta.NewBits(raidmeta.Regions(c.l.Size, c.l.RegionSize), true)
+		bits.ClearBelow(uint64(c.before()), c.l.RegionSize)
+		return bits
+	}
 	var merged raidmeta.Bits
 	for i, p := range c.l.Plexes {
 		slot := old[p.ID]

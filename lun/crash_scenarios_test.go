@@ -245,12 +245,5 @@ func changeScenarios() []scenario {
 			w.must(addPlex("spare3", "third")(w))
 			w.finishAll()
 		}, act: func(w *world) error { return w.find("spare3").Rename(w.t.Context(), "spare4") }},
-		{name: "reenumerate after the table was replaced", prepare: func(w *world) {
-			attached(w, -1)
-			w.replaceTable("plex-web1", w.plexOn(0))
-		}, act: func(w *world) error {
-			results, err := w.p.Reenumerate(w.t.Context())
-			return errors.Join(err, resultErrors(results))
-		}},
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -46,10 +48,15 @@ func crashes() []crash {
 	}
 }
 
+// sweepVar makes the crash model visit every point in every way, which takes minutes.
+const sweepVar = "PLEXCTL_SWEEP"
+
 // TestCrash stops every operation in front of each effect that it has on the world: each ioctl, each write, each flush.
-// All the while a user writes to web1. Then a new process assembles, and everything has to be in order; in a second
-// sweep that process is stopped too, at a random effect, and a third one finishes.
+// All the while a user writes to web1. Then a new process assembles, and everything has to be in order; in half of the
+// cases that process is stopped too, at a random effect, and a third one finishes. Of the eight ways to crash at a point
+// two are taken, others at each point; all of them with PLEXCTL_SWEEP set.
 func TestCrash(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // many small machines, each soon forgotten
 	var points atomic.Int64
 	t.Cleanup(func() { t.Logf("%d points", points.Load()) })
 	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
@@ -73,17 +80,24 @@ func (s scenario) crashEverywhere(t *testing.T) int {
 	}
 	points := 0
 	for stop := range whole.effects {
-		for _, c := range crashes() {
-			for _, again := range []bool{false, true} {
-				points++
-				synctest.Test(t, func(t *testing.T) { s.crashOnce(t, lock, whole, c, stop, again) })
-				if t.Failed() {
-					return points
-				}
+		for _, way := range ways(stop) {
+			points++
+			synctest.Test(t, func(t *testing.T) { s.crashOnce(t, lock, whole, crashes()[way/2], stop, way%2 == 1) })
+			if t.Failed() {
+				return points
 			}
 		}
 	}
 	return points
+}
+
+// ways is how to crash at a point: twice the number of a crash, and one more to crash again while assembling.
+func ways(stop int) []int {
+	const all = 8
+	if os.Getenv(sweepVar) == "" {
+		return []int{stop % all, (stop + 3) % all}
+	}
+	return []int{0, 1, 2, 3, 4, 5, 6, 7}
 }
 
 // course is an operation that nothing has stopped.
@@ -238,7 +252,7 @@ func (w *world) nothingWaits(where string) {
 			w.t.Errorf("%s: %s has a table waiting", where, name)
 		}
 	}
-	active := 0
+	active, failed := 0, 0
 	for _, l := range w.p.LUNs() {
 		props, err := l.Properties(w.t.Context())
 		if err != nil || props.Device == "" {
@@ -248,10 +262,12 @@ func (w *world) nothingWaits(where string) {
 		for _, p := range props.Plexes {
 			if len(props.Plexes) > 1 && p.Status != vds.StatusFailed {
 				active += 2
+			} else if len(props.Plexes) > 1 {
+				failed += 2 // the kernel keeps a leg that it has dropped until the next change
 			}
 		}
 	}
-	if len(devices) != active {
+	if n := len(devices); n != active && n != active+failed {
 		w.t.Errorf("%s: %d devices, want %d: %v", where, len(devices), active, devices)
 	}
 }

@@ -168,12 +168,6 @@ func (st standing) holders() int {
 	return n
 }
 
-// resting reports whether the mirror is about to copy, or is at its end, and the kernel does not say which: it needs a moment
-// after a resume.
-func (st standing) resting() bool {
-	return st.busy() && (st.status.Action == dm.ActionIdle || st.status.Action == dm.ActionFrozen)
-}
-
 // busy reports whether the mirror copies anything, or is about to: a plex is neither in sync nor failed, or a resync of
 // all plexes is not at its end. A plex that the record has given up does not count: when the kernel cannot read what it
 // copies, it leaves the leg as it is, and never goes on (drivers/md/raid1.c, fix_sync_read_error).

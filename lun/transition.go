@@ -34,7 +34,7 @@ func (m *machine) hold(ctx context.Context, l catalog.LUN) (held, error) {
 			}
 		}
 		h.was, err = m.stand(ctx, l, h.view)
-		if err != nil || l.Operation != nil || !h.was.resting() || time.Now().After(deadline) {
+		if err != nil || l.Operation != nil || !h.was.busy() || time.Now().After(deadline) {
 			return h, err
 		}
 	}

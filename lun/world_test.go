@@ -31,7 +31,7 @@ const (
 // world is a machine in memory with a process on it.
 type world struct {
 	t       testing.TB
-	release dmtest.Release
+	linux   dmtest.Release
 	mem     *blockdev.Mem
 	kernel  *dmtest.Kernel
 	lock    string
@@ -52,8 +52,8 @@ func newWorld(t testing.TB, release dmtest.Release, n int) *world {
 // newWorldAt is newWorld with the host's lock at a path.
 func newWorldAt(t testing.TB, release dmtest.Release, n int, lock string) *world {
 	t.Helper()
-	w := &world{t: t, release: release, mem: blockdev.NewMem(), lock: lock, written: map[int64]uint64{}}
-	w.kernel = dmtest.New(w.mem, w.release)
+	w := &world{t: t, linux: release, mem: blockdev.NewMem(), lock: lock, written: map[int64]uint64{}}
+	w.kernel = dmtest.New(w.mem, w.linux)
 	w.open()
 	for i := range n {
 		w.mem.AddDisk(blockdev.Info{Path: w.path(i), Size: driveSize})
@@ -91,7 +91,7 @@ func (w *world) cut(fate blockdev.Fate) {
 	w.t.Helper()
 	w.p.Close()
 	w.mem = w.mem.Cut(fate)
-	w.kernel = dmtest.New(w.mem, w.release)
+	w.kernel = dmtest.New(w.mem, w.linux)
 	w.open()
 }
 
@@ -270,6 +270,7 @@ func (w *world) legs(l catalog.LUN) [][]byte {
 // are equal.
 func (w *world) settle() {
 	w.t.Helper()
+	w.release()
 	w.rest()
 	for _, l := range w.p.LUNs() {
 		if props, err := l.Properties(w.t.Context()); err == nil && props.Health == vds.HealthFailedRedundancy {
@@ -298,18 +299,24 @@ func (w *world) finishAll() {
 		if w.record(l.Name()).Operation == nil {
 			continue
 		}
-		if w.record(l.Name()).MaxRate != 0 {
-			if err := l.SetRate(w.t.Context(), lun.Unlimited); err != nil {
-				w.t.Fatal(err)
-			}
-		}
-		w.rest()
 		op, err := l.Operation()
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		if err := op.Wait(w.t.Context()); err != nil {
 			w.t.Fatalf("operation of %s: %v", l.Name(), err)
+		}
+	}
+}
+
+// release lets every operation copy at full speed.
+func (w *world) release() {
+	w.t.Helper()
+	for _, l := range w.p.LUNs() {
+		if record := w.record(l.Name()); record.Operation != nil && record.MaxRate != 0 {
+			if err := l.SetRate(w.t.Context(), lun.Unlimited); err != nil {
+				w.t.Fatal(err)
+			}
 		}
 	}
 }
