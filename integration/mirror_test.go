@@ -201,13 +201,11 @@ func (r *rig) removeFrom(l *lun.LUN, drive int) {
 func (r *rig) free(drive int) size.Sectors {
 	r.t.Helper()
 	r.refresh()
-	for _, d := range r.p.Drives() {
-		if d.Info.Path == r.drives[drive] {
-			return d.Free
-		}
+	d, err := r.p.Drive(r.drives[drive])
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	r.t.Fatalf("%s is no drive", r.drives[drive])
-	return 0
+	return d.Free
 }
 
 // writtenTo is how much has been written to a block device since it is there.
