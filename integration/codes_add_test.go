@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -23,19 +24,19 @@ import (
 // addRefusals is what speaks against AddPlex and has to do with the two LUNs.
 func addRefusals() provocations {
 	return provocations{
-		vds.ErrAccessDenied:          {"add_plex": notRoot, "capability": withoutCapability},
-		vds.ErrAnotherCallInProgress: {"lock": lockHeld, "target_busy": targetBusy, "source_busy": sourceBusy, "resync": resyncRuns},
-		vds.ErrObjectDeleted:         {"add_plex": targetDeleted},
+		vds.ErrAccessDenied:          {"add_plex": shared(notRoot), "capability": shared(withoutCapability)},
+		vds.ErrAnotherCallInProgress: {"lock": shared(lockHeld), "target_busy": shared(targetBusy), "source_busy": shared(sourceBusy), "resync": own(resyncRuns)},
+		vds.ErrObjectDeleted:         {"add_plex": own(targetDeleted)},
 		vds.ErrObjectNotFound: {
-			"source_unknown": sourceUnknown, "source_absorbed": sourceAbsorbed, "source_is_a_plex": sourceIsAPlex, "drive": driveUnknown,
+			"source_unknown": shared(sourceUnknown), "source_absorbed": own(sourceAbsorbed), "source_is_a_plex": shared(sourceIsAPlex), "drive": shared(driveUnknown),
 		},
 		vds.ErrInvalidOperation: {
-			"source_is_target": sourceIsTarget, "source_smaller": sourceSmaller, "shared_drive": sharedDrive,
-			"nine_plexes": ninePlexes, "several_reasons": severalReasons,
+			"source_is_target": shared(sourceIsTarget), "source_smaller": shared(sourceSmaller), "shared_drive": shared(sharedDrive),
+			"nine_plexes": own(ninePlexes), "several_reasons": shared(severalReasons),
 		},
-		vds.ErrDeviceInUse:  {"source_mounted": sourceMounted, "source_open": sourceOpen},
-		vds.ErrInvalidArg:   {"rate": rateInvalid},
-		vds.ErrNotSupported: {"span": spans},
+		vds.ErrDeviceInUse:  {"source_mounted": shared(sourceMounted), "source_open": shared(sourceOpen)},
+		vds.ErrInvalidArg:   {"rate": shared(rateInvalid)},
+		vds.ErrNotSupported: {"span": own(spans)},
 	}
 }
 
@@ -47,19 +48,17 @@ func pair(t *testing.T) (r *rig, target, source *lun.LUN) {
 }
 
 // An unprivileged user gets nowhere, and the drives stay as they are.
-func notRoot(t *testing.T, code vds.Code) {
-	r, target, source := pair(t)
-	before := r.state(everything)
-	cmd := exec.Command("plexctl", addArgs(target, source.ID().String())...)
+func notRoot(t *testing.T, w *world, code vds.Code) {
+	before := w.state(everything)
+	cmd := exec.Command("plexctl", addArgs(w.web, w.spare.ID().String())...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	r.deniedTo(cmd, code, "run plexctl as root", before)
+	w.deniedTo(cmd, code, "run plexctl as root", before)
 }
 
 // Root without CAP_SYS_ADMIN, as in a container, gets no further.
-func withoutCapability(t *testing.T, code vds.Code) {
-	r, target, source := pair(t)
-	before := r.state(everything)
-	cmd := exec.Command("plexctl", addArgs(target, source.ID().String())...)
+func withoutCapability(t *testing.T, w *world, code vds.Code) {
+	before := w.state(everything)
+	cmd := exec.Command("plexctl", addArgs(w.web, w.spare.ID().String())...)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -68,7 +67,7 @@ func withoutCapability(t *testing.T, code vds.Code) {
 			t.Errorf("drop CAP_SYS_ADMIN: %v", err)
 			return
 		}
-		r.deniedTo(cmd, code, "CAP_SYS_ADMIN", before)
+		w.deniedTo(cmd, code, "CAP_SYS_ADMIN", before)
 	}()
 	<-done
 }
@@ -90,15 +89,13 @@ func (r *rig) deniedTo(cmd *exec.Cmd, code vds.Code, hint string, before state) 
 
 // The command waits a minute for the lock, so that only the library is made to give up here. TestLock has a changer of
 // another process hold it.
-func lockHeld(t *testing.T, code vds.Code) {
-	r, target, source := pair(t)
-	_, op := r.busy("web2", 0, 1)
+func lockHeld(t *testing.T, w *world, code vds.Code) {
 	lock, err := blockdev.Lock(t.Context(), lun.DefaultLockPath, "hold the lock")
 	must(t, err)
 	defer lock.Unlock()
 	holder := []string{"process " + strconv.Itoa(os.Getpid()) + " hold the lock", "another plexctl"}
-	for _, call := range []func(context.Context) error{adding(target, source), op.Cancel} {
-		r.refused(refusal{code: code, hint: "try again", says: holder, call: func(ctx context.Context) error {
+	for _, call := range []func(context.Context) error{adding(w.web, w.spare), w.op.Cancel} {
+		w.refused(refusal{code: code, hint: "try again", says: holder, call: func(ctx context.Context) error {
 			ctx, stop := context.WithTimeout(ctx, 200*time.Millisecond)
 			defer stop()
 			return call(ctx)
@@ -106,21 +103,15 @@ func lockHeld(t *testing.T, code vds.Code) {
 	}
 }
 
-func targetBusy(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 3)
-	source := r.create("spare3", busyLength, 2)
-	target, op := r.busy("web1", 0, 1)
-	r.refusedAdd(code, target, source, "plexctl op cancel "+op.ID.String(), "add-plex is running")
-	if out := r.run("plex", "list", "web1"); !strings.Contains(out, "rebuilding") {
+func targetBusy(t *testing.T, w *world, code vds.Code) {
+	w.refusedAdd(code, w.busy, w.spare, "plexctl op cancel "+w.op.ID.String(), "add-plex is running")
+	if out := w.run("plex", "list", "busy"); !strings.Contains(out, "rebuilding") {
 		t.Errorf("plex list of a busy LUN:\n%s", out)
 	}
 }
 
-func sourceBusy(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 3)
-	target := r.create("web1", codesLUN, 2)
-	source, op := r.busy("spare3", 0, 1)
-	r.refusedAdd(code, target, source, "plexctl op cancel "+op.ID.String(), "add-plex is running")
+func sourceBusy(t *testing.T, w *world, code vds.Code) {
+	w.refusedAdd(code, w.web, w.busy, "plexctl op cancel "+w.op.ID.String(), "add-plex is running")
 }
 
 // After a crash the kernel makes the plexes equal where they may differ. Until it has, both LUNs stay as they are. The crash
@@ -149,7 +140,7 @@ func resyncRuns(t *testing.T, code vds.Code) {
 			return err
 		})
 	}
-	f.slow(2 * time.Second)
+	f.slow(700 * time.Millisecond)
 	r.assemble("web1")
 	r.refusedAdd(code, target, source, "wait until", "are being made equal")
 	f.mend()
@@ -194,13 +185,12 @@ func (r *rig) worked(what string, results []lun.Result, err error) {
 	}
 }
 
-// A handle outlives its LUN: deleted by this Provider, by another process, absorbed by this one, by another.
+// A handle outlives its LUN: deleted by this Provider, deleted or absorbed by another process.
 func targetDeleted(t *testing.T, code vds.Code) {
 	r := newCodesRig(t, 2)
 	end := map[string]func(l *lun.LUN){
-		"deleted here":  func(l *lun.LUN) { must(t, l.Delete(t.Context())) },
-		"deleted":       func(l *lun.LUN) { r.run("lun", "delete", l.Name(), "--yes") },
-		"absorbed here": func(l *lun.LUN) { r.end(r.create("a", size.MiB, 0).AddPlex(t.Context(), l.ID(), lun.AttachOptions{})) },
+		"deleted here": func(l *lun.LUN) { must(t, l.Delete(t.Context())) },
+		"deleted":      func(l *lun.LUN) { r.run("lun", "delete", l.Name(), "--yes") },
 		"absorbed": func(l *lun.LUN) {
 			r.create("b", size.MiB, 0)
 			r.run("plex", "add", "b", l.Name(), "--yes", "--wait")
@@ -223,9 +213,8 @@ func targetDeleted(t *testing.T, code vds.Code) {
 	}
 }
 
-func sourceUnknown(t *testing.T, code vds.Code) {
-	r, target, _ := pair(t)
-	r.refusedID(code, target, uuid.New())
+func sourceUnknown(t *testing.T, w *world, code vds.Code) {
+	w.refusedID(code, w.web, uuid.New())
 }
 
 // refusedID is refused for AddPlex of a source that is none.
@@ -246,36 +235,31 @@ func sourceAbsorbed(t *testing.T, code vds.Code) {
 	r.refusedID(code, target, source.ID())
 }
 
-func sourceIsAPlex(t *testing.T, code vds.Code) {
-	r, target, _ := pair(t)
-	r.refusedID(code, target, r.record("spare3").Plexes[0].ID)
+func sourceIsAPlex(t *testing.T, w *world, code vds.Code) {
+	w.refusedID(code, w.web, w.plexOn(w.spare, 1))
 }
 
-func driveUnknown(t *testing.T, code vds.Code) {
-	r, target, _ := pair(t)
+func driveUnknown(t *testing.T, w *world, code vds.Code) {
 	device := newLoop(t, codesDrive, 512)
-	r.refused(refusal{
+	w.refused(refusal{
 		code: code, hint: "plexctl drive init", says: []string{device}, args: []string{"plex", "add", "web1", "--drive", device},
 		call: func(ctx context.Context) error {
-			_, err := target.AddNewPlex(ctx, []string{device}, lun.AttachOptions{})
+			_, err := w.web.AddNewPlex(ctx, []string{device}, lun.AttachOptions{})
 			return err
 		},
 	})
 }
 
-func sourceIsTarget(t *testing.T, code vds.Code) {
-	r, target, _ := pair(t)
-	r.refusedAdd(code, target, target, "name another LUN", "cannot be a plex of itself")
+func sourceIsTarget(t *testing.T, w *world, code vds.Code) {
+	w.refusedAdd(code, w.web, w.web, "name another LUN", "cannot be a plex of itself")
 }
 
-func sourceSmaller(t *testing.T, code vds.Code) {
-	r, target, _ := pair(t)
-	r.refusedAdd(code, target, r.create("small", codesLUN-size.MiB, 1), "at least as large", "less than")
+func sourceSmaller(t *testing.T, w *world, code vds.Code) {
+	w.refusedAdd(code, w.spare, w.near, "at least as large", "less than")
 }
 
-func sharedDrive(t *testing.T, code vds.Code) {
-	r, target, _ := pair(t)
-	r.refusedAdd(code, target, r.create("near", codesLUN, 0), "on another drive", "share drive")
+func sharedDrive(t *testing.T, w *world, code vds.Code) {
+	w.refusedAdd(code, w.near, w.web, "on another drive", "share drive")
 }
 
 // A target of four plexes and a source of five.
@@ -299,44 +283,37 @@ func ninePlexes(t *testing.T, code vds.Code) {
 }
 
 // Everything that speaks against a source is said at once; the first reason gives the code.
-func severalReasons(t *testing.T, code vds.Code) {
-	r, target, _ := pair(t)
-	source := r.create("near", codesLUN-size.MiB, 0)
-	defer openDevice(t, "/dev/mapper/plex-near").Close()
-	r.refusedAdd(code, target, source, "at least as large", "less than", "share drive", "in use")
+func severalReasons(t *testing.T, w *world, code vds.Code) {
+	w.hold(w.near)
+	w.refusedAdd(code, w.web, w.near, "at least as large", "less than", "share drive", "in use")
 }
 
-func openDevice(t *testing.T, path string) *os.File {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
+// hold puts a device-mapper device on a LUN until the test ends. That it is in use is seen at once; one that is only open is
+// waited for.
+func (w *world) hold(l *lun.LUN) {
+	newMapping(w.t, "holder", dm.Table{{Length: 2048, Target: dm.Other{Name: "linear", Args: "/dev/mapper/plex-" + l.Name() + " 0"}}})
 }
 
-func sourceMounted(t *testing.T, code vds.Code) {
-	r, target, source := pair(t)
+func sourceMounted(t *testing.T, w *world, code vds.Code) {
 	dir := mountNew(t, "/dev/mapper/plex-spare3")
 	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")) // what the file system writes by itself is no change
-	r.refusedAdd(code, target, source, "unmount or close", "mounted at "+dir)
+	w.refusedAdd(code, w.web, w.spare, "unmount or close", "mounted at "+dir)
 	unmount(t, dir)
 }
 
-func sourceOpen(t *testing.T, code vds.Code) {
-	r, target, source := pair(t)
-	defer openDevice(t, "/dev/mapper/plex-spare3").Close()
-	r.refusedAdd(code, target, source, "unmount or close", "in use")
+func sourceOpen(t *testing.T, w *world, code vds.Code) {
+	f, err := os.Open("/dev/mapper/plex-spare3")
+	must(t, err)
+	defer f.Close()
+	w.refusedAdd(code, w.web, w.spare, "unmount or close", "in use")
 }
 
-func rateInvalid(t *testing.T, code vds.Code) {
-	r, target, source := pair(t)
-	r.refused(refusal{code: code, says: []string{"at least 1 KiB"}, call: func(ctx context.Context) error {
-		_, err := target.AddPlex(ctx, source.ID(), lun.AttachOptions{Rate: 100})
+func rateInvalid(t *testing.T, w *world, code vds.Code) {
+	w.refused(refusal{code: code, says: []string{"at least 1 KiB"}, call: func(ctx context.Context) error {
+		_, err := w.web.AddPlex(ctx, w.spare.ID(), lun.AttachOptions{Rate: 100})
 		return err
 	}})
-	r.refuse(exitStatuses[code], append(addArgs(target, source.ID().String()), "--rate", "100B"), code.String())
-	r.refuse(exitStatuses[code], append(addArgs(target, source.ID().String()), "--rate", "much"), code.String())
+	w.refuse(exitStatuses[code], append(addArgs(w.web, w.spare.ID().String()), "--rate", "100B"), code.String())
 }
 
 func spans(t *testing.T, code vds.Code) {

@@ -14,9 +14,9 @@ import (
 // addSuccesses is everything that ends with S_OK.
 func addSuccesses() provocations {
 	return provocations{vds.OK: {
-		"add_plex": addDone, "add_plex_of_mirror": addMirror, "add_plex_to_degraded": addToDegraded, "add_plex_on_drive": addOnDrive,
-		"remove_plex": removeDone, "recover": recoverDone, "recover_healthy": recoverHealthy,
-		"cancel": cancelDone, "cancel_on_drive": cancelOnDrive, "cancel_of_mirror": cancelOfMirror,
+		"add_plex": own(addDone), "add_plex_of_mirror": own(addMirror), "add_plex_to_degraded": own(addToDegraded), "add_plex_on_drive": own(addOnDrive),
+		"remove_plex": own(removeDone), "recover": own(recoverDone), "recover_healthy": own(recoverHealthy),
+		"cancel": own(cancelDone), "cancel_on_drive": own(cancelOnDrive), "cancel_of_mirror": own(cancelOfMirror),
 	}}
 }
 
@@ -37,7 +37,7 @@ func addDone(t *testing.T, code vds.Code) {
 	target, source := r.create("web1", codesLUN, 0), r.create("spare3", codesLUN+size.MiB, 1)
 	r.succeeded(target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}))
 	r.refuse(exitStatuses[code], []string{"op", "wait", "web1"}, "healthy")
-	r.refuse(exitStatuses[code], []string{"op", "show", "web1"}, code.String(), "100%")
+	r.refuse(exitStatuses[code], []string{"op", "show", "web1"}, code.String(), "100 %")
 	if record := r.record("web1"); record.Size != codesLUN.Sectors() {
 		t.Errorf("the target has %v, want %v", record.Size, codesLUN)
 	}

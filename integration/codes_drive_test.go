@@ -23,17 +23,17 @@ import (
 // addRefusalsOfDrives is what speaks against AddPlex and has to do with drives, or with what the kernel has.
 func addRefusalsOfDrives() provocations {
 	return provocations{
-		vds.ErrAccessDenied:             {"other_host": driveOfOtherHost},
-		vds.ErrNotEnoughSpace:           {"add_plex": noSpace},
-		vds.ErrNotEnoughDrive:           {"add_plex": noDrive, "create": noDriveAtAll},
-		vds.ErrDiskConfigurationNotSync: {"conflict": recordsConflict, "other_host": sourceOfOtherHost},
+		vds.ErrAccessDenied:             {"other_host": own(driveOfOtherHost)},
+		vds.ErrNotEnoughSpace:           {"add_plex": shared(noSpace)},
+		vds.ErrNotEnoughDrive:           {"add_plex": own(noDrive), "create": own(noDriveAtAll)},
+		vds.ErrDiskConfigurationNotSync: {"conflict": own(recordsConflict), "other_host": own(sourceOfOtherHost)},
 		vds.ErrObjectStatusFailed: {
-			"target_inactive": targetInactive, "source_drive_missing": sourceDriveMissing, "source_plex_failed": sourcePlexFailed,
+			"target_inactive": shared(targetInactive), "source_drive_missing": own(sourceDriveMissing), "source_plex_failed": own(sourcePlexFailed),
 		},
-		vds.ErrProviderCacheCorrupt: {"target_table": targetTable, "source_table": sourceTable},
-		vds.ErrInvalidSectorSize:    {"larger_blocks": largerBlocks},
-		vds.ErrNotSupported:         {"zoned": zoned, "integrity": protected},
-		vds.ErrMediaWriteProtected:  {"add_plex": readOnly},
+		vds.ErrProviderCacheCorrupt: {"target_table": own(targetTable), "source_table": own(sourceTable)},
+		vds.ErrInvalidSectorSize:    {"larger_blocks": shared(largerBlocks)},
+		vds.ErrNotSupported:         {"zoned": shared(zoned), "integrity": shared(protected)},
+		vds.ErrMediaWriteProtected:  {"add_plex": shared(readOnly)},
 	}
 }
 
@@ -57,10 +57,8 @@ func (r *rig) refusedNew(code vds.Code, target *lun.LUN, drive, hint string, say
 	})
 }
 
-func noSpace(t *testing.T, code vds.Code) {
-	r, target, _ := pair(t)
-	r.create("big", 25*size.MiB, 1)
-	r.refusedNew(code, target, r.drives[1], "plexctl drive init", "has room for")
+func noSpace(t *testing.T, w *world, code vds.Code) {
+	w.refusedNew(code, w.web, w.drives[1], "plexctl drive init", "has room for")
 }
 
 // The only drive has a plex of the target already. The command wants drives to be named.
@@ -154,10 +152,10 @@ func recordsConflict(t *testing.T, code vds.Code) {
 	r.refusedAdd(code, target, torn, "plexctl status", "lun ")
 }
 
-func targetInactive(t *testing.T, code vds.Code) {
-	r, target, source := pair(t)
-	r.deactivate("web1")
-	r.refusedAdd(code, target, source, "plexctl assemble", "is not active")
+func targetInactive(t *testing.T, w *world, code vds.Code) {
+	w.deactivate("web1")
+	w.refusedAdd(code, w.web, w.spare, "plexctl assemble", "is not active")
+	w.assemble("web1")
 }
 
 func sourceDriveMissing(t *testing.T, code vds.Code) {
@@ -199,9 +197,10 @@ func sourceTable(t *testing.T, code vds.Code) {
 	r.run("reenumerate")
 }
 
-func largerBlocks(t *testing.T, code vds.Code) {
-	r, target, _ := pair(t)
-	r.refusedAdd(code, target, r.coarse("coarse", codesLUN), "the target's sector size", "4096", "512")
+func largerBlocks(t *testing.T, w *world, code vds.Code) {
+	device := newLoop(t, codesDrive, 4096)
+	w.label(device)
+	w.refusedNew(code, w.web, device, "the target's sector size", "4096", "512")
 }
 
 // specialDrive makes a device a drive that InitDrive would refuse.
@@ -230,21 +229,19 @@ func (r *rig) specialDrive(path string, length size.Bytes) {
 	r.refresh()
 }
 
-func zoned(t *testing.T, code vds.Code) {
+func zoned(t *testing.T, w *world, code vds.Code) {
 	loadModule(t, "null_blk nr_devices=1 gb=1 memory_backed=1 zoned=1 zone_size=4 zone_nr_conv=128")
-	r, target, _ := pair(t)
-	r.specialDrive("/dev/nullb0", codesDrive)
-	r.refusedNew(code, target, "/dev/nullb0", "", "/dev/nullb0 is zoned")
-	r.refuse(exitStatuses[code], []string{"drive", "init", "/dev/nullb0", "--yes", "--force"}, "is zoned")
+	w.specialDrive("/dev/nullb0", codesDrive)
+	w.refusedNew(code, w.web, "/dev/nullb0", "", "/dev/nullb0 is zoned")
+	w.refuse(exitStatuses[code], []string{"drive", "init", "/dev/nullb0", "--yes", "--force"}, "is zoned")
 }
 
-func protected(t *testing.T, code vds.Code) {
+func protected(t *testing.T, w *world, code vds.Code) {
 	loadModule(t, "sd_mod")
 	loadModule(t, "scsi_debug dev_size_mb=48 dif=1 dix=1 delay=0")
-	r, target, _ := pair(t)
 	path := scsiDebug(t)
-	r.specialDrive(path, codesDrive)
-	r.refusedNew(code, target, path, "", "is integrity-protected")
+	w.specialDrive(path, codesDrive)
+	w.refusedNew(code, w.web, path, "", "is integrity-protected")
 }
 
 // scsiDebug is the disk that the module scsi_debug makes.
@@ -260,12 +257,11 @@ func scsiDebug(t *testing.T) string {
 	return path
 }
 
-func readOnly(t *testing.T, code vds.Code) {
-	r, target, source := pair(t)
+func readOnly(t *testing.T, w *world, code vds.Code) {
 	protect := func(on int) {
-		must(t, onDevice(r.drives[1], func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.BLKROSET, on) }))
+		must(t, onDevice(w.drives[1], func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.BLKROSET, on) }))
 	}
 	protect(1)
-	r.refusedAdd(code, target, source, "", r.drives[1]+" is read-only")
+	w.refusedAdd(code, w.web, w.spare, "", w.drives[1]+" is read-only")
 	protect(0)
 }

@@ -8,13 +8,11 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
@@ -24,21 +22,21 @@ import (
 // addFaults is what goes wrong while AddPlex is carried out, and is then taken back.
 func addFaults() provocations {
 	return provocations{
-		vds.ErrDiskConfigurationNotSaved: {"add_plex": catalogUnwritable},
-		vds.ErrIO:                        {"metadata": metadataUnwritable},
-		vds.ErrDeviceInUse:               {"drive_claimed": driveClaimed},
-		vds.ErrProviderFailure:           {"add_plex": noRaidTarget},
+		vds.ErrDiskConfigurationNotSaved: {"add_plex": own(catalogUnwritable)},
+		vds.ErrIO:                        {"metadata": own(metadataUnwritable)},
+		vds.ErrDeviceInUse:               {"drive_claimed": own(driveClaimed)},
+		vds.ErrProviderFailure:           {"add_plex": own(noRaidTarget)},
 	}
 }
 
 // resultsOfOperations is how operations end, and what is said of them meanwhile.
 func resultsOfOperations() provocations {
 	return provocations{
-		vds.ErrOperationPending:   {"query_status": queryPending},
-		vds.ErrObjectStatusFailed: {"leg_fails": legFails},
-		vds.ErrIO:                 {"unreadable_source": unreadableSource},
-		vds.ErrOperationCanceled:  {"wait": waitForCanceled, "cancel_twice": cancelTwice},
-		vds.ErrObjectDeleted:      {"wait": waitForDeleted, "cancel": cancelDeleted},
+		vds.ErrOperationPending:   {"query_status": shared(queryPending)},
+		vds.ErrObjectStatusFailed: {"leg_fails": own(legFails)},
+		vds.ErrIO:                 {"unreadable_source": own(unreadableSource)},
+		vds.ErrOperationCanceled:  {"wait": own(waitForCanceled), "cancel_twice": own(cancelTwice)},
+		vds.ErrObjectDeleted:      {"wait": own(waitForDeleted), "cancel": own(cancelDeleted)},
 	}
 }
 
@@ -83,7 +81,7 @@ func (r *rig) tookBack(before map[string][]uuid.UUID, target, source *lun.LUN) {
 func catalogUnwritable(t *testing.T, code vds.Code) {
 	r, target, source, f := onFragile(t)
 	before := r.luns()
-	f.unwritable(0, catalog.FirstExtent)
+	f.unreadable(64*size.KiB, size.MiB) // the first slot of its catalog: a broken one is written next
 	r.refused(refusal{
 		code: code, hint: "check the drive", call: adding(target, source), args: addArgs(target, source.ID().String()), scope: devices,
 	})
@@ -140,15 +138,13 @@ func noRaidTarget(t *testing.T, code vds.Code) {
 	r.tookBack(before, target, source)
 }
 
-func queryPending(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	_, op := r.busy("web1", 0, 1)
-	st, err := op.QueryStatus(t.Context())
+func queryPending(t *testing.T, w *world, code vds.Code) {
+	st, err := w.op.QueryStatus(t.Context())
 	if err != nil || st.Result != code || !st.Pending() || st.Percent < 0 || st.Percent > 99 {
 		t.Errorf("status %+v, %v", st, err)
 	}
-	for _, args := range [][]string{{"op", "show", "web1"}, {"op", "list"}} {
-		if out := r.run(append([]string{"-o", "json"}, args...)...); !strings.Contains(out, code.String()) {
+	for _, args := range [][]string{{"op", "show", "busy"}, {"op", "list"}} {
+		if out := w.run(append([]string{"-o", "json"}, args...)...); !strings.Contains(out, code.String()) {
 			t.Errorf("plexctl %s does not say %v:\n%s", strings.Join(args, " "), code, out)
 		}
 	}
@@ -187,7 +183,8 @@ func legFails(t *testing.T, code vds.Code) {
 	r.readable()
 }
 
-// A sector of the only good plex cannot be read: the kernel gives up the copy, and the LUN goes on.
+// A sector of the only good plex cannot be read: the kernel gives up the copy, and the LUN goes on. When the sector is
+// there again, so does the copy.
 func unreadableSource(t *testing.T, code vds.Code) {
 	newLab(t)
 	f := newFragile(t, "fragile")
@@ -254,10 +251,10 @@ func cancelDeleted(t *testing.T, code vds.Code) {
 // asyncAnswers is what Cancel and Wait answer.
 func asyncAnswers() provocations {
 	return provocations{
-		vds.ErrCancelTooLate: {"after_success": cancelAfterSuccess, "after_failure": cancelAfterFailure},
-		vds.ErrNotSupported:  {"cancel_recover": cancelRecover, "cancel_extend": cancelExtend},
-		vds.ErrTimeout:       {"wait": waitTooLong},
-		vds.ErrAbort:         {"wait": waitInterrupted},
+		vds.ErrCancelTooLate: {"after_success": own(cancelAfterSuccess), "after_failure": own(cancelAfterFailure)},
+		vds.ErrNotSupported:  {"cancel_recover": own(cancelRecover), "cancel_extend": own(cancelExtend)},
+		vds.ErrTimeout:       {"wait": shared(waitTooLong)},
+		vds.ErrAbort:         {"wait": shared(waitInterrupted)},
 	}
 }
 
@@ -287,46 +284,40 @@ func (r *rig) cancelRefused(code vds.Code, op *resync.Async) {
 func cancelRecover(t *testing.T, code vds.Code) {
 	newLab(t)
 	f := newFragile(t, "fragile")
-	r := labelled(t, newLoop(t, codesDrive, 512), f.path)
+	r := labelled(t, newLoop(t, codesDrive, 512), f.path, newLoop(t, codesDrive, 512))
 	l := r.mirrored("web1", 0, 1)
 	r.failLeg("web1", f)
-	f.slow(2 * time.Second)
-	op, err := l.Recover(t.Context())
+	f.mend()
+	_, rival := r.busy("web2", 0, 2)
+	op, err := l.Recover(t.Context()) // waits for its rival
 	must(t, err)
 	r.cancelRefused(code, op)
-	f.mend()
+	must(t, rival.Cancel(t.Context()))
 	r.end(op, nil)
 }
 
 func cancelExtend(t *testing.T, code vds.Code) {
 	newLab(t)
-	f := newFragile(t, "fragile")
-	r := labelled(t, newLoop(t, codesDrive, 512), f.path)
+	r := labelled(t, newLoop(t, size.GiB, 512), newLoop(t, size.GiB, 512))
 	l := r.mirrored("web1", 0, 1)
-	f.slow(2 * time.Second)
-	op, err := l.Extend(t.Context(), busyLength, nil)
+	op, err := l.Extend(t.Context(), 960*size.MiB, nil)
 	must(t, err)
+	must(t, l.SetRate(t.Context(), lun.Paused))
 	r.cancelRefused(code, op)
-	f.mend()
-	r.end(op, nil)
 }
 
-func waitTooLong(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	_, op := r.busy("web1", 0, 1)
-	r.refused(refusal{
-		code: code, hint: "plexctl op show", args: []string{"op", "wait", "web1", "--timeout", "300ms"},
-		call: func(context.Context) error { return op.Wait(briefly(t)) },
+func waitTooLong(t *testing.T, w *world, code vds.Code) {
+	w.refused(refusal{
+		code: code, hint: "plexctl op show", args: []string{"op", "wait", "busy", "--timeout", "300ms"},
+		call: func(context.Context) error { return w.op.Wait(briefly(t)) },
 	})
-	if st, err := op.QueryStatus(t.Context()); err != nil || !st.Pending() {
+	if st, err := w.op.QueryStatus(t.Context()); err != nil || !st.Pending() {
 		t.Errorf("the end of the wait has ended the operation: %+v, %v", st, err)
 	}
 }
 
-func waitInterrupted(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	_, op := r.busy("web1", 0, 1)
-	cmd := exec.Command("plexctl", "op", "wait", "web1")
+func waitInterrupted(t *testing.T, w *world, code vds.Code) {
+	cmd := exec.Command("plexctl", "op", "wait", "busy")
 	talk, err := cmd.StderrPipe()
 	must(t, err)
 	must(t, cmd.Start())
@@ -343,7 +334,7 @@ func waitInterrupted(t *testing.T, code vds.Code) {
 	if got := exitStatus(cmd.Wait()); got != exitStatuses[code] || !strings.Contains(out, code.String()) || !strings.Contains(out, "op wait") {
 		t.Errorf("exit status %d, want %d, %v and how to come back:\n%s", got, exitStatuses[code], code, out)
 	}
-	if st, err := op.QueryStatus(t.Context()); err != nil || !st.Pending() {
+	if st, err := w.op.QueryStatus(t.Context()); err != nil || !st.Pending() {
 		t.Errorf("the interrupt has ended the operation: %+v, %v", st, err)
 	}
 }

@@ -207,8 +207,8 @@ func (f *fragile) behave(segments ...dm.Segment) {
 	}
 }
 
-// fail makes all I/O fail: for plexctl the drive is missing.
-func (f *fragile) fail() { f.t.Helper(); f.behave(f.segment(0, codesDrive, "error", "")) }
+// fail makes all I/O fail: for plexctl the drive is missing. The loop device stays claimed, else it would be the drive.
+func (f *fragile) fail() { f.t.Helper(); f.behave(f.segment(0, codesDrive, "flakey", "0 60")) }
 
 // mend makes everything work again, at full speed.
 func (f *fragile) mend() { f.t.Helper(); f.behave(f.segment(0, codesDrive, "linear", "")) }

@@ -12,16 +12,16 @@ import (
 // otherRefusals is those of the calls that are not about plexes.
 func otherRefusals() provocations {
 	return provocations{
-		vds.ErrObjectStatusFailed: {"extend": extendFailed},
-		vds.ErrNotSupported:       {"extend": extendSpans},
-		vds.ErrNotEnoughSpace:     {"extend": extendNoSpace, "drive_init": driveTooSmall},
-		vds.ErrNameNotUnique:      {"rename": renameTaken, "create": createTaken},
-		vds.ErrInvalidArg:         {"rename": renameInvalid, "set_rate": setRateInvalid, "extend": extendInvalid},
-		vds.ErrObjectDeleted:      {"rename": renameDeleted},
-		vds.ErrInvalidOperation:   {"set_rate": setRateIdle},
-		vds.ErrDeviceInUse:        {"drive_init": initMounted, "lun_delete": deleteOpen, "deactivate": deactivateOpen},
-		vds.ErrDiskNotEmpty:       {"drive_init": initFull, "drive_remove": removeFull},
-		vds.ErrObjectExists:       {"drive_init": initAgain},
+		vds.ErrObjectStatusFailed: {"extend": own(extendFailed)},
+		vds.ErrNotSupported:       {"extend": shared(extendSpans)},
+		vds.ErrNotEnoughSpace:     {"extend": shared(extendNoSpace), "drive_init": shared(driveTooSmall)},
+		vds.ErrNameNotUnique:      {"rename": shared(renameTaken), "create": shared(createTaken)},
+		vds.ErrInvalidArg:         {"rename": shared(renameInvalid), "set_rate": shared(setRateInvalid), "extend": shared(extendInvalid)},
+		vds.ErrObjectDeleted:      {"rename": own(renameDeleted)},
+		vds.ErrInvalidOperation:   {"set_rate": shared(setRateIdle)},
+		vds.ErrDeviceInUse:        {"drive_init": shared(initMounted), "lun_delete": shared(deleteOpen), "deactivate": shared(deactivateOpen)},
+		vds.ErrDiskNotEmpty:       {"drive_init": shared(initFull), "drive_remove": shared(removeFull)},
+		vds.ErrObjectExists:       {"drive_init": own(initAgain)},
 	}
 }
 
@@ -44,26 +44,20 @@ func extendFailed(t *testing.T, code vds.Code) {
 }
 
 // A plex of a mirror stays on its drive, also when another one with room is named.
-func extendSpans(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 3)
-	l := r.mirrored("web1", 0, 1)
-	r.create("big", 25*size.MiB, 1)
-	r.refusedExtend(code, l, 8*size.MiB, r.drives[2:], "", "")
+func extendSpans(t *testing.T, w *world, code vds.Code) {
+	w.refusedExtend(code, w.pairs, 16*size.MiB, w.drives[:1], "")
 }
 
-func extendNoSpace(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 1)
-	r.refusedExtend(code, r.create("web1", codesLUN, 0), 40*size.MiB, nil, "plexctl drive init", "has room for")
+func extendNoSpace(t *testing.T, w *world, code vds.Code) {
+	w.refusedExtend(code, w.web, 40*size.MiB, nil, "plexctl drive init", "has room for")
 }
 
-func extendInvalid(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 1)
-	l := r.create("web1", codesLUN, 0)
-	r.refused(refusal{
+func extendInvalid(t *testing.T, w *world, code vds.Code) {
+	w.refused(refusal{
 		code: code, says: []string{"cannot grow by"},
-		call: func(ctx context.Context) error { _, err := l.Extend(ctx, 0, nil); return err },
+		call: func(ctx context.Context) error { _, err := w.web.Extend(ctx, 0, nil); return err },
 	})
-	r.refuse(exitStatuses[code], []string{"lun", "extend", "web1", "--by", "0"}, code.String())
+	w.refuse(exitStatuses[code], []string{"lun", "extend", "web1", "--by", "0"}, code.String())
 }
 
 // refusedRename is refused for Rename.
@@ -75,15 +69,13 @@ func (r *rig) refusedRename(code vds.Code, l *lun.LUN, name, hint string, says .
 	})
 }
 
-func renameTaken(t *testing.T, code vds.Code) {
-	r, l, _ := pair(t)
-	r.refusedRename(code, l, "spare3", "", "the name is taken")
+func renameTaken(t *testing.T, w *world, code vds.Code) {
+	w.refusedRename(code, w.web, "spare3", "", "the name is taken")
 }
 
-func renameInvalid(t *testing.T, code vds.Code) {
-	r, l, _ := pair(t)
-	for _, name := range []string{"a/b", ".", "a b", "a:b"} {
-		r.refusedRename(code, l, name, "letters, digits", "cannot have this name")
+func renameInvalid(t *testing.T, w *world, code vds.Code) {
+	for _, name := range []string{"a/b", "a:b"} {
+		w.refusedRename(code, w.web, name, "letters, digits", "cannot have this name")
 	}
 }
 
@@ -93,32 +85,28 @@ func renameDeleted(t *testing.T, code vds.Code) {
 	r.refused(refusal{code: code, says: []string{"deleted"}, call: func(ctx context.Context) error { return l.Rename(ctx, "other") }})
 }
 
-func createTaken(t *testing.T, code vds.Code) {
-	r, _, _ := pair(t)
-	r.refused(refusal{
+func createTaken(t *testing.T, w *world, code vds.Code) {
+	w.refused(refusal{
 		code: code, says: []string{"the name is taken"}, args: []string{"lun", "create", "web1", "--size", "1MiB"},
 		call: func(ctx context.Context) error {
-			_, err := r.p.CreateLUN(ctx, lun.Spec{Name: "web1", Size: size.MiB})
+			_, err := w.p.CreateLUN(ctx, lun.Spec{Name: "web1", Size: size.MiB})
 			return err
 		},
 	})
 }
 
-func setRateIdle(t *testing.T, code vds.Code) {
-	r, l, _ := pair(t)
-	r.refused(refusal{
+func setRateIdle(t *testing.T, w *world, code vds.Code) {
+	w.refused(refusal{
 		code: code, hint: "plexctl op list", says: []string{"no operation runs"},
-		call: func(ctx context.Context) error { return l.SetRate(ctx, size.MiB) },
+		call: func(ctx context.Context) error { return w.web.SetRate(ctx, size.MiB) },
 	})
 }
 
-func setRateInvalid(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	l, _ := r.busy("web1", 0, 1)
-	r.refused(refusal{
-		code: code, says: []string{"at least 1 KiB"}, call: func(ctx context.Context) error { return l.SetRate(ctx, 100) },
+func setRateInvalid(t *testing.T, w *world, code vds.Code) {
+	w.refused(refusal{
+		code: code, says: []string{"at least 1 KiB"}, call: func(ctx context.Context) error { return w.busy.SetRate(ctx, 100) },
 	})
-	r.refuse(exitStatuses[code], []string{"op", "set-rate", "web1", "100B"}, code.String())
+	w.refuse(exitStatuses[code], []string{"op", "set-rate", "busy", "100B"}, code.String())
 }
 
 // refusedInit is refused for InitDrive.
@@ -134,11 +122,10 @@ func (r *rig) refusedInit(code vds.Code, device string, opts lun.InitOptions, hi
 	})
 }
 
-func initMounted(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 0)
+func initMounted(t *testing.T, w *world, code vds.Code) {
 	device := newLoop(t, codesDrive, 512)
 	dir := mountNew(t, device)
-	r.refusedInitOf(code, device, dir)
+	w.refusedInitOf(code, device, dir)
 	unmount(t, dir)
 }
 
@@ -155,11 +142,10 @@ func (r *rig) refusedInitOf(code vds.Code, device, dir string) {
 	})
 }
 
-func initFull(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 0)
+func initFull(t *testing.T, w *world, code vds.Code) {
 	device := newLoop(t, codesDrive, 512)
 	runTool(t, "mkfs.ext4", "-q", device)
-	r.refusedInit(code, device, lun.InitOptions{}, "--force", "ext4")
+	w.refusedInit(code, device, lun.InitOptions{}, "--force", "ext4")
 }
 
 func initAgain(t *testing.T, code vds.Code) {
@@ -170,34 +156,30 @@ func initAgain(t *testing.T, code vds.Code) {
 	r.refusedInit(code, r.drives[0], lun.InitOptions{Force: true}, "delete them first", "plexes of web1")
 }
 
-func driveTooSmall(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 0)
-	r.refusedInit(code, newLoop(t, 15*size.MiB, 512), lun.InitOptions{}, "", "a drive needs")
+func driveTooSmall(t *testing.T, w *world, code vds.Code) {
+	w.refusedInit(code, newLoop(t, 15*size.MiB, 512), lun.InitOptions{}, "", "a drive needs")
 }
 
-func removeFull(t *testing.T, code vds.Code) {
-	r, _, _ := pair(t)
-	r.refused(refusal{
-		code: code, hint: "delete these LUNs first", says: []string{"web1"}, args: []string{"drive", "remove", r.drives[0], "--yes"},
-		call: func(ctx context.Context) error { return r.p.RemoveDrive(ctx, r.drives[0]) },
+func removeFull(t *testing.T, w *world, code vds.Code) {
+	w.refused(refusal{
+		code: code, hint: "delete these LUNs first", says: []string{"web1"}, args: []string{"drive", "remove", w.drives[0], "--yes"},
+		call: func(ctx context.Context) error { return w.p.RemoveDrive(ctx, w.drives[0]) },
 	})
 }
 
-func deleteOpen(t *testing.T, code vds.Code) {
-	r, l, _ := pair(t)
-	defer openDevice(t, "/dev/mapper/plex-web1").Close()
-	r.refused(refusal{
-		code: code, hint: "unmount or close", says: []string{"in use"}, call: l.Delete, args: []string{"lun", "delete", "web1", "--yes"},
+func deleteOpen(t *testing.T, w *world, code vds.Code) {
+	w.hold(w.web)
+	w.refused(refusal{
+		code: code, hint: "unmount or close", says: []string{"in use"}, call: w.web.Delete, args: []string{"lun", "delete", "web1", "--yes"},
 	})
 }
 
-func deactivateOpen(t *testing.T, code vds.Code) {
-	r, l, _ := pair(t)
-	defer openDevice(t, "/dev/mapper/plex-web1").Close()
-	r.refused(refusal{
+func deactivateOpen(t *testing.T, w *world, code vds.Code) {
+	w.hold(w.web)
+	w.refused(refusal{
 		code: code, hint: "unmount or close", says: []string{"in use"}, args: []string{"deactivate", "web1"},
 		call: func(ctx context.Context) error {
-			results, err := r.p.Deactivate(ctx, l.Name())
+			results, err := w.p.Deactivate(ctx, w.web.Name())
 			if err != nil {
 				return err
 			}

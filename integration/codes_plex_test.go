@@ -1,10 +1,8 @@
 package integration
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"io"
 	"testing"
 
 	"github.com/google/uuid"
@@ -18,16 +16,16 @@ import (
 func plexRefusals() provocations {
 	return provocations{
 		vds.ErrObjectNotFound: {
-			"plex_unknown": plexUnknown, "plex_of_another_lun": plexOfAnother, "plex_is_a_lun": plexIsALUN,
+			"plex_unknown": shared(plexUnknown), "plex_of_another_lun": shared(plexOfAnother), "plex_is_a_lun": shared(plexIsALUN),
 		},
-		vds.ErrInvalidArg:            {"plex_ambiguous": plexAmbiguous, "split": splitName},
-		vds.ErrNameNotUnique:         {"split": splitTaken},
-		vds.ErrInvalidOperation:      {"only_plex": onlyPlex},
-		vds.ErrPlexLastActive:        {"remove_plex": lastActive},
-		vds.ErrAnotherCallInProgress: {"remove_plex": removeBusy},
-		vds.ErrObjectStatusFailed:    {"remove_plex_inactive": removeInactive, "split": splitFailed},
-		vds.ErrProviderCacheCorrupt:  {"remove_plex": removeForeign},
-		vds.ErrObjectDeleted:         {"remove_plex": removeDeleted},
+		vds.ErrInvalidArg:            {"plex_ambiguous": own(plexAmbiguous), "split": shared(splitName)},
+		vds.ErrNameNotUnique:         {"split": shared(splitTaken)},
+		vds.ErrInvalidOperation:      {"only_plex": shared(onlyPlex)},
+		vds.ErrPlexLastActive:        {"remove_plex": own(lastActive)},
+		vds.ErrAnotherCallInProgress: {"remove_plex": shared(removeBusy)},
+		vds.ErrObjectStatusFailed:    {"remove_plex_inactive": own(removeInactive), "split": own(splitFailed)},
+		vds.ErrProviderCacheCorrupt:  {"remove_plex": own(removeForeign)},
+		vds.ErrObjectDeleted:         {"remove_plex": own(removeDeleted)},
 	}
 }
 
@@ -39,14 +37,14 @@ func removing(l *lun.LUN, plex uuid.UUID) func(context.Context) error {
 	}
 }
 
-// refusedRemove is refused for RemovePlex, and for a split where that is asked for too.
+// refusedRemove is refused for RemovePlex, and for Split.
 func (r *rig) refusedRemove(code vds.Code, l *lun.LUN, plex uuid.UUID, hint string, says ...string) {
 	r.t.Helper()
 	r.refused(refusal{
 		code: code, hint: hint, says: says, call: removing(l, plex), args: []string{"plex", "remove", l.Name(), plex.String(), "--yes"},
 	})
 	r.refused(refusal{
-		code: code, hint: hint, says: says, args: []string{"plex", "split", l.Name(), plex.String(), "--name", "new"},
+		code: code, hint: hint, says: says,
 		call: func(ctx context.Context) error {
 			_, err := l.Split(ctx, plex, "new")
 			return err
@@ -54,27 +52,23 @@ func (r *rig) refusedRemove(code vds.Code, l *lun.LUN, plex uuid.UUID, hint stri
 	})
 }
 
-func plexUnknown(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	r.refusedRemove(code, r.mirrored("web1", 0, 1), uuid.New(), "plexctl plex list web1", "no such plex")
+func plexUnknown(t *testing.T, w *world, code vds.Code) {
+	w.refusedRemove(code, w.pairs, uuid.New(), "plexctl plex list pairs", "no such plex")
 }
 
-func plexOfAnother(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	l, other := r.mirrored("web1", 0, 1), r.create("web2", codesLUN, 0)
-	r.refusedRemove(code, l, r.plexOn(other, 0), "plexctl plex list web1", "no such plex")
+func plexOfAnother(t *testing.T, w *world, code vds.Code) {
+	w.refusedRemove(code, w.pairs, w.plexOn(w.busy, 2), "plexctl plex list pairs", "no such plex")
 }
 
-func plexIsALUN(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	l := r.mirrored("web1", 0, 1)
-	r.refusedRemove(code, l, l.ID(), "plexctl plex list web1", "no such plex")
+func plexIsALUN(t *testing.T, w *world, code vds.Code) {
+	w.refusedRemove(code, w.pairs, w.pairs.ID(), "plexctl plex list pairs", "no such plex")
 }
 
 // GUIDs are random; here those of two plexes begin alike.
 func plexAmbiguous(t *testing.T, code vds.Code) {
 	r := newCodesRig(t, 2)
 	uuid.SetRand(alike{})
+	t.Cleanup(func() { uuid.SetRand(nil) })
 	l := r.mirrored("web1", 0, 1)
 	uuid.SetRand(nil)
 	begin := r.plexOn(l, 0).String()[:4]
@@ -89,13 +83,13 @@ func plexAmbiguous(t *testing.T, code vds.Code) {
 type alike struct{}
 
 func (alike) Read(p []byte) (int, error) {
-	return io.MultiReader(bytes.NewReader([]byte{0xab, 0xcd}), rand.Reader).Read(p)
+	n, err := rand.Read(p)
+	copy(p[:n], []byte{0xab, 0xcd})
+	return n, err
 }
 
-func onlyPlex(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 1)
-	l := r.create("web1", codesLUN, 0)
-	r.refusedRemove(code, l, r.plexOn(l, 0), "plexctl lun delete", "is its only one")
+func onlyPlex(t *testing.T, w *world, code vds.Code) {
+	w.refusedRemove(code, w.web, w.plexOn(w.web, 0), "plexctl lun delete", "is its only one")
 }
 
 // halfFailed is a mirror whose second plex has failed; its drive is back.
@@ -126,11 +120,9 @@ func splitFailed(t *testing.T, code vds.Code) {
 	})
 }
 
-func removeBusy(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	l, op := r.busy("web1", 0, 1)
-	r.refusedRemove(code, l, r.plexOn(l, 0), op.ID.String(), "add-plex is running")
-	r.refusedRemove(code, l, r.plexOn(l, 1), op.ID.String(), "add-plex is running")
+func removeBusy(t *testing.T, w *world, code vds.Code) {
+	w.refusedRemove(code, w.busy, w.plexOn(w.busy, 2), w.op.ID.String(), "add-plex is running")
+	w.refusedRemove(code, w.busy, w.plexOn(w.busy, 3), w.op.ID.String(), "add-plex is running")
 }
 
 func removeInactive(t *testing.T, code vds.Code) {
@@ -169,21 +161,18 @@ func removeDeleted(t *testing.T, code vds.Code) {
 	r.refused(refusal{code: code, says: []string{"deleted"}, call: removing(l, plex)})
 }
 
-func splitTaken(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	l := r.mirrored("web1", 0, 1)
-	r.refusedSplit(code, l, "web1", "", "the name is taken")
+func splitTaken(t *testing.T, w *world, code vds.Code) {
+	w.refusedSplit(code, w.pairs, "web1", "", "the name is taken")
 }
 
-func splitName(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	r.refusedSplit(code, r.mirrored("web1", 0, 1), "a/b", "letters, digits", "cannot have this name")
+func splitName(t *testing.T, w *world, code vds.Code) {
+	w.refusedSplit(code, w.pairs, "a/b", "letters, digits", "cannot have this name")
 }
 
-// refusedSplit is refused for a split of the plex on the second drive under a name.
+// refusedSplit is refused for a split of the plex on the last drive under a name.
 func (r *rig) refusedSplit(code vds.Code, l *lun.LUN, name, hint string, says ...string) {
 	r.t.Helper()
-	plex := r.plexOn(l, 1)
+	plex := r.plexOn(l, 3)
 	r.refused(refusal{
 		code: code, hint: hint, says: says, args: []string{"plex", "split", l.Name(), plex.String(), "--name", name},
 		call: func(ctx context.Context) error { _, err := l.Split(ctx, plex, name); return err },
@@ -193,11 +182,11 @@ func (r *rig) refusedSplit(code vds.Code, l *lun.LUN, name, hint string, says ..
 // recoverRefusals is what speaks against Recover.
 func recoverRefusals() provocations {
 	return provocations{
-		vds.ErrInvalidOperation:      {"recover": recoverOne},
-		vds.ErrObjectStatusFailed:    {"recover_inactive": recoverInactive, "recover_drive_missing": recoverMissing},
-		vds.ErrAnotherCallInProgress: {"recover": recoverBusy},
-		vds.ErrProviderCacheCorrupt:  {"recover": recoverForeign},
-		vds.ErrObjectDeleted:         {"recover": recoverDeleted},
+		vds.ErrInvalidOperation:      {"recover": shared(recoverOne)},
+		vds.ErrObjectStatusFailed:    {"recover_inactive": own(recoverInactive), "recover_drive_missing": own(recoverMissing)},
+		vds.ErrAnotherCallInProgress: {"recover": shared(recoverBusy)},
+		vds.ErrProviderCacheCorrupt:  {"recover": own(recoverForeign)},
+		vds.ErrObjectDeleted:         {"recover": own(recoverDeleted)},
 	}
 }
 
@@ -210,9 +199,8 @@ func (r *rig) refusedRecover(code vds.Code, l *lun.LUN, hint string, says ...str
 	})
 }
 
-func recoverOne(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 1)
-	r.refusedRecover(code, r.create("web1", codesLUN, 0), "plexctl plex add", "one plex")
+func recoverOne(t *testing.T, w *world, code vds.Code) {
+	w.refusedRecover(code, w.web, "plexctl plex add", "one plex")
 }
 
 func recoverInactive(t *testing.T, code vds.Code) {
@@ -231,10 +219,8 @@ func recoverMissing(t *testing.T, code vds.Code) {
 	r.refusedRecover(code, l, "attach the drive", "is missing")
 }
 
-func recoverBusy(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	l, op := r.busy("web1", 0, 1)
-	r.refusedRecover(code, l, op.ID.String(), "add-plex is running")
+func recoverBusy(t *testing.T, w *world, code vds.Code) {
+	w.refusedRecover(code, w.busy, w.op.ID.String(), "add-plex is running")
 }
 
 func recoverForeign(t *testing.T, code vds.Code) {

@@ -13,11 +13,37 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
 
 // provocations is the tests that make plexctl return a code, by code and name.
-type provocations map[vds.Code]map[string]func(t *testing.T, code vds.Code)
+type provocations map[vds.Code]map[string]provocation
+
+// provocation is one of them. It makes drives of its own, or, when it leaves everything as it was, uses those of all.
+type provocation struct {
+	alone    func(t *testing.T, code vds.Code)
+	together func(t *testing.T, w *world, code vds.Code)
+}
+
+// run runs it on w, which is nil for those that are alone.
+func (p provocation) run(t *testing.T, w *world, code vds.Code) {
+	if p.alone != nil {
+		p.alone(t, code)
+		return
+	}
+	r := *w.rig
+	r.t = t
+	mine := *w
+	mine.rig = &r
+	p.together(t, &mine, code)
+}
+
+// own and shared make provocations of functions.
+func own(f func(*testing.T, vds.Code)) provocation { return provocation{alone: f} }
+
+func shared(f func(*testing.T, *world, vds.Code)) provocation { return provocation{together: f} }
 
 // allProvocations is those of every call.
 func allProvocations() provocations {
@@ -37,16 +63,47 @@ func allProvocations() provocations {
 	return all
 }
 
+// each runs f for those that are alone, or for the others, by code and name.
+func (p provocations) each(alone bool, f func(code vds.Code, name string, p provocation)) {
+	for _, code := range slices.Sorted(maps.Keys(p)) {
+		for _, name := range slices.Sorted(maps.Keys(p[code])) {
+			if (p[code][name].alone != nil) == alone {
+				f(code, name, p[code][name])
+			}
+		}
+	}
+}
+
 // TestCodes provokes every code that docs/vds.md has, as TestCodes/CODE/name.
 func TestCodes(t *testing.T) {
 	all := allProvocations()
-	for _, code := range slices.Sorted(maps.Keys(all)) {
-		t.Run(code.String(), func(t *testing.T) {
-			for _, name := range slices.Sorted(maps.Keys(all[code])) {
-				t.Run(name, func(t *testing.T) { all[code][name](t, code) })
-			}
-		})
+	var w *world
+	run := func(code vds.Code, name string, p provocation) {
+		t.Run(code.String()+"/"+name, func(t *testing.T) { p.run(t, w, code) })
 	}
+	all.each(true, run) // first: when one of them ends, all LUNs are taken down
+	w = newWorld(t)
+	all.each(false, run)
+}
+
+// world is the LUNs that calls are refused for.
+type world struct {
+	*rig
+	web, spare *lun.LUN // a plex each, on drives 0 and 1
+	near       *lun.LUN // smaller than web, on its drive
+	pairs      *lun.LUN // a mirror on drives 2 and 3
+	busy       *lun.LUN // under op, from drive 2 to 3
+	op         *resync.Async
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{rig: newCodesRig(t, 4)}
+	w.web, w.spare = w.create("web1", codesLUN, 0), w.create("spare3", codesLUN, 1)
+	w.near, w.pairs = w.create("near", codesLUN-size.MiB, 0), w.mirrored("pairs", 2, 3)
+	w.create("big", 24*size.MiB, 1) // leaves too little for another plex
+	w.busy, w.op = w.rig.busy("busy", 2, 3)
+	return w
 }
 
 // TestHostCodesAreDocumented holds the tables of docs/vds.md against TestCodes: every test that a row names is there, and

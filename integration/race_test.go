@@ -46,7 +46,10 @@ func TestRaceAddPlex(t *testing.T) {
 		}
 		winner, code := r.race(pairs)
 		lost[code.String()]++
-		r.run("op", "cancel", pairs[winner][0], "--yes")
+		r.refresh()
+		op, err := r.p.Operation(pairs[winner][0])
+		must(t, err)
+		must(t, op.Cancel(t.Context()))
 		if round%10 == 0 || t.Failed() {
 			r.gaveBack(luns, tables)
 		}
