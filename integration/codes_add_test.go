@@ -48,7 +48,7 @@ func pair(t *testing.T) (r *rig, target, source *lun.LUN) {
 }
 
 // An unprivileged user gets nowhere, and the drives stay as they are.
-func notRoot(t *testing.T, w *world, code vds.Code) {
+func notRoot(_ *testing.T, w *world, code vds.Code) {
 	before := w.state(everything)
 	cmd := exec.Command("plexctl", addArgs(w.web, w.spare.ID().String())...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -110,7 +110,7 @@ func targetBusy(t *testing.T, w *world, code vds.Code) {
 	}
 }
 
-func sourceBusy(t *testing.T, w *world, code vds.Code) {
+func sourceBusy(_ *testing.T, w *world, code vds.Code) {
 	w.refusedAdd(code, w.web, w.busy, "plexctl op cancel "+w.op.ID.String(), "add-plex is running")
 }
 
@@ -213,7 +213,7 @@ func targetDeleted(t *testing.T, code vds.Code) {
 	}
 }
 
-func sourceUnknown(t *testing.T, w *world, code vds.Code) {
+func sourceUnknown(_ *testing.T, w *world, code vds.Code) {
 	w.refusedID(code, w.web, uuid.New())
 }
 
@@ -235,7 +235,7 @@ func sourceAbsorbed(t *testing.T, code vds.Code) {
 	r.refusedID(code, target, source.ID())
 }
 
-func sourceIsAPlex(t *testing.T, w *world, code vds.Code) {
+func sourceIsAPlex(_ *testing.T, w *world, code vds.Code) {
 	w.refusedID(code, w.web, w.plexOn(w.spare, 1))
 }
 
@@ -250,15 +250,15 @@ func driveUnknown(t *testing.T, w *world, code vds.Code) {
 	})
 }
 
-func sourceIsTarget(t *testing.T, w *world, code vds.Code) {
+func sourceIsTarget(_ *testing.T, w *world, code vds.Code) {
 	w.refusedAdd(code, w.web, w.web, "name another LUN", "cannot be a plex of itself")
 }
 
-func sourceSmaller(t *testing.T, w *world, code vds.Code) {
+func sourceSmaller(_ *testing.T, w *world, code vds.Code) {
 	w.refusedAdd(code, w.spare, w.near, "at least as large", "less than")
 }
 
-func sharedDrive(t *testing.T, w *world, code vds.Code) {
+func sharedDrive(_ *testing.T, w *world, code vds.Code) {
 	w.refusedAdd(code, w.near, w.web, "on another drive", "share drive")
 }
 
@@ -283,7 +283,7 @@ func ninePlexes(t *testing.T, code vds.Code) {
 }
 
 // Everything that speaks against a source is said at once; the first reason gives the code.
-func severalReasons(t *testing.T, w *world, code vds.Code) {
+func severalReasons(_ *testing.T, w *world, code vds.Code) {
 	w.hold(w.near)
 	w.refusedAdd(code, w.web, w.near, "at least as large", "less than", "share drive", "in use")
 }
@@ -308,7 +308,7 @@ func sourceOpen(t *testing.T, w *world, code vds.Code) {
 	w.refusedAdd(code, w.web, w.spare, "unmount or close", "in use")
 }
 
-func rateInvalid(t *testing.T, w *world, code vds.Code) {
+func rateInvalid(_ *testing.T, w *world, code vds.Code) {
 	w.refused(refusal{code: code, says: []string{"at least 1 KiB"}, call: func(ctx context.Context) error {
 		_, err := w.web.AddPlex(ctx, w.spare.ID(), lun.AttachOptions{Rate: 100})
 		return err
@@ -318,8 +318,7 @@ func rateInvalid(t *testing.T, w *world, code vds.Code) {
 
 func spans(t *testing.T, code vds.Code) {
 	r := newCodesRig(t, 3)
-	wide := size.Bytes(40 * size.MiB)
-	source, err := r.p.CreateLUN(t.Context(), lun.Spec{Name: "wide", Size: wide, Drives: r.drives[1:]})
+	source, err := r.p.CreateLUN(t.Context(), lun.Spec{Name: "wide", Size: codesDrive, Drives: r.drives[1:]})
 	must(t, err)
 	r.refusedAdd(code, r.create("web1", codesLUN, 0), source, "lies on one drive", "spans drives")
 }

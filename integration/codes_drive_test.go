@@ -57,7 +57,7 @@ func (r *rig) refusedNew(code vds.Code, target *lun.LUN, drive, hint string, say
 	})
 }
 
-func noSpace(t *testing.T, w *world, code vds.Code) {
+func noSpace(_ *testing.T, w *world, code vds.Code) {
 	w.refusedNew(code, w.web, w.drives[1], "plexctl drive init", "has room for")
 }
 
@@ -152,7 +152,7 @@ func recordsConflict(t *testing.T, code vds.Code) {
 	r.refusedAdd(code, target, torn, "plexctl status", "lun ")
 }
 
-func targetInactive(t *testing.T, w *world, code vds.Code) {
+func targetInactive(_ *testing.T, w *world, code vds.Code) {
 	w.deactivate("web1")
 	w.refusedAdd(code, w.web, w.spare, "plexctl assemble", "is not active")
 	w.assemble("web1")

@@ -288,7 +288,10 @@ func (r *rig) foreignLinear(l *lun.LUN) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	linear := table[0].Target.(dm.Linear)
+	linear, ok := table[0].Target.(dm.Linear)
+	if !ok {
+		r.t.Fatalf("the table of %s is %s", l.Name(), table)
+	}
 	linear.Offset += size.MiB.Sectors()
 	table[0].Target = linear
 	r.replaceTable("plex-"+l.Name(), table)

@@ -44,15 +44,15 @@ func extendFailed(t *testing.T, code vds.Code) {
 }
 
 // A plex of a mirror stays on its drive, also when another one with room is named.
-func extendSpans(t *testing.T, w *world, code vds.Code) {
+func extendSpans(_ *testing.T, w *world, code vds.Code) {
 	w.refusedExtend(code, w.pairs, 16*size.MiB, w.drives[:1], "")
 }
 
-func extendNoSpace(t *testing.T, w *world, code vds.Code) {
+func extendNoSpace(_ *testing.T, w *world, code vds.Code) {
 	w.refusedExtend(code, w.web, 40*size.MiB, nil, "plexctl drive init", "has room for")
 }
 
-func extendInvalid(t *testing.T, w *world, code vds.Code) {
+func extendInvalid(_ *testing.T, w *world, code vds.Code) {
 	w.refused(refusal{
 		code: code, says: []string{"cannot grow by"},
 		call: func(ctx context.Context) error { _, err := w.web.Extend(ctx, 0, nil); return err },
@@ -69,11 +69,11 @@ func (r *rig) refusedRename(code vds.Code, l *lun.LUN, name, hint string, says .
 	})
 }
 
-func renameTaken(t *testing.T, w *world, code vds.Code) {
+func renameTaken(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRename(code, w.web, "spare3", "", "the name is taken")
 }
 
-func renameInvalid(t *testing.T, w *world, code vds.Code) {
+func renameInvalid(_ *testing.T, w *world, code vds.Code) {
 	for _, name := range []string{"a/b", "a:b"} {
 		w.refusedRename(code, w.web, name, "letters, digits", "cannot have this name")
 	}
@@ -85,7 +85,7 @@ func renameDeleted(t *testing.T, code vds.Code) {
 	r.refused(refusal{code: code, says: []string{"deleted"}, call: func(ctx context.Context) error { return l.Rename(ctx, "other") }})
 }
 
-func createTaken(t *testing.T, w *world, code vds.Code) {
+func createTaken(_ *testing.T, w *world, code vds.Code) {
 	w.refused(refusal{
 		code: code, says: []string{"the name is taken"}, args: []string{"lun", "create", "web1", "--size", "1MiB"},
 		call: func(ctx context.Context) error {
@@ -95,14 +95,14 @@ func createTaken(t *testing.T, w *world, code vds.Code) {
 	})
 }
 
-func setRateIdle(t *testing.T, w *world, code vds.Code) {
+func setRateIdle(_ *testing.T, w *world, code vds.Code) {
 	w.refused(refusal{
 		code: code, hint: "plexctl op list", says: []string{"no operation runs"},
 		call: func(ctx context.Context) error { return w.web.SetRate(ctx, size.MiB) },
 	})
 }
 
-func setRateInvalid(t *testing.T, w *world, code vds.Code) {
+func setRateInvalid(_ *testing.T, w *world, code vds.Code) {
 	w.refused(refusal{
 		code: code, says: []string{"at least 1 KiB"}, call: func(ctx context.Context) error { return w.busy.SetRate(ctx, 100) },
 	})
@@ -160,21 +160,21 @@ func driveTooSmall(t *testing.T, w *world, code vds.Code) {
 	w.refusedInit(code, newLoop(t, 15*size.MiB, 512), lun.InitOptions{}, "", "a drive needs")
 }
 
-func removeFull(t *testing.T, w *world, code vds.Code) {
+func removeFull(_ *testing.T, w *world, code vds.Code) {
 	w.refused(refusal{
 		code: code, hint: "delete these LUNs first", says: []string{"web1"}, args: []string{"drive", "remove", w.drives[0], "--yes"},
 		call: func(ctx context.Context) error { return w.p.RemoveDrive(ctx, w.drives[0]) },
 	})
 }
 
-func deleteOpen(t *testing.T, w *world, code vds.Code) {
+func deleteOpen(_ *testing.T, w *world, code vds.Code) {
 	w.hold(w.web)
 	w.refused(refusal{
 		code: code, hint: "unmount or close", says: []string{"in use"}, call: w.web.Delete, args: []string{"lun", "delete", "web1", "--yes"},
 	})
 }
 
-func deactivateOpen(t *testing.T, w *world, code vds.Code) {
+func deactivateOpen(_ *testing.T, w *world, code vds.Code) {
 	w.hold(w.web)
 	w.refused(refusal{
 		code: code, hint: "unmount or close", says: []string{"in use"}, args: []string{"deactivate", "web1"},

@@ -52,15 +52,15 @@ func (r *rig) refusedRemove(code vds.Code, l *lun.LUN, plex uuid.UUID, hint stri
 	})
 }
 
-func plexUnknown(t *testing.T, w *world, code vds.Code) {
+func plexUnknown(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRemove(code, w.pairs, uuid.New(), "plexctl plex list pairs", "no such plex")
 }
 
-func plexOfAnother(t *testing.T, w *world, code vds.Code) {
+func plexOfAnother(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRemove(code, w.pairs, w.plexOn(w.busy, 2), "plexctl plex list pairs", "no such plex")
 }
 
-func plexIsALUN(t *testing.T, w *world, code vds.Code) {
+func plexIsALUN(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRemove(code, w.pairs, w.pairs.ID(), "plexctl plex list pairs", "no such plex")
 }
 
@@ -88,7 +88,7 @@ func (alike) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func onlyPlex(t *testing.T, w *world, code vds.Code) {
+func onlyPlex(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRemove(code, w.web, w.plexOn(w.web, 0), "plexctl lun delete", "is its only one")
 }
 
@@ -120,7 +120,7 @@ func splitFailed(t *testing.T, code vds.Code) {
 	})
 }
 
-func removeBusy(t *testing.T, w *world, code vds.Code) {
+func removeBusy(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRemove(code, w.busy, w.plexOn(w.busy, 2), w.op.ID.String(), "add-plex is running")
 	w.refusedRemove(code, w.busy, w.plexOn(w.busy, 3), w.op.ID.String(), "add-plex is running")
 }
@@ -161,11 +161,11 @@ func removeDeleted(t *testing.T, code vds.Code) {
 	r.refused(refusal{code: code, says: []string{"deleted"}, call: removing(l, plex)})
 }
 
-func splitTaken(t *testing.T, w *world, code vds.Code) {
+func splitTaken(_ *testing.T, w *world, code vds.Code) {
 	w.refusedSplit(code, w.pairs, "web1", "", "the name is taken")
 }
 
-func splitName(t *testing.T, w *world, code vds.Code) {
+func splitName(_ *testing.T, w *world, code vds.Code) {
 	w.refusedSplit(code, w.pairs, "a/b", "letters, digits", "cannot have this name")
 }
 
@@ -199,7 +199,7 @@ func (r *rig) refusedRecover(code vds.Code, l *lun.LUN, hint string, says ...str
 	})
 }
 
-func recoverOne(t *testing.T, w *world, code vds.Code) {
+func recoverOne(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRecover(code, w.web, "plexctl plex add", "one plex")
 }
 
@@ -219,7 +219,7 @@ func recoverMissing(t *testing.T, code vds.Code) {
 	r.refusedRecover(code, l, "attach the drive", "is missing")
 }
 
-func recoverBusy(t *testing.T, w *world, code vds.Code) {
+func recoverBusy(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRecover(code, w.busy, w.op.ID.String(), "add-plex is running")
 }
 

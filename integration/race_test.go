@@ -159,8 +159,14 @@ func TestLockHeldByAHungProcess(t *testing.T) {
 func readersRead(t *testing.T, r *rig) {
 	t.Helper()
 	for _, args := range [][]string{
-		{"status"}, {"lun", "list"}, {"lun", "show", "web1"}, {"plex", "list", "web1"}, {"op", "list"}, {"op", "show", "web1"},
-		{"drive", "list"}, {"refresh"},
+		{"status"},
+		{"lun", "list"},
+		{"lun", "show", "web1"},
+		{"plex", "list", "web1"},
+		{"op", "list"},
+		{"op", "show", "web1"},
+		{"drive", "list"},
+		{"refresh"},
 	} {
 		began := time.Now()
 		out, err := tryTool(t, "plexctl", args...)
