@@ -26,7 +26,7 @@ func addRefusals() provocations {
 	return provocations{
 		vds.ErrAccessDenied:          {"add_plex": shared(notRoot), "capability": shared(withoutCapability)},
 		vds.ErrAnotherCallInProgress: {"lock": shared(lockHeld), "target_busy": shared(targetBusy), "source_busy": shared(sourceBusy), "resync": own(resyncRuns)},
-		vds.ErrObjectDeleted:         {"add_plex": own(targetDeleted)},
+		vds.ErrObjectDeleted:         {"add_plex": shared(targetDeleted)},
 		vds.ErrObjectNotFound: {
 			"source_unknown": shared(sourceUnknown), "source_absorbed": own(sourceAbsorbed), "source_is_a_plex": shared(sourceIsAPlex), "drive": shared(driveUnknown),
 		},
@@ -186,29 +186,28 @@ func (r *rig) worked(what string, results []lun.Result, err error) {
 }
 
 // A handle outlives its LUN: deleted by this Provider, deleted or absorbed by another process.
-func targetDeleted(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
+func targetDeleted(t *testing.T, w *world, code vds.Code) {
 	end := map[string]func(l *lun.LUN){
 		"deleted here": func(l *lun.LUN) { must(t, l.Delete(t.Context())) },
-		"deleted":      func(l *lun.LUN) { r.run("lun", "delete", l.Name(), "--yes") },
+		"deleted":      func(l *lun.LUN) { w.run("lun", "delete", l.Name(), "--yes") },
 		"absorbed": func(l *lun.LUN) {
-			r.create("b", size.MiB, 0)
-			r.run("plex", "add", "b", l.Name(), "--yes", "--wait")
+			other := w.create("other", size.MiB, 2)
+			w.run("plex", "add", "other", l.Name(), "--yes", "--now", "--wait")
+			must(t, othew.Delete(t.Context()))
 		},
 	}
-	source := r.create("spare3", size.MiB, 0)
 	for how, do := range end {
 		t.Run(how, func(t *testing.T) {
-			l := r.create("web1", size.MiB, 1)
+			l := w.create("doomed", size.MiB, 0)
 			do(l)
-			r.refused(refusal{code: code, says: []string{"deleted or has become a plex"}, call: adding(l, source)})
+			w.refused(refusal{code: code, says: []string{"deleted or has become a plex"}, call: adding(l, w.spare)})
 			if _, err := l.Properties(t.Context()); vds.CodeOf(err) != code {
 				t.Errorf("properties: %v, want %v", err, code)
 			}
 			if _, err := l.Operation(); vds.CodeOf(err) != code {
 				t.Errorf("operation: %v, want %v", err, code)
 			}
-			r.refuse(3, []string{"lun", "show", l.ID().String()}, vds.ErrObjectNotFound.String(), "lun list")
+			w.refuse(3, []string{"lun", "show", l.ID().String()}, vds.ErrObjectNotFound.String(), "lun list")
 		})
 	}
 }

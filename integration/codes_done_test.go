@@ -15,7 +15,7 @@ import (
 func addSuccesses() provocations {
 	return provocations{vds.OK: {
 		"add_plex": own(addDone), "add_plex_of_mirror": own(addMirror), "add_plex_to_degraded": own(addToDegraded), "add_plex_on_drive": own(addOnDrive),
-		"remove_plex": own(removeDone), "recover": own(recoverDone), "recover_healthy": own(recoverHealthy),
+		"remove_plex": own(removeDone), "recover": own(recoverDone), "recover_healthy": shared(recoverHealthy),
 		"cancel": own(cancelDone), "cancel_on_drive": own(cancelOnDrive), "cancel_of_mirror": own(cancelOfMirror),
 	}}
 }
@@ -96,13 +96,11 @@ func recoverDone(t *testing.T, _ vds.Code) {
 	r.equalLegs(r.record("web1"))
 }
 
-func recoverHealthy(t *testing.T, _ vds.Code) {
-	r := newCodesRig(t, 2)
-	l := r.mirrored("web1", 0, 1)
-	before := r.state(everything)
-	r.succeeded(l.Recover(t.Context()))
-	r.run("lun", "recover", "web1")
-	r.unchanged(everything, before)
+func recoverHealthy(t *testing.T, w *world, _ vds.Code) {
+	before := w.state(everything)
+	w.succeeded(w.pairs.Recover(t.Context()))
+	w.run("lun", "recover", "pairs")
+	w.unchanged(everything, before)
 }
 
 // The source is a LUN again, with its GUID and its size.

@@ -28,7 +28,7 @@ func addRefusalsOfDrives() provocations {
 		vds.ErrNotEnoughDrive:           {"add_plex": own(noDrive), "create": own(noDriveAtAll)},
 		vds.ErrDiskConfigurationNotSync: {"conflict": own(recordsConflict), "other_host": own(sourceOfOtherHost)},
 		vds.ErrObjectStatusFailed: {
-			"target_inactive": shared(targetInactive), "source_drive_missing": own(sourceDriveMissing), "source_plex_failed": own(sourcePlexFailed),
+			"target_inactive": shared(targetInactive), "source_drive_missing": shared(sourceDriveMissing), "source_plex_failed": shared(sourcePlexFailed),
 		},
 		vds.ErrProviderCacheCorrupt: {"target_table": own(targetTable), "source_table": own(sourceTable)},
 		vds.ErrInvalidSectorSize:    {"larger_blocks": shared(largerBlocks)},
@@ -158,24 +158,15 @@ func targetInactive(_ *testing.T, w *world, code vds.Code) {
 	w.assemble("web1")
 }
 
-func sourceDriveMissing(t *testing.T, code vds.Code) {
-	newLab(t)
-	f := newFragile(t, "away")
-	r := labelled(t, newLoop(t, codesDrive, 512), newLoop(t, codesDrive, 512), f.path)
-	target, source := r.create("web1", codesLUN, 0), r.mirrored("spare3", 1, 2)
-	f.fail()
-	r.refusedAdd(code, target, source, "attach the drive", "is missing")
-	r.refuse(20, []string{"status"}, "spare3", "failed-redundancy")
+func sourceDriveMissing(_ *testing.T, w *world, code vds.Code) {
+	w.fragile.fail()
+	w.refusedAdd(code, w.spare, w.half, "attach the drive", "is missing")
+	w.refuse(20, []string{"status", "half"}, "failed-redundancy")
+	w.fragile.mend()
 }
 
-func sourcePlexFailed(t *testing.T, code vds.Code) {
-	newLab(t)
-	f := newFragile(t, "broken")
-	r := labelled(t, newLoop(t, codesDrive, 512), newLoop(t, codesDrive, 512), f.path)
-	target, source := r.create("web1", codesLUN, 0), r.mirrored("spare3", 1, 2)
-	r.failLeg("spare3", f)
-	f.mend()
-	r.refusedAdd(code, target, source, "see to its drive", "has failed")
+func sourcePlexFailed(_ *testing.T, w *world, code vds.Code) {
+	w.refusedAdd(code, w.spare, w.half, "see to its drive", "has failed")
 }
 
 // Somebody has replaced the table of a LUN. Reenumerate in one process and a refresh in every other put it right.

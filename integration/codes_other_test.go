@@ -12,12 +12,12 @@ import (
 // otherRefusals is those of the calls that are not about plexes.
 func otherRefusals() provocations {
 	return provocations{
-		vds.ErrObjectStatusFailed: {"extend": own(extendFailed)},
+		vds.ErrObjectStatusFailed: {"extend": shared(extendFailed)},
 		vds.ErrNotSupported:       {"extend": shared(extendSpans)},
 		vds.ErrNotEnoughSpace:     {"extend": shared(extendNoSpace), "drive_init": shared(driveTooSmall)},
 		vds.ErrNameNotUnique:      {"rename": shared(renameTaken), "create": shared(createTaken)},
 		vds.ErrInvalidArg:         {"rename": shared(renameInvalid), "set_rate": shared(setRateInvalid), "extend": shared(extendInvalid)},
-		vds.ErrObjectDeleted:      {"rename": own(renameDeleted)},
+		vds.ErrObjectDeleted:      {"rename": shared(renameDeleted)},
 		vds.ErrInvalidOperation:   {"set_rate": shared(setRateIdle)},
 		vds.ErrDeviceInUse:        {"drive_init": shared(initMounted), "lun_delete": shared(deleteOpen), "deactivate": shared(deactivateOpen)},
 		vds.ErrDiskNotEmpty:       {"drive_init": shared(initFull), "drive_remove": shared(removeFull)},
@@ -38,9 +38,8 @@ func (r *rig) refusedExtend(code vds.Code, l *lun.LUN, by size.Bytes, drives []s
 	})
 }
 
-func extendFailed(t *testing.T, code vds.Code) {
-	r, l := halfFailed(t)
-	r.refusedExtend(code, l, size.MiB, nil, "plexctl lun recover web1", "does not hold all of the data")
+func extendFailed(_ *testing.T, w *world, code vds.Code) {
+	w.refusedExtend(code, w.half, size.MiB, nil, "plexctl lun recover half", "does not hold all of the data")
 }
 
 // A plex of a mirror stays on its drive, also when another one with room is named.
@@ -79,10 +78,10 @@ func renameInvalid(_ *testing.T, w *world, code vds.Code) {
 	}
 }
 
-func renameDeleted(t *testing.T, code vds.Code) {
-	r, l, _ := pair(t)
-	r.run("lun", "delete", "web1", "--yes")
-	r.refused(refusal{code: code, says: []string{"deleted"}, call: func(ctx context.Context) error { return l.Rename(ctx, "other") }})
+func renameDeleted(_ *testing.T, w *world, code vds.Code) {
+	l := w.create("doomed", size.MiB, 0)
+	w.run("lun", "delete", "doomed", "--yes")
+	w.refused(refusal{code: code, says: []string{"deleted"}, call: func(ctx context.Context) error { return l.Rename(ctx, "other") }})
 }
 
 func createTaken(_ *testing.T, w *world, code vds.Code) {

@@ -21,11 +21,11 @@ func plexRefusals() provocations {
 		vds.ErrInvalidArg:            {"plex_ambiguous": own(plexAmbiguous), "split": shared(splitName)},
 		vds.ErrNameNotUnique:         {"split": shared(splitTaken)},
 		vds.ErrInvalidOperation:      {"only_plex": shared(onlyPlex)},
-		vds.ErrPlexLastActive:        {"remove_plex": own(lastActive)},
+		vds.ErrPlexLastActive:        {"remove_plex": shared(lastActive)},
 		vds.ErrAnotherCallInProgress: {"remove_plex": shared(removeBusy)},
-		vds.ErrObjectStatusFailed:    {"remove_plex_inactive": own(removeInactive), "split": own(splitFailed)},
+		vds.ErrObjectStatusFailed:    {"remove_plex_inactive": shared(removeInactive), "split": shared(splitFailed)},
 		vds.ErrProviderCacheCorrupt:  {"remove_plex": own(removeForeign)},
-		vds.ErrObjectDeleted:         {"remove_plex": own(removeDeleted)},
+		vds.ErrObjectDeleted:         {"remove_plex": shared(removeDeleted)},
 	}
 }
 
@@ -105,18 +105,16 @@ func halfFailed(t *testing.T) (*rig, *lun.LUN) {
 	return r, l
 }
 
-func lastActive(t *testing.T, code vds.Code) {
-	r, l := halfFailed(t)
-	r.refusedRemove(code, l, r.plexOn(l, 0), "plexctl lun recover web1", "no other plex holds all of the data")
+func lastActive(_ *testing.T, w *world, code vds.Code) {
+	w.refusedRemove(code, w.half, w.plexOn(w.half, 0), "plexctl lun recover half", "no other plex holds all of the data")
 }
 
-func splitFailed(t *testing.T, code vds.Code) {
-	r, l := halfFailed(t)
-	plex := r.plexOn(l, 1)
-	r.refused(refusal{
-		code: code, hint: "plexctl lun recover web1", says: []string{"does not hold all of the data"},
-		args: []string{"plex", "split", "web1", plex.String(), "--name", "new"},
-		call: func(ctx context.Context) error { _, err := l.Split(ctx, plex, "new"); return err },
+func splitFailed(_ *testing.T, w *world, code vds.Code) {
+	plex := w.plexOn(w.half, 4)
+	w.refused(refusal{
+		code: code, hint: "plexctl lun recover half", says: []string{"does not hold all of the data"},
+		args: []string{"plex", "split", "half", plex.String(), "--name", "new"},
+		call: func(ctx context.Context) error { _, err := w.half.Split(ctx, plex, "new"); return err },
 	})
 }
 
@@ -125,12 +123,10 @@ func removeBusy(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRemove(code, w.busy, w.plexOn(w.busy, 3), w.op.ID.String(), "add-plex is running")
 }
 
-func removeInactive(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	l := r.mirrored("web1", 0, 1)
-	plex := r.plexOn(l, 1)
-	r.deactivate("web1")
-	r.refusedRemove(code, l, plex, "plexctl assemble", "is not active")
+func removeInactive(_ *testing.T, w *world, code vds.Code) {
+	w.deactivate("pairs")
+	w.refusedRemove(code, w.pairs, w.plexOn(w.pairs, 3), "plexctl assemble", "is not active")
+	w.assemble("pairs")
 }
 
 // Somebody has replaced the mirror by its first plex alone. That plex is then the one that counts, in every process that
@@ -153,12 +149,11 @@ func removeForeign(t *testing.T, code vds.Code) {
 	r.equalLegs(r.record("web1"))
 }
 
-func removeDeleted(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 1)
-	l := r.create("web1", codesLUN, 0)
-	plex := r.plexOn(l, 0)
-	r.run("lun", "delete", "web1", "--yes")
-	r.refused(refusal{code: code, says: []string{"deleted"}, call: removing(l, plex)})
+func removeDeleted(_ *testing.T, w *world, code vds.Code) {
+	l := w.create("doomed", size.MiB, 0)
+	plex := w.plexOn(l, 0)
+	w.run("lun", "delete", "doomed", "--yes")
+	w.refused(refusal{code: code, says: []string{"deleted"}, call: removing(l, plex)})
 }
 
 func splitTaken(_ *testing.T, w *world, code vds.Code) {
@@ -183,10 +178,10 @@ func (r *rig) refusedSplit(code vds.Code, l *lun.LUN, name, hint string, says ..
 func recoverRefusals() provocations {
 	return provocations{
 		vds.ErrInvalidOperation:      {"recover": shared(recoverOne)},
-		vds.ErrObjectStatusFailed:    {"recover_inactive": own(recoverInactive), "recover_drive_missing": own(recoverMissing)},
+		vds.ErrObjectStatusFailed:    {"recover_inactive": shared(recoverInactive), "recover_drive_missing": shared(recoverMissing)},
 		vds.ErrAnotherCallInProgress: {"recover": shared(recoverBusy)},
 		vds.ErrProviderCacheCorrupt:  {"recover": own(recoverForeign)},
-		vds.ErrObjectDeleted:         {"recover": own(recoverDeleted)},
+		vds.ErrObjectDeleted:         {"recover": shared(recoverDeleted)},
 	}
 }
 
@@ -203,20 +198,16 @@ func recoverOne(_ *testing.T, w *world, code vds.Code) {
 	w.refusedRecover(code, w.web, "plexctl plex add", "one plex")
 }
 
-func recoverInactive(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 2)
-	l := r.mirrored("web1", 0, 1)
-	r.deactivate("web1")
-	r.refusedRecover(code, l, "plexctl assemble", "is not active")
+func recoverInactive(_ *testing.T, w *world, code vds.Code) {
+	w.deactivate("pairs")
+	w.refusedRecover(code, w.pairs, "plexctl assemble", "is not active")
+	w.assemble("pairs")
 }
 
-func recoverMissing(t *testing.T, code vds.Code) {
-	newLab(t)
-	f := newFragile(t, "fragile")
-	r := labelled(t, newLoop(t, codesDrive, 512), f.path)
-	l := r.mirrored("web1", 0, 1)
-	r.failLeg("web1", f)
-	r.refusedRecover(code, l, "attach the drive", "is missing")
+func recoverMissing(_ *testing.T, w *world, code vds.Code) {
+	w.fragile.fail()
+	w.refusedRecover(code, w.half, "attach the drive", "is missing")
+	w.fragile.mend()
 }
 
 func recoverBusy(_ *testing.T, w *world, code vds.Code) {
@@ -234,9 +225,8 @@ func recoverForeign(t *testing.T, code vds.Code) {
 	r.equalLegs(r.record("web1"))
 }
 
-func recoverDeleted(t *testing.T, code vds.Code) {
-	r := newCodesRig(t, 1)
-	l := r.create("web1", codesLUN, 0)
-	r.run("lun", "delete", "web1", "--yes")
-	r.refused(refusal{code: code, says: []string{"deleted"}, call: func(ctx context.Context) error { _, err := l.Recover(ctx); return err }})
+func recoverDeleted(_ *testing.T, w *world, code vds.Code) {
+	l := w.create("doomed", size.MiB, 0)
+	w.run("lun", "delete", "doomed", "--yes")
+	w.refused(refusal{code: code, says: []string{"deleted"}, call: func(ctx context.Context) error { _, err := l.Recover(ctx); return err }})
 }

@@ -94,15 +94,27 @@ type world struct {
 	pairs      *lun.LUN // a mirror on drives 2 and 3
 	busy       *lun.LUN // under op, from drive 2 to 3
 	op         *resync.Async
+	half       *lun.LUN // a mirror on drives 0 and 4; its plex on the latter has failed
+	fragile    *fragile // drive 4
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{rig: newCodesRig(t, 4)}
+	newLab(t)
+	w := &world{fragile: newFragile(t, "fragile")}
+	var devices []string
+	for range 4 {
+		devices = append(devices, newLoop(t, codesDrive, 512))
+	}
+	w.rig = labelled(t, append(devices, w.fragile.path)...)
 	w.web, w.spare = w.create("web1", codesLUN, 0), w.create("spare3", codesLUN, 1)
 	w.near, w.pairs = w.create("near", codesLUN-size.MiB, 0), w.mirrored("pairs", 2, 3)
 	w.create("big", 24*size.MiB, 1) // leaves too little for another plex
 	w.busy, w.op = w.rig.busy("busy", 2, 3)
+	w.half = w.mirrored("half", 0, 4)
+	w.failLeg("half", w.fragile)
+	w.fragile.mend()
+	w.refresh()
 	return w
 }
 

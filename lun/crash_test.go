@@ -56,7 +56,8 @@ const sweepVar = "PLEXCTL_SWEEP"
 // cases that process is stopped too, at a random effect, and a third one finishes. Of the eight ways to crash at a point
 // two are taken, others at each point; all of them with PLEXCTL_SWEEP set.
 func TestCrash(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // many small machines, each soon forgotten
+	usual := debug.SetGCPercent(400) // many small machines, each soon forgotten
+	t.Cleanup(func() { debug.SetGCPercent(usual) })
 	var points atomic.Int64
 	t.Cleanup(func() { t.Logf("%d points", points.Load()) })
 	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
