@@ -187,13 +187,13 @@ func (r *rig) worked(what string, results []lun.Result, err error) {
 
 // A handle outlives its LUN: deleted by this Provider, deleted or absorbed by another process.
 func targetDeleted(t *testing.T, w *world, code vds.Code) {
+	var absorber *lun.LUN
 	end := map[string]func(l *lun.LUN){
 		"deleted here": func(l *lun.LUN) { must(t, l.Delete(t.Context())) },
 		"deleted":      func(l *lun.LUN) { w.run("lun", "delete", l.Name(), "--yes") },
 		"absorbed": func(l *lun.LUN) {
-			other := w.create("other", size.MiB, 2)
+			absorber = w.create("other", size.MiB, 2)
 			w.run("plex", "add", "other", l.Name(), "--yes", "--now", "--wait")
-			must(t, othew.Delete(t.Context()))
 		},
 	}
 	for how, do := range end {
@@ -210,6 +210,7 @@ func targetDeleted(t *testing.T, w *world, code vds.Code) {
 			w.refuse(3, []string{"lun", "show", l.ID().String()}, vds.ErrObjectNotFound.String(), "lun list")
 		})
 	}
+	must(t, absorber.Delete(t.Context()))
 }
 
 func sourceUnknown(_ *testing.T, w *world, code vds.Code) {
