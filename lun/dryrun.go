@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/resync"
 )
 
@@ -54,9 +55,22 @@ func (p *Provider) Plan() []PlannedStep {
 func (r *recorder) record(steps []step, at numbers) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, s := range steps {
+	for _, s := range flat(steps) {
 		r.steps = append(r.steps, r.planned(s, at))
 	}
+}
+
+// flat is steps with those of a LUN that is revived in the place of the one step for all of them.
+func flat(steps []step) []step {
+	var all []step
+	for _, s := range steps {
+		if r, ok := s.(reviveStep); ok {
+			all = append(all, r.steps...)
+			continue
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // planned is how a step is shown.
@@ -70,7 +84,11 @@ func (r *recorder) planned(s step, at numbers) PlannedStep {
 		shown.Undo = "remove device " + s.node.name
 	case loadStep:
 		shown.Table, shown.Undo = r.table(s.node, at), "clear the waiting table of "+s.node.name
-	case resumeStep, windowStep:
+	case resumeStep:
+		if s.node.visibility == dm.Public {
+			shown.Undo = "load the table before it, and activate that"
+		}
+	case windowStep:
 		shown.Undo = "load the table before it, and activate that"
 	case removeStep:
 		shown.Undo = "make it again as the record before wants it"

@@ -329,7 +329,7 @@ func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) erro
 		tx.put, tx.first = append(tx.put, source), source.Drives()
 		text = "commit: " + source.Name + " is a LUN again"
 		if have.active() { // else the host is not using its LUNs; Assemble readies the source
-			after = tidy([]step{revive(source)})
+			after = []step{m.revive(source)}
 		}
 	}
 	steps, err := m.transition(before, have, move{commit: tx.step(text)})
@@ -354,18 +354,40 @@ func without(l catalog.LUN, plexes ...uuid.UUID) catalog.LUN {
 }
 
 // revive is the step that readies and activates a LUN that a change gave back or made.
-func revive(l catalog.LUN) step {
-	return funcStep{text: "activate " + l.Name, do: func(ctx context.Context, m *machine) error {
-		now, ok := m.record(l.ID)
-		if !ok {
-			return errors.New("its drives cannot be written, so it is no LUN any more")
-		}
-		now, err := m.cleanse(ctx, now)
-		if err != nil {
-			return err
-		}
-		return m.bringUp(ctx, now)
-	}}
+func (m *machine) revive(l catalog.LUN) step {
+	var steps []step
+	if l.Wipe {
+		clean := l
+		clean.Wipe = false
+		clean = m.next(clean)
+		steps = append(steps, wipe(l), (&transaction{put: []catalog.LUN{clean}}).step("commit: "+l.Name+" is wiped"))
+		l = clean
+	}
+	c := change{want: m.wants(l), at: m.at}
+	if len(l.Plexes) > 1 {
+		c.prepare = restart(l)
+	}
+	return reviveStep{l, append(steps, plan(c)...)}
+}
+
+// reviveStep is steps for a LUN that may not have come to be, because none of its drives could be written. Their failure
+// undoes nothing: the next Assemble does them.
+type reviveStep struct {
+	lun   catalog.LUN
+	steps []step
+}
+
+func (s reviveStep) String() string { return "activate " + s.lun.Name }
+
+func (s reviveStep) run(ctx context.Context, m *machine) error {
+	err := errors.New("its drives cannot be written, so it is no LUN any more")
+	if _, ok := m.record(s.lun.ID); ok {
+		err = m.execute(ctx, s.steps)
+	}
+	if err != nil {
+		m.log.Warn("activate", "lun", s.lun.Name, "error", err)
+	}
+	return nil
 }
 
 // cleanse zeroes what a record says is to be wiped, and commits that it was.

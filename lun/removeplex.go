@@ -97,7 +97,7 @@ func (l *LUN) Split(ctx context.Context, plex uuid.UUID, name string) (*LUN, err
 		if err != nil {
 			return record, err
 		}
-		return next, m.carryOut(ctx, "split", record.Name, append(steps, tidy([]step{revive(made)})...), tx, record)
+		return next, m.carryOut(ctx, "split", record.Name, append(steps, m.revive(made)), tx, record)
 	})
 	if err != nil || l.p.dry != nil {
 		return nil, err

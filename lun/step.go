@@ -21,7 +21,9 @@ func (m *machine) execute(ctx context.Context, steps []step) error {
 	for _, s := range steps {
 		start := time.Now()
 		err := s.run(ctx, m)
-		m.log.Debug(s.String(), "took", time.Since(start), "error", err)
+		if _, group := s.(reviveStep); !group { // its steps have been logged
+			m.log.Debug(s.String(), "took", time.Since(start), "error", err)
+		}
 		if err != nil {
 			return err
 		}
