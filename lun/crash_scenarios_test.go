@@ -78,6 +78,14 @@ func assemble(w *world) error {
 	return errors.Join(err, resultErrors(results))
 }
 
+// assembleOnly assembles one LUN.
+func assembleOnly(name string) func(w *world) error {
+	return func(w *world) error {
+		results, err := w.p.Assemble(w.t.Context(), lun.AssembleOptions{LUNs: []string{name}})
+		return errors.Join(err, resultErrors(results))
+	}
+}
+
 func deactivate(w *world) error {
 	results, err := w.p.Deactivate(w.t.Context())
 	return errors.Join(err, resultErrors(results))

@@ -1,0 +1,412 @@
+package lun_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// quartet is a world with four drives: web1 on the first, written to, and spare3, third, fourth on the others.
+func quartet(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, dmtest.Linux6_12, 4)
+	for drive, name := range []string{"web1", "spare3", "third", "fourth"} {
+		w.create(name, lunSize, drive)
+	}
+	for at := range int64(20) {
+		w.write(at * 70)
+	}
+	return w
+}
+
+// Every plex of a mirrored source becomes a plex, up to eight; a ninth is refused.
+func TestAttachUpToEightPlexes(t *testing.T) {
+	w := newWorld(t, dmtest.Linux6_12, 9)
+	w.create("web1", lunSize, 0)
+	w.create("two", lunSize, 1)
+	w.create("three", lunSize, 2)
+	w.must(addPlex("two", "three")(w))
+	w.finishAll()
+	w.write(5)
+	w.must(addPlex("web1", "two")(w))
+	w.copied(-1)
+	for drive := 3; drive < 8; drive++ {
+		name := "more" + string(rune('0'+drive))
+		w.create(name, lunSize+size.MiB, drive)
+		w.must(addPlex("web1", name)(w))
+		w.write(int64(drive))
+		w.copied(-1)
+		w.verify()
+	}
+	record := w.record("web1")
+	if len(record.Plexes) != 8 || record.Size.Bytes() != lunSize {
+		t.Errorf("%d plexes of a LUN of %s", len(record.Plexes), record.Size)
+	}
+	w.create("ninth", lunSize, 8)
+	if err := addPlex("web1", "ninth")(w); !errors.Is(err, vds.ErrInvalidOperation) {
+		t.Errorf("a ninth plex: %v, want VDS_E_INVALID_OPERATION", err)
+	}
+}
+
+// From two plexes to three, two, one and two again, with the data in place.
+func TestPlexesComeAndGo(t *testing.T) {
+	w := quartet(t)
+	for _, step := range []func(w *world) error{
+		addPlex("web1", "spare3"), addPlex("web1", "third"), removePlex(0), removePlex(2), addPlex("web1", "fourth"),
+	} {
+		w.must(step(w))
+		w.write(w.random().Int64N(noise))
+		w.copied(-1)
+		w.verify()
+	}
+	want := []string{"fourth gone", "spare3 gone", "third gone", "web1 of 2"}
+	var got []string
+	for _, name := range []string{"fourth", "spare3", "third", "web1"} {
+		if l, err := w.p.LUN(name); err == nil && l.Name() == name {
+			got = append(got, name+" of 2")
+		} else {
+			got = append(got, name+" gone")
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("LUNs (-want +got):\n%s", diff)
+	}
+	if n := len(w.record("web1").Plexes); n != 2 {
+		t.Errorf("web1 has %d plexes, want 2", n)
+	}
+}
+
+func TestRemoveAndSplitRefuse(t *testing.T) {
+	tests := map[string]struct {
+		prepare func(w *world)
+		act     func(w *world) error
+		code    vds.Code
+	}{
+		"remove the only plex": {func(*world) {}, removePlex(0), vds.ErrInvalidOperation},
+		"remove no plex": {func(w *world) { attached(w, -1) }, func(w *world) error {
+			_, err := w.find("web1").RemovePlex(w.t.Context(), uuid.New())
+			return err
+		}, vds.ErrObjectNotFound},
+		"remove while one is filled":    {func(w *world) { attached(w, 2) }, removePlex(1), vds.ErrAnotherCallInProgress},
+		"remove the last that is whole": {func(w *world) { attached(w, -1); broken(w, 1) }, removePlex(0), vds.ErrPlexLastActive},
+		"split one that has failed":     {func(w *world) { attached(w, -1); broken(w, 1) }, split(1), vds.ErrObjectStatusFailed},
+		"split under a name that is taken": {func(w *world) { attached(w, -1) }, func(w *world) error {
+			_, err := w.find("web1").Split(w.t.Context(), w.plexOn(1).ID, "third")
+			return err
+		}, vds.ErrNameNotUnique},
+		"split under no name": {func(w *world) { attached(w, -1) }, func(w *world) error {
+			_, err := w.find("web1").Split(w.t.Context(), w.plexOn(1).ID, "a b")
+			return err
+		}, vds.ErrInvalidArg},
+		"remove from an inactive mirror":   {func(w *world) { attached(w, -1); w.must(deactivate(w)) }, removePlex(1), vds.ErrObjectStatusFailed},
+		"attach to an inactive LUN":        {func(w *world) { w.must(deactivate(w)) }, addPlex("web1", "spare3"), vds.ErrObjectStatusFailed},
+		"extend a mirror that lost a plex": {func(w *world) { attached(w, -1); broken(w, 1) }, extend, vds.ErrObjectStatusFailed},
+		"extend beyond the drive": {func(*world) {}, func(w *world) error {
+			_, err := w.find("web1").Extend(w.t.Context(), size.GiB, nil)
+			return err
+		}, vds.ErrNotEnoughSpace},
+		"extend by nothing": {func(*world) {}, func(w *world) error {
+			_, err := w.find("web1").Extend(w.t.Context(), 0, nil)
+			return err
+		}, vds.ErrInvalidArg},
+		"limit nothing":               {func(*world) {}, setRate(size.MiB), vds.ErrInvalidOperation},
+		"limit to less than there is": {func(w *world) { attached(w, 2) }, setRate(2), vds.ErrInvalidArg},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := quartet(t)
+			test.prepare(w)
+			before, shape := w.tables(), w.shape()
+			if err := test.act(w); !errors.Is(err, test.code) {
+				t.Errorf("%v, want %v", err, test.code)
+			}
+			if diff := cmp.Diff(before, w.tables()); diff != "" {
+				t.Errorf("tables (-before +after):\n%s", diff)
+			}
+			if diff := cmp.Diff(shape, w.shape()); diff != "" {
+				t.Errorf("records (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A split leaves both LUNs with the content of the moment, and what is written then goes to one of them only.
+func TestSplitParts(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	w.keep()
+	w.must(split(1)(w))
+	w.verifyPart("part")
+	w.write(70)
+	w.verify()
+	part := w.find("part")
+	if props, err := part.Properties(t.Context()); err != nil || props.Status != vds.StatusOnline || len(props.Plexes) != 1 {
+		t.Errorf("the new LUN: %+v, %v", props, err)
+	}
+	if err := part.Delete(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.verify()
+}
+
+// A plex that was being filled when its drive failed stays a failed plex of the LUN. Recover fills it, all of it.
+func TestAttachFailsAndIsRecovered(t *testing.T) {
+	w := quartet(t)
+	attached(w, 3)
+	op, err := w.find("web1").Operation()
+	w.must(err)
+	broken(w, 1)
+	if err := op.Wait(t.Context()); !errors.Is(err, vds.ErrObjectStatusFailed) {
+		t.Errorf("wait: %v, want VDS_E_OBJECT_STATUS_FAILED", err)
+	}
+	if st, err := op.QueryStatus(t.Context()); err != nil || st.Percent != 0 || st.Result != vds.ErrObjectStatusFailed {
+		t.Errorf("status %+v, %v", st, err)
+	}
+	if record := w.record("web1"); record.Operation != nil || !record.Plexes[1].Stale || record.Last.Result != vds.ErrObjectStatusFailed {
+		t.Errorf("record %+v", record)
+	}
+	props, err := w.find("web1").Properties(t.Context())
+	if err != nil || props.Health != vds.HealthFailedRedundancy || !strings.Contains(props.Problem.Hint, "plexctl lun recover web1") {
+		t.Errorf("properties %+v, %v", props, err)
+	}
+	w.settle()
+	w.verify()
+	if w.record("web1").Plexes[1].Stale {
+		t.Error("the plex is still out of date")
+	}
+}
+
+// The second rebuild on a drive waits for the first, and begins by itself when that has ended and somebody looks.
+func TestRebuildsOnOneDriveAreQueued(t *testing.T) {
+	w := newWorld(t, dmtest.Linux6_12, 2)
+	for _, name := range []string{"web1", "web2", "web3"} {
+		w.create(name, lunSize, 0)
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		w.create(name, lunSize, 1)
+	}
+	w.must(addPlex("web1", "one")(w))
+	w.must(addPlex("web2", "two")(w))
+	if _, err := w.find("web3").AddPlex(t.Context(), w.find("three").ID(), lun.AttachOptions{Now: true}); err != nil {
+		t.Fatal(err)
+	}
+	queued := func(name string) bool { return w.record(name).Operation.Queued }
+	if queued("web1") || !queued("web2") || queued("web3") {
+		t.Errorf("queued: %v, %v, %v; want only the second", queued("web1"), queued("web2"), queued("web3"))
+	}
+	op, err := w.find("web2").Operation()
+	w.must(err)
+	if st, err := op.QueryStatus(t.Context()); err != nil || st.State != resync.Queued || !st.Pending() {
+		t.Errorf("status %+v, %v", st, err)
+	}
+	for range 4 { // begin, copy, end, and rest: all but the one that waits
+		w.must(w.kernel.Tick(100))
+	}
+	for _, name := range []string{"web1", "web3", "web2"} {
+		other, err := w.find(name).Operation()
+		w.must(err)
+		_, err = other.QueryStatus(t.Context())
+		w.must(err)
+	}
+	if queued("web2") {
+		t.Error("the second still waits")
+	}
+	w.rest()
+	if err := op.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.settle()
+}
+
+// The copy goes on where it was when its rate changes.
+func TestSetRateDoesNotStartAnew(t *testing.T) {
+	w := quartet(t)
+	attached(w, 4)
+	w.must(setRate(lun.Paused)(w))
+	props, err := w.find("web1").Properties(t.Context())
+	if err != nil || props.Rate != lun.Paused {
+		t.Errorf("rate %v, %v", props.Rate, err)
+	}
+	w.must(setRate(lun.Unlimited)(w))
+	copied := 0
+	w.mem.OnEffect = func(e blockdev.Effect) error {
+		if e.Kind == "write" && e.Object == w.path(1) {
+			copied++
+		}
+		return nil
+	}
+	w.rest()
+	w.mem.OnEffect = nil
+	w.settle()
+	w.verify()
+	t.Logf("%d writes to the new plex after the rate was set", copied)
+	if regions := int(lunSize / size.MiB); copied > 16*regions {
+		t.Errorf("%d writes to the new plex", copied)
+	}
+}
+
+// Somebody maps a mirror's device onto one plex by hand. Nothing trusts the other plexes any more.
+func TestReenumerateAfterTheTableWasReplaced(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	other, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock})
+	w.must(err)
+	t.Cleanup(other.Close)
+	w.replaceTable("plex-web1", w.plexOn(1))
+	w.write(70)
+	for name, act := range map[string]func(w *world) error{
+		"attach": addPlex("web1", "third"), "assemble": assemble, "deactivate": deactivate, "remove": removePlex(0),
+	} {
+		err := act(w)
+		fault, ok := errors.AsType[*vds.Error](err)
+		if !errors.Is(err, vds.ErrProviderCacheCorrupt) || !ok {
+			t.Errorf("%s: %v, want VDS_E_PROVIDER_CACHE_CORRUPT", name, err)
+		} else if !strings.Contains(vds.HintOf(err), "plexctl reenumerate") {
+			t.Errorf("%s: hint %q in %v", name, vds.HintOf(err), fault)
+		}
+	}
+	results, err := w.p.Reenumerate(t.Context())
+	w.must(errors.Join(err, resultErrors(results)))
+	w.must(other.Refresh(t.Context()))
+	if l := handle(t, other, "web1"); l != nil {
+		record, err := l.Record()
+		w.must(err)
+		if !record.Plexes[0].Stale || record.Plexes[1].Stale {
+			t.Errorf("plexes %+v; want the first out of date", record.Plexes)
+		}
+	}
+	w.verify()
+	w.settle()
+	w.verify()
+	w.must(assemble(w)) // what deactivate took down
+	w.nothingToDo("after reenumerate")
+}
+
+// Drives of another host are left alone until they are taken over.
+func TestTakeOver(t *testing.T) {
+	w := quartet(t)
+	w.p.Close()
+	open := func(hosts ...string) {
+		p, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock, Hosts: hosts})
+		w.must(err)
+		t.Cleanup(p.Close)
+		w.p = p
+	}
+	open("first")
+	for drive := range 4 { // until now the labels name no host
+		d, err := w.p.Drive(w.path(drive))
+		if w.must(err); d.Foreign {
+			t.Errorf("drive %d without a host is another's", drive)
+		}
+	}
+	w.mem.AddDisk(blockdev.Info{Path: w.path(4), Size: driveSize})
+	if _, err := w.p.InitDrive(t.Context(), w.path(4), lun.InitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.create("fifth", lunSize, 4)
+	w.must(deactivate(w))
+	open("second", "third")
+	d, err := w.p.Drive(w.path(4))
+	if w.must(err); !d.Foreign {
+		t.Error("the drive of another host passes for own")
+	}
+	err = assemble(w)
+	if !errors.Is(err, vds.ErrDiskConfigurationNotSync) || !strings.Contains(err.Error(), "take-over") {
+		t.Errorf("assemble: %v", err)
+	}
+	if _, err := w.p.CreateLUN(t.Context(), lun.Spec{Name: "x", Size: size.MiB, Drives: []string{w.path(4)}}); !errors.Is(err, vds.ErrAccessDenied) {
+		t.Errorf("create on a drive of another host: %v, want VDS_E_ACCESS_DENIED", err)
+	}
+	if err := w.p.RemoveDrive(t.Context(), w.path(4)); !errors.Is(err, vds.ErrAccessDenied) {
+		t.Errorf("remove a drive of another host: %v, want VDS_E_ACCESS_DENIED", err)
+	}
+	taken, err := w.p.TakeOver(t.Context())
+	if w.must(err); len(taken) != 1 || taken[0].Label.Host != "second" || taken[0].Foreign {
+		t.Errorf("taken over: %+v", taken)
+	}
+	w.must(assemble(w))
+	open("third", "second") // the same host by its other id
+	w.must(assemble(w))
+	if props, err := w.find("fifth").Properties(t.Context()); err != nil || props.Status != vds.StatusOnline {
+		t.Errorf("after the take-over: %+v, %v", props, err)
+	}
+}
+
+// The stale plex alone is never served, not even by force once it is known to be out of date.
+func TestAStalePlexIsNeverServedAlone(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	w.cut(blockdev.Kept)
+	w.mem.Vanish(w.path(1))
+	w.restart()
+	force := lun.AssembleOptions{LUNs: []string{"web1"}, Force: true}
+	if results, err := w.p.Assemble(t.Context(), force); err != nil || results[0].Err != nil {
+		t.Fatalf("assemble by force: %+v, %v", results, err)
+	}
+	w.write(70)
+	w.must(deactivate(w))
+	w.mem.Return(w.path(1))
+	w.mem.Vanish(w.path(0))
+	w.restart()
+	// The drive that was away knows nothing of the start by force: it may be the newer one, for all that can be seen.
+	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{LUNs: []string{"web1"}})
+	if err != nil || !errors.Is(results[0].Err, vds.ErrObjectStatusFailed) {
+		t.Errorf("assemble of the old plex alone: %+v, %v", results, err)
+	}
+	if props, err := w.find("web1").Properties(t.Context()); err != nil || props.Health != vds.HealthFailed {
+		t.Errorf("properties: %+v, %v; want FAILED", props, err)
+	}
+	w.mem.Return(w.path(0))
+	w.restart()
+	w.must(assemble(w))
+	w.verify()
+	if p := w.plexOn(1); !p.Stale {
+		t.Errorf("plex %+v; want out of date", p)
+	}
+	w.settle()
+	w.verify()
+}
+
+// A mirror whose plex had failed before the machine stopped starts without it, and without a question.
+func TestAFailedPlexIsNotMissed(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	broken(w, 1)
+	w.cut(blockdev.Lost)
+	w.mem.Vanish(w.path(1))
+	w.restart()
+	w.must(assembleOnly("web1")(w))
+	w.verify()
+	w.write(71)
+	w.mem.Return(w.path(1))
+	w.restart()
+	w.settle()
+	w.verify()
+}
+
+// Names and GUIDs of plexes.
+func TestFindPlex(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	want := w.plexOn(1).ID
+	for _, ref := range []string{want.String(), strings.ToUpper(want.String()[:8]), w.path(1), w.plexOn(1).Meta.Drive.String()} {
+		if got, err := w.find("web1").Plex(ref); err != nil || got != want {
+			t.Errorf("plex %q: %v, %v; want %v", ref, got, err, want)
+		}
+	}
+	for _, ref := range []string{"", "zzzz", w.path(2), want.String()[:3]} {
+		if _, err := w.find("web1").Plex(ref); !errors.Is(err, vds.ErrObjectNotFound) {
+			t.Errorf("plex %q: %v, want VDS_E_OBJECT_NOT_FOUND", ref, err)
+		}
+	}
+}
