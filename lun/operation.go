@@ -133,8 +133,10 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 		return resync.Observation{}, false, err
 	}
 	seen := resync.Observation{State: resync.Running, Done: status.Done, Total: status.Total}
-	for i, fills := range filled(l) {
-		if fills && (status.Health[i] == dm.LegFailed || status.Health[i] == dm.LegMissing) {
+	fills := filled(l)
+	for i, p := range l.Plexes {
+		concerned := fills[i] || len(l.Operation.Plexes) == 0 && !m.out(p)
+		if concerned && (status.Health[i] == dm.LegFailed || status.Health[i] == dm.LegMissing) {
 			seen.State, seen.Err = resync.Failed, legFault(l, i)
 			begun, err := m.begun(ctx, l)
 			return seen, begun, err

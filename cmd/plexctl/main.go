@@ -17,9 +17,10 @@ import (
 
 func main() { os.Exit(run()) }
 
-// run is main with deferred calls. After the first signal a second one ends the process at once.
+// run is main with deferred calls. A signal, that of a terminal that goes away included, ends a change at its next safe
+// point; after the first one a second ends the process at once.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	return newApp().run(ctx, os.Args[1:])
