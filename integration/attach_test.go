@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm"
@@ -237,70 +236,6 @@ func (r *rig) tables() map[string]string {
 		tables[d.Name] = table.String()
 	}
 	return tables
-}
-
-// Each refusal of AddPlex: its code, its exit status, and that nothing has changed.
-func TestAttachRefusals(t *testing.T) {
-	r := newRig(t, 2, 48*size.MiB)
-	web := r.create("web1", 16*size.MiB, 0)
-	small := r.create("small", 8*size.MiB, 1)
-	same := r.create("same-drive", 16*size.MiB, 0)
-	open := r.create("open", 16*size.MiB, 1)
-	coarse := r.coarse("coarse", 16*size.MiB)
-	holder, err := os.Open("/dev/mapper/plex-open")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer holder.Close()
-	tests := map[string]struct {
-		source uuid.UUID
-		code   vds.Code
-		status int
-		says   string
-	}{
-		"unknown source":        {uuid.New(), vds.ErrObjectNotFound, 3, "no LUN"},
-		"the target itself":     {web.ID(), vds.ErrInvalidOperation, 5, "itself"},
-		"smaller":               {small.ID(), vds.ErrInvalidOperation, 5, "less than"},
-		"on the same drive":     {same.ID(), vds.ErrInvalidOperation, 5, "share"},
-		"open":                  {open.ID(), vds.ErrDeviceInUse, 4, "in use"},
-		"larger logical blocks": {coarse.ID(), vds.ErrInvalidSectorSize, 5, "4096"},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			before, bytes := r.tables(), r.driveSums()
-			if _, err := web.AddPlex(t.Context(), test.source, lun.AttachOptions{}); !errors.Is(err, test.code) {
-				t.Errorf("AddPlex: %v (%v), want %v", err, vds.CodeOf(err), test.code)
-			}
-			r.refuse(test.status, []string{"plex", "add", "web1", test.source.String(), "--yes"}, test.code.String(), test.says)
-			if diff := cmp.Diff(before, r.tables()); diff != "" {
-				t.Errorf("tables (-before +after):\n%s", diff)
-			}
-			if diff := cmp.Diff(bytes, r.driveSums()); diff != "" {
-				t.Errorf("drives (-before +after):\n%s", diff)
-			}
-		})
-	}
-}
-
-// coarse makes a LUN on a new drive with logical blocks of 4096 bytes.
-func (r *rig) coarse(name string, length size.Bytes) *lun.LUN {
-	r.t.Helper()
-	device := newLoop(r.t, 32*size.MiB, 4096)
-	r.t.Cleanup(r.takeDown)
-	r.run("drive", "init", device, "--yes")
-	r.drives = append(r.drives, device)
-	r.refresh()
-	return r.create(name, length, len(r.drives)-1)
-}
-
-// driveSums is a checksum of every drive.
-func (r *rig) driveSums() map[string]uint32 {
-	r.t.Helper()
-	sums := map[string]uint32{}
-	for _, d := range r.drives {
-		sums[d] = deviceSum(r.t, d)
-	}
-	return sums
 }
 
 func TestDriveInitRefusals(t *testing.T) {

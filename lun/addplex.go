@@ -53,7 +53,10 @@ func (l *LUN) AddNewPlex(ctx context.Context, drives []string, opts AttachOption
 		if err != nil {
 			return target, err
 		}
-		plex, err := m.allocate(target.Size, m.elsewhere(target, ids))
+		if ids, err = m.elsewhere(target, ids); err != nil {
+			return target, err
+		}
+		plex, err := m.allocate(target.Size, ids)
 		if err != nil {
 			return target, err
 		}
@@ -63,11 +66,17 @@ func (l *LUN) AddNewPlex(ctx context.Context, drives []string, opts AttachOption
 }
 
 // elsewhere is ids or, when there are none, the drive with the most room on which l has nothing.
-func (m *machine) elsewhere(l catalog.LUN, ids []uuid.UUID) []uuid.UUID {
-	if len(ids) > 0 {
-		return ids
+func (m *machine) elsewhere(l catalog.LUN, ids []uuid.UUID) ([]uuid.UUID, error) {
+	if len(ids) == 0 {
+		ids = m.roomiest(l.Drives()...)
 	}
-	return m.roomiest(l.Drives()...)
+	if len(ids) == 0 {
+		return nil, &vds.Error{
+			Code: vds.ErrNotEnoughDrive, Op: "add plex to", Object: lunObject(l.Name), Reason: "it has a plex on every drive that can be used",
+			Hint: "make another one with `plexctl drive init DEVICE`",
+		}
+	}
+	return ids, nil
 }
 
 // begin runs a change that leaves l under an operation, and returns the operation's handle.

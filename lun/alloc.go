@@ -1,6 +1,7 @@
 package lun
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
@@ -73,10 +74,18 @@ func (m *machine) growPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (ca
 			}
 		}
 	}
-	if need > 0 || len(p.Data) > catalog.MaxExtents {
+	switch {
+	case need == 0 && len(p.Data) <= catalog.MaxExtents:
+		return p, nil
+	case len(others) > 0:
+		return p, &vds.Error{
+			Code: vds.ErrNotSupported, Op: "extend", Object: lunObject(l.Name),
+			Reason: fmt.Sprintf("plex %s would have to span drives: %s more than its own drive has room for", p.ID, need),
+			Hint:   "put the plex on a larger drive: add one there with `plexctl plex add`, then remove this one",
+		}
+	default:
 		return p, m.noSpace(need, drives)
 	}
-	return p, nil
 }
 
 // appendRun adds an extent, to the last one where it follows on from that.

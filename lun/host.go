@@ -140,8 +140,13 @@ func (m *machine) reconcile(ctx context.Context, l catalog.LUN) error {
 		return err
 	}
 	have, holdErr := m.hold(ctx, l)
-	if holdErr != nil || have.was.sole == uuid.Nil {
+	switch {
+	case holdErr != nil:
 		return errors.Join(err, holdErr)
+	case len(l.Plexes) == 1: // the record leaves no doubt where the data is
+		return m.execute(ctx, plan(change{want: m.wants(l), have: have.view, settle: have.settle, at: m.at}))
+	case have.was.sole == uuid.Nil:
+		return err
 	}
 	next := soleHolder(l, have.was.sole)
 	if next.Plexes == nil {

@@ -227,7 +227,7 @@ func stays(u blockdev.User) bool { return u.Kind != "process" }
 // cancelHint is what to do about the operation that l is under.
 func cancelHint(l catalog.LUN) string {
 	id := l.Operation.ID.String()
-	if l.Operation.Source == nil {
+	if l.Operation.Type != vds.AsyncAddLUNPlex {
 		return "wait for it with `plexctl op wait " + id + "`"
 	}
 	return "wait for it with `plexctl op wait " + id + "` or end it with `plexctl op cancel " + id + "`"

@@ -35,7 +35,7 @@ func (p *Provider) watch(l catalog.LUN) *resync.Async {
 // ended is the handle of l's last operation.
 func ended(l catalog.LUN) *resync.Async {
 	last := l.Last
-	return resync.Finished(resync.Descriptor{ID: last.ID, Type: last.Type, LUN: l.ID, Started: last.Started}, last.Result)
+	return resync.Finished(resync.Descriptor{ID: last.ID, Type: last.Type, LUN: l.ID, Started: last.Started}, last.Result, l.Size)
 }
 
 // Operations is a handle on every LUN's operation, running or last.

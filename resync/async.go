@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
 
@@ -41,9 +42,11 @@ func newAsync(d Descriptor, op Operation, wake func()) *Async {
 	}
 }
 
-// Finished is a handle of an operation that had ended before anyone asked: result is its final code.
-func Finished(d Descriptor, result vds.Code) *Async {
+// Finished is a handle of an operation that had ended before anyone asked: result is its final code, total the length of
+// its LUN.
+func Finished(d Descriptor, result vds.Code, total size.Sectors) *Async {
 	a := newAsync(d, nil, func() {})
+	a.last.Total = total
 	a.finish(result, errorOf(d, result))
 	return a
 }
@@ -79,6 +82,9 @@ func (a *Async) Wait(ctx context.Context) error {
 	case <-a.done:
 		return a.err
 	case <-ctx.Done():
+	}
+	if a.ended() { // both came true
+		return a.err
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &vds.Error{

@@ -380,7 +380,7 @@ func TestFinished(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			a := Finished(descriptor(), test.result)
+			a := Finished(descriptor(), test.result, 7)
 			err := a.Wait(t.Context())
 			if test.result == vds.OK && err != nil || test.result != vds.OK && !errors.Is(err, test.result) {
 				t.Errorf("wait: %v, want %v", err, test.result)
