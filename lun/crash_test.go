@@ -3,6 +3,7 @@ package lun_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -74,8 +75,8 @@ func TestCrash(t *testing.T) {
 // crashEverywhere stops the operation at every point in every way, and returns how many that were.
 func (s scenario) crashEverywhere(t *testing.T) int {
 	t.Helper()
-	lock := filepath.Join(t.TempDir(), "lock")
-	whole := s.complete(t, lock)
+	m := s.machine(t)
+	whole := s.complete(t, m)
 	if whole.effects == 0 {
 		t.Fatal("the operation has no effect")
 	}
@@ -83,7 +84,7 @@ func (s scenario) crashEverywhere(t *testing.T) int {
 	for stop := range whole.effects {
 		for _, way := range ways(stop) {
 			points++
-			synctest.Test(t, func(t *testing.T) { s.crashOnce(t, lock, whole, crashes()[way/2], stop, way%2 == 1) })
+			synctest.Test(t, func(t *testing.T) { s.crashOnce(t, m, whole, crashes()[way/2], stop, way%2 == 1) })
 			if t.Failed() {
 				return points
 			}
@@ -107,25 +108,47 @@ type course struct {
 	before, after string // shapes
 }
 
-// world is the scenario's machine in front of the operation.
-func (s scenario) world(t *testing.T, lock string) *world {
+// machine is a machine with two LUNs, switched off. Every point begins with a copy of it.
+type machine struct {
+	mem     *blockdev.Mem
+	written map[int64]uint64
+	stamp   uint64
+	lock    string
+}
+
+func (s scenario) machine(t *testing.T) machine {
 	t.Helper()
-	w := newWorldAt(t, s.release, max(2, s.drives), lock)
-	w.create("web1", lunSize, 0)
-	w.create("spare3", lunSize, 1)
-	for at := range int64(20) {
-		w.write(at * 70)
-	}
+	m := machine{lock: filepath.Join(t.TempDir(), "lock")}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldAt(t, s.release, max(2, s.drives), m.lock)
+		w.create("web1", lunSize, 0)
+		w.create("spare3", lunSize, 1)
+		for at := range int64(20) {
+			w.write(at * 70)
+		}
+		w.cut(blockdev.Kept)
+		m.mem, m.written, m.stamp = w.mem, w.written, w.stamp
+	})
+	return m
+}
+
+// world is the scenario's machine in front of the operation.
+func (s scenario) world(t *testing.T, m machine) *world {
+	t.Helper()
+	w := &world{t: t, linux: s.release, mem: m.mem.Cut(blockdev.Kept), lock: m.lock, written: maps.Clone(m.written), stamp: m.stamp}
+	w.kernel = dmtest.New(w.mem, w.linux)
+	w.open()
+	w.assemble()
 	s.prepare(w)
 	return w
 }
 
 // complete runs the operation to its end.
-func (s scenario) complete(t *testing.T, lock string) course {
+func (s scenario) complete(t *testing.T, m machine) course {
 	t.Helper()
 	var whole course
 	synctest.Test(t, func(t *testing.T) {
-		w := s.world(t, lock)
+		w := s.world(t, m)
 		whole.before = w.shape()
 		w.mem.OnEffect = func(blockdev.Effect) error { whole.effects++; return nil }
 		if err := s.act(w); err != nil {
@@ -141,10 +164,10 @@ func (s scenario) complete(t *testing.T, lock string) course {
 }
 
 // crashOnce stops the operation in front of effect number stop.
-func (s scenario) crashOnce(t *testing.T, lock string, whole course, c crash, stop int, again bool) {
+func (s scenario) crashOnce(t *testing.T, m machine, whole course, c crash, stop int, again bool) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(uint64(stop), uint64(len(s.name))))
-	w := s.world(t, lock)
+	w := s.world(t, m)
 	where := fmt.Sprintf("%s, %s, stopped before effect %d", s.name, c.name, stop)
 	w.keep()
 	w.stopBefore(stop, random)
