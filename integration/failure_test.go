@@ -159,21 +159,3 @@ func TestLegLostInMidCopy(t *testing.T) {
 		})
 	}
 }
-
-// The only plex with the data has a sector that cannot be read: the operation ends, the LUN goes on, and once the sector is
-// well the plex is filled.
-func TestUnreadableSectorOfTheSource(t *testing.T) {
-	r, drives := brittleRig(t, 2, failDrive)
-	l := r.mirrorOn("web1", 1)
-	drives[0].spoil(r.record("web1").Plexes[0].Data[0].Start + (20 * size.MiB).Sectors())
-	op, err := l.l.AddNewPlex(t.Context(), []string{r.drives[1]}, lun.AttachOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	failsWith(t, "the operation", op.Wait(within(t, syncLimit)), vds.ErrIO)
-	l.more(20)
-	r.statusSays(20, "failed-redundancy")
-	drives[0].heal()
-	r.end(l.l.Recover(t.Context()))
-	l.verify("recover", 2)
-}

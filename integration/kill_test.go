@@ -72,7 +72,7 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 	victims := []victim{
 		{"remove", func(*live) {}, func(l *live) []string { return []string{"plex", "remove", "web1", l.drives[2], "--yes"} }, (*live).third},
 		{"split", func(*live) {}, func(l *live) []string { return []string{"plex", "split", "web1", l.drives[2], "--name", "monday"} }, (*live).unsplit},
-		{"set-rate", (*live).pausedThird, func(l *live) []string { return []string{"op", "set-rate", "web1", "100KiB"} }, (*live).unpause},
+		{"set-rate", (*live).pausedThird, func(*live) []string { return []string{"op", "set-rate", "web1", "100KiB"} }, (*live).unpause},
 	}
 	typical := map[string]time.Duration{}
 	inWindow, kills := 0, 0
