@@ -135,6 +135,9 @@ func (m *machine) attach(
 	if a.source.ID == uuid.Nil {
 		tx.first = a.target.Drives() // the room belongs to nobody before
 	}
+	if err := m.refuseTaken(ctx, a.next, a.source.ID); err != nil {
+		return target, err
+	}
 	steps, err := m.transition(a.next, a.have, move{
 		commit: tx.step(fmt.Sprintf("commit: %s has the plexes of %s", a.target.Name, a.source.Name)),
 	})

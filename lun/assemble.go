@@ -182,7 +182,17 @@ func (m *machine) forced(ctx context.Context, l catalog.LUN, why *vds.Error) (ca
 	return next, m.execute(ctx, steps)
 }
 
-// refuseOverlap refuses to start l on extents that a device of another LUN uses.
+// refuseTaken refuses to use extents of l, some of them new, that a device of another LUN still writes to: that of a LUN
+// whose change was cut off between its commit and its swap. Devices of the LUNs in but are expected there.
+func (m *machine) refuseTaken(ctx context.Context, l catalog.LUN, but ...uuid.UUID) error {
+	all, err := m.observe(ctx, func(owner uuid.UUID) bool { return !slices.Contains(but, owner) })
+	if err != nil {
+		return err
+	}
+	return m.refuseOverlap(l, all)
+}
+
+// refuseOverlap refuses to use l's extents while a device of another LUN uses them.
 func (m *machine) refuseOverlap(l catalog.LUN, all map[uuid.UUID]view) error {
 	for owner, v := range all {
 		if owner == l.ID {
@@ -192,8 +202,8 @@ func (m *machine) refuseOverlap(l catalog.LUN, all map[uuid.UUID]view) error {
 			for _, s := range o.table {
 				if m.overlaps(l, s) {
 					return &vds.Error{
-						Code: vds.ErrProviderCacheCorrupt, Op: "start", Object: lunObject(l.Name),
-						Reason: "device " + o.Name + " of another LUN uses its space", Hint: "`plexctl assemble` the other LUN first, or remove the device",
+						Code: vds.ErrProviderCacheCorrupt, Op: "use", Object: lunObject(l.Name),
+						Reason: "device " + o.Name + " of another LUN uses its space", Hint: "run `plexctl assemble`, which completes the change of that LUN",
 					}
 				}
 			}

@@ -83,6 +83,9 @@ func (l *LUN) Extend(ctx context.Context, by size.Bytes, drives []string) (*resy
 		if err != nil {
 			return record, err
 		}
+		if err := m.refuseTaken(ctx, next); err != nil {
+			return record, err
+		}
 		next.Operation = newOperation(vds.AsyncExtendLUN, l.p.now())
 		next.Last, next.MaxRate = nil, 0
 		if len(next.Plexes) == 1 {

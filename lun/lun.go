@@ -101,6 +101,9 @@ func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 		if err != nil {
 			return err
 		}
+		if err := m.refuseTaken(ctx, made); err != nil {
+			return err
+		}
 		return m.create(ctx, made)
 	})
 	if err != nil || p.dry != nil {

@@ -410,3 +410,50 @@ func TestFindPlex(t *testing.T) {
 		}
 	}
 }
+
+// A command was killed between the commit and the swap: what it freed is still written to. Nobody gets it before the LUN is
+// assembled.
+func TestRoomIsNotFreeBeforeTheSwap(t *testing.T) {
+	uses := map[string]func(w *world) error{
+		"create": func(w *world) error {
+			_, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: "new", Size: 8 * size.MiB, Drives: []string{w.path(1)}})
+			return err
+		},
+		"attach": func(w *world) error {
+			_, err := w.find("fourth").AddNewPlex(w.t.Context(), []string{w.path(1)}, lun.AttachOptions{})
+			return err
+		},
+		"extend": func(w *world) error {
+			_, err := w.find("filler").Extend(w.t.Context(), 8*size.MiB, nil)
+			return err
+		},
+	}
+	for name, use := range uses {
+		t.Run(name, func(t *testing.T) {
+			w := quartet(t)
+			attached(w, -1)
+			w.create("filler", 13*size.MiB, 1)
+			w.mem.OnEffect = func(e blockdev.Effect) error {
+				if e.Kind == "suspend" || e.Kind == "resume" && e.Object == "plex-web1" {
+					return errStop
+				}
+				return nil
+			}
+			if err := removePlex(1)(w); err == nil {
+				t.Fatal("the removal was not stopped")
+			}
+			w.restart()
+			if n := len(w.record("web1").Plexes); n != 1 {
+				t.Fatalf("the removal was stopped before its commit: %d plexes", n)
+			}
+			if err := use(w); !errors.Is(err, vds.ErrProviderCacheCorrupt) || !strings.Contains(vds.HintOf(err), "assemble") {
+				t.Errorf("before the swap: %v", err)
+			}
+			w.must(assemble(w))
+			if err := use(w); err != nil {
+				t.Errorf("after it: %v", err)
+			}
+			w.verify()
+		})
+	}
+}
