@@ -120,7 +120,7 @@ func TestAttachRepairsADegradedMirror(t *testing.T) {
 	}
 	l.verify("replace a plex whose drive is gone", 2)
 	drives[0].heal()
-	r.refresh()
+	r.run("assemble") // the drive learns of what has become of its plex
 	if got := r.free(0); got != room {
 		t.Errorf("the drive that came back has %v free, want %v", got, room)
 	}
