@@ -198,7 +198,10 @@ func (m *machine) refuseOverlap(l catalog.LUN, all map[uuid.UUID]view) error {
 		if owner == l.ID {
 			continue
 		}
-		for _, o := range v {
+		for id, o := range v {
+			if id != lunUUID(owner) && o.OpenCount == 0 {
+				continue // a part that no table uses: nobody writes through it
+			}
 			for _, s := range o.table {
 				if m.overlaps(l, s) {
 					return &vds.Error{

@@ -132,13 +132,13 @@ func (c change) leftover() []step {
 	return steps
 }
 
-// takeDown removes every device of the LUN, the LUN's own first, and lets none of them go while suspended: a mirror that
-// is destroyed writes to its metadata devices once more (up to Linux 6.12) and would hang.
+// takeDown removes every device of the LUN, the LUN's own first, and lets no part of it be suspended then: a mirror that is
+// destroyed writes to its metadata devices once more (up to Linux 6.12) and would hang. The LUN's own device may be.
 func (c change) takeDown() []step {
 	var steps []step
 	for _, n := range slices.Backward(c.have.names()) {
 		steps = append(steps, c.clear(n)...)
-		if have := c.have[n.uuid]; have.Suspended && have.Live {
+		if have := c.have[n.uuid]; have.Suspended && have.Live && n.visibility == dm.Private {
 			steps = append(steps, resumeStep{n})
 		}
 	}

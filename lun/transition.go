@@ -122,21 +122,32 @@ func (m *machine) slotsInUse(l catalog.LUN, t dm.Table) bool {
 	})
 }
 
-// bringUp plans and carries out what leads from what the kernel has to l.
+// bringUp plans and carries out what leads from what the kernel has to l. A LUN that was not active and cannot be started
+// is taken down again: a mirror whose first resume has failed is suspended, and would go on without its bitmap when it is
+// resumed once more.
 func (m *machine) bringUp(ctx context.Context, l catalog.LUN) error {
-	steps, err := m.upSteps(ctx, l)
+	have, err := m.settled(ctx, l)
 	if err != nil {
 		return err
 	}
-	return m.execute(ctx, steps)
+	steps, err := m.upSteps(ctx, l, have)
+	if err != nil {
+		return err
+	}
+	err = m.execute(ctx, steps)
+	if err == nil || have.view[lunUUID(l.ID)].Live {
+		return err
+	}
+	left, viewErr := m.viewOf(ctx, l.ID)
+	if viewErr != nil {
+		return joinUndo(err, viewErr)
+	}
+	return joinUndo(err, m.execute(ctx, plan(change{have: left, at: m.at})))
 }
 
 // upSteps is the steps that bring the kernel to l.
-func (m *machine) upSteps(ctx context.Context, l catalog.LUN) ([]step, error) {
-	have, err := m.settled(ctx, l)
-	if err != nil {
-		return nil, err
-	}
+func (m *machine) upSteps(ctx context.Context, l catalog.LUN, have held) ([]step, error) {
+	var err error
 	c := change{want: m.wants(l), have: have.view, settle: have.settle, at: m.at}
 	top := c.want[len(c.want)-1]
 	if !have.view[top.uuid].Live {
@@ -145,14 +156,15 @@ func (m *machine) upSteps(ctx context.Context, l catalog.LUN) ([]step, error) {
 		}
 		return plan(c), nil
 	}
-	if c.matches(top) && (l.Operation == nil || have.woken) {
+	stuck := top.mirror != nil && have.view[top.uuid].Suspended // its first resume has failed: it must not be resumed again
+	if c.matches(top) && (l.Operation == nil || have.woken) && !stuck {
 		return plan(c), nil
 	}
 	if have.was, err = m.stand(ctx, l, have.view); err != nil {
 		return nil, err
 	}
 	c.want = layout(l, m.outOf(l, have.was))
-	if c.matches(c.want[len(c.want)-1]) && !dropped(l, have.was) {
+	if c.matches(c.want[len(c.want)-1]) && !dropped(l, have.was) && !stuck {
 		return plan(c), nil
 	}
 	return m.renew(l, have)

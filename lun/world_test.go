@@ -39,6 +39,7 @@ type world struct {
 	written map[int64]uint64 // stamp of each block of web1 that was written, flushed and acknowledged
 	stamp   uint64
 
+	faulty     bool             // an operation may have failed
 	lastEffect blockdev.Effect  // in front of which the process was stopped
 	kept       map[int64]uint64 // written at a moment that a test has chosen
 }
@@ -284,7 +285,7 @@ func (w *world) readPlex(p catalog.Plex, off size.Bytes, b []byte) {
 func (w *world) settle() {
 	w.t.Helper()
 	w.release()
-	w.rest()
+	w.finishAll()
 	for _, l := range w.p.LUNs() {
 		if props, err := l.Properties(w.t.Context()); err == nil && props.Health == vds.HealthFailedRedundancy {
 			if _, err := l.Recover(w.t.Context()); err != nil {
@@ -310,7 +311,7 @@ func (w *world) finishAll() {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if err := op.Wait(w.t.Context()); err != nil {
+		if err := op.Wait(w.t.Context()); err != nil && !w.faulty {
 			w.t.Fatalf("operation of %s: %v", l.Name(), err)
 		}
 	}

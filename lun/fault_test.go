@@ -1,0 +1,146 @@
+package lun_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/lun"
+)
+
+// refusing is a kernel that refuses one of the calls that change something.
+type refusing struct {
+	*dmtest.Kernel
+	calls int // so far
+	nth   int // the call to refuse, from 1; 0: none
+}
+
+// refused is the error of the call that is refused.
+func (r *refusing) refused(op, name string) error {
+	if r.calls++; r.calls == r.nth {
+		return &dm.Error{Op: op, Device: name, Err: unix.ENOMEM}
+	}
+	return nil
+}
+
+func (r *refusing) Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error) {
+	if err := r.refused("create", name); err != nil {
+		return blockdev.DevNo{}, err
+	}
+	return r.Kernel.Create(ctx, name, uuid)
+}
+
+func (r *refusing) Load(ctx context.Context, name string, t dm.Table) error {
+	if err := r.refused("load table of", name); err != nil {
+		return err
+	}
+	return r.Kernel.Load(ctx, name, t)
+}
+
+func (r *refusing) Suspend(ctx context.Context, name string, freeze bool) error {
+	if err := r.refused("suspend", name); err != nil {
+		return err
+	}
+	return r.Kernel.Suspend(ctx, name, freeze)
+}
+
+func (r *refusing) Resume(ctx context.Context, name string, v dm.Visibility) error {
+	if err := r.refused("resume", name); err != nil {
+		return err
+	}
+	return r.Kernel.Resume(ctx, name, v)
+}
+
+func (r *refusing) Remove(ctx context.Context, name string) error {
+	if err := r.refused("remove", name); err != nil {
+		return err
+	}
+	return r.Kernel.Remove(ctx, name)
+}
+
+func (r *refusing) Rename(ctx context.Context, name, newName string, v dm.Visibility) error {
+	if err := r.refused("rename", name); err != nil {
+		return err
+	}
+	return r.Kernel.Rename(ctx, name, newName, v)
+}
+
+// TestFaults lets every call of every operation fail once that changes something: each ioctl, and each write of a drive.
+// The operation is done or taken back then, as its error says; nothing stays suspended, and assemble finds its way.
+func TestFaults(t *testing.T) {
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.release = dmtest.Linux6_12
+			m := s.machine(t)
+			whole := s.complete(t, m)
+			for nth := 1; s.ioctlFails(t, m, whole, nth); nth++ {
+			}
+			for drive := range max(2, s.drives) {
+				for nth := 1; nth <= 12; nth++ {
+					s.writeFails(t, m, whole, drive, nth)
+				}
+			}
+		})
+	}
+}
+
+// ioctlFails refuses the nth call that changes the kernel, and reports whether there was one.
+func (s scenario) ioctlFails(t *testing.T, m machine, whole course, nth int) bool {
+	t.Helper()
+	met := false
+	synctest.Test(t, func(t *testing.T) {
+		w := s.world(t, m)
+		kernel := &refusing{Kernel: w.kernel, nth: nth}
+		p, err := lun.Open(t.Context(), lun.Options{Kernel: kernel, Devices: w.mem, LockPath: w.lock})
+		w.must(err)
+		defer p.Close()
+		err = w.on(p, s.act)
+		met = kernel.calls >= nth
+		s.survived(w, whole, err, fmt.Sprintf("%s, call %d refused", s.name, nth))
+	})
+	return met && !t.Failed()
+}
+
+// writeFails lets the nth write to a drive fail.
+func (s scenario) writeFails(t *testing.T, m machine, whole course, drive, nth int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := s.world(t, m)
+		w.mem.Fail(w.path(drive), blockdev.Fault{Kind: "write", Nth: nth})
+		err := s.act(w)
+		w.mem.Heal(w.path(drive))
+		s.survived(w, whole, err, fmt.Sprintf("%s, write %d of drive %d fails", s.name, nth, drive))
+	})
+}
+
+// survived checks what is left after an operation that met a fault.
+func (s scenario) survived(w *world, whole course, err error, where string) {
+	w.t.Helper()
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("%s: %v\nbefore:\n%safter:\n%s", where, err, whole.before, whole.after)
+		}
+	}()
+	w.notSuspended()
+	if info, there := w.devices()["plex-web1"]; there && info.Live {
+		w.verify()
+	}
+	w.faulty = true
+	w.restart()
+	w.assemble()
+	w.notSuspended()
+	w.verify()
+	if s.after != nil {
+		s.after(w)
+	}
+	w.settle()
+	w.verify()
+	w.nothingToDo(where)
+}
