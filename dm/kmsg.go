@@ -1,13 +1,17 @@
 package dm
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/size"
 )
 
 // Device-mapper tells user space only an errno; why a table was refused stands in the kernel's log alone.
@@ -66,6 +70,65 @@ func (l kernelLog) lines(dev blockdev.DevNo) string {
 		}
 	}
 	return strings.Join(found, "; ")
+}
+
+// Unreadable is the first sector of a raid1 leg that the kernel's log says could not be read on any leg since a moment, and
+// false when there is none. md gives a resync up at such a sector; but when the leg that it was filling has writes in flight
+// at that moment it goes on behind it instead, and calls the leg in sync in the end (drivers/md/raid1.c,
+// fix_sync_read_error; drivers/md/md.c, md_do_sync, which moves recovery_offset past what was in flight; seen on 6.1 and
+// 6.12). Nothing but the log tells. Where the log cannot be read, or has been overwritten, there is no answer: false.
+func (c *Control) Unreadable(_ context.Context, leg blockdev.DevNo, since time.Time) (size.Sectors, bool) {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
+		return 0, false
+	}
+	fd, err := unix.Open(kmsgPath, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, false
+	}
+	log := kernelLog{fd: fd}
+	defer log.close()
+	return log.unreadable(leg, time.Duration(now.Nano())-time.Since(since))
+}
+
+// unreadable looks for the sector from where the log is positioned on; since is on the log's clock.
+func (l kernelLog) unreadable(leg blockdev.DevNo, since time.Duration) (size.Sectors, bool) {
+	for buf := make([]byte, maxRecord); ; {
+		n, err := unix.Read(l.fd, buf)
+		if err == unix.EPIPE || err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return 0, false
+		}
+		if sector, ok := parseUnreadable(string(buf[:n]), leg, since); ok {
+			return sector, true
+		}
+	}
+}
+
+// parseUnreadable is the sector in a record such as
+// "2,1234,95878462,-;md/raid1:mdX: dm-6: unrecoverable I/O read error for block 40960".
+func parseUnreadable(record string, leg blockdev.DevNo, since time.Duration) (size.Sectors, bool) {
+	prefix, rest, _ := strings.Cut(record, ";")
+	fields := strings.Split(prefix, ",")
+	if len(fields) < 3 {
+		return 0, false
+	}
+	at, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil || time.Duration(at)*time.Microsecond < since {
+		return 0, false
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	_, block, ok := strings.Cut(line, fmt.Sprintf(": dm-%d: unrecoverable I/O read error for block ", leg.Minor))
+	if !ok || !strings.HasPrefix(line, "md/raid1:") {
+		return 0, false
+	}
+	sector, err := strconv.ParseUint(block, 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	return size.Sectors(sector), true
 }
 
 // parseRecord is the message of a record, "priority,sequence,microseconds,flags;message\n KEY=value\n", when it is a

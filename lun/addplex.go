@@ -89,6 +89,12 @@ func (l *LUN) begin(
 		if err != nil {
 			return err
 		}
+		if err := m.wake(ctx, record); err != nil {
+			return err
+		}
+		if record, err = l.in(m, op); err != nil {
+			return err
+		}
 		if record, err = m.settleEnded(ctx, record, l.p.now()); err != nil {
 			return err
 		}

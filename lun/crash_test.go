@@ -176,7 +176,7 @@ func (s scenario) crashOnce(t *testing.T, m machine, whole course, c crash, stop
 	if again {
 		w.stopBefore(random.IntN(30), random)
 		_, _ = w.p.Assemble(t.Context(), lun.AssembleOptions{})
-		c.end(w, random)
+		crashes()[random.IntN(len(crashes()))].end(w, random)
 		where += ", and again while assembling"
 	}
 	s.recovered(w, whole, where)

@@ -52,6 +52,7 @@ type mirror struct {
 	length     size.Sectors
 	regionSize size.Sectors
 	maxRate    uint64
+	anyRate    bool // no operation runs: how fast the kernel would copy does not matter
 	legs       []leg
 }
 
@@ -85,7 +86,10 @@ func layout(l catalog.LUN, out func(p catalog.Plex) bool) []node {
 		top.runs = runsOf(l.Plexes[0].Data, l.Size)
 		return []node{top}
 	}
-	top.mirror = &mirror{length: l.Size, regionSize: l.RegionSize, maxRate: l.MaxRate}
+	top.mirror = &mirror{length: l.Size, regionSize: l.RegionSize, anyRate: true}
+	if l.Operation != nil {
+		top.mirror.anyRate, top.mirror.maxRate = false, l.MaxRate
+	}
 	if l.Operation != nil && l.Operation.Queued {
 		top.mirror.maxRate = pausedRate
 	}

@@ -56,7 +56,7 @@ func (m *machine) restartSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.S
 		return nil, err
 	}
 	holding, behind := m.roles(l, slots)
-	if len(holding) == 0 && l.Operation != nil && m.spoiled(l, slots) {
+	if len(holding) == 0 && m.spoiled(l, slots) {
 		return m.afresh(l)
 	}
 	switch len(holding) {

@@ -151,10 +151,37 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 		return seen, true, nil
 	}
 	proven, err := m.proven(ctx, l)
-	if proven {
-		seen.State = resync.Done
+	if !proven || err != nil {
+		return seen, true, err
 	}
-	return seen, true, err
+	seen.State = resync.Done
+	if err := m.passedOver(ctx, l); err != nil {
+		seen.State, seen.Err = resync.Failed, err
+	}
+	return seen, true, nil
+}
+
+// passedOver is the error about a sector of a plex that holds the data which the kernel could not read, and has passed over.
+func (m *machine) passedOver(ctx context.Context, l catalog.LUN) error {
+	have, err := m.viewOf(ctx, l.ID)
+	if err != nil {
+		return err
+	}
+	fills := filled(l)
+	for i, p := range l.Plexes {
+		data, there := have[dataNode(l, p).uuid]
+		if !there || fills[i] {
+			continue
+		}
+		if sector, ok := m.kernel.Unreadable(ctx, data.Dev, l.Operation.Started); ok {
+			return &vds.Error{
+				Code: vds.ErrIO, Op: l.Operation.Type.String(), Object: lunObject(l.Name),
+				Reason: fmt.Sprintf("sector %d of plex %s cannot be read, and was passed over", sector, p.ID),
+				Hint:   "write that sector anew (from a backup), then run `plexctl lun recover " + l.Name + "`, or give the new plex up with `plexctl plex remove`",
+			}
+		}
+	}
+	return nil
 }
 
 // begun reports whether the kernel runs the table that l's operation wants, and not one from before it.
@@ -341,9 +368,9 @@ func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) erro
 	return m.carryOut(ctx, "cancel", l.Name, slices.Concat(steps, after), tx, l)
 }
 
-// flippedIf is l with its other metadata slots in force where a live mirror uses those that are, and a mirror it stays.
+// flippedIf is l with its other metadata slots in force where the live mirror uses those that are, and a mirror it stays.
 func (m *machine) flippedIf(have held, l catalog.LUN) catalog.LUN {
-	if have.was.mirror && len(l.Plexes) > 1 {
+	if have.was.uses(l) && len(l.Plexes) > 1 {
 		return flipped(l)
 	}
 	return l

@@ -87,7 +87,15 @@ func (c change) renames() []step {
 // in particular not a missing leg.
 func (c change) matches(n node) bool {
 	have, ok := c.have[n.uuid]
-	return ok && have.Live && n.resolved(c.at) && equalTables(have.table, n.table(c.at))
+	if !ok || !have.Live || !n.resolved(c.at) {
+		return false
+	}
+	table := have.table
+	if raid, ok := soleTarget[dm.Raid1](table); ok && n.mirror != nil && n.mirror.anyRate {
+		raid.MinRate, raid.MaxRate = 0, defaultMaxRate
+		table = dm.Table{{Start: table[0].Start, Length: table[0].Length, Target: raid}}
+	}
+	return equalTables(table, n.table(c.at))
 }
 
 func equalTables(a, b dm.Table) bool { return reflect.DeepEqual(a, b) }

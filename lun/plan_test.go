@@ -208,7 +208,7 @@ func TestPlan(t *testing.T) {
 		"take down a suspended mirror": {
 			change{have: suspended(running(at, two...), top, true), at: at},
 			[]string{
-				"clear the waiting table of plex-web1", "activate plex-web1", "remove device plex-web1",
+				"clear the waiting table of plex-web1", "remove device plex-web1",
 				"remove device plex-web1:11111111:data", "remove device plex-web1:11111111:meta-a",
 				"remove device plex-web1:22222222:data", "remove device plex-web1:22222222:meta-a",
 			},

@@ -2,9 +2,11 @@ package lun
 
 import (
 	"context"
+	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/size"
 )
 
 // Kernel is the device-mapper that a Provider drives: *dm.Control on a real machine, *dmtest.Kernel in tests. Devices are
@@ -35,6 +37,8 @@ type Kernel interface {
 	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
 	// Status is the state of one device and the status of its live table, by one call.
 	Status(ctx context.Context, name string) (dm.Status, error)
+	// Unreadable is a sector of a leg that a resync could not read since a moment, as the kernel's log tells.
+	Unreadable(ctx context.Context, leg blockdev.DevNo, since time.Time) (size.Sectors, bool)
 	// WaitEvent returns when any device-mapper device has had an event since WaitEvent was last called.
 	WaitEvent(ctx context.Context) error
 }

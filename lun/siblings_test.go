@@ -457,3 +457,21 @@ func TestRoomIsNotFreeBeforeTheSwap(t *testing.T) {
 		})
 	}
 }
+
+// The kernel has passed over a sector that it could not read, and calls the new plex in sync. It is not.
+func TestASectorThatIsPassedOverFailsTheOperation(t *testing.T) {
+	w := quartet(t)
+	attached(w, 2)
+	op, err := w.find("web1").Operation()
+	w.must(err)
+	data := "plex-web1:" + w.plexOn(0).ID.String()[:8] + ":data"
+	w.kernel.LogUnreadable(w.devices()[data].Dev, 40960)
+	w.rest()
+	if err := op.Wait(t.Context()); !errors.Is(err, vds.ErrIO) || !strings.Contains(err.Error(), "sector 40960") {
+		t.Errorf("wait: %v, want VDS_E_IO_ERROR and the sector", err)
+	}
+	if p := w.plexOn(1); !p.Stale {
+		t.Errorf("plex %+v; want out of date", p)
+	}
+	w.verify()
+}

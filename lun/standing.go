@@ -86,8 +86,12 @@ func (m *machine) readLegs(ctx context.Context, l catalog.LUN, have view, raid d
 		}
 		st.health[p.ID], st.slots[p.ID], st.parts[p.ID] = st.status.Health[i], slot, leg.Data
 		p.Slot = slot
-		if st.meta[p.ID], err = m.readSlot(ctx, p); err != nil {
-			m.log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
+		read, err := m.readSlot(ctx, p)
+		if err != nil {
+			m.log.Debug("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
+		}
+		if read.Super != (raidmeta.Super{}) {
+			st.meta[p.ID] = read
 		}
 	}
 	return ctx.Err()
@@ -179,10 +183,11 @@ func (st standing) busy() bool {
 		return true
 	}
 	for id, letter := range st.health {
-		super := st.meta[id].Super
-		if st.stale[id] {
-			continue
+		slot, known := st.meta[id]
+		if !known || st.stale[id] {
+			continue // its drive is gone, and the kernel has not noticed yet; or it is being given up
 		}
+		super := slot.Super
 		if letter == dm.LegSyncing || letter == dm.LegInSync && (super.RecoveryOffset != raidmeta.InSync || super.ResyncOffset != raidmeta.InSync) {
 			return true
 		}

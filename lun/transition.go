@@ -85,8 +85,8 @@ func (m *machine) outOf(l catalog.LUN, was standing) func(catalog.Plex) bool {
 // settled is what the kernel will have of l, and the steps after which it does, when a change was interrupted while a table
 // waited. A table that waits for a device without one is swapped in. Any other is thrown away: it uses slots that the live
 // one does not. On Linux 6.1 the end of a raid table that was never live empties the bitmaps of its slots
-// (drivers/md/md-bitmap.c, md_bitmap_flush); where those are in force, and say what an operation has still to copy, their
-// superblocks go first, so that everything is copied.
+// (drivers/md/md-bitmap.c, md_bitmap_flush); where those are in force their superblocks go first, so that everything is
+// copied if the machine stops before they are written anew.
 func (m *machine) settled(ctx context.Context, l catalog.LUN) (held, error) {
 	view, err := m.viewOf(ctx, l.ID)
 	h := held{view: view}
@@ -104,7 +104,7 @@ func (m *machine) settled(ctx context.Context, l catalog.LUN) (held, error) {
 	case !top.Live:
 		top.Live, top.Suspended, top.table, h.woken = true, false, waiting, true
 		h.settle = []step{resumeStep{node{name: top.Name, uuid: id, visibility: dm.Public}}}
-	case l.Operation != nil && m.slotsInUse(l, waiting) && !m.slotsInUse(l, top.table):
+	case m.slotsInUse(l, waiting) && !m.slotsInUse(l, top.table):
 		h.settle = []step{spoil(l), clearStep{top.Name}}
 	default:
 		h.settle = []step{clearStep{top.Name}}
@@ -143,6 +143,15 @@ func (m *machine) bringUp(ctx context.Context, l catalog.LUN) error {
 		return joinUndo(err, viewErr)
 	}
 	return joinUndo(err, m.execute(ctx, plan(change{have: left, at: m.at})))
+}
+
+// wake lets a LUN go on that a change which was cut off has left suspended.
+func (m *machine) wake(ctx context.Context, l catalog.LUN) error {
+	have, err := m.viewOf(ctx, l.ID)
+	if top := have[lunUUID(l.ID)]; err != nil || !top.Suspended || !top.Live {
+		return err
+	}
+	return m.bringUp(ctx, l)
 }
 
 // upSteps is the steps that bring the kernel to l.

@@ -16,11 +16,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/size"
 )
 
 // Release is the Linux whose ways a Kernel has where they differ.
@@ -51,6 +53,8 @@ type Kernel struct {
 	events  uint64        // any event of any device
 	seen    uint64        // events when WaitEvent last returned
 	moved   chan struct{} // closed by the next event
+
+	unreadable map[blockdev.DevNo]size.Sectors // what the log says could not be read, by leg
 }
 
 // device is one device-mapper device.
@@ -257,6 +261,24 @@ func (k *Kernel) Rename(ctx context.Context, name, newName string, _ dm.Visibili
 		k.raise(d)
 		return nil
 	})
+}
+
+// LogUnreadable plays a resync that could not read a sector of a leg and has passed over it.
+func (k *Kernel) LogUnreadable(leg blockdev.DevNo, sector size.Sectors) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.unreadable == nil {
+		k.unreadable = map[blockdev.DevNo]size.Sectors{}
+	}
+	k.unreadable[leg] = sector
+}
+
+// Unreadable is what LogUnreadable has put there, whenever that was.
+func (k *Kernel) Unreadable(_ context.Context, leg blockdev.DevNo, _ time.Time) (size.Sectors, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	sector, ok := k.unreadable[leg]
+	return sector, ok
 }
 
 // Deps is every device that the live table names, in no order.
