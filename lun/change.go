@@ -214,7 +214,7 @@ func rateText(l catalog.LUN) string {
 // Unlimited and Paused are the two ends of a rate.
 const (
 	Unlimited size.Bytes = 0 // as fast as the drives are
-	Paused    size.Bytes = 1 // next to nothing: the copy stands still until the rate is set again
+	Paused    size.Bytes = 1 // next to nothing: some 20 KiB a second, until the rate is set again
 )
 
 // rateKiB is a rate as records have it.

@@ -475,3 +475,39 @@ func TestASectorThatIsPassedOverFailsTheOperation(t *testing.T) {
 	}
 	w.verify()
 }
+
+// A change of a LUN that a killed command has left suspended completes that command's change first.
+func TestTheNextChangeEndsASuspension(t *testing.T) {
+	for name, act := range map[string]func(w *world) error{
+		"remove": removePlex(2), "attach": addPlex("web1", "fourth"), "extend": extend, "recover": recoverWeb,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := quartet(t)
+			attached(w, -1)
+			w.must(addPlex("web1", "third")(w))
+			w.copied(-1)
+			w.mem.OnEffect = func(e blockdev.Effect) error {
+				if e.Kind == "resume" && e.Object == "plex-web1" {
+					return errStop
+				}
+				return nil
+			}
+			if err := removePlex(0)(w); err == nil {
+				t.Fatal("the removal was not stopped")
+			}
+			w.restart()
+			if !w.devices()["plex-web1"].Suspended {
+				t.Fatal("the LUN is not suspended")
+			}
+			if err := act(w); err != nil && !errors.Is(err, vds.ErrAnotherCallInProgress) {
+				t.Error(err)
+			}
+			w.notSuspended()
+			w.settle()
+			w.verify()
+			if _, err := w.p.Drive(w.path(0)); err != nil || len(w.record("web1").Plexes) > 3 {
+				t.Errorf("plexes %+v, %v", w.record("web1").Plexes, err)
+			}
+		})
+	}
+}
