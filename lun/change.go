@@ -106,16 +106,10 @@ func (m *machine) checkExtend(ctx context.Context, l catalog.LUN) (held, error) 
 	why := reasons{op: "extend", object: lunObject(l.Name)}
 	m.checkUsable(l, &why)
 	checkIdle(l, &why)
-	if err := why.err(); err != nil {
-		return held{}, err
-	}
-	have, err := m.hold(ctx, l)
+	have, err := m.holdIdle(ctx, l, &why)
 	if err != nil {
 		return have, err
 	}
-	checkActive(l, have.was, &why)
-	checkQuiet(l, have.was, &why)
-	m.checkKernel(l, have, &why)
 	for _, p := range l.Plexes {
 		if p.Stale || have.was.live && !have.was.holds(p.ID) {
 			why.add(vds.ErrObjectStatusFailed, "`plexctl lun recover "+l.Name+"` first", "plex %s does not hold all of the data", p.ID)

@@ -64,16 +64,10 @@ func (m *machine) failedPlexes(ctx context.Context, l catalog.LUN) (held, []uuid
 	}
 	m.checkRecords(l, &why)
 	checkIdle(l, &why)
-	if err := why.err(); err != nil {
-		return held{}, nil, err
-	}
-	have, err := m.hold(ctx, l)
+	have, err := m.holdIdle(ctx, l, &why)
 	if err != nil {
 		return have, nil, err
 	}
-	checkActive(l, have.was, &why)
-	checkQuiet(l, have.was, &why)
-	m.checkKernel(l, have, &why)
 	var failed []uuid.UUID
 	absent := false
 	for _, p := range l.Plexes {

@@ -139,16 +139,10 @@ func (m *machine) checkRemove(ctx context.Context, l catalog.LUN, plex uuid.UUID
 	}
 	m.checkRecords(l, &why)
 	checkIdle(l, &why)
-	if err := why.err(); err != nil {
-		return held{}, err
-	}
-	have, err := m.hold(ctx, l)
+	have, err := m.holdIdle(ctx, l, &why)
 	if err != nil {
 		return have, err
 	}
-	checkActive(l, have.was, &why)
-	checkQuiet(l, have.was, &why)
-	m.checkKernel(l, have, &why)
 	others := without(l, plex).Plexes
 	if have.was.live && !slices.ContainsFunc(others, func(p catalog.Plex) bool { return have.was.holds(p.ID) }) {
 		why.add(vds.ErrPlexLastActive, "`plexctl lun recover "+l.Name+"` first", "no other plex holds all of the data")

@@ -208,6 +208,22 @@ func checkQuiet(l catalog.LUN, was standing, why *reasons) {
 	}
 }
 
+// holdIdle is hold for a change that needs l active, whole as recorded, and nothing to be copied. It fails with the reasons
+// there are already, and adds those that it finds.
+func (m *machine) holdIdle(ctx context.Context, l catalog.LUN, why *reasons) (held, error) {
+	if err := why.err(); err != nil {
+		return held{}, err
+	}
+	have, err := m.hold(ctx, l)
+	if err != nil {
+		return have, err
+	}
+	checkActive(l, have.was, why)
+	checkQuiet(l, have.was, why)
+	m.checkKernel(l, have, why)
+	return have, nil
+}
+
 // checkActive adds a reason when a LUN has no device.
 func checkActive(l catalog.LUN, was standing, why *reasons) {
 	if !was.live {

@@ -1,0 +1,269 @@
+package lun_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Somebody maps a mirror's device onto one plex by hand. Nothing trusts the other plexes any more.
+func TestReenumerateAfterTheTableWasReplaced(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	other, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock})
+	w.must(err)
+	t.Cleanup(other.Close)
+	w.replaceTable("plex-web1", w.plexOn(1))
+	w.write(70)
+	for name, act := range map[string]func(w *world) error{
+		"attach": addPlex("web1", "third"), "assemble": assemble, "deactivate": deactivate, "remove": removePlex(0),
+	} {
+		err := act(w)
+		fault, ok := errors.AsType[*vds.Error](err)
+		if !errors.Is(err, vds.ErrProviderCacheCorrupt) || !ok {
+			t.Errorf("%s: %v, want VDS_E_PROVIDER_CACHE_CORRUPT", name, err)
+		} else if !strings.Contains(vds.HintOf(err), "plexctl reenumerate") {
+			t.Errorf("%s: hint %q in %v", name, vds.HintOf(err), fault)
+		}
+	}
+	results, err := w.p.Reenumerate(t.Context())
+	w.must(errors.Join(err, resultErrors(results)))
+	w.must(other.Refresh(t.Context()))
+	if l := handle(t, other, "web1"); l != nil {
+		record, err := l.Record()
+		w.must(err)
+		if !record.Plexes[0].Stale || record.Plexes[1].Stale {
+			t.Errorf("plexes %+v; want the first out of date", record.Plexes)
+		}
+	}
+	w.verify()
+	w.settle()
+	w.verify()
+	w.must(assemble(w)) // what deactivate took down
+	w.nothingToDo("after reenumerate")
+}
+
+// Drives of another host are left alone until they are taken over.
+func TestTakeOver(t *testing.T) {
+	w := quartet(t)
+	w.p.Close()
+	open := func(hosts ...string) {
+		p, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock, Hosts: hosts})
+		w.must(err)
+		t.Cleanup(p.Close)
+		w.p = p
+	}
+	open("first")
+	for drive := range 4 { // until now the labels name no host
+		d, err := w.p.Drive(w.path(drive))
+		if w.must(err); d.Foreign {
+			t.Errorf("drive %d without a host is another's", drive)
+		}
+	}
+	w.mem.AddDisk(blockdev.Info{Path: w.path(4), Size: driveSize})
+	if _, err := w.p.InitDrive(t.Context(), w.path(4), lun.InitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.create("fifth", lunSize, 4)
+	w.must(deactivate(w))
+	open("second", "third")
+	d, err := w.p.Drive(w.path(4))
+	if w.must(err); !d.Foreign {
+		t.Error("the drive of another host passes for own")
+	}
+	err = assemble(w)
+	if !errors.Is(err, vds.ErrDiskConfigurationNotSync) || !strings.Contains(err.Error(), "take-over") {
+		t.Errorf("assemble: %v", err)
+	}
+	if _, err := w.p.CreateLUN(t.Context(), lun.Spec{Name: "x", Size: size.MiB, Drives: []string{w.path(4)}}); !errors.Is(err, vds.ErrAccessDenied) {
+		t.Errorf("create on a drive of another host: %v, want VDS_E_ACCESS_DENIED", err)
+	}
+	if err := w.p.RemoveDrive(t.Context(), w.path(4)); !errors.Is(err, vds.ErrAccessDenied) {
+		t.Errorf("remove a drive of another host: %v, want VDS_E_ACCESS_DENIED", err)
+	}
+	taken, err := w.p.TakeOver(t.Context())
+	if w.must(err); len(taken) != 1 || taken[0].Label.Host != "second" || taken[0].Foreign {
+		t.Errorf("taken over: %+v", taken)
+	}
+	w.must(assemble(w))
+	open("third", "second") // the same host by its other id
+	w.must(assemble(w))
+	if props, err := w.find("fifth").Properties(t.Context()); err != nil || props.Status != vds.StatusOnline {
+		t.Errorf("after the take-over: %+v, %v", props, err)
+	}
+}
+
+// The stale plex alone is never served, not even by force once it is known to be out of date.
+func TestAStalePlexIsNeverServedAlone(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	w.cut(blockdev.Kept)
+	w.mem.Vanish(w.path(1))
+	w.restart()
+	force := lun.AssembleOptions{LUNs: []string{"web1"}, Force: true}
+	if results, err := w.p.Assemble(t.Context(), force); err != nil || results[0].Err != nil {
+		t.Fatalf("assemble by force: %+v, %v", results, err)
+	}
+	w.write(70)
+	w.must(deactivate(w))
+	w.mem.Return(w.path(1))
+	w.mem.Vanish(w.path(0))
+	w.restart()
+	// The drive that was away knows nothing of the start by force: it may be the newer one, for all that can be seen.
+	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{LUNs: []string{"web1"}})
+	if err != nil || !errors.Is(results[0].Err, vds.ErrObjectStatusFailed) {
+		t.Errorf("assemble of the old plex alone: %+v, %v", results, err)
+	}
+	if props, err := w.find("web1").Properties(t.Context()); err != nil || props.Health != vds.HealthFailed {
+		t.Errorf("properties: %+v, %v; want FAILED", props, err)
+	}
+	w.mem.Return(w.path(0))
+	w.restart()
+	w.must(assemble(w))
+	w.verify()
+	if p := w.plexOn(1); !p.Stale {
+		t.Errorf("plex %+v; want out of date", p)
+	}
+	w.settle()
+	w.verify()
+}
+
+// A mirror whose plex had failed before the machine stopped starts without it, and without a question.
+func TestAFailedPlexIsNotMissed(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	broken(w, 1)
+	w.cut(blockdev.Lost)
+	w.mem.Vanish(w.path(1))
+	w.restart()
+	w.must(assembleOnly("web1")(w))
+	w.verify()
+	w.write(71)
+	w.mem.Return(w.path(1))
+	w.restart()
+	w.settle()
+	w.verify()
+}
+
+// Names and GUIDs of plexes.
+func TestFindPlex(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	want := w.plexOn(1).ID
+	for _, ref := range []string{want.String(), strings.ToUpper(want.String()[:8]), w.path(1), w.plexOn(1).Meta.Drive.String()} {
+		if got, err := w.find("web1").Plex(ref); err != nil || got != want {
+			t.Errorf("plex %q: %v, %v; want %v", ref, got, err, want)
+		}
+	}
+	for _, ref := range []string{"", "zzzz", w.path(2), want.String()[:3]} {
+		if _, err := w.find("web1").Plex(ref); !errors.Is(err, vds.ErrObjectNotFound) {
+			t.Errorf("plex %q: %v, want VDS_E_OBJECT_NOT_FOUND", ref, err)
+		}
+	}
+}
+
+// A command was killed between the commit and the swap: what it freed is still written to. Nobody gets it before the LUN is
+// assembled.
+func TestRoomIsNotFreeBeforeTheSwap(t *testing.T) {
+	uses := map[string]func(w *world) error{
+		"create": func(w *world) error {
+			_, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: "new", Size: 8 * size.MiB, Drives: []string{w.path(1)}})
+			return err
+		},
+		"attach": func(w *world) error {
+			_, err := w.find("fourth").AddNewPlex(w.t.Context(), []string{w.path(1)}, lun.AttachOptions{})
+			return err
+		},
+		"extend": func(w *world) error {
+			_, err := w.find("filler").Extend(w.t.Context(), 8*size.MiB, nil)
+			return err
+		},
+	}
+	for name, use := range uses {
+		t.Run(name, func(t *testing.T) {
+			w := quartet(t)
+			attached(w, -1)
+			w.create("filler", 13*size.MiB, 1)
+			w.mem.OnEffect = func(e blockdev.Effect) error {
+				if e.Kind == "suspend" || e.Kind == "resume" && e.Object == "plex-web1" {
+					return errStop
+				}
+				return nil
+			}
+			if err := removePlex(1)(w); err == nil {
+				t.Fatal("the removal was not stopped")
+			}
+			w.restart()
+			if n := len(w.record("web1").Plexes); n != 1 {
+				t.Fatalf("the removal was stopped before its commit: %d plexes", n)
+			}
+			if err := use(w); !errors.Is(err, vds.ErrProviderCacheCorrupt) || !strings.Contains(vds.HintOf(err), "assemble") {
+				t.Errorf("before the swap: %v", err)
+			}
+			w.must(assemble(w))
+			if err := use(w); err != nil {
+				t.Errorf("after it: %v", err)
+			}
+			w.verify()
+		})
+	}
+}
+
+// The kernel has passed over a sector that it could not read, and calls the new plex in sync. It is not.
+func TestASectorThatIsPassedOverFailsTheOperation(t *testing.T) {
+	w := quartet(t)
+	attached(w, 2)
+	op, err := w.find("web1").Operation()
+	w.must(err)
+	data := "plex-web1:" + w.plexOn(0).ID.String()[:8] + ":data"
+	w.kernel.LogUnreadable(w.devices()[data].Dev, 40960)
+	w.rest()
+	if err := op.Wait(t.Context()); !errors.Is(err, vds.ErrIO) || !strings.Contains(err.Error(), "sector 40960") {
+		t.Errorf("wait: %v, want VDS_E_IO_ERROR and the sector", err)
+	}
+	if p := w.plexOn(1); !p.Stale {
+		t.Errorf("plex %+v; want out of date", p)
+	}
+	w.verify()
+}
+
+// A change of a LUN that a killed command has left suspended completes that command's change first.
+func TestTheNextChangeEndsASuspension(t *testing.T) {
+	for name, act := range map[string]func(w *world) error{
+		"remove": removePlex(2), "attach": addPlex("web1", "fourth"), "extend": extend, "recover": recoverWeb,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := quartet(t)
+			attached(w, -1)
+			w.must(addPlex("web1", "third")(w))
+			w.copied(-1)
+			w.mem.OnEffect = func(e blockdev.Effect) error {
+				if e.Kind == "resume" && e.Object == "plex-web1" {
+					return errStop
+				}
+				return nil
+			}
+			if err := removePlex(0)(w); err == nil {
+				t.Fatal("the removal was not stopped")
+			}
+			w.restart()
+			if !w.devices()["plex-web1"].Suspended {
+				t.Fatal("the LUN is not suspended")
+			}
+			if err := act(w); err != nil && !errors.Is(err, vds.ErrAnotherCallInProgress) {
+				t.Error(err)
+			}
+			w.notSuspended()
+			w.settle()
+			w.verify()
+			if _, err := w.p.Drive(w.path(0)); err != nil || len(w.record("web1").Plexes) > 3 {
+				t.Errorf("plexes %+v, %v", w.record("web1").Plexes, err)
+			}
+		})
+	}
+}
