@@ -12,9 +12,12 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// rounds is how many rounds a test makes: the few, or the many where sweepVar asks for them.
+// sweep reports whether tests are to do everything, however long that takes.
+func sweep() bool { return os.Getenv(sweepVar) != "" }
+
+// rounds is how many rounds a test makes: the few, or the many of a sweep.
 func rounds(few, many int) int {
-	if os.Getenv(sweepVar) != "" {
+	if sweep() {
 		return many
 	}
 	return few
@@ -63,7 +66,8 @@ func (l *live) suspended() bool {
 }
 
 // TestKilledInTheMiddleOfAChange kills plexctl in every kind of change that suspends a mirror: as soon as it is seen
-// suspended, and at any other time. The next plexctl finds the old state or the new one, and lets the LUN go on.
+// suspended, and at any other time. The next plexctl finds the old state or the new one, and lets the LUN go on. 6 kills; 200
+// with PLEXCTL_SWEEP.
 func TestKilledInTheMiddleOfAChange(t *testing.T) {
 	r := newRig(t, 3, 32*size.MiB)
 	l := r.liveOn("web1", 12*size.MiB, 0)
@@ -76,11 +80,11 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 	}
 	typical := map[string]time.Duration{}
 	inWindow, kills := 0, 0
-	for round := range rounds(21, 200) {
+	for round := range rounds(6, 200) {
 		v := victims[round%len(victims)]
 		v.before(l)
 		moment, limit := l.suspended, time.Minute
-		if round >= 9 { // any time: rather late than early, for most of it is reading drives
+		if round >= rounds(3, 60) { // any time: rather late than early, for most of it is reading drives
 			moment = func() bool { return false }
 			limit = typical[v.name] * time.Duration(400+rand.IntN(700)) / 1000
 		}
@@ -95,7 +99,7 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 		r.run("assemble")
 		l.more(5)
 		v.after(l)
-		if round%7 == 6 {
+		if round%6 == 5 {
 			l.verify("kills", 3)
 		}
 	}

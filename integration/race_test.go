@@ -22,24 +22,16 @@ import (
 // sweepVar names the environment variable that makes tests do all their rounds, and not only what a gate has time for.
 const sweepVar = "PLEXCTL_SWEEP"
 
-// raceRounds is how often TestRaceAddPlex races: 25 times, 200 times when PLEXCTL_SWEEP is set.
-func raceRounds() int {
-	if os.Getenv(sweepVar) != "" {
-		return 200
-	}
-	return 25
-}
-
 // TestRaceAddPlex has two processes add the same pair of LUNs to each other, by turns both in the same direction and one in
 // each. In every round exactly one of them wins, the other one gets a documented code, and when the winner's operation is
-// cancelled everything is as it was. 25 rounds; 200 with PLEXCTL_SWEEP.
+// cancelled everything is as it was. 10 rounds; 200 with PLEXCTL_SWEEP.
 func TestRaceAddPlex(t *testing.T) {
 	r := newCodesRig(t, 2)
 	r.create("a", busyLength, 0)
 	r.create("b", busyLength, 1)
 	luns, tables, room := r.luns(), r.tables(), [2]any{r.free(0), r.free(1)}
 	lost := map[string]int{}
-	for round := range raceRounds() {
+	for round := range rounds(10, 200) {
 		pairs := [2][]string{{"a", "b"}, {"a", "b"}}
 		if round%2 == 1 {
 			pairs[1] = []string{"b", "a"}

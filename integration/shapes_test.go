@@ -37,49 +37,63 @@ func TestDifferencesAreFound(t *testing.T) {
 	}
 }
 
-// One LUN goes through every number of plexes and back, in use all the while, and is verified after each step.
+// One LUN goes through every number of plexes up to 4 and back, in use all the while; with PLEXCTL_SWEEP up to 8, which is as
+// many as there can be.
 func TestPlexChain(t *testing.T) {
-	r := newRig(t, 8, 40*size.MiB)
+	r := newRig(t, rounds(4, 8), 40*size.MiB)
 	room := r.free(0)
 	l := r.liveOn("web1", 24*size.MiB, 0)
 
 	spare := r.create("spare", 28*size.MiB, 1)
 	r.end(l.l.AddPlex(t.Context(), spare.ID(), lun.AttachOptions{}))
-	l.verify("1 to 2, a larger LUN", 2)
 	r.addOn(l.l, 2)
-	l.verify("2 to 3, a new plex", 3)
+	l.verify("1 to 3: a larger LUN, a new plex", 3)
 	r.removeFrom(l.l, 0)
-	l.verify("3 to 2, without the first", 2)
 	if got := r.free(0); got != room {
 		t.Errorf("the drive of the removed plex has %v free, want %v", got, room)
 	}
 	r.removeFrom(l.l, 2)
-	l.verify("2 to 1, without the last", 1)
+	r.exactDevices("3 to 1: without the first and the last", l.l.ID(), "web1", 1)
 	r.addOn(l.l, 0)
-	l.verify("1 to 2, on the drive that it came from", 2)
 
 	pair := r.create("pair", 24*size.MiB, 2)
 	r.addOn(pair, 3)
 	r.end(l.l.AddPlex(t.Context(), pair.ID(), lun.AttachOptions{}))
-	l.verify("2 to 4, a mirror", 4)
+	l.verify("1 to 4: on the drive that it came from, a mirror", 4)
+	if sweep() {
+		l.throughEight()
+	}
+	l.backToOne()
+	t.Logf("writer: %v", l.w.finish(t))
+}
+
+// throughEight gives a LUN with plexes on the first 4 drives as many as there can be, and takes 4 of them away here and there.
+func (l *live) throughEight() {
+	l.t.Helper()
 	for drive := 4; drive < 8; drive++ {
-		r.addOn(l.l, drive)
+		l.addOn(l.l, drive)
 	}
 	l.verify("4 to 8", 8)
 	l.refuseNinth()
 	for _, drive := range []int{0, 5, 1, 7} {
-		r.removeFrom(l.l, drive)
+		l.removeFrom(l.l, drive)
 	}
-	l.verify("8 to 4, here and there", 4)
-	for _, drive := range []int{3, 2, 6} {
-		r.removeFrom(l.l, drive)
+	l.verify("8 to 4", 4)
+}
+
+// backToOne takes all plexes away but the last one, which cannot be taken away.
+func (l *live) backToOne() {
+	l.t.Helper()
+	plexes := l.record(l.l.Name()).Plexes
+	last := plexes[len(plexes)-1].ID
+	for _, p := range plexes[:len(plexes)-1] {
+		l.end(l.l.RemovePlex(l.t.Context(), p.ID))
 	}
-	l.verify("4 to 1", 1)
-	if _, err := l.l.RemovePlex(t.Context(), r.plexOn(l.l, 4)); !errors.Is(err, vds.ErrInvalidOperation) {
-		t.Errorf("remove the only plex: %v, want VDS_E_INVALID_OPERATION", err)
+	l.verify("back to 1", 1)
+	if _, err := l.l.RemovePlex(l.t.Context(), last); !errors.Is(err, vds.ErrInvalidOperation) {
+		l.t.Errorf("remove the only plex: %v, want VDS_E_INVALID_OPERATION", err)
 	}
 	l.more(20)
-	t.Logf("writer: %v", l.w.finish(t))
 }
 
 // refuseNinth tries to give a LUN with the most plexes there can be another one.

@@ -5,7 +5,7 @@
 #
 #   lint    golangci-lint (with gofumpt), shellcheck, go.mod
 #   unit    all tests that need no kernel, every fuzz target on its seeds; again under the race detector, but for the
-#           sweeps over all crash points (TestCrash…), which it makes ten times slower
+#           sweeps over all crash points and faults (TestCrash, TestFaults), which it makes ten times slower
 #   build   the static binary and its size; all packages for the other architectures
 #   kernel  integration/ in a virtual machine: Debian's 6.1 and 6.12, with --all-kernels 5.10 and the newest too
 #
@@ -155,7 +155,7 @@ tier_unit() {
 	mapfile -t packages < <(go list ./... | grep -v '/integration')
 	gotest unit -timeout=10m "${packages[@]}"
 	judge unit
-	gotest race -race -skip=^TestCrash -timeout=15m "${packages[@]}"
+	gotest race -race -skip='^Test(Crash|Faults)' -timeout=15m "${packages[@]}"
 	judge race
 }
 
