@@ -72,6 +72,17 @@ func (b *brittle) slowDown(by time.Duration) {
 	b.become(b.over("delay", fmt.Sprintf("%s 0 0 %s 0 %d", b.loop, b.loop, by.Milliseconds())))
 }
 
+// spoil makes a few sectors unreadable.
+func (b *brittle) spoil(at size.Sectors) {
+	b.t.Helper()
+	const length = 8
+	b.become(dm.Table{
+		{Length: at, Target: dm.Other{Name: "linear", Args: b.loop + " 0"}},
+		{Start: at, Length: length, Target: dm.Other{Name: "error"}},
+		{Start: at + length, Length: b.length - at - length, Target: dm.Other{Name: "linear", Args: fmt.Sprintf("%s %d", b.loop, at+length)}},
+	})
+}
+
 // replug makes the drive come back as another device, as one that is pulled and plugged in does. The old device stays.
 func (b *brittle) replug() {
 	b.t.Helper()

@@ -34,7 +34,8 @@ func (r *rig) mirrorOn(name string, n int) *live {
 	return l
 }
 
-// A leg is lost while the LUN is in use, comes back, and gets what was written meanwhile, and no more.
+// A leg is lost while the LUN is in use, comes back, and gets what was written meanwhile, and no more. It comes back while the
+// writer is at work as well: with PLEXCTL_SWEEP after every kind of loss.
 func TestRecoverCopiesOnlyWhatWasMissed(t *testing.T) {
 	kinds := map[string]struct{ fail, back func(b *brittle) }{
 		"pulled":                    {(*brittle).pull, (*brittle).heal},
@@ -46,6 +47,9 @@ func TestRecoverCopiesOnlyWhatWasMissed(t *testing.T) {
 			r, drives := brittleRig(t, 2, failDrive)
 			l := r.mirrorOn("web1", 2)
 			for _, busy := range []bool{true, false} {
+				if busy && name != "worn out" && !sweep() {
+					continue
+				}
 				kind := kind
 				if busy {
 					kind.back = (*brittle).heal
@@ -158,4 +162,22 @@ func TestLegLostInMidCopy(t *testing.T) {
 			l.verify("recover", 2)
 		})
 	}
+}
+
+// The only plex with the data has a sector that cannot be read: the operation ends, the LUN goes on, and once the sector is
+// well the plex is filled.
+func TestUnreadableSectorOfTheSource(t *testing.T) {
+	r, drives := brittleRig(t, 2, failDrive)
+	l := r.mirrorOn("web1", 1)
+	drives[0].spoil(r.record("web1").Plexes[0].Data[0].Start + (20 * size.MiB).Sectors())
+	op, err := l.l.AddNewPlex(t.Context(), []string{r.drives[1]}, lun.AttachOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	failsWith(t, "the operation", op.Wait(within(t, syncLimit)), vds.ErrIO)
+	l.more(20)
+	r.statusSays(20, "failed-redundancy")
+	drives[0].heal()
+	r.end(l.l.Recover(t.Context()))
+	l.verify("recover", 2)
 }
