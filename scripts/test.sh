@@ -51,7 +51,7 @@ parse() {
 install() {
 	local -A package=(
 		[qemu-system-x86_64]=qemu-system-x86 [busybox]=busybox-static [mkfs.ext4]=e2fsprogs [dmsetup]=dmsetup
-		[udevadm]=udev [losetup]=mount [shellcheck]=shellcheck [xz]=xz-utils [gcc]=gcc
+		[udevadm]=udev [losetup]=mount [shellcheck]=shellcheck [xz]=xz-utils [gcc]=gcc [lvm]=lvm2
 	)
 	local command missing=()
 	for command in "${!package[@]}"; do

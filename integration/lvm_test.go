@@ -1,0 +1,218 @@
+package integration
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/integration/vm"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// One power cut hits a mirror of plexctl and one of lvm2 side by side: the same load, drives of the same length and speed,
+// defaults on both sides. What becomes of plexctl's is asserted, what becomes of lvm2's is told.
+
+const (
+	peerKernel = "6.12" // the one on which a gate compares
+
+	lvmTargetSerial = "lvm-target"
+	lvmSourceSerial = "lvm-source"
+	lvmGroup        = "peer"
+	lvmMirror       = "/dev/mapper/" + lvmGroup + "-web1"
+
+	// peerChunk is the unit in which differences between legs are counted.
+	peerChunk = 64 * size.KiB
+	// peerThreads write at once to each mirror.
+	peerThreads = 24
+)
+
+// TestHostPowerCutBesideLVM cuts the power under load on both mirrors, and tells what each has made of it after the boot.
+func TestHostPowerCutBesideLVM(t *testing.T) {
+	onKernels(t, func(t *testing.T, machine vm.Machine) {
+		if os.Getenv(sweepVar) == "" && (machine.Udev || machine.Kernel.Series != peerKernel) {
+			t.Logf("compared on %s, and on every kernel where %s is set", peerKernel, sweepVar)
+			return
+		}
+		machine.Tools = append(machine.Tools, "lvm")
+		for _, serial := range []string{targetSerial, sourceSerial, lvmTargetSerial, lvmSourceSerial} {
+			machine.Disks = append(machine.Disks, newDisk(t, serial, mirrorDrive))
+		}
+		bootScenario(t, machine, vm.ErrCut, "TestGuestBothUntilCut")
+		t.Log(resultLines(bootScenario(t, machine, nil, "TestGuestBothAreMadeEqual")))
+	})
+}
+
+// TestGuestBothUntilCut makes both mirrors, lets them get in sync, and has the power cut when enough is written to both: one
+// drive of each then holds up every write for a tenth of a second.
+func TestGuestBothUntilCut(t *testing.T) {
+	slow, lvmSlow := brittleDisk(t, sourceSerial), brittleDisk(t, lvmSourceSerial)
+	r := rigOn(t, diskPath(t, targetSerial), slow.path)
+	l := r.create("web1", mirrorLength, 0)
+	r.addOn(l, 1)
+	r.run("deactivate") // which has the kernel note that the plexes are equal; it would else take its time
+	r.run("assemble")
+	p := peer{t, []string{diskPath(t, lvmTargetSerial), lvmSlow.path}}
+	p.create()
+	p.run("vgchange", "-an", lvmGroup)
+	p.run("vgchange", "-ay", lvmGroup)
+	slow.slowDown(100 * time.Millisecond)
+	lvmSlow.slowDown(100 * time.Millisecond)
+	underLoad(t, "/dev/mapper/plex-web1", targetSerial)
+	underLoad(t, lvmMirror, lvmTargetSerial)
+	vm.Cut()
+}
+
+// brittleDisk is a disk of the machine as a drive that can be made slow.
+func brittleDisk(t *testing.T, serial string) *brittle {
+	t.Helper()
+	b := &brittle{t: t, name: "lab-" + serial, loop: diskPath(t, serial), length: mirrorDrive.Sectors()}
+	b.path = newMapping(t, serial, b.linear())
+	return b
+}
+
+// underLoad starts many writers on a mirror, and returns when they have written a good deal to the drive of its fast leg.
+func underLoad(t *testing.T, mirror, serial string) {
+	t.Helper()
+	from := written(t, serial)
+	for range peerThreads {
+		go makeNoise(t, mirror)
+	}
+	waitFor(t, "writes to "+mirror, syncLimit, func() bool { return written(t, serial) > from+4*size.MiB })
+}
+
+// TestGuestBothAreMadeEqual starts both mirrors after the cut, waits until they are said to be in sync, and compares their
+// legs.
+func TestGuestBothAreMadeEqual(t *testing.T) {
+	newLab(t)
+	differ, copied := plexctlAfterCut(t)
+	lvmDiffer, lvmCopied := lvmAfterCut(t)
+	const chunks = mirrorLength / peerChunk
+	t.Logf("result: power cut under load, %v: plexctl %d of %d chunks differ, %v copied; lvm2 %d of %d differ, %v copied",
+		mirrorLength, differ, chunks, copied, lvmDiffer, chunks, lvmCopied)
+}
+
+// plexctlAfterCut is how many chunks of plexctl's mirror differ in the end, which must be none, and how much it copied. That
+// the plexes differed to begin with is part of the test.
+func plexctlAfterCut(t *testing.T) (differ int, copied size.Bytes) {
+	t.Helper()
+	r := openRig(t, diskPath(t, targetSerial), diskPath(t, sourceSerial))
+	parted := r.differing("web1")
+	if parted == 0 {
+		t.Error("the cut left both plexes equal: nothing is tested")
+	}
+	t.Logf("result: the cut left %d of %d chunks of plexctl's mirror different", parted, mirrorLength/peerChunk)
+	r.run("assemble")
+	waitFor(t, "the resync", syncLimit, func() bool {
+		r.refresh()
+		l, err := r.p.LUN("web1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		props, err := l.Properties(t.Context())
+		return err == nil && props.Health == vds.HealthHealthy
+	})
+	copied = written(t, targetSerial) + written(t, sourceSerial)
+	if copied > mostDirty {
+		t.Errorf("%v were copied, more than the %v that can have been dirty", copied, mostDirty)
+	}
+	r.whole("after the cut", "web1", 2)
+	if differ = r.differing("web1"); differ != 0 {
+		t.Errorf("%d chunks of plexctl's mirror differ", differ)
+	}
+	return differ, copied
+}
+
+// differing is how many chunks of a LUN with two plexes differ, read from the drives.
+func (r *rig) differing(name string) int {
+	r.t.Helper()
+	record := r.record(name)
+	if len(record.Plexes) != 2 {
+		r.t.Fatalf("%s has %d plexes", name, len(record.Plexes))
+	}
+	return differingChunks(r.content(record.Plexes[0]), r.content(record.Plexes[1]))
+}
+
+// content is what a plex of one extent holds.
+func (r *rig) content(p catalog.Plex) []byte {
+	r.t.Helper()
+	if len(p.Data) != 1 {
+		r.t.Fatalf("a plex of %d extents", len(p.Data))
+	}
+	drive, err := r.p.Drive(p.Data[0].Drive.String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return contentOf(r.t, drive.Info.Path, p.Data[0].Start.Bytes())
+}
+
+// contentOf is what a device holds from start on, over the length of the mirrors.
+func contentOf(t testing.TB, device string, start size.Bytes) []byte {
+	t.Helper()
+	var content bytes.Buffer
+	copyRange(t, &content, device, start, mirrorLength)
+	return content.Bytes()
+}
+
+// differingChunks is how many chunks of a and b, which are of the same length, differ.
+func differingChunks(a, b []byte) int {
+	n := 0
+	for at := 0; at < len(a); at += int(peerChunk) {
+		if !bytes.Equal(a[at:at+int(peerChunk)], b[at:at+int(peerChunk)]) {
+			n++
+		}
+	}
+	return n
+}
+
+// lvmAfterCut is how many chunks of lvm2's mirror differ once lvm2 says that it is in sync, and how much it copied.
+func lvmAfterCut(t *testing.T) (differ int, copied size.Bytes) {
+	t.Helper()
+	p := peer{t, []string{diskPath(t, lvmTargetSerial), diskPath(t, lvmSourceSerial)}}
+	p.run("vgchange", "-ay", lvmGroup)
+	defer p.run("vgchange", "-an", lvmGroup)
+	p.awaitSync()
+	copied = written(t, lvmTargetSerial) + written(t, lvmSourceSerial)
+	return differingChunks(contentOf(t, lvmMirror+"_rimage_0", 0), contentOf(t, lvmMirror+"_rimage_1", 0)), copied
+}
+
+// peer is lvm2 on two drives.
+type peer struct {
+	t       testing.TB
+	devices []string
+}
+
+// run runs a command of lvm2, which has no udevd and no daemon of its own here, and returns what it printed.
+func (p peer) run(command string, args ...string) string {
+	p.t.Helper()
+	const config = "activation{udev_sync=0 udev_rules=0 monitoring=0} backup{backup=0 archive=0}"
+	fixed := []string{command, "--config", config, "--devices", strings.Join(p.devices, ",")}
+	return runTool(p.t, "lvm", append(fixed, args...)...)
+}
+
+// create makes the mirror and waits until it is in sync.
+func (p peer) create() {
+	p.t.Helper()
+	p.run("vgcreate", append([]string{lvmGroup}, p.devices...)...)
+	p.run("lvcreate", "--yes", "--type", "raid1", "-m1", "-L", "64m", "-n", "web1", lvmGroup)
+	p.awaitSync()
+}
+
+// awaitSync waits until lvm2 has said several times in a row that the mirror is in sync and that nothing is being done: a
+// kernel that has something to do begins a moment after the activation.
+func (p peer) awaitSync() {
+	p.t.Helper()
+	calm := 0
+	waitFor(p.t, "lvm2's mirror to be in sync", syncLimit, func() bool {
+		time.Sleep(200 * time.Millisecond)
+		said := strings.Fields(p.run("lvs", "--noheadings", "-o", "copy_percent,raid_sync_action", lvmGroup+"/web1"))
+		calm++
+		if strings.Join(said, " ") != "100.00 idle" {
+			calm = 0
+		}
+		return calm == 5
+	})
+}
