@@ -34,8 +34,8 @@ func (r *rig) mirrorOn(name string, n int) *live {
 	return l
 }
 
-// A leg is lost while the LUN is in use, comes back, and gets what was written meanwhile, and no more. It comes back while the
-// writer is at work as well: with PLEXCTL_SWEEP after every kind of loss.
+// A leg is lost while the LUN is in use, comes back, and gets what was written meanwhile, and no more. With PLEXCTL_SWEEP it
+// comes back while the writer is at work after every kind of loss; without, after one, and the plainest kind is left out.
 func TestRecoverCopiesOnlyWhatWasMissed(t *testing.T) {
 	kinds := map[string]struct{ fail, back func(b *brittle) }{
 		"pulled":                    {(*brittle).pull, (*brittle).heal},
@@ -43,6 +43,9 @@ func TestRecoverCopiesOnlyWhatWasMissed(t *testing.T) {
 		"back under another number": {(*brittle).pull, (*brittle).replug},
 	}
 	for name, kind := range kinds {
+		if name == "pulled" && !sweep() {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			r, drives := brittleRig(t, 2, failDrive)
 			l := r.mirrorOn("web1", 2)
