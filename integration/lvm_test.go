@@ -33,8 +33,9 @@ const (
 // TestHostPowerCutBesideLVM cuts the power under load on both mirrors, and tells what each has made of it after the boot.
 func TestHostPowerCutBesideLVM(t *testing.T) {
 	onKernels(t, func(t *testing.T, machine vm.Machine) {
-		if os.Getenv(sweepVar) == "" && (machine.Udev || machine.Kernel.Series != peerKernel) {
-			t.Logf("compared on %s, and on every kernel where %s is set", peerKernel, sweepVar)
+		// lvm2 makes its nodes itself here: with udevd beside it, it warns in every answer.
+		if machine.Udev || os.Getenv(sweepVar) == "" && machine.Kernel.Series != peerKernel {
+			t.Logf("compared on %s without udevd, and where %s is set on every kernel", peerKernel, sweepVar)
 			return
 		}
 		machine.Tools = append(machine.Tools, "lvm")
