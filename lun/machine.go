@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -169,6 +170,13 @@ func (m *machine) observe(ctx context.Context, of func(lun uuid.UUID) bool) (map
 		m.at.nodes[d.UUID] = o.Dev
 	}
 	return views, nil
+}
+
+// fork is m for an observation by one of its readers: what that learns of device numbers does not get into m.
+func (m *machine) fork() *machine {
+	f := *m
+	f.at.nodes = maps.Clone(m.at.nodes)
+	return &f
 }
 
 func (m *machine) observeOne(ctx context.Context, name string) (observed, error) {

@@ -47,6 +47,7 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 
 // passedOver is the error about a sector of a plex that holds the data which the kernel could not read, and has passed over.
 func (m *machine) passedOver(ctx context.Context, l catalog.LUN) error {
+	m = m.fork()
 	have, err := m.viewOf(ctx, l.ID)
 	if err != nil {
 		return err
@@ -70,6 +71,7 @@ func (m *machine) passedOver(ctx context.Context, l catalog.LUN) error {
 
 // begun reports whether the kernel runs the table that l's operation wants, and not one from before it.
 func (m *machine) begun(ctx context.Context, l catalog.LUN) (bool, error) {
+	m = m.fork()
 	have, err := m.viewOf(ctx, l.ID)
 	return m.slotsInUse(l, have[lunUUID(l.ID)].table), err
 }

@@ -42,8 +42,23 @@ func (l *memLab) Pass() {
 func (l *memLab) Disk(t testing.TB, length size.Bytes) Disk {
 	path := "/dev/" + l.Name()
 	l.mem.AddDisk(blockdev.Info{Path: path, Size: length})
-	return l.diskAt(t, path)
+	disk := l.diskAt(t, path)
+	t.Cleanup(func() { // zeros take no memory, and neither does what has been flushed
+		l.mem.Heal(path)
+		for off := size.Bytes(0); off < length; off += erased {
+			if _, err := disk.Medium.WriteAt(make([]byte, min(erased, length-off)), int64(off)); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := disk.Sync(); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
 }
+
+// erased is how much of a drive is zeroed at a time.
+const erased = 64 * size.KiB
 
 // diskAt is the drive at path, past the process under test.
 func (l *memLab) diskAt(t testing.TB, path string) *memDisk {
