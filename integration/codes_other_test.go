@@ -44,7 +44,7 @@ func extendFailed(_ *testing.T, w *world, code vds.Code) {
 
 // A plex of a mirror stays on its drive, also when another one with room is named.
 func extendSpans(_ *testing.T, w *world, code vds.Code) {
-	w.refusedExtend(code, w.pairs, 16*size.MiB, w.drives[:1], "")
+	w.refusedExtend(code, w.pairs, 16*size.MiB, w.drives[:1], "plexctl plex add", "span")
 }
 
 func extendNoSpace(_ *testing.T, w *world, code vds.Code) {
