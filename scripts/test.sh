@@ -22,7 +22,7 @@ readonly max_size=$((8 << 20))
 readonly machines=2
 
 # Long tests that see nothing of udev; with it they run when PLEXCTL_SWEEP is set.
-readonly udevless='^Test(Codes|Race|Async|Lock|KilledInTheMiddle|PlexChain|HostPowerCut|Recover|Rate|Limit)'
+readonly udevless='^Test(Codes|Race|Async|Lock|KilledInTheMiddle|PlexChain|HostPowerCut|Recover|Rate|Contract|UnreadableSector)'
 
 tiers=(lint unit build kernel)
 kernels=(6.1 6.12 6.12+udev)
