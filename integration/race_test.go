@@ -19,9 +19,6 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// sweepVar names the environment variable that makes tests do all their rounds, and not only what a gate has time for.
-const sweepVar = "PLEXCTL_SWEEP"
-
 // TestRaceAddPlex has two processes add the same pair of LUNs to each other, by turns both in the same direction and one in
 // each. In every round exactly one of them wins, the other one gets a documented code, and when the winner's operation is
 // cancelled everything is as it was. 10 rounds; 200 with PLEXCTL_SWEEP.

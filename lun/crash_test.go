@@ -49,9 +49,6 @@ func crashes() []crash {
 	}
 }
 
-// sweepVar makes the crash model visit every point in every way, which takes minutes.
-const sweepVar = "PLEXCTL_SWEEP"
-
 // TestCrash stops every operation in front of each effect that it has on the world: each ioctl, each write, each flush.
 // All the while a user writes to web1. Then a new process assembles, and everything has to be in order; in half of the
 // cases that process is stopped too, at a random effect, and a third one finishes. Of the eight ways to crash at a point
