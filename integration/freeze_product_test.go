@@ -147,7 +147,7 @@ func TestFreeze(t *testing.T) {
 			}
 			f.write("after")
 			unmount(t, f.mount)
-			runTool(t, "e2fsck", "-fn", target)
+			runTool(t, "e2fsck", "-fn", "/dev/mapper/"+f.name) // the cache of the target itself may be older
 			if tt.freeze {
 				runTool(t, "e2fsck", "-fn", f.drive)
 				f.holdsOnly(f.drive, "before")

@@ -22,6 +22,7 @@ type machine struct {
 	kernel  Kernel
 	devices Devices
 	log     *slog.Logger
+	guard   Guard // may be nil
 
 	drives   map[uuid.UUID]*drive
 	set      catalog.Set
@@ -41,7 +42,7 @@ type drive struct {
 // readMachine reads the catalogs of all drives. A device that cannot be read is no drive, or a problem when it looks like one.
 func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 	m := &machine{
-		kernel: p.kernel, devices: p.devices, log: p.log, dry: p.dry,
+		kernel: p.kernel, devices: p.devices, log: p.log, guard: p.guard, dry: p.dry,
 		drives: map[uuid.UUID]*drive{},
 		at:     numbers{drives: map[uuid.UUID]blockdev.DevNo{}, nodes: map[string]blockdev.DevNo{}},
 	}

@@ -27,6 +27,7 @@ type Options struct {
 	LockPath string           // "": DefaultLockPath
 	Hosts    []string         // ids of this host, the first to be written into labels; none: drives of other hosts pass for own
 	Now      func() time.Time // for the times in records; nil: time.Now
+	Guard    Guard            // nil: a LUN stays suspended when the process dies in a window, until the next Assemble
 }
 
 // Provider knows the drives and LUNs of one host (IVdsHwProvider, IVdsSubSystem). What it hands out is as of the last
@@ -38,6 +39,7 @@ type Provider struct {
 	lockPath string
 	hosts    []string
 	now      func() time.Time
+	guard    Guard
 	monitor  *resync.Monitor
 
 	dry *recorder // not nil: changes are only planned
@@ -51,7 +53,7 @@ type Provider struct {
 func Open(ctx context.Context, opts Options) (*Provider, error) {
 	p := &Provider{
 		kernel: opts.Kernel, devices: opts.Devices, log: opts.Logger,
-		lockPath: opts.LockPath, hosts: opts.Hosts, now: opts.Now,
+		lockPath: opts.LockPath, hosts: opts.Hosts, now: opts.Now, guard: opts.Guard,
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

@@ -12,12 +12,17 @@ type step interface {
 	run(ctx context.Context, m *machine) error
 }
 
-// execute runs steps in order and stops at the first error.
+// execute runs steps in order and stops at the first error. A guard stands by where one of them suspends a LUN.
 func (m *machine) execute(ctx context.Context, steps []step) error {
 	if m.dry != nil {
 		m.dry.record(steps, m.at)
 		return nil
 	}
+	dismiss, err := m.standBy(ctx, steps)
+	if err != nil {
+		return err
+	}
+	defer dismiss()
 	for _, s := range steps {
 		start := time.Now()
 		err := s.run(ctx, m)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/term"
 
 	"github.com/plexctl/plexctl/lun"
@@ -28,6 +29,8 @@ type app struct {
 	after    func(time.Duration) <-chan time.Time
 	open     func(context.Context, *slog.Logger) (*world, error)
 	examine  func(context.Context) facts
+	// openGuard makes ready what a guard needs to wake a LUN on these drives, by number.
+	openGuard func(drives []string) (wake func(context.Context, uuid.UUID) error, err error)
 
 	format  format // -o
 	verbose bool   // -v
@@ -53,13 +56,14 @@ type world struct {
 func newApp() *app {
 	return &app{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		terminal: realTerminal(),
-		root:     os.Geteuid() == 0,
-		patience: patience,
-		after:    time.After,
-		open:     openMachine,
-		examine:  examineMachine,
-		format:   formatText,
+		terminal:  realTerminal(),
+		root:      os.Geteuid() == 0,
+		patience:  patience,
+		after:     time.After,
+		open:      openMachine,
+		examine:   examineMachine,
+		openGuard: openGuard,
+		format:    formatText,
 	}
 }
 

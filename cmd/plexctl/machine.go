@@ -23,7 +23,7 @@ func openMachine(ctx context.Context, log *slog.Logger) (*world, error) {
 		return nil, controlFault(err)
 	}
 	devices := blockdev.Host{}
-	provider, err := lun.Open(ctx, lun.Options{Kernel: control, Devices: devices, Logger: log, Hosts: devices.IDs()})
+	provider, err := lun.Open(ctx, lun.Options{Kernel: control, Devices: devices, Logger: log, Hosts: devices.IDs(), Guard: startGuard})
 	if err != nil {
 		control.Close() //nolint:errcheck // err says more
 		return nil, err

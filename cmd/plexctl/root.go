@@ -48,7 +48,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(helpHint(cmd), "%v", err) })
 	root.AddCommand(
 		newDrive(a), newLUN(a), newPlex(a), newOp(a),
-		newStatus(a), newAssemble(a), newDeactivate(a), newRefresh(a), newReenumerate(a), newDoctor(a), newVersion(a),
+		newStatus(a), newAssemble(a), newDeactivate(a), newRefresh(a), newReenumerate(a), newDoctor(a), newVersion(a), newGuard(a),
 	)
 	root.SetHelpCommand(newHelp(root))
 	root.InitDefaultCompletionCmd()

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockMemory keeps this process in memory until unlock: while a LUN is suspended, a page of the program or of swap space that
+// lies on it could not be read. What cannot be locked stays as it is; that takes CAP_IPC_LOCK or a high enough RLIMIT_MEMLOCK.
+func lockMemory() (unlock func()) {
+	// On fault: the runtime reserves far more than it uses.
+	_ = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
+	maps, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return unlockMemory
+	}
+	defer maps.Close() //nolint:errcheck // read only
+	for lines := bufio.NewScanner(maps); lines.Scan(); {
+		if from, length, file := mapping(lines.Text()); file {
+			_, _, _ = unix.Syscall(unix.SYS_MLOCK, from, length, 0) // reads it
+		}
+	}
+	return unlockMemory
+}
+
+func unlockMemory() { _ = unix.Munlockall() }
+
+// mapping is a line of /proc/self/maps: where it lies, and whether it is a file that can be read (proc_pid_maps(5)).
+func mapping(line string) (from, length uintptr, file bool) {
+	var to, inode uint64
+	var mode, offset, device string
+	if _, err := fmt.Sscanf(line, "%x-%x %s %s %s %d", &from, &to, &mode, &offset, &device, &inode); err != nil || uint64(from) > to {
+		return 0, 0, false
+	}
+	return from, uintptr(to) - from, inode != 0 && strings.HasPrefix(mode, "r")
+}
