@@ -42,7 +42,7 @@ func (l *LUN) AddPlex(ctx context.Context, source uuid.UUID, opts AttachOptions)
 				Reason: "no LUN has this GUID", Hint: "`plexctl lun list` shows all",
 			}
 		}
-		return m.attach(ctx, target, &from, opts, l.p.now())
+		return m.attach(ctx, target, from, opts, l.p.now())
 	})
 }
 
@@ -61,7 +61,7 @@ func (l *LUN) AddNewPlex(ctx context.Context, drives []string, opts AttachOption
 			return target, err
 		}
 		room := catalog.LUN{ID: uuid.Nil, Name: "the new plex", Size: target.Size, Plexes: []catalog.Plex{plex}}
-		return m.attach(ctx, target, &room, opts, l.p.now())
+		return m.attach(ctx, target, room, opts, l.p.now())
 	})
 }
 
@@ -104,7 +104,7 @@ func (l *LUN) begin(
 	if err != nil || l.p.dry != nil {
 		return nil, err
 	}
-	return l.p.handleOf(next, op), nil
+	return l.p.handleOf(next), nil
 }
 
 // attachment is an AddPlex: what there is, and what it makes of it.
@@ -123,9 +123,9 @@ type attachment struct {
 //	COMMIT                        source's drives first: from the first write on the target is the mirror
 //	swap                          the next plan does it
 func (m *machine) attach(
-	ctx context.Context, target catalog.LUN, source *catalog.LUN, opts AttachOptions, now time.Time,
+	ctx context.Context, target, source catalog.LUN, opts AttachOptions, now time.Time,
 ) (catalog.LUN, error) {
-	a := attachment{target: target, source: *source}
+	a := attachment{target: target, source: source}
 	if err := m.prepareAttach(ctx, &a, now); err != nil {
 		return target, err
 	}

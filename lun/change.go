@@ -18,8 +18,7 @@ import (
 // Rename gives l another name while it is in use: its device has the new name when Rename returns, and whoever has it open
 // or mounted keeps it. Codes: vds.ErrInvalidArg, vds.ErrNameNotUnique, vds.ErrObjectDeleted.
 func (l *LUN) Rename(ctx context.Context, name string) error {
-	var next catalog.LUN
-	err := l.p.change(ctx, "rename "+lunObject(l.name), func(ctx context.Context, m *machine) error {
+	return l.p.change(ctx, "rename "+lunObject(l.name), func(ctx context.Context, m *machine) error {
 		record, err := l.in(m, "rename")
 		if err != nil {
 			return err
@@ -31,12 +30,10 @@ func (l *LUN) Rename(ctx context.Context, name string) error {
 		if m.checkRecords(record, &why); why.err() != nil {
 			return why.err()
 		}
-		next = record
+		next := record
 		next.Name = name
-		next = m.next(next)
-		return m.rename(ctx, record, next)
+		return m.rename(ctx, record, m.next(next))
 	})
-	return err
 }
 
 // rename commits the new name, and gives it to the devices: a plan of the new record does that at any time.

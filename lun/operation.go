@@ -74,7 +74,7 @@ func (p *Provider) Operation(ref string) (*resync.Async, error) {
 
 // handleOf is a handle on what a call has begun: the operation that l is under, or its last one, when the call did all there
 // was to do.
-func (p *Provider) handleOf(l catalog.LUN, _ string) *resync.Async {
+func (p *Provider) handleOf(l catalog.LUN) *resync.Async {
 	if l.Operation != nil {
 		return p.watch(l)
 	}

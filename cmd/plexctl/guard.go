@@ -46,7 +46,9 @@ func startGuard(_ context.Context, w lun.Window) (dismiss func(), err error) {
 		return nil, errors.Join(err, pulse.Close(), guard.Kill(), reap(guard))
 	}
 	unlock := lockMemory()
+	signal.Ignore(syscall.SIGTSTP) // Ctrl-Z would stop the LUN's users, too
 	return func() {
+		signal.Reset(syscall.SIGTSTP)
 		unlock()
 		pulse.Write([]byte{0}) //nolint:errcheck // a guard that is gone need not be sent away
 		pulse.Close()          //nolint:errcheck // same

@@ -39,7 +39,7 @@ func TestGuardCommand(t *testing.T) {
 			a.in, a.out, a.err = strings.NewReader(tt.input), &out, &errs
 			a.openGuard = func(drives []string) (func(context.Context, uuid.UUID) error, error) {
 				return func(_ context.Context, id uuid.UUID) error {
-					woken = append(drives, id.String())
+					woken = append(slices.Clone(drives), id.String())
 					return tt.failed
 				}, tt.openErr
 			}
