@@ -26,11 +26,11 @@ type memDisk struct {
 	faults    []Fault
 }
 
-// Unflushed is a write that completed and was not flushed.
+// Unflushed is a write, or a part of one, that completed and was not flushed.
 type Unflushed struct {
 	Path   string // of the drive
 	Offset int64
-	Data   []byte
+	Data   []byte // not to be changed
 }
 
 // claim is a hold of the kernel on a device: something is stacked on it.
@@ -221,8 +221,11 @@ func (d *memDisk) writeAt(b []byte, off int64) (int, error) {
 	if err := d.fault("write", off, len(b)); err != nil {
 		return 0, err
 	}
-	d.now.writeAt(b, off)
-	d.pending = append(d.pending, Unflushed{Path: d.info.Path, Offset: off, Data: slices.Clone(b)})
+	d.now.differences(b, off, func(b []byte, off int64) { // what changes nothing need not be flushed either
+		w := Unflushed{Path: d.info.Path, Offset: off, Data: slices.Clone(b)}
+		d.now.writeAt(w.Data, off)
+		d.pending = append(d.pending, w)
+	})
 	return len(b), nil
 }
 

@@ -103,31 +103,53 @@ func (m *Mem) Restart() {
 	}
 }
 
-// Fate decides what a power cut leaves of a write that was in a cache: which of its sectors of 512 bytes reached the
-// medium. Sectors that the answer is too short for did not.
-type Fate func(Unflushed) []bool
+// Fate decides what a power cut leaves of the writes in a drive's cache, oldest first: those that reached the medium, whole
+// or in part, in the order in which they did.
+type Fate func(cache []Unflushed) []Unflushed
 
 // Lost is the fate of everything that was not flushed.
-func Lost(Unflushed) []bool { return nil }
+func Lost([]Unflushed) []Unflushed { return nil }
 
 // Kept is the fate of everything on drives whose cache survives.
-func Kept(w Unflushed) []bool { return slices.Repeat([]bool{true}, len(w.Data)/512) }
+func Kept(cache []Unflushed) []Unflushed { return cache }
 
-// Torn loses, keeps or tears each write, as random decides.
+// Torn loses, keeps or tears each write, at sectors of 512 bytes, as random decides.
 func Torn(random *rand.Rand) Fate {
-	return func(w Unflushed) []bool {
-		switch random.IntN(3) {
-		case 0:
-			return nil
-		case 1:
-			return Kept(w)
+	return func(cache []Unflushed) []Unflushed {
+		var left []Unflushed
+		for _, w := range cache {
+			switch random.IntN(3) {
+			case 0:
+			case 1:
+				left = append(left, w)
+			default:
+				left = append(left, w.tear(random)...)
+			}
 		}
-		sectors := make([]bool, len(w.Data)/512)
-		for i := range sectors {
-			sectors[i] = random.IntN(2) == 0
-		}
-		return sectors
+		return left
 	}
+}
+
+// Reordered writes back in an order that random decides, whatever the order of the writes was, and gets to a random place in
+// it.
+func Reordered(random *rand.Rand) Fate {
+	return func(cache []Unflushed) []Unflushed {
+		left := slices.Clone(cache)
+		random.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
+		return left[:random.IntN(len(left)+1)]
+	}
+}
+
+// tear is each sector of w, or not, as random decides.
+func (w Unflushed) tear(random *rand.Rand) []Unflushed {
+	const sector = 512
+	var left []Unflushed
+	for off := 0; off < len(w.Data); off += sector {
+		if random.IntN(2) == 0 {
+			left = append(left, Unflushed{Path: w.Path, Offset: w.Offset + int64(off), Data: w.Data[off : off+sector]})
+		}
+	}
+	return left
 }
 
 // Cut is the machine as it comes up after a power cut at this moment: drives with what fate leaves of their caches, no
@@ -135,8 +157,7 @@ func Torn(random *rand.Rand) Fate {
 func (m *Mem) Cut(fate Fate) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	after := NewMem()
-	after.links = maps.Clone(m.links)
+	after := m.empty()
 	for _, d := range m.disks {
 		if d.open == nil {
 			after.disks = append(after.disks, d.cut(fate))
@@ -145,17 +166,41 @@ func (m *Mem) Cut(fate Fate) *Mem {
 	return after
 }
 
+// Fork is the machine as the next process finds it, should this one die now: drives with their caches and faults, users and
+// claims, and no OnEffect. It has no stacked devices: their layer shows them anew. m itself goes on.
+func (m *Mem) Fork() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	after := m.empty()
+	after.users, after.claims = maps.Clone(m.users), slices.Clone(m.claims)
+	for _, d := range m.disks {
+		if d.open == nil {
+			after.disks = append(after.disks, d.fork())
+		}
+	}
+	return after
+}
+
+// empty is a machine with m's links, without drives. m.mu is held.
+func (m *Mem) empty() *Mem {
+	return &Mem{links: maps.Clone(m.links), users: make(map[DevNo][]User), minors: m.minors}
+}
+
 // cut is d after a power cut.
 func (d *memDisk) cut(fate Fate) *memDisk {
 	medium := d.durable.clone()
-	for _, w := range d.pending {
-		for i, survives := range fate(w) {
-			if survives {
-				medium.writeAt(w.Data[i*512:(i+1)*512], w.Offset+int64(i)*512)
-			}
-		}
+	for _, w := range fate(d.pending) {
+		medium.writeAt(w.Data, w.Offset)
 	}
 	return &memDisk{info: d.info, signatures: d.signatures, gone: d.gone, now: medium, durable: medium.clone()}
+}
+
+// fork is d with nobody who has it open.
+func (d *memDisk) fork() *memDisk {
+	return &memDisk{
+		info: d.info, signatures: d.signatures, gone: d.gone, faults: slices.Clone(d.faults),
+		now: d.now.clone(), durable: d.durable.clone(), pending: slices.Clip(d.pending),
+	}
 }
 
 // Medium is a drive as the kernel itself uses it: without a process, an effect or a mode, in units of 512 bytes.
@@ -173,6 +218,13 @@ func (m *Mem) Medium(dev DevNo) (*Medium, error) {
 		return nil, fmt.Errorf("open %v: %w", dev, ErrNotExist)
 	}
 	return &Medium{m, d}, nil
+}
+
+// In is the same drive of a machine that Fork or Cut has made of this one, be it gone or not.
+func (x *Medium) In(after *Mem) *Medium {
+	after.mu.Lock()
+	defer after.mu.Unlock()
+	return &Medium{after, after.disk(x.disk.info.Dev)}
 }
 
 // Info describes the drive as it is now.

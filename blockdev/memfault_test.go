@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -101,11 +102,14 @@ func TestMemCut(t *testing.T) {
 	}
 	write(t, d, blocks(1, 2), 0)
 	write(t, d, blocks(1, 3), Align)
-	torn := func(w Unflushed) []bool {
-		if w.Path != testDisk || len(w.Data) != Align {
-			t.Errorf("write %+v", w)
+	torn := func(cache []Unflushed) (left []Unflushed) {
+		for _, w := range cache {
+			if w.Path != testDisk || len(w.Data) != Align {
+				t.Errorf("write %+v", w)
+			}
+			left = append(left, Unflushed{Offset: w.Offset + 512, Data: w.Data[512:1024]})
 		}
-		return []bool{false, true}
+		return left
 	}
 	second := blocks(2, 1)
 	copy(second[512:1024], blocks(1, 2))
@@ -146,17 +150,17 @@ func TestTornIsAMixtureOfFates(t *testing.T) {
 	fate := Torn(rand.New(rand.NewPCG(1, 2)))
 	seen := map[string]bool{}
 	for range 100 {
-		sectors := fate(Unflushed{Data: blocks(1, 0)})
 		kept := 0
-		for _, s := range sectors {
-			if s {
-				kept++
+		for _, w := range fate([]Unflushed{{Data: blocks(1, 1), Offset: Align}}) {
+			if w.Offset%512 != 0 || w.Offset < Align || w.Offset+int64(len(w.Data)) > 2*Align {
+				t.Fatalf("%d bytes at %d of a write of %d at %d", len(w.Data), w.Offset, Align, Align)
 			}
+			kept += len(w.Data)
 		}
 		switch kept {
 		case 0:
 			seen["lost"] = true
-		case Align / 512:
+		case Align:
 			seen["kept"] = true
 		default:
 			seen["torn"] = true
@@ -164,6 +168,111 @@ func TestTornIsAMixtureOfFates(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]bool{"lost": true, "kept": true, "torn": true}, seen); diff != "" {
 		t.Errorf("fates (-want +got):\n%s", diff)
+	}
+}
+
+// Of two writes, one of them over the first half of the other, every subset survives at some time, in either order.
+func TestReorderedIsAnySubsetInAnyOrder(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	m, _ := oneDisk()
+	d := mustOpen(t, m, testDisk, Write)
+	write(t, d, blocks(2, 1), 0)
+	write(t, d, blocks(1, 2), 0)
+	seen := map[string]bool{}
+	for range 200 {
+		got := content(t, m.Cut(Reordered(random)), testDisk)
+		if !bytes.Equal(got[:512], got[Align-512:Align]) || !bytes.Equal(got[Align:Align+512], got[2*Align-512:2*Align]) {
+			t.Fatal("a write is torn")
+		}
+		seen[fmt.Sprint(got[0], got[Align])] = true
+	}
+	want := map[string]bool{"0 0": true, "1 1": true, "2 0": true, "2 1": true}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("contents (-want +got):\n%s", diff)
+	}
+	if got := content(t, m.Cut(Kept), testDisk); got[0] != 2 || got[Align] != 1 {
+		t.Error("the machine's own cache is in another order now")
+	}
+}
+
+func TestMemFork(t *testing.T) {
+	m, dev := oneDisk()
+	m.Link("/dev/disk/a", testDisk)
+	m.Stack(Info{Path: "/dev/dm-0", Dev: DevNo{253, 0}}, func(Mode) (Disk, error) { return nil, unix.EIO })
+	d := mustOpen(t, m, testDisk, Exclusive)
+	write(t, d, blocks(2, 1), 0)
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, d, blocks(1, 2), 0)
+	m.Fail(testDisk, Fault{Kind: "write", Nth: 2})
+	m.OnEffect = func(Effect) error { return errors.New("killed") }
+	after := m.Fork()
+	m.OnEffect = nil
+
+	mine := content(t, after, "/dev/disk/a")
+	if !bytes.Equal(mine[:2*Align], append(blocks(1, 2), blocks(1, 1)...)) {
+		t.Error("the fork has another content")
+	}
+	if got := content(t, after.Cut(Lost), testDisk); !bytes.Equal(got[:2*Align], blocks(2, 1)) {
+		t.Error("the fork does not know what was flushed")
+	}
+	if infos, err := after.Scan(context.Background()); err != nil || len(infos) != 1 {
+		t.Errorf("scan = %v, %v, want the drive alone", infos, err)
+	}
+	other := mustOpen(t, after, testDisk, Exclusive)
+	write(t, other, blocks(1, 3), 0)
+	if _, err := other.WriteAt(blocks(1, 4), 0); !errors.Is(err, unix.EIO) {
+		t.Errorf("second write: %v, want the fault that was there before", err)
+	}
+	write(t, d, blocks(1, 5), Align)
+	if got := content(t, m, testDisk); got[0] != 2 || got[Align] != 5 {
+		t.Errorf("content %d, %d; the fork has changed it", got[0], got[Align])
+	}
+	if got := content(t, after.Cut(Kept), testDisk); got[0] != 3 || got[Align] != 1 {
+		t.Errorf("content of the fork %d, %d; the machine has changed it", got[0], got[Align])
+	}
+	if next := after.AddDisk(Info{Path: "/dev/next", Size: Align}); next == dev {
+		t.Errorf("a new drive has the number %v of the old one", next)
+	}
+}
+
+func TestMediumInAFork(t *testing.T) {
+	m, dev := oneDisk()
+	x, err := m.Medium(dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Vanish(testDisk)
+	after := m.Fork()
+	y := x.In(after)
+	if _, err := y.WriteAt(blocks(1, 1), 0); !errors.Is(err, unix.EIO) {
+		t.Errorf("write to a drive that is gone: %v, want %v", err, unix.EIO)
+	}
+	after.Return(testDisk)
+	if _, err := y.WriteAt(blocks(1, 1), 0); err != nil {
+		t.Error(err)
+	}
+	m.Return(testDisk)
+	if got := content(t, m, testDisk); got[0] != 0 {
+		t.Error("a write to the fork's drive reached the machine's")
+	}
+}
+
+// A write of what is there already waits for no flush, and the other pages of a write do.
+func TestUnflushedIsWhatChanges(t *testing.T) {
+	m, _ := oneDisk()
+	d := mustOpen(t, m, testDisk, Write)
+	write(t, d, blocks(1, 1), Align)
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, d, append(append(blocks(1, 2), blocks(1, 1)...), blocks(2, 3)...), 0)
+	var got []Unflushed
+	m.Cut(func(cache []Unflushed) []Unflushed { got = cache; return nil })
+	want := []Unflushed{{testDisk, 0, blocks(1, 2)}, {testDisk, 2 * Align, blocks(2, 3)}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("unflushed (-want +got):\n%s", diff)
 	}
 }
 

@@ -32,11 +32,12 @@ func (s store) readAt(b []byte, off int64) {
 	}
 }
 
+// writeAt writes b, which must not change any more: pages of it are kept.
 func (s store) writeAt(b []byte, off int64) {
 	for len(b) > 0 {
 		at := off % pageSize
 		n := min(int64(len(b)), pageSize-at)
-		s.put(b[:n], off/pageSize, at)
+		s.put(b[:n:n], off/pageSize, at)
 		b, off = b[n:], off+n
 	}
 }
@@ -46,14 +47,42 @@ var zeroPage [pageSize]byte
 // put writes into one page. A page that is all zero is not kept.
 func (s store) put(b []byte, number, at int64) {
 	old := s.pages[number]
-	if (old == nil || len(b) == pageSize) && bytes.Equal(b, zeroPage[:len(b)]) {
+	switch {
+	case (old == nil || len(b) == pageSize) && bytes.Equal(b, zeroPage[:len(b)]):
 		delete(s.pages, number)
-		return
-	}
-	page := make([]byte, pageSize)
-	if len(b) < pageSize {
+	case len(b) == pageSize:
+		s.pages[number] = b
+	default:
+		page := make([]byte, pageSize)
 		copy(page, old)
+		copy(page[at:], b)
+		s.pages[number] = page
 	}
-	copy(page[at:], b)
-	s.pages[number] = page
+}
+
+// differences calls do for each run of b that is not what s holds there: runs of whole pages, but for the ends of b.
+func (s store) differences(b []byte, off int64, do func(b []byte, off int64)) {
+	start, length := int64(0), int64(len(b))
+	for at := int64(0); at < length; {
+		n := min(length-at, pageSize-(off+at)%pageSize)
+		if s.holds(b[at:at+n], off+at) {
+			if start < at {
+				do(b[start:at], off+start)
+			}
+			start = at + n
+		}
+		at += n
+	}
+	if start < length {
+		do(b[start:], off+start)
+	}
+}
+
+// holds reports whether b, which lies in one page, is what s holds there.
+func (s store) holds(b []byte, off int64) bool {
+	page, at := s.pages[off/pageSize], off%pageSize
+	if page == nil {
+		page = zeroPage[:]
+	}
+	return bytes.Equal(b, page[at:at+int64(len(b))])
 }

@@ -138,6 +138,7 @@ func TestZeroEndMem(t *testing.T) {
 func TestZeroEndIsAnEffect(t *testing.T) {
 	m := NewMem()
 	m.AddDisk(Info{Path: testDisk, Size: size.MiB + 512})
+	m.disks[0].now.writeAt(bytes.Repeat([]byte{0xa5}, int(size.MiB+512)), 0)
 	var effects int
 	m.OnEffect = func(Effect) error { effects++; return nil }
 	d := mustOpen(t, m, testDisk, Write)

@@ -55,6 +55,7 @@ type Kernel struct {
 	moved   chan struct{} // closed by the next event
 
 	unreadable map[blockdev.DevNo]size.Sectors // what the log says could not be read, by leg
+	buffer     []byte                          // of what is being copied
 }
 
 // device is one device-mapper device.

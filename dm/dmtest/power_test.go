@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,7 +73,8 @@ func TestPowerCut(t *testing.T) {
 			r.must(r.kernel.RunToEnd())
 		}
 		flushed := r.live(random)
-		after := boot(t, r.mem.Cut(blockdev.Torn(random)), release, together)
+		fate := []blockdev.Fate{blockdev.Torn(random), blockdev.Reordered(random)}[random.IntN(2)]
+		after := boot(t, r.mem.Cut(fate), release, together)
 		after.restart()
 		if got := after.line(after.name); got != rested("AA") {
 			t.Fatalf("seed %d: status = %q", seed, got)
@@ -147,11 +149,8 @@ func TestPowerCutWithoutOwnMark(t *testing.T) {
 	r.swap(r.name, r.raid())
 	r.must(r.kernel.RunToEnd())
 	r.must(r.kernel.WriteAt(r.ctx, r.name, bytes.Repeat([]byte{'w'}, 4096), 0))
-	onlyFirst := func(w blockdev.Unflushed) []bool {
-		if w.Path == "/dev/leg0" {
-			return blockdev.Kept(w)
-		}
-		return nil
+	onlyFirst := func(cache []blockdev.Unflushed) []blockdev.Unflushed {
+		return slices.DeleteFunc(slices.Clone(cache), func(w blockdev.Unflushed) bool { return w.Path != "/dev/leg0" })
 	}
 	after := boot(t, r.mem.Cut(onlyFirst), Linux6_12, together)
 	after.swap(after.name, after.raid())

@@ -153,7 +153,8 @@ func (r *raid) pause(text string, old bool) error {
 // 64 KiB, as the kernel does.
 func (r *raid) compare(off, length int64) (different uint64, err error) {
 	const request = 64 << 10
-	reference, other := make([]byte, request), make([]byte, request)
+	both := r.table.kernel.room(2 * request)
+	reference, other := both[:request], both[request:]
 	for ; length > 0; off, length = off+request, length-request {
 		n := min(length, request)
 		if err := r.first().data.read(reference[:n], off); err != nil {

@@ -249,7 +249,7 @@ func (r *raid) syncRegion(at, length uint64) error {
 			return err
 		}
 	}
-	b := make([]byte, n)
+	b := r.table.kernel.room(n)
 	if err := r.first().data.read(b, off); err != nil {
 		return fmt.Errorf("read %d sectors at %d: %w", length, at, err)
 	}
@@ -265,6 +265,14 @@ func (r *raid) syncRegion(at, length uint64) error {
 		r.bits.needed.Clear(region)
 	}
 	return nil
+}
+
+// room is n bytes that are used until the next call.
+func (k *Kernel) room(n int64) []byte {
+	if int64(len(k.buffer)) < n {
+		k.buffer = make([]byte, n)
+	}
+	return k.buffer[:n]
 }
 
 // whole reports whether every leg takes part, so that what is copied need not be copied again.

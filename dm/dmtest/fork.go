@@ -1,0 +1,92 @@
+package dmtest
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/plexctl/plexctl/blockdev"
+)
+
+// Fork is the device-mapper as the next process finds it, should this one die now, and the drives of that machine
+// (blockdev.Mem.Fork). Devices, tables, arrays and their threads are as they are; nobody has a device open but through Hold.
+// k itself goes on.
+func (k *Kernel) Fork() (*Kernel, *blockdev.Mem) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	after := New(k.mem.Fork(), k.release)
+	after.minors, after.events, after.seen = k.minors, k.events, k.seen
+	after.unreadable = maps.Clone(k.unreadable)
+	f := fork{after: after, devices: make(map[*device]*device, len(k.devices))}
+	for _, d := range k.devices {
+		f.devices[d] = &device{name: d.name, uuid: d.uuid, dev: d.dev, event: d.event, held: d.held, suspended: d.suspended}
+	}
+	for _, d := range k.devices {
+		after.devices = append(after.devices, f.fill(d))
+		after.show(f.devices[d])
+	}
+	return after, after.mem
+}
+
+// fork is a Kernel that is being copied.
+type fork struct {
+	after   *Kernel
+	devices map[*device]*device // the copies
+}
+
+// fill copies what refers to other devices.
+func (f fork) fill(d *device) *device {
+	to := f.devices[d]
+	to.stacked = make(map[*device]int, len(d.stacked))
+	for holder, n := range d.stacked {
+		to.stacked[f.devices[holder]] = n
+	}
+	if d.suspended {
+		to.resumed = make(chan struct{})
+	}
+	to.live, to.inactive = f.table(d.live), f.table(d.inactive)
+	return to
+}
+
+func (f fork) table(t *table) *table {
+	if t == nil {
+		return nil
+	}
+	to := &table{kernel: f.after, holder: f.devices[t.holder], uses: slices.Clone(t.uses)}
+	for _, s := range t.segments {
+		s.target = f.target(s.target, to)
+		to.segments = append(to.segments, s)
+	}
+	return to
+}
+
+func (f fork) target(of target, in *table) target {
+	switch t := of.(type) {
+	case *linear:
+		return &linear{below: f.lower(t.below), offset: t.offset}
+	case *raid:
+		to := *t
+		to.table, to.legs = in, nil
+		to.bits.set, to.bits.needed = slices.Clone(t.bits.set), slices.Clone(t.bits.needed)
+		for _, l := range t.legs {
+			to.legs = append(to.legs, f.leg(l))
+		}
+		return &to
+	}
+	return of // without a state
+}
+
+func (f fork) leg(l *leg) *leg {
+	to := *l
+	to.meta, to.data = f.lower(l.meta), f.lower(l.data)
+	return &to
+}
+
+func (f fork) lower(of lower) lower {
+	switch below := of.(type) {
+	case *upper:
+		return &upper{f.devices[below.device]}
+	case *drive:
+		return &drive{below.medium.In(f.after.mem)}
+	}
+	return nil // of a missing leg
+}
