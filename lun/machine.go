@@ -67,8 +67,12 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 func (m *machine) readStores(ctx context.Context, p *Provider, infos []blockdev.Info) []catalog.Drive {
 	var found []*drive
 	unread := map[blockdev.DevNo]bool{}
+	byDev := map[blockdev.DevNo]blockdev.Info{}
 	for _, info := range infos {
-		if _, own := ownerOf(info.DMUUID); own {
+		byDev[info.Dev] = info
+	}
+	for _, info := range infos {
+		if above(info, byDev) {
 			continue
 		}
 		store, err := m.readStore(ctx, info)
@@ -94,6 +98,13 @@ func (m *machine) readStores(ctx context.Context, p *Provider, infos []blockdev.
 		m.at.drives[d.store.Label.Drive] = d.info.Dev
 	}
 	return stores
+}
+
+// above reports whether a device is one of plexctl's or lies on one. Such a device is no drive, and to read it while a LUN is
+// suspended would take until it goes on.
+func above(info blockdev.Info, byDev map[blockdev.DevNo]blockdev.Info) bool {
+	_, own := ownerOf(info.DMUUID)
+	return own || slices.ContainsFunc(info.Slaves, func(lower blockdev.DevNo) bool { return above(byDev[lower], byDev) })
 }
 
 // withoutPaths drops devices that only lead to another one with the same label: the paths of a multipath device, the

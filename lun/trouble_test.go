@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
@@ -266,4 +268,25 @@ func TestTheNextChangeEndsASuspension(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What lies on a LUN is no drive, and is not read: were the LUN suspended, that would take for ever.
+func TestDevicesOnALUNAreNotRead(t *testing.T) {
+	w, target, _ := pair(t)
+	props, err := target.Properties(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := w.mem.Stat(t.Context(), props.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangs := func(blockdev.Mode) (blockdev.Disk, error) {
+		t.Error("a device on a LUN was opened")
+		return nil, unix.EIO
+	}
+	crypt, vg := blockdev.DevNo{Major: 253, Minor: 200}, blockdev.DevNo{Major: 253, Minor: 201}
+	w.mem.Stack(blockdev.Info{Path: "/dev/mapper/crypt", Dev: crypt, Size: lunSize, Slaves: []blockdev.DevNo{device.Dev}}, hangs)
+	w.mem.Stack(blockdev.Info{Path: "/dev/mapper/vg-root", Dev: vg, Size: lunSize, Slaves: []blockdev.DevNo{crypt}}, hangs)
+	w.assemble()
 }
