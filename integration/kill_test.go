@@ -1,155 +1,203 @@
 package integration
 
 import (
+	"cmp"
+	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/plexctl/plexctl/lun"
-	"github.com/plexctl/plexctl/size"
+	"golang.org/x/sys/unix"
 )
 
-// sweep reports whether tests are to do everything, however long that takes.
-func sweep() bool { return os.Getenv(sweepVar) != "" }
+// killGate is how long TestKillPoints takes without a sweep.
+const killGate = 25 * time.Second
 
-// rounds is how many rounds a test makes: the few, or the many of a sweep.
-func rounds(few, many int) int {
-	if sweep() {
-		return many
+// pointVar names the environment variable with the one point to kill plexctl at: "remove of two:17". Its end alone, ":0", is
+// all points of all operations.
+const pointVar = "PLEXCTL_POINT"
+
+// TestKillPoints kills plexctl after an effect of an operation, see effectOf, while a verified writer is at work. The LUN goes
+// on by itself; the next plexctl assembles; in the end the operation was done or was not begun, all acknowledged writes are on
+// every plex, and nothing is left over.
+//
+// In a sweep that is every effect of every operation on each kernel, then random ones and random moments until the time is
+// up. Without, a few effects, others on each kernel.
+func TestKillPoints(t *testing.T) {
+	length, sweeping := sweepTime(t)
+	seed := sweepSeed(t, kernelSeed(t))
+	t.Logf("%s=%d", seedVar, seed)
+	k := newKillRig(t)
+	draw := rand.New(rand.NewPCG(seed, 0))
+	end := time.Now().Add(max(length, killGate))
+	switch point := os.Getenv(pointVar); {
+	case point != "":
+		k.replay(point)
+	case sweeping:
+		k.everyPoint()
+		k.randomPoints(end, draw)
+	default:
+		k.somePoints(end, draw)
 	}
-	return few
+	k.reach("web1=0")
+	t.Logf("SWEEP kills kills=%d mismatches=%d suspended=%d leaked=%d stall_us=%d",
+		k.kills, k.mismatches, k.suspended, k.leaked, k.stall.Microseconds())
+	if k.kills == 0 {
+		t.Error("nothing was killed")
+	}
 }
 
-// victim is a change of the LUN web1 that plexctl is killed in.
-type victim struct {
-	name   string
-	before func(l *live)          // what has to be there
-	args   func(l *live) []string // of plexctl
-	after  func(l *live)          // back to three plexes, from the old state and from the new one
+// kernelSeed is a fixed seed for each kernel.
+func kernelSeed(t *testing.T) uint64 {
+	t.Helper()
+	var name unix.Utsname
+	must(t, unix.Uname(&name))
+	return uint64(crc32.ChecksumIEEE(name.Release[:]))
 }
 
-// killed runs plexctl and kills it when the moment has come, or after limit. It returns how long it ran, and whether it was
-// killed.
-func killed(t testing.TB, moment func() bool, limit time.Duration, args ...string) (time.Duration, bool) {
+// newKillRig makes the drives, web1 on drive 0, and its writer. Drive 1 can be made to fail.
+func newKillRig(t *testing.T) *killRig {
+	t.Helper()
+	newLab(t)
+	b := newBrittle(t, "brittle", killDrive)
+	r := labelled(t, newLoop(t, killDrive, 512), b.path, newLoop(t, killDrive, 512))
+	k := &killRig{live: &live{rig: r}, brittle: b, effects: map[string][]string{}}
+	k.beginAnew()
+	return k
+}
+
+// everyPoint kills each operation after each of its effects.
+func (k *killRig) everyPoint() {
+	k.t.Helper()
+	for _, op := range killOps() {
+		started, before := time.Now(), k.killTally
+		n := len(k.effectsOf(op))
+		for i := range n {
+			k.point(op, i+1)
+		}
+		k.t.Logf("%s: %d effects, %d kills in %v", op.name, n, k.kills-before.kills, time.Since(started).Round(time.Second))
+	}
+}
+
+// randomPoints kills random operations after random effects and at random moments.
+func (k *killRig) randomPoints(end time.Time, draw *rand.Rand) {
+	k.t.Helper()
+	for time.Now().Before(end) {
+		op := killOps()[draw.IntN(len(killOps()))]
+		if draw.IntN(2) == 0 {
+			k.point(op, 1+draw.IntN(len(k.effectsOf(op))))
+			continue
+		}
+		k.moment(op, time.Duration(draw.Int64N(int64(typical))))
+	}
+}
+
+// somePoints kills operations in a random order, each after one of its first effects, until the time is up.
+func (k *killRig) somePoints(end time.Time, draw *rand.Rand) {
+	k.t.Helper()
+	ops := killOps()
+	draw.Shuffle(len(ops), func(i, j int) { ops[i], ops[j] = ops[j], ops[i] })
+	for i := 0; time.Now().Before(end); i++ {
+		k.point(ops[i%len(ops)], 1+draw.IntN(32)) // some have fewer, which then runs to its end
+	}
+}
+
+// replay kills at one point.
+func (k *killRig) replay(point string) {
+	k.t.Helper()
+	name, number, _ := strings.Cut(point, ":")
+	n, err := strconv.Atoi(number)
+	ops := killOps()
+	i := slices.IndexFunc(ops, func(op killOp) bool { return op.name == name })
+	if i < 0 || err != nil {
+		k.t.Fatalf("%s is %q, not an operation and the number of an effect such as extend:3", pointVar, point)
+	}
+	k.point(ops[i], n)
+}
+
+// point kills an operation after its nth effect. With 0 it runs to its end, and its effects are kept.
+func (k *killRig) point(op killOp, nth int) {
+	k.t.Helper()
+	from := k.begin(op)
+	got := trace(k.t, nth, op.args(k)...)
+	what := fmt.Sprintf("%s=%q: ran to its end", pointVar, fmt.Sprintf("%s:%d", op.name, nth))
+	if got.killed {
+		what = fmt.Sprintf("%s=%q: killed after %s", pointVar, fmt.Sprintf("%s:%d", op.name, nth), got.effects[len(got.effects)-1])
+	} else {
+		k.effects[op.name] = got.effects
+		if got.status != 0 {
+			k.t.Errorf("%s: exit status %d\n%s", what, got.status, got.output)
+		}
+	}
+	k.aftermath(op, what, got.killed, from)
+}
+
+// moment kills an operation some time after its start.
+func (k *killRig) moment(op killOp, after time.Duration) {
+	k.t.Helper()
+	from := k.begin(op)
+	dead := killed(k.t, after, op.args(k)...)
+	k.aftermath(op, fmt.Sprintf("%s, killed after %v", op.name, after), dead, from)
+}
+
+// begin makes what an operation begins with, and returns how many writes are acknowledged by then.
+func (k *killRig) begin(op killOp) uint64 {
+	k.t.Helper()
+	k.reach(op.from)
+	if op.prepare != nil {
+		op.prepare(k)
+	}
+	return k.w.acked.Load()
+}
+
+// aftermath assembles after an operation that was killed, or was not, and looks at what has become of everything.
+func (k *killRig) aftermath(op killOp, what string, dead bool, from uint64) {
+	k.t.Helper()
+	if dead {
+		k.kills++
+		if !k.goesOn() {
+			k.suspended++
+			k.t.Errorf("%s: the LUN stays suspended", what)
+		}
+	}
+	if out, err := tryTool(k.t, "plexctl", "assemble"); err != nil {
+		k.t.Fatalf("%s: assemble: %v\n%s", what, err, out)
+	}
+	k.writeOn()
+	k.settle(op.lost)
+	mismatches, leaks := k.verify()
+	if op.check != nil {
+		if err := op.check(k, from); err != nil {
+			mismatches = append(mismatches, err.Error())
+		}
+	}
+	if layout := k.layout(); layout != op.done && (!dead || layout != cmp.Or(op.old, op.from)) {
+		mismatches = append(mismatches, fmt.Sprintf("layout %q, want %q, or %q if it was killed", layout, op.done, cmp.Or(op.old, op.from)))
+	}
+	k.mismatches += len(mismatches)
+	k.leaked += len(leaks)
+	if wrong := slices.Concat(mismatches, leaks); len(wrong) > 0 {
+		k.t.Errorf("%s: %s", what, strings.Join(wrong, "\n"))
+		k.beginAnew()
+	}
+}
+
+// killed runs plexctl and kills it after some time, unless it ends before, and reports whether it was killed.
+func killed(t testing.TB, after time.Duration, args ...string) bool {
 	t.Helper()
 	cmd := exec.Command("plexctl", args...)
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	must(t, cmd.Start())
+	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	err := cmd.Wait()
+	if status := exitStatus(err); status > 0 {
+		t.Errorf("plexctl %s, which was not killed: %v", strings.Join(args, " "), err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for !moment() && time.Since(start) < limit {
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("plexctl %s, which was not killed: %v", strings.Join(args, " "), err)
-			}
-			return time.Since(start), false
-		default:
-		}
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Log(err) // it has just ended
-	}
-	<-ended
-	return time.Since(start), true
-}
-
-// suspended reports whether web1 is suspended this very moment.
-func (l *live) suspended() bool {
-	info, err := l.control.Info(l.t.Context(), "plex-web1")
-	return err == nil && info.Suspended
-}
-
-// TestKilledInTheMiddleOfAChange kills plexctl in every kind of change that suspends a mirror: as soon as it is seen
-// suspended, and at any other time. The next plexctl finds the old state or the new one, and lets the LUN go on. 6 kills; 200
-// with PLEXCTL_SWEEP.
-func TestKilledInTheMiddleOfAChange(t *testing.T) {
-	r := newRig(t, 3, 32*size.MiB)
-	l := r.liveOn("web1", 12*size.MiB, 0)
-	r.addOn(l.l, 1)
-	r.addOn(l.l, 2)
-	victims := []victim{
-		{"remove", func(*live) {}, func(l *live) []string { return []string{"plex", "remove", "web1", l.drives[2], "--yes"} }, (*live).third},
-		{"split", func(*live) {}, func(l *live) []string { return []string{"plex", "split", "web1", l.drives[2], "--name", "monday"} }, (*live).unsplit},
-		{"set-rate", (*live).pausedThird, func(*live) []string { return []string{"op", "set-rate", "web1", "100KiB"} }, (*live).unpause},
-	}
-	typical := map[string]time.Duration{}
-	inWindow, kills := 0, 0
-	for round := range rounds(6, 200) {
-		v := victims[round%len(victims)]
-		v.before(l)
-		moment, limit := l.suspended, time.Minute
-		if round >= rounds(3, 60) { // any time: rather late than early, for most of it is reading drives
-			moment = func() bool { return false }
-			limit = typical[v.name] * time.Duration(400+rand.IntN(700)) / 1000
-		}
-		took, dead := killed(t, moment, limit, v.args(l)...)
-		typical[v.name] = max(typical[v.name], took)
-		if dead {
-			kills++
-		}
-		if l.suspended() {
-			inWindow++
-		}
-		r.run("assemble")
-		l.more(5)
-		v.after(l)
-		if round%6 == 5 {
-			l.verify("kills", 3)
-		}
-	}
-	t.Logf("%d kills, %d of them left the LUN suspended; writer: %v", kills, inWindow, l.w.finish(t))
-	if kills == 0 || inWindow == 0 {
-		t.Error("no kill hit a suspended LUN")
-	}
-}
-
-// third brings web1 back to three plexes.
-func (l *live) third() {
-	l.t.Helper()
-	switch n := len(l.record("web1").Plexes); n {
-	case 3:
-	case 2:
-		l.addOn(l.l, 2)
-	default:
-		l.t.Fatalf("%d plexes", n)
-	}
-	l.exactDevices("killed", l.l.ID(), "web1", 3)
-}
-
-// unsplit is third where the plex may have become a LUN, which must then be usable.
-func (l *live) unsplit() {
-	l.t.Helper()
-	l.refresh()
-	if monday, err := l.p.LUN("monday"); err == nil {
-		l.exactDevices("killed", monday.ID(), "monday", 1)
-		deviceSum(l.t, "/dev/mapper/plex-monday")
-		l.run("lun", "delete", "monday", "--yes")
-	}
-	l.third()
-}
-
-// pausedThird takes the third plex away and adds one that is not filled for now.
-func (l *live) pausedThird() {
-	l.t.Helper()
-	l.removeFrom(l.l, 2)
-	if _, err := l.l.AddNewPlex(l.t.Context(), []string{l.drives[2]}, lun.AttachOptions{Rate: lun.Paused}); err != nil {
-		l.t.Fatal(err)
-	}
-}
-
-// unpause lets the third plex be filled.
-func (l *live) unpause() {
-	l.t.Helper()
-	l.refresh()
-	if l.record("web1").Operation != nil {
-		l.run("op", "set-rate", "web1", "max")
-	}
-	l.run("op", "wait", "web1", "--timeout", syncLimit.String())
-	l.third()
+	return err != nil
 }

@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -44,33 +46,70 @@ func (f *failures) end() {
 func TestLabNoticesLeaks(t *testing.T) {
 	newLab(t)
 	runTool(t, "dmsetup", "create", "plexlab-suspended", "--table", "0 8 zero")
+	first, err := os.Open("/dev/null")
+	must(t, err)
+	defer first.Close()
 	var test failures
 	newLab(&test)
-	runTool(t, "dmsetup", "suspend", "plexlab-suspended")
-	runTool(t, "dmsetup", "create", "plexlab-leak", "--table", "0 8 zero")
-	must(t, os.Symlink("../nowhere", "/dev/mapper/plexlab-link"))
-	must(t, unix.Mount("none", "/mnt", "tmpfs", 0, ""))
-	f, err := os.Open("/dev/loop-control")
-	must(t, err)
+	undo := leakAll(t)
 	test.end()
-	must(t, f.Close())
-	must(t, unix.Unmount("/mnt", 0))
-	must(t, os.Remove("/dev/mapper/plexlab-link"))
-	runTool(t, "dmsetup", "resume", "plexlab-suspended")
-	runTool(t, "dmsetup", "remove", "--retry", "plexlab-suspended")
-	runTool(t, "dmsetup", "remove", "--retry", "plexlab-leak")
-
+	undo()
 	if len(test.messages) != 1 {
 		t.Fatalf("%d failures, want 1: %q", len(test.messages), test.messages)
 	}
 	for _, want := range []string{
 		"dm/suspended", `"plexlab-leak"`, `"/dev/mapper/plexlab-leak"`, `"/dev/mapper/plexlab-link"`, "none /mnt tmpfs",
-		`"descriptor of /dev/loop-control"`,
+		`"/dev/disk/by-plexlab/leak"`, `"descriptor of /dev/loop-control"`, `"descriptor of /dev/null"`, `"descriptor of pipe"`,
+		`"descriptor of socket"`, "of plexctl: sleep 60",
 	} {
 		if !strings.Contains(test.messages[0], want) {
 			t.Errorf("nothing about %s in: %s", want, test.messages[0])
 		}
 	}
+}
+
+// leakAll leaves something of every kind behind, and returns what takes it away.
+func leakAll(t *testing.T) (undo func()) {
+	t.Helper()
+	runTool(t, "dmsetup", "suspend", "plexlab-suspended")
+	runTool(t, "dmsetup", "create", "plexlab-leak", "--table", "0 8 zero")
+	must(t, os.Symlink("../nowhere", "/dev/mapper/plexlab-link"))
+	must(t, os.MkdirAll("/dev/disk/by-plexlab", 0o755))
+	must(t, os.Symlink("../../nowhere", "/dev/disk/by-plexlab/leak"))
+	must(t, unix.Mount("none", "/mnt", "tmpfs", 0, ""))
+	control, err := os.Open("/dev/loop-control")
+	must(t, err)
+	second, err := os.Open("/dev/null")
+	must(t, err)
+	read, write, err := os.Pipe()
+	must(t, err)
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	stray := strayProcess(t)
+	return func() {
+		must(t, stray.Process.Kill())
+		_ = stray.Wait() // killed
+		must(t, errors.Join(control.Close(), second.Close(), read.Close(), write.Close(), unix.Close(socket)))
+		must(t, unix.Unmount("/mnt", 0))
+		must(t, errors.Join(os.RemoveAll("/dev/disk/by-plexlab"), os.Remove("/dev/mapper/plexlab-link")))
+		runTool(t, "dmsetup", "resume", "plexlab-suspended")
+		runTool(t, "dmsetup", "remove", "--retry", "plexlab-suspended")
+		runTool(t, "dmsetup", "remove", "--retry", "plexlab-leak")
+	}
+}
+
+// strayProcess starts a program that is called plexctl and does nothing for a minute.
+func strayProcess(t *testing.T) *exec.Cmd {
+	t.Helper()
+	sleep, err := exec.LookPath("sleep")
+	must(t, err)
+	program, err := os.ReadFile(sleep)
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "plexctl")
+	must(t, os.WriteFile(path, program, 0o755))
+	cmd := &exec.Cmd{Path: path, Args: []string{"sleep", "60"}}
+	must(t, cmd.Start())
+	return cmd
 }
 
 func TestLabNoticesLoop(t *testing.T) {
@@ -96,7 +135,7 @@ func TestLabIsQuietWhenClean(t *testing.T) {
 }
 
 // must fails the test if err is not nil.
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,8 @@ func newLab(t testing.TB) {
 type inventory map[string]string
 
 // takeInventory lists device-mapper devices and whether they are suspended, loop devices and their files, names in
-// /dev/mapper, mounts, and this process's descriptors of files and devices.
+// /dev/mapper, links in /dev/disk that lead to one of its devices or nowhere, mounts, processes of plexctl, and how often this process has each file, device, pipe
+// and socket open.
 func takeInventory(t testing.TB) inventory {
 	t.Helper()
 	found := inventory{}
@@ -55,10 +56,47 @@ func takeInventory(t testing.TB) inventory {
 	for _, name := range glob(t, "/dev/mapper/*") {
 		found[name] = "link or node"
 	}
-	for _, name := range glob(t, "/proc/self/fd/*") {
-		if target, err := os.Readlink(name); err == nil && strings.HasPrefix(target, "/") {
-			found["descriptor of "+target] = "open"
+	for _, name := range glob(t, "/dev/disk/*/*") {
+		target, err := filepath.EvalSymlinks(name)
+		if err != nil || strings.HasPrefix(filepath.Base(target), "dm-") { // loop devices keep theirs
+			found[name] = "link to " + filepath.Base(target)
 		}
+	}
+	for _, process := range processes(t, "plexctl") {
+		found[process] = "running"
+	}
+	found.addDescriptors(t)
+	return found
+}
+
+// addDescriptors adds what this process has open, but for what the Go runtime waits with, which it opens at its first need.
+func (i inventory) addDescriptors(t testing.TB) {
+	t.Helper()
+	open := map[string]int{}
+	for _, name := range glob(t, "/proc/self/fd/*") {
+		target, err := os.Readlink(name)
+		if err != nil || target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]" {
+			continue // the first: the folder itself was read with it
+		}
+		kind, _, _ := strings.Cut(target, ":[") // pipes and sockets have numbers
+		open[kind]++
+	}
+	for target, n := range open {
+		i["descriptor of "+target] = fmt.Sprintf("open %d times", n)
+	}
+}
+
+// processes are those that run a program of the given name.
+func processes(t testing.TB, name string) []string {
+	t.Helper()
+	var found []string
+	for _, link := range glob(t, "/proc/[0-9]*/exe") {
+		exe, err := os.Readlink(link)
+		if err != nil || filepath.Base(exe) != name {
+			continue // a kernel thread, or it has just ended
+		}
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(link), "cmdline"))
+		found = append(found, fmt.Sprintf("process %s of %s: %s", filepath.Base(filepath.Dir(link)), name, bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
 	}
 	return found
 }

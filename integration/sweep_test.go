@@ -44,3 +44,14 @@ func sweepSeed(t testing.TB, fixed uint64) uint64 {
 	}
 	return fixed
 }
+
+// sweep reports whether tests are to do everything, however long that takes.
+func sweep() bool { return os.Getenv(sweepVar) != "" }
+
+// rounds is how many rounds a test makes: the few, or the many of a sweep.
+func rounds(few, many int) int {
+	if sweep() {
+		return many
+	}
+	return few
+}

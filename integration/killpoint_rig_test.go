@@ -1,0 +1,301 @@
+package integration
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// killRig is drives, and a LUN on them that a verified writer is at work on while plexctl is killed again and again.
+//
+// Which LUNs there are is said by a text, the layout: "spare=1 web1=02" is a LUN spare on drive 1 and a mirror web1 on drives 0
+// and 2, in the order of their names; "web1=0+" is one that was extended.
+type killRig struct {
+	*live
+	seed    uint64
+	brittle *brittle            // drive 1
+	effects map[string][]string // of each operation that has run to its end, by its name
+	killTally
+}
+
+// killTally is what a test of kills or of cuts has to tell.
+type killTally struct {
+	kills      int
+	mismatches int // lost writes, unequal plexes, LUNs in no state that they may be in
+	suspended  int // LUNs that did not go on by themselves
+	leaked     int // devices, names, processes too many
+	stall      time.Duration
+}
+
+// Sizes of what plexctl is killed over: as small as they can be, for there are many points.
+const (
+	killDrive  = 40 * size.MiB
+	killLength = 4 * size.MiB
+)
+
+// webName is the name of the LUN that is written to.
+const webName = "web1"
+
+// layout is the LUNs that there are.
+func (k *killRig) layout() string {
+	k.t.Helper()
+	k.refresh()
+	drives := map[string]int{}
+	for i, path := range k.drives {
+		d, err := k.p.Drive(path)
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		drives[d.ID.String()] = i
+	}
+	var luns []string
+	for _, l := range k.p.LUNs() {
+		record, err := l.Record()
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		var on []string
+		for _, p := range record.Plexes {
+			on = append(on, strconv.Itoa(drives[p.Meta.Drive.String()]))
+		}
+		slices.Sort(on)
+		text := record.Name + "=" + strings.Join(on, "")
+		if record.Size.Bytes() > killLength {
+			text += "+"
+		}
+		luns = append(luns, text)
+	}
+	slices.Sort(luns)
+	return strings.Join(luns, " ")
+}
+
+// plexesOf is the drives of a LUN in a layout.
+func plexesOf(layout, name string) []int {
+	for field := range strings.FieldsSeq(layout) {
+		of, on, _ := strings.Cut(field, "=")
+		if of != name {
+			continue
+		}
+		var drives []int
+		for _, digit := range strings.TrimSuffix(on, "+") {
+			drives = append(drives, int(digit-'0'))
+		}
+		return drives
+	}
+	return nil
+}
+
+// reach makes the layout what is wanted, whatever it is.
+func (k *killRig) reach(want string) {
+	k.t.Helper()
+	if k.layout() == want {
+		return
+	}
+	for _, l := range k.p.LUNs() {
+		if l.ID() == k.l.ID() {
+			continue
+		}
+		must(k.t, l.Delete(k.t.Context()))
+	}
+	if k.l.Name() != webName {
+		must(k.t, k.l.Rename(k.t.Context(), webName))
+		k.w.path = "/dev/mapper/plex-" + webName
+	}
+	have := plexesOf(k.layout(), webName)
+	if strings.Contains(k.layout(), "+") {
+		k.beginAnew()
+		have = []int{0}
+	}
+	plexes := plexesOf(want, webName)
+	for _, drive := range plexes {
+		if !slices.Contains(have, drive) {
+			k.addOn(k.l, drive)
+		}
+	}
+	for _, drive := range have {
+		if !slices.Contains(plexes, drive) {
+			k.removeFrom(k.l, drive)
+		}
+	}
+	if spare := plexesOf(want, "spare"); spare != nil {
+		k.mirroredOn("spare", spare)
+	}
+	if got := k.layout(); got != want {
+		k.t.Fatalf("layout %q, want %q", got, want)
+	}
+}
+
+// mirroredOn makes a LUN with plexes on drives.
+func (k *killRig) mirroredOn(name string, drives []int) {
+	k.t.Helper()
+	l := k.create(name, killLength, drives[0])
+	for _, drive := range drives[1:] {
+		k.addOn(l, drive)
+	}
+}
+
+// beginAnew replaces web1 by a new one on drive 0, and the writer by one that begins anew.
+func (k *killRig) beginAnew() {
+	k.t.Helper()
+	if k.w != nil {
+		k.w.stop()
+		k.stall = max(k.stall, latencyOf(k.w.waits).max)
+		must(k.t, k.l.Delete(k.t.Context()))
+	}
+	k.l = k.create(webName, killLength, 0)
+	k.seed++
+	k.w = &writer{path: "/dev/mapper/plex-" + webName, stamps: stamps{seed: k.seed, length: killLength}, flags: unix.O_DSYNC}
+	k.w.onAck = func(uint64) { time.Sleep(3 * time.Millisecond) } // or nobody else gets to run in an emulated machine
+	fillWith(k.t, k.w.path, "\x00", killLength)
+	k.w.start(k.t)
+	k.more(5)
+}
+
+// settle brings every operation to its end, and waits until all plexes are equal by the kernel's word.
+func (k *killRig) settle(recovers bool) {
+	k.t.Helper()
+	k.refresh()
+	for _, l := range k.p.LUNs() {
+		record, err := l.Record()
+		must(k.t, err)
+		if recovers && k.health(l) == vds.HealthFailedRedundancy {
+			k.end(l.Recover(k.t.Context()))
+			continue
+		}
+		if record.Operation == nil {
+			continue
+		}
+		if record.MaxRate != 0 {
+			must(k.t, l.SetRate(k.t.Context(), lun.Unlimited))
+		}
+		k.end(l.Operation())
+	}
+	k.refresh()
+	for _, l := range k.p.LUNs() {
+		waitFor(k.t, l.Name()+" to be healthy", syncLimit, func() bool { return k.health(l) == vds.HealthHealthy })
+	}
+}
+
+// writeOn lets the writer go on if it was stopped, under the name that web1 has now, and sees it write.
+func (k *killRig) writeOn() {
+	k.t.Helper()
+	k.refresh()
+	k.w.path = "/dev/mapper/plex-" + k.l.Name()
+	if k.w.stopped.Load() {
+		k.w.goOn(k.t)
+	}
+	k.more(2)
+}
+
+// health is how a LUN stands.
+func (k *killRig) health(l *lun.LUN) vds.Health {
+	k.t.Helper()
+	props, err := l.Properties(k.t.Context())
+	must(k.t, err)
+	return props.Health
+}
+
+// verify stops the writer, looks at everything, and lets the writer go on. It returns what is wrong: with the data, and with what
+// is there that should not be.
+func (k *killRig) verify() (mismatches, leaks []string) {
+	k.t.Helper()
+	k.w.stop()
+	if k.w.err != nil {
+		mismatches = append(mismatches, fmt.Sprintf("writer: %v", k.w.err))
+	}
+	if err := k.w.check(k.w.path, k.w.acked.Load(), 0); err != nil {
+		mismatches = append(mismatches, fmt.Sprintf("%d acknowledged writes: %v", k.w.acked.Load(), err))
+	}
+	for _, l := range k.p.LUNs() {
+		record, err := l.Record()
+		must(k.t, err)
+		if sums := k.legs(record); len(slices.Compact(sums)) > 1 {
+			mismatches = append(mismatches, fmt.Sprintf("plexes of %s differ", record.Name))
+		}
+	}
+	leaks = k.leaks()
+	for deadline := time.Now().Add(2 * time.Second); len(leaks) > 0 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		leaks = k.leaks() // udevd takes its time to remove names, and a process to end
+	}
+	k.stall = max(k.stall, latencyOf(k.w.waits).max)
+	k.w.waits = nil
+	k.w.goOn(k.t)
+	return mismatches, leaks
+}
+
+// leaks are devices and names that belong to no LUN, LUNs without what belongs to them, and a plexctl that has not ended.
+func (k *killRig) leaks() []string {
+	k.t.Helper()
+	list, err := k.control.List(k.t.Context())
+	must(k.t, err)
+	var found []string
+	names, devices := map[string]bool{}, map[string]int{}
+	for _, d := range list {
+		names[d.Name] = true
+		if !strings.HasPrefix(d.UUID, "PLEX-") {
+			continue
+		}
+		devices[d.UUID[:min(len(d.UUID), len("PLEX-")+36)]]++
+		if info, err := k.control.Info(k.t.Context(), d.Name); err != nil || info.Suspended || !info.Live || info.Inactive {
+			found = append(found, fmt.Sprintf("device %+v, %v", info, err))
+		}
+	}
+	for _, l := range k.p.LUNs() {
+		record, err := l.Record()
+		must(k.t, err)
+		want := 1
+		if n := len(record.Plexes); n > 1 {
+			want += 2 * n
+		}
+		id := "PLEX-" + record.ID.String()
+		if devices[id] != want {
+			found = append(found, fmt.Sprintf("%s has %d devices, want %d", record.Name, devices[id], want))
+		}
+		delete(devices, id)
+	}
+	for id, n := range devices {
+		found = append(found, fmt.Sprintf("%d devices %s… of no LUN", n, id))
+	}
+	for _, path := range glob(k.t, "/dev/mapper/plex-*") {
+		if !names[filepath.Base(path)] {
+			found = append(found, path+" leads nowhere")
+		}
+	}
+	return append(found, processes(k.t, "plexctl")...)
+}
+
+// goesOn waits up to five seconds for all devices of plexctl to go on by themselves.
+func (k *killRig) goesOn() bool {
+	k.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if !k.anySuspended() {
+			return true
+		}
+	}
+	return false
+}
+
+// anySuspended reports whether a device of plexctl is suspended this very moment.
+func (k *killRig) anySuspended() bool {
+	k.t.Helper()
+	list, err := k.control.List(k.t.Context())
+	must(k.t, err)
+	for _, d := range list {
+		if !strings.HasPrefix(d.UUID, "PLEX-") {
+			continue
+		}
+		if info, err := k.control.Info(k.t.Context(), d.Name); err == nil && info.Suspended && info.Live { // else it is gone, or not begun
+			return true
+		}
+	}
+	return false
+}
