@@ -34,18 +34,7 @@ func command(line string) func(k *killRig) []string {
 }
 
 // killOps are all operations.
-func killOps() []killOp {
-	return slices.Concat(
-		[]killOp{
-			{name: "create", from: "web1=0", args: command("lun create fresh --size 4MiB --drive @1"), done: "fresh=1 web1=0"},
-			{name: "delete", from: "spare=1 web1=0", args: command("lun delete spare --yes"), done: "web1=0"},
-			{name: "delete a mirror", from: "spare=12 web1=0", args: command("lun delete spare --yes"), done: "web1=0"},
-			{name: "rename", from: "web1=0", args: command("lun rename web1 web2"), done: "web2=0"},
-			{name: "rename a mirror", from: "web1=01", args: command("lun rename web1 web2"), done: "web2=01"},
-			{name: "extend", from: "web1=0", args: command("lun extend web1 --by 1MiB"), done: "web1=0+"},
-			{name: "extend a mirror", from: "web1=01", args: command("lun extend web1 --by 1MiB"), done: "web1=01+"},
-		}, plexOps(), stateOps())
-}
+func killOps() []killOp { return slices.Concat(plexOps(), stateOps(), lunOps()) }
 
 // plexOps are those that change which plexes there are.
 func plexOps() []killOp {
@@ -86,6 +75,19 @@ func stateOps() []killOp {
 		{name: "assemble", from: "web1=01", prepare: func(k *killRig) { k.down(false) }, args: command("assemble"), done: "web1=01"},
 		{name: "assemble after a crash", from: "web1=012", prepare: func(k *killRig) { k.down(true) }, args: command("assemble"), done: "web1=012"},
 		{name: "assemble a change that was cut off", from: "web1=012", prepare: (*killRig).cutOff, args: command("assemble"), old: "web1=01", done: "web1=01"},
+	}
+}
+
+// lunOps are those that a LUN of any kind can be under.
+func lunOps() []killOp {
+	return []killOp{
+		{name: "create", from: "web1=0", args: command("lun create fresh --size 4MiB --drive @1"), done: "fresh=1 web1=0"},
+		{name: "delete", from: "spare=1 web1=0", args: command("lun delete spare --yes"), done: "web1=0"},
+		{name: "delete a mirror", from: "spare=12 web1=0", args: command("lun delete spare --yes"), done: "web1=0"},
+		{name: "rename", from: "web1=0", args: command("lun rename web1 web2"), done: "web2=0"},
+		{name: "rename a mirror", from: "web1=01", args: command("lun rename web1 web2"), done: "web2=01"},
+		{name: "extend", from: "web1=0", args: command("lun extend web1 --by 1MiB"), done: "web1=0+"},
+		{name: "extend a mirror", from: "web1=01", args: command("lun extend web1 --by 1MiB"), done: "web1=01+"},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -108,7 +109,7 @@ func (k *killRig) reach(want string) {
 	}
 	if k.l.Name() != webName {
 		must(k.t, k.l.Rename(k.t.Context(), webName))
-		k.w.path = "/dev/mapper/plex-" + webName
+		k.writeOn()
 	}
 	have := plexesOf(k.layout(), webName)
 	if strings.Contains(k.layout(), "+") {
@@ -189,6 +190,9 @@ func (k *killRig) settle(recovers bool) {
 func (k *killRig) writeOn() {
 	k.t.Helper()
 	k.refresh()
+	var err error
+	k.l, err = k.p.LUN(k.l.ID().String()) // which has the name
+	must(k.t, err)
 	k.w.path = "/dev/mapper/plex-" + k.l.Name()
 	if k.w.stopped.Load() {
 		k.w.goOn(k.t)
@@ -215,13 +219,7 @@ func (k *killRig) verify() (mismatches, leaks []string) {
 	if err := k.w.check(k.w.path, k.w.acked.Load(), 0); err != nil {
 		mismatches = append(mismatches, fmt.Sprintf("%d acknowledged writes: %v", k.w.acked.Load(), err))
 	}
-	for _, l := range k.p.LUNs() {
-		record, err := l.Record()
-		must(k.t, err)
-		if sums := k.legs(record); len(slices.Compact(sums)) > 1 {
-			mismatches = append(mismatches, fmt.Sprintf("plexes of %s differ", record.Name))
-		}
-	}
+	mismatches = append(mismatches, k.unequal()...)
 	leaks = k.leaks()
 	for deadline := time.Now().Add(2 * time.Second); len(leaks) > 0 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		leaks = k.leaks() // udevd takes its time to remove names, and a process to end
@@ -230,6 +228,20 @@ func (k *killRig) verify() (mismatches, leaks []string) {
 	k.w.waits = nil
 	k.w.goOn(k.t)
 	return mismatches, leaks
+}
+
+// unequal says which LUNs have plexes that differ.
+func (k *killRig) unequal() []string {
+	k.t.Helper()
+	var found []string
+	for _, l := range k.p.LUNs() {
+		record, err := l.Record()
+		must(k.t, err)
+		if sums := k.legs(record); len(slices.Compact(sums)) > 1 {
+			found = append(found, fmt.Sprintf("plexes of %s differ", record.Name))
+		}
+	}
+	return found
 }
 
 // leaks are devices and names that belong to no LUN, LUNs without what belongs to them, and a plexctl that has not ended.
@@ -261,16 +273,26 @@ func (k *killRig) leaks() []string {
 			found = append(found, fmt.Sprintf("%s has %d devices, want %d", record.Name, devices[id], want))
 		}
 		delete(devices, id)
+		if info, err := k.control.Info(k.t.Context(), "plex-"+record.Name); err != nil || !leadsTo("/dev/mapper/plex-"+record.Name, info.Dev) {
+			found = append(found, fmt.Sprintf("/dev/mapper/plex-%s does not lead to its device", record.Name))
+		}
 	}
 	for id, n := range devices {
 		found = append(found, fmt.Sprintf("%d devices %s… of no LUN", n, id))
 	}
-	for _, path := range glob(k.t, "/dev/mapper/plex-*") {
+	for _, path := range append(glob(k.t, "/dev/mapper/plex-*"), glob(k.t, "/dev/mapper/.plex-*")...) {
 		if !names[filepath.Base(path)] {
 			found = append(found, path+" leads nowhere")
 		}
 	}
 	return append(found, processes(k.t, "plexctl")...)
+}
+
+// leadsTo reports whether a path is a block device, or leads to it.
+func leadsTo(path string, dev blockdev.DevNo) bool {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	return err == nil && unix.Major(st.Rdev) == dev.Major && unix.Minor(st.Rdev) == dev.Minor
 }
 
 // goesOn waits up to five seconds for all devices of plexctl to go on by themselves.

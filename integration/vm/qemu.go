@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -63,7 +64,7 @@ func (m *Machine) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	g := guest{cmd: cmd, output: orDiscard(m.Output), cutOn: m.CutOn}
+	g := guest{cmd: cmd, output: orDiscard(m.Output), cutOn: m.CutOn, cutAfter: m.CutAfter}
 	if err := g.connect(m.Terminal, orDiscard(m.Console)); err != nil {
 		return err
 	}
@@ -141,13 +142,15 @@ func portArguments(dir string) []string {
 
 // guest is a running QEMU.
 type guest struct {
-	cmd     *exec.Cmd
-	stdin   io.Writer
-	console tail
-	output  io.Writer
-	cutOn   string // see Machine.CutOn
-	cut     bool   // the power was cut because of cutOn
-	verdict []byte
+	cmd      *exec.Cmd
+	stdin    io.Writer
+	console  tail
+	output   io.Writer
+	cutOn    string        // see Machine.CutOn
+	cutAfter time.Duration // see Machine.CutAfter
+	timer    *time.Timer   // cuts the power, once cutOn was heard
+	cut      atomic.Bool   // the power was cut because of cutOn
+	verdict  []byte
 }
 
 // connect says where QEMU's standard input and output, which are the guest's console, go.
@@ -174,12 +177,15 @@ func (g *guest) run(ctx context.Context) error {
 	go func() { heard <- g.listen(verdict, g.hearVerdict) }()
 	hung := g.wait(ctx)
 	listenErr := errors.Join(<-heard, <-heard)
+	if g.timer != nil {
+		g.timer.Stop()
+	}
 	return errors.Join(g.end(hung), listenErr)
 }
 
 // end is the verdict on a guest that has ended: hung says that it was made to.
 func (g *guest) end(hung error) error {
-	if g.cut {
+	if g.cut.Load() {
 		return ErrCut
 	}
 	err := verdictError(string(g.verdict))
@@ -223,14 +229,24 @@ func (g *guest) listen(pipe *os.File, hear func(line []byte) error) error {
 	}
 }
 
-// hearOutput passes on a line of output, and cuts the power if it is told to on this one.
+// hearOutput passes on a line of output, and sees to it that the power is cut if it is told to on this one.
 func (g *guest) hearOutput(line []byte) error {
-	if g.cutOn != "" && bytes.Contains(line, []byte(g.cutOn)) {
-		g.cut = true
-		g.kill()
+	switch heard := g.cutOn != "" && bytes.Contains(line, []byte(g.cutOn)); {
+	case heard && g.cutAfter == 0:
+		g.cutPower()
+	case heard && g.timer == nil:
+		g.timer = time.AfterFunc(g.cutAfter, g.cutPower)
 	}
 	_, err := g.output.Write(line)
 	return err
+}
+
+// cutPower ends the guest without letting it know, unless it has ended.
+func (g *guest) cutPower() {
+	g.cut.Store(true)
+	if g.cmd.Process.Kill() != nil {
+		g.cut.Store(false)
+	}
 }
 
 // hearVerdict keeps the verdict, and cuts the power if that is what it says.

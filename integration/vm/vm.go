@@ -36,6 +36,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/plexctl/plexctl/size"
 )
@@ -87,8 +88,10 @@ type Machine struct {
 	// Terminal gives the command the guest's console as its terminal, and that is the standard input and output of this
 	// process; Output then gets nothing, Console nothing either.
 	Terminal bool
-	// CutOn cuts the power as soon as a line of the output contains it.
-	CutOn string
+	// CutOn cuts the power as soon as a line of the output contains it; with CutAfter, so long after that. A machine that has
+	// ended by then was not cut.
+	CutOn    string
+	CutAfter time.Duration
 }
 
 // Disk is a raw image on the host that a Machine sees as a virtio disk.

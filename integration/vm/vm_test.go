@@ -53,6 +53,11 @@ func scenario(args []string) int {
 	case "print":
 		fmt.Println("ready to be cut")
 		time.Sleep(time.Hour)
+	case "print twice":
+		fmt.Println("soon to be cut")
+		time.Sleep(100 * time.Millisecond)
+		fmt.Println("not yet")
+		time.Sleep(time.Hour)
 	case "no line feed":
 		fmt.Print("the end")
 		return 4
@@ -95,14 +100,15 @@ func bounded(t *testing.T) context.Context {
 
 func TestVerdict(t *testing.T) {
 	for _, tt := range []struct {
-		name   string
-		env    []string
-		cutOn  string
-		want   error
-		output string
-		says   string // part of the error's text
+		name     string
+		env      []string
+		cutOn    string
+		cutAfter time.Duration
+		want     error
+		output   string
+		says     string // part of the error's text
 	}{
-		{name: "exit 0", env: []string{"GREETING=earth"}, output: "hello from earth\n"},
+		{name: "exit 0", env: []string{"GREETING=earth"}, cutOn: "hello", cutAfter: time.Hour, output: "hello from earth\n"},
 		{name: "exit 3", want: ExitError{Code: 3}},
 		{name: "no line feed", want: ExitError{Code: 4}, output: "the end"},
 		{name: "no such scenario", want: ExitError{Code: 99}},
@@ -113,10 +119,11 @@ func TestVerdict(t *testing.T) {
 		{name: "forged verdict", want: ErrNoVerdict, output: "exit 0\n"},
 		{name: "cut", want: ErrCut, output: "about to cut\n"},
 		{name: "print", cutOn: "to be cut", want: ErrCut, output: "ready to be cut\n"},
+		{name: "print twice", cutOn: "to be cut", cutAfter: 2 * time.Second, want: ErrCut, output: "soon to be cut\nnot yet\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			machine, output := newMachine(t)
-			machine.Env, machine.CutOn = tt.env, tt.cutOn
+			machine.Env, machine.CutOn, machine.CutAfter = tt.env, tt.cutOn, tt.cutAfter
 			err := machine.Run(bounded(t), initFile, tt.name)
 			if !errors.Is(err, tt.want) {
 				t.Errorf("Run = %v, want %v", err, tt.want)
