@@ -155,6 +155,7 @@ func (k *killRig) afterCut(acked uint64, layouts string) string {
 		return k.layout()
 	}
 	k.run("assemble")
+	k.refresh()
 	if err := k.w.check(k.w.path, acked, 1<<32); err != nil {
 		k.t.Errorf("right after the start: %d acknowledged writes: %v", acked, err)
 	}

@@ -46,10 +46,9 @@ const (
 // webName is the name of the LUN that is written to.
 const webName = "web1"
 
-// layout is the LUNs that there are.
+// layout is the LUNs that there are, as this process knows them: of what another one has changed it knows after refresh.
 func (k *killRig) layout() string {
 	k.t.Helper()
-	k.refresh()
 	drives := map[string]int{}
 	for i, path := range k.drives {
 		d, err := k.p.Drive(path)
@@ -161,10 +160,9 @@ func (k *killRig) beginAnew() {
 	k.more(5)
 }
 
-// settle brings every operation to its end, and waits until all plexes are equal by the kernel's word.
+// settle brings every operation that this process knows of to its end, and waits until all plexes are equal by the kernel's word.
 func (k *killRig) settle(recovers bool) {
 	k.t.Helper()
-	k.refresh()
 	for _, l := range k.p.LUNs() {
 		record, err := l.Record()
 		must(k.t, err)
@@ -180,10 +178,10 @@ func (k *killRig) settle(recovers bool) {
 		}
 		k.end(l.Operation())
 	}
-	k.refresh()
 	for _, l := range k.p.LUNs() {
 		waitFor(k.t, l.Name()+" to be healthy", syncLimit, func() bool { return k.health(l) == vds.HealthHealthy })
 	}
+	k.refresh()
 }
 
 // writeOn lets the writer go on if it was stopped, under the name that web1 has now, and sees it write.
