@@ -19,8 +19,7 @@ import (
 // killGate is how long TestKillPoints takes without a sweep.
 const killGate = 25 * time.Second
 
-// pointVar names the environment variable with the one point to kill plexctl at: "remove of two:17". Its end alone, ":0", is
-// all points of all operations.
+// pointVar names the environment variable with the one point to kill plexctl at, after so many effects: "remove of two:17".
 const pointVar = "PLEXCTL_POINT"
 
 // TestKillPoints kills plexctl after an effect of an operation, see effectOf, while a verified writer is at work. The LUN goes
@@ -76,12 +75,15 @@ func newKillRig(t *testing.T) *killRig {
 func (k *killRig) everyPoint() {
 	k.t.Helper()
 	for _, op := range killOps() {
-		started, before := time.Now(), k.killTally
-		n := len(k.effectsOf(op))
-		for i := range n {
-			k.point(op, i+1)
+		started, n := time.Now(), 1
+		for k.point(op, after(n)) {
+			n++
 		}
-		k.t.Logf("%s: %d effects, %d kills in %v", op.name, n, k.kills-before.kills, time.Since(started).Round(time.Second))
+		effects := k.effectsOf(op)
+		if suspends := slices.ContainsFunc(effects, func(e string) bool { return strings.HasPrefix(e, "suspend ") }); suspends != op.window {
+			k.t.Errorf("%s: it suspends the LUN: %v, want %v", op.name, suspends, op.window)
+		}
+		k.t.Logf("%s: %d kills in %v", op.name, n-1, time.Since(started).Round(time.Second))
 	}
 }
 
@@ -91,20 +93,23 @@ func (k *killRig) randomPoints(end time.Time, draw *rand.Rand) {
 	for time.Now().Before(end) {
 		op := killOps()[draw.IntN(len(killOps()))]
 		if draw.IntN(2) == 0 {
-			k.point(op, 1+draw.IntN(len(k.effectsOf(op))))
+			k.point(op, after(1+draw.IntN(len(k.effectsOf(op)))))
 			continue
 		}
 		k.moment(op, time.Duration(draw.Int64N(int64(typical))))
 	}
 }
 
-// somePoints kills operations in a random order, each after one of its first effects, until the time is up.
+// somePoints kills operations in a random order until the time is up: by turns while the LUN is suspended, where it ever is, and
+// after one of the first effects.
 func (k *killRig) somePoints(end time.Time, draw *rand.Rand) {
 	k.t.Helper()
 	ops := killOps()
 	draw.Shuffle(len(ops), func(i, j int) { ops[i], ops[j] = ops[j], ops[i] })
+	windows := slices.DeleteFunc(slices.Clone(ops), func(op killOp) bool { return !op.window })
 	for i := 0; time.Now().Before(end); i++ {
-		k.point(ops[i%len(ops)], 1+draw.IntN(32)) // some have fewer, which then runs to its end
+		k.point(windows[i%len(windows)], inWindow)
+		k.point(ops[i%len(ops)], after(1+draw.IntN(32))) // some have fewer
 	}
 }
 
@@ -118,17 +123,18 @@ func (k *killRig) replay(point string) {
 	if i < 0 || err != nil {
 		k.t.Fatalf("%s is %q, not an operation and the number of an effect such as extend:3", pointVar, point)
 	}
-	k.point(ops[i], n)
+	k.point(ops[i], after(n))
 }
 
-// point kills an operation after its nth effect. With 0 it runs to its end, and its effects are kept.
-func (k *killRig) point(op killOp, nth int) {
+// point kills an operation at a point, and reports whether it came to that. If not, its effects are kept, and it must have
+// succeeded.
+func (k *killRig) point(op killOp, when deadly) (dead bool) {
 	k.t.Helper()
 	from := k.begin(op)
-	got := trace(k.t, nth, op.args(k)...)
-	what := fmt.Sprintf("%s=%q: ran to its end", pointVar, fmt.Sprintf("%s:%d", op.name, nth))
+	got := trace(k.t, when, op.args(k)...)
+	what := op.name + ", which was not killed"
 	if got.killed {
-		what = fmt.Sprintf("%s=%q: killed after %s", pointVar, fmt.Sprintf("%s:%d", op.name, nth), got.effects[len(got.effects)-1])
+		what = fmt.Sprintf("%s=%q, after %s", pointVar, fmt.Sprintf("%s:%d", op.name, len(got.effects)), got.effects[len(got.effects)-1])
 	} else {
 		k.effects[op.name] = got.effects
 		if got.status != 0 {
@@ -136,6 +142,7 @@ func (k *killRig) point(op killOp, nth int) {
 		}
 	}
 	k.aftermath(op, what, got.killed, from)
+	return got.killed
 }
 
 // moment kills an operation some time after its start.

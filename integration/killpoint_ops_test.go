@@ -16,6 +16,7 @@ type killOp struct {
 	args    func(k *killRig) []string           // of plexctl
 	old     string                              // the layout in the end when the operation was not done; from when empty
 	done    string                              // the layout in the end when it was
+	window  bool                                // the LUN is suspended on the way
 	lost    bool                                // drive 1 has been lost, and is recovered in the end
 	check   func(k *killRig, from uint64) error // looks at what the operation has made; from: writes acknowledged before it. May be nil
 }
@@ -40,41 +41,68 @@ func killOps() []killOp { return slices.Concat(plexOps(), stateOps(), lunOps()) 
 func plexOps() []killOp {
 	return []killOp{
 		{name: "add a LUN", from: "spare=1 web1=0", args: command("plex add web1 spare --yes"), done: "web1=01"},
-		{name: "add a LUN to a mirror", from: "spare=2 web1=01", args: command("plex add web1 spare --yes"), done: "web1=012"},
+		{
+			name: "add a LUN to a mirror", from: "spare=2 web1=01",
+			args: command("plex add web1 spare --yes"), done: "web1=012", window: true,
+		},
 		{name: "add a mirror", from: "spare=12 web1=0", args: command("plex add web1 spare --yes"), done: "web1=012"},
 		{name: "add room", from: "web1=0", args: command("plex add web1 --drive @1"), done: "web1=01"},
-		{name: "add room to a mirror", from: "web1=01", args: command("plex add web1 --drive @2"), done: "web1=012"},
+		{name: "add room to a mirror", from: "web1=01", args: command("plex add web1 --drive @2"), done: "web1=012", window: true},
 		{
 			name: "cancel", from: "spare=1 web1=0", prepare: (*killRig).adding, args: command("op cancel web1 --yes"),
 			old: "web1=01", done: "spare=1 web1=0",
 		},
 		{
 			name: "cancel at a mirror", from: "spare=2 web1=01", prepare: (*killRig).adding, args: command("op cancel web1 --yes"),
-			old: "web1=012", done: "spare=2 web1=01",
+			old: "web1=012", done: "spare=2 web1=01", window: true,
 		},
-		{name: "remove of two", from: "web1=01", args: command("plex remove web1 @1 --yes"), done: "web1=0"},
-		{name: "remove of three", from: "web1=012", args: command("plex remove web1 @2 --yes"), done: "web1=01"},
-		{name: "remove the first", from: "web1=012", args: command("plex remove web1 @0 --yes"), done: "web1=12"},
-		{name: "split of two", from: "web1=01", args: command("plex split web1 @1 --name part"), done: "part=1 web1=0", check: (*killRig).checkPart},
-		{name: "split of three", from: "web1=012", args: command("plex split web1 @2 --name part"), done: "part=2 web1=01", check: (*killRig).checkPart},
+		{name: "remove of two", from: "web1=01", args: command("plex remove web1 @1 --yes"), done: "web1=0", window: true},
+		{name: "remove of three", from: "web1=012", args: command("plex remove web1 @2 --yes"), done: "web1=01", window: true},
+		{name: "remove the first", from: "web1=012", args: command("plex remove web1 @0 --yes"), done: "web1=12", window: true},
+		{
+			name: "split of two", from: "web1=01",
+			args: command("plex split web1 @1 --name part"), done: "part=1 web1=0", check: (*killRig).checkPart, window: true,
+		},
+		{
+			name: "split of three", from: "web1=012",
+			args: command("plex split web1 @2 --name part"), done: "part=2 web1=01", check: (*killRig).checkPart, window: true,
+		},
 	}
 }
 
 // stateOps are those that change the state of a LUN and not what it is made of.
 func stateOps() []killOp {
 	return []killOp{
-		{name: "recover", from: "web1=01", prepare: (*killRig).lose, args: command("lun recover web1"), done: "web1=01", lost: true},
-		{name: "recover of three", from: "web1=012", prepare: (*killRig).lose, args: command("lun recover web1"), done: "web1=012", lost: true},
-		{name: "set-rate", from: "spare=1 web1=0", prepare: (*killRig).adding, args: command("op set-rate web1 1MiB"), old: "web1=01", done: "web1=01"},
+		{
+			name: "recover", from: "web1=01", prepare: (*killRig).lose,
+			args: command("lun recover web1"), done: "web1=01", lost: true, window: true,
+		},
+		{
+			name: "recover of three", from: "web1=012", prepare: (*killRig).lose,
+			args: command("lun recover web1"), done: "web1=012", lost: true, window: true,
+		},
+		{
+			name: "set-rate", from: "spare=1 web1=0", prepare: (*killRig).adding,
+			args: command("op set-rate web1 1MiB"), old: "web1=01", done: "web1=01", window: true,
+		},
 		{
 			name: "set-rate at a mirror", from: "spare=2 web1=01", prepare: (*killRig).adding,
-			args: command("op set-rate web1 1MiB"), old: "web1=012", done: "web1=012",
+			args: command("op set-rate web1 1MiB"), old: "web1=012", done: "web1=012", window: true,
 		},
 		{name: "deactivate", from: "web1=01", prepare: func(k *killRig) { k.w.stop() }, args: command("deactivate"), done: "web1=01"},
-		{name: "deactivate of three", from: "web1=012", prepare: func(k *killRig) { k.w.stop() }, args: command("deactivate"), done: "web1=012"},
+		{
+			name: "deactivate of three", from: "web1=012", prepare: func(k *killRig) { k.w.stop() },
+			args: command("deactivate"), done: "web1=012",
+		},
 		{name: "assemble", from: "web1=01", prepare: func(k *killRig) { k.down(false) }, args: command("assemble"), done: "web1=01"},
-		{name: "assemble after a crash", from: "web1=012", prepare: func(k *killRig) { k.down(true) }, args: command("assemble"), done: "web1=012"},
-		{name: "assemble a change that was cut off", from: "web1=012", prepare: (*killRig).cutOff, args: command("assemble"), old: "web1=01", done: "web1=01"},
+		{
+			name: "assemble after a crash", from: "web1=012", prepare: func(k *killRig) { k.down(true) },
+			args: command("assemble"), done: "web1=012",
+		},
+		{
+			name: "assemble a change that was cut off", from: "web1=012", prepare: (*killRig).cutOff,
+			args: command("assemble"), old: "web1=01", done: "web1=01",
+		},
 	}
 }
 
@@ -87,7 +115,7 @@ func lunOps() []killOp {
 		{name: "rename", from: "web1=0", args: command("lun rename web1 web2"), done: "web2=0"},
 		{name: "rename a mirror", from: "web1=01", args: command("lun rename web1 web2"), done: "web2=01"},
 		{name: "extend", from: "web1=0", args: command("lun extend web1 --by 1MiB"), done: "web1=0+"},
-		{name: "extend a mirror", from: "web1=01", args: command("lun extend web1 --by 1MiB"), done: "web1=01+"},
+		{name: "extend a mirror", from: "web1=01", args: command("lun extend web1 --by 1MiB"), done: "web1=01+", window: true},
 	}
 }
 
@@ -115,7 +143,7 @@ func (k *killRig) cutOff() {
 	op := killOps()[slices.IndexFunc(killOps(), func(o killOp) bool { return o.name == "remove of three" })]
 	window := slices.Index(k.effectsOf(op), "suspend plex-"+webName)
 	k.reach(op.from)
-	if got := trace(k.t, window, op.args(k)...); !got.killed {
+	if got := trace(k.t, after(window), op.args(k)...); !got.killed {
 		k.t.Fatalf("plexctl was not killed before the window, at effect %d of %q", window, got.effects)
 	}
 }
@@ -132,7 +160,7 @@ func (k *killRig) checkPart(from uint64) error {
 func (k *killRig) effectsOf(op killOp) []string {
 	k.t.Helper()
 	if k.effects[op.name] == nil {
-		k.point(op, 0)
+		k.point(op, after(0))
 	}
 	return k.effects[op.name]
 }

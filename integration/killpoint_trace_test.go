@@ -21,10 +21,18 @@ type traced struct {
 	output  string
 }
 
-// trace runs plexctl and kills it as soon as its nth effect has returned; with 0, and when it has fewer, it runs to its end.
-// All its threads are followed. A process that it starts is on its own: its effects are not counted, it is not killed, and
+// deadly decides after each effect whether the process is to be killed: effects are those so far, with the last one.
+type deadly func(effects []string) bool
+
+// after is the moment after the nth effect; with 0, or when there are fewer, it never comes.
+func after(nth int) deadly { return func(effects []string) bool { return len(effects) == nth } }
+
+// inWindow is the moment after the first suspend.
+func inWindow(effects []string) bool { return strings.HasPrefix(effects[len(effects)-1], "suspend ") }
+
+// trace runs plexctl and kills it as soon as an effect has returned that is deadly. All its threads are followed. A process that it starts is on its own: its effects are not counted, it is not killed, and
 // trace does not wait for it.
-func trace(t testing.TB, nth int, args ...string) traced {
+func trace(t testing.TB, kill deadly, args ...string) traced {
 	t.Helper()
 	path, err := exec.LookPath("plexctl")
 	if err != nil {
@@ -35,7 +43,7 @@ func trace(t testing.TB, nth int, args ...string) traced {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	tr := &tracer{nth: nth, threads: map[int]bool{}, ended: make(chan error, 1)}
+	tr := &tracer{kill: kill, threads: map[int]bool{}, ended: make(chan error, 1)}
 	go func() {
 		runtime.LockOSThread() // for good: only the thread that began to trace may go on with it; it ends with this goroutine
 		if err := tr.run(path, append([]string{"plexctl"}, args...), out); err != nil {
@@ -60,7 +68,7 @@ func trace(t testing.TB, nth int, args ...string) traced {
 // looks at: processes that it starts are followed too, to let them call what they like.
 type tracer struct {
 	traced
-	nth     int
+	kill    deadly
 	pid     int
 	threads map[int]bool // all that are followed; true for those of the process itself
 	ended   chan error   // gets one value when the process has ended
@@ -137,7 +145,7 @@ func (tr *tracer) stopped(tid int, status unix.WaitStatus) error {
 	return unix.PtraceCont(tid, 0)
 }
 
-// called counts a system call that has returned if it was an effect, and kills the process at the nth.
+// called counts a system call that has returned if it was an effect, and kills the process if that is deadly.
 func (tr *tracer) called(tid int) (dead bool, err error) {
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
@@ -148,7 +156,7 @@ func (tr *tracer) called(tid int) (dead bool, err error) {
 		return false, nil
 	}
 	tr.effects = append(tr.effects, effect)
-	if len(tr.effects) != tr.nth {
+	if !tr.kill(tr.effects) {
 		return false, nil
 	}
 	return true, unix.Kill(tr.pid, unix.SIGKILL)

@@ -1,0 +1,107 @@
+package integration
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// These tests show that plexctl is killed where it is meant to be, and that what is looked at afterwards would be found.
+
+// TestTrace follows a whole run, then kills runs of the same command after some of its effects.
+func TestTrace(t *testing.T) {
+	r := newCodesRig(t, 1)
+	args := []string{"lun", "create", "fresh", "--size", "4MiB", "--drive", r.drives[0]}
+	got := trace(t, after(0), args...)
+	if got.killed || got.status != 0 || !strings.Contains(got.output, "fresh") {
+		t.Fatalf("not killed: %+v", got)
+	}
+	drive := strings.TrimPrefix(r.drives[0], "/dev/")
+	at := 0
+	for _, want := range []string{"write " + drive, "flush " + drive, "create plex-fresh", "load plex-fresh", "resume plex-fresh"} {
+		i := slices.Index(got.effects[at:], want)
+		if i < 0 {
+			t.Fatalf("no %q after the first %d of %q", want, at, got.effects)
+		}
+		at += i + 1
+	}
+	for effect, want := range map[string]struct{ live, inactive bool }{
+		"create plex-fresh": {}, "load plex-fresh": {inactive: true}, "resume plex-fresh": {live: true},
+	} {
+		r.run("lun", "delete", "fresh", "--yes")
+		cut := trace(t, func(effects []string) bool { return effects[len(effects)-1] == effect }, args...)
+		info, err := r.control.Info(t.Context(), "plex-fresh")
+		if !cut.killed || err != nil || info.Live != want.live || info.Inactive != want.inactive {
+			t.Errorf("killed after %s: %+v; the device is %+v, %v", effect, cut, info, err)
+		}
+		r.run("assemble")
+		r.refresh()
+	}
+	if refused := trace(t, after(0), "lun", "create"); refused.status != 2 || len(refused.effects) > 0 {
+		t.Errorf("a wrong command: %+v", refused)
+	}
+}
+
+// TestKillsWouldBeNoticed spoils what is looked at after a kill.
+func TestKillsWouldBeNoticed(t *testing.T) {
+	k := newKillRig(t)
+	k.reach("web1=02")
+	if mismatches, leaks := k.verify(); len(mismatches)+len(leaks) > 0 {
+		t.Fatalf("nothing is wrong yet: %q, %q", mismatches, leaks)
+	}
+	t.Run("unequal plexes", func(t *testing.T) {
+		record := k.record(webName)
+		overwrite(t, k.drives[2], record.Plexes[1].Data[0].Start.Bytes())
+		if mismatches, _ := k.verify(); !slices.Contains(mismatches, "plexes of web1 differ") {
+			t.Errorf("found %q", mismatches)
+		}
+	})
+	t.Run("lost write", func(t *testing.T) {
+		k.w.stop()
+		overwrite(t, k.w.path, size.Bytes(k.w.block(k.w.acked.Load()))*blockSize)
+		if mismatches, _ := k.verify(); !strings.Contains(strings.Join(mismatches, "\n"), "acknowledged writes: block") {
+			t.Errorf("found %q", mismatches)
+		}
+	})
+	t.Run("leaks", func(t *testing.T) {
+		runTool(t, "dmsetup", "create", "plex-stray", "--uuid", "PLEX-5f3c1a52-0000-4000-8000-000000000000", "--table", "0 8 zero")
+		must(t, os.Symlink("../dm-999", "/dev/mapper/plex-gone"))
+		must(t, os.Rename("/dev/mapper/plex-web1", "/dev/mapper/away"))
+		leaks := strings.Join(k.leaks(), "\n")
+		must(t, os.Rename("/dev/mapper/away", "/dev/mapper/plex-web1"))
+		must(t, os.Remove("/dev/mapper/plex-gone"))
+		runTool(t, "dmsetup", "remove", "--retry", "plex-stray")
+		for _, want := range []string{"of no LUN", "plex-gone leads nowhere", "plex-web1 does not lead to its device"} {
+			if !strings.Contains(leaks, want) {
+				t.Errorf("nothing about %q in %s", want, leaks)
+			}
+		}
+	})
+	t.Run("suspended", func(t *testing.T) {
+		runTool(t, "dmsetup", "suspend", "plex-web1")
+		going := k.goesOn()
+		runTool(t, "dmsetup", "resume", "plex-web1")
+		if going || !k.goesOn() {
+			t.Errorf("goes on while it is suspended: %v, afterwards: %v", going, k.goesOn())
+		}
+	})
+	k.beginAnew()
+}
+
+// overwrite puts junk into one block of a device.
+func overwrite(t testing.TB, device string, at size.Bytes) {
+	t.Helper()
+	f, err := openDirect(device, os.O_RDWR)
+	must(t, err)
+	defer f.Close()
+	p := alignedBuffer(blockSize)
+	defer unix.Munmap(p)
+	copy(p, "junk")
+	_, err = f.WriteAt(p, int64(at))
+	must(t, err)
+}
