@@ -1,0 +1,63 @@
+package mutation
+
+// deviceMutations is slips in what touches devices: blockdev.
+func deviceMutations() []mutation {
+	return []mutation{
+		{
+			name:  "reads and writes go through the page cache",
+			harm:  "reads superblocks that the kernel has long replaced",
+			file:  "blockdev/hostdisk.go",
+			edits: []edit{{"flags := unix.O_DIRECT | unix.O_CLOEXEC", "flags := unix.O_CLOEXEC"}},
+			test:  "TestOpenFlags",
+		},
+		{
+			name:  "a drive is claimed that somebody uses",
+			harm:  "labels a device with a file system that is mounted",
+			file:  "blockdev/hostdisk.go",
+			edits: []edit{{"flags |= os.O_RDWR | unix.O_EXCL", "flags |= os.O_RDWR"}},
+			test:  "TestOpenFlags",
+		},
+		{
+			name:  "a node may lead to another device",
+			harm:  "writes a label over a device that nobody named",
+			file:  "blockdev/hostdisk.go",
+			edits: []edit{{"if err == nil && want != dev {", "if err != nil && want != dev {"}},
+			test:  "TestCheckNode",
+		},
+		{
+			name:  "swap is no use",
+			harm:  "takes the device away that the machine swaps to",
+			file:  "blockdev/hostusers.go",
+			edits: []edit{{"append(h.mounts(devs), h.swaps(devs)...)", "h.mounts(devs)"}},
+			test:  "TestUsers",
+		},
+		{
+			name:  "what is mounted from a partition is no use",
+			harm:  "takes a disk away from under its file systems",
+			file:  "blockdev/hostusers.go",
+			edits: []edit{{"devs := devNos(nodes)", "devs := devNos(nodes[:1])"}},
+			test:  "TestUsers",
+		},
+		{
+			name:  "one MiB too much is zeroed",
+			harm:  "zeroes the beginning of what lies behind an extent",
+			file:  "blockdev/zero.go",
+			edits: []edit{{"n := min(length-end-done, zeroChunk)", "n := zeroChunk"}, {"int(min(length-end, zeroChunk))", "int(zeroChunk)"}},
+			test:  "TestZero",
+		},
+		{
+			name:  "two processes change a host's LUNs at once",
+			harm:  "gives the same room to two LUNs",
+			file:  "blockdev/lock.go",
+			edits: []edit{{"unix.LOCK_EX|unix.LOCK_NB", "unix.LOCK_SH|unix.LOCK_NB"}},
+			test:  "TestLockExcludesAndNamesTheHolder",
+		},
+		{
+			name:  "a lock is held on a file that is gone",
+			harm:  "lets a second process change the host's LUNs at the same time",
+			file:  "blockdev/lock.go",
+			edits: []edit{{"if isAt(file, path) {", "if file != nil {"}},
+			test:  "TestLockFileRemoved",
+		},
+	}
+}

@@ -1,0 +1,133 @@
+package mutation
+
+// recordMutations is slips in how records become true: lun/commit.go, lun/machine.go, and who asks for commits.
+func recordMutations() []mutation {
+	return []mutation{
+		{
+			name:  "metadata is not flushed",
+			harm:  "commits a mirror whose metadata a power cut takes away",
+			file:  "lun/machine.go",
+			edits: []edit{{"err = disk.Sync()", "err = nil"}},
+			test:  "TestMetadataIsDurable",
+		},
+		{
+			name:  "a commit that failed is not taken back",
+			harm:  "leaves the new record on the drives that it has reached, under a kernel that runs the old table",
+			file:  "lun/commit.go",
+			edits: []edit{{"if tx.begun {", "if false {"}},
+			test:  "TestAttachIsTakenBackWhenADriveFails",
+		},
+		{
+			name:  "a commit succeeds without its drives",
+			harm:  "swaps in a table of which the drives know nothing",
+			file:  "lun/commit.go",
+			edits: []edit{{"if err != nil && !slices.Contains(need, id) {", "if err != nil && !slices.Contains(need[:0], id) {"}},
+			test:  "TestAttachIsTakenBackWhenADriveFails",
+		},
+		{
+			name:  "the drives of plexes that are out of date hold a commit up",
+			harm:  "keeps a LUN from being repaired because the drive is broken that it is to be rid of",
+			file:  "lun/commit.go",
+			edits: []edit{{"return p.Stale })", "return false })"}},
+			test:  "TestRemoveABrokenSource",
+		},
+		{
+			name:  "what was taken back is no newer than what it takes back",
+			harm:  "lets a drive that got the failed change win against the others",
+			file:  "lun/commit.go",
+			edits: []edit{{"next.Generation = max(next.Generation, l.Generation+1)", "next.Generation = l.Generation"}},
+			test:  "TestAttachFillsThePlexAndKeepsTheData",
+		},
+		{
+			name:  "drives of another host are written",
+			harm:  "destroys the catalog of a host that uses the drive",
+			file:  "lun/commit.go",
+			edits: []edit{{"if m.drives[id].foreign {", "if false {"}},
+			test:  "TestForeignDrivesAreNotHealed",
+		},
+		{
+			name:  "a source keeps its place in the kernel",
+			harm:  "leaves the source's device over room that is a plex of another LUN",
+			file:  "lun/addplex.go",
+			edits: []edit{{"slices.Concat(down, steps)", "slices.Concat(down[:0], steps)"}},
+			test:  "TestCrash/stops/attach on 6.12",
+		},
+		{
+			name:  "a source is absorbed while it is in use",
+			harm:  "copies the target over a file system that is mounted",
+			file:  "lun/lun.go",
+			edits: []edit{{"isGone(err) || err == nil && info.OpenCount == 0", "true"}},
+			test:  "TestAttachRefusals/open",
+		},
+		{
+			name:  "a source may be smaller than its target",
+			harm:  "makes a plex that has no room for the end of the data",
+			file:  "lun/check.go",
+			edits: []edit{{"if s.Size < t.Size {", "if false {"}},
+			test:  "TestAttachRefusals/smaller",
+		},
+		{
+			name:  "two plexes may be on one drive",
+			harm:  "promises a redundancy that the failure of one drive ends",
+			file:  "lun/check.go",
+			edits: []edit{{"if slices.Contains(t.Drives(), id) {", "if false {"}},
+			test:  "TestAttachRefusals/same drive",
+		},
+		{
+			name:  "a plex that had failed before an attach counts again",
+			harm:  "serves old data from a plex that has missed writes",
+			file:  "lun/addplex.go",
+			edits: []edit{{"p.Stale = p.Stale || a.have.was.mirror && !a.have.was.holds(p.ID)", "_ = a.have"}},
+			test:  "TestRecordsSayWhatHasFailed/attach",
+		},
+		{
+			name:  "a plex that had failed before a removal counts again",
+			harm:  "serves old data from a plex that has missed writes",
+			file:  "lun/removeplex.go",
+			edits: []edit{{"was.mirror && !was.holds(p.ID)", "was.mirror && was.holds(uuid.Nil)"}},
+			test:  "TestRecordsSayWhatHasFailed/remove",
+		},
+		{
+			name:  "the last plex with the data is removed",
+			harm:  "throws the data away",
+			file:  "lun/removeplex.go",
+			edits: []edit{{"if have.was.live && !slices.ContainsFunc(others,", "if false && !slices.ContainsFunc(others,"}},
+			test:  "TestRemoveAndSplitRefuse/remove the last that is whole",
+		},
+		{
+			name:  "a plex without the data is split off",
+			harm:  "makes a LUN of a plex that has missed writes",
+			file:  "lun/removeplex.go",
+			edits: []edit{{"if !was.holds(plex) {", "if false {"}},
+			test:  "TestRemoveAndSplitRefuse/split one that has failed",
+		},
+		{
+			name:  "room is given away before the old table is gone",
+			harm:  "makes a LUN of sectors that another one still writes to",
+			file:  "lun/assemble.go",
+			edits: []edit{{"if m.overlaps(l, s) {", "if m.overlaps(l, s) && false {"}},
+			test:  "TestRoomIsNotFreeBeforeTheSwap/create",
+		},
+		{
+			name:  "only whole devices count as users of room",
+			harm:  "makes a LUN of sectors that a mirror still writes to",
+			file:  "lun/assemble.go",
+			edits: []edit{{"id != lunUUID(owner) && o.OpenCount == 0", "id != lunUUID(owner)"}},
+			test:  "TestRoomIsNotFreeBeforeTheSwap/create",
+		},
+		{
+			name:  "the first sector of a segment is overlooked",
+			harm:  "makes a LUN of sectors that another one still writes to",
+			file:  "lun/assemble.go",
+			edits: []edit{{"linear.Offset < e.End()", "linear.Offset > e.Start"}},
+			test:  "TestRoomIsNotFreeBeforeTheSwap/create",
+		},
+		{
+			name:  "data lies over metadata",
+			harm:  "writes the bitmap of a mirror into its data",
+			file:  "lun/alloc.go",
+			edits: []edit{{"run.Start, run.Length = run.Start+metaLength, run.Length-metaLength", "_ = run"}},
+			test:  "TestAttachFillsThePlexAndKeepsTheData",
+		},
+	}
+}
