@@ -227,6 +227,13 @@ func (x *Medium) In(after *Mem) *Medium {
 	return &Medium{after, after.disk(x.disk.info.Dev)}
 }
 
+// Same reports whether a run of the drive is equal to one of another drive of the same machine. Offsets are multiples of Align.
+func (x *Medium) Same(off int64, other *Medium, at, length int64) bool {
+	x.mem.mu.Lock()
+	defer x.mem.mu.Unlock()
+	return x.disk.now.same(off, other.disk.now, at, length)
+}
+
 // Info describes the drive as it is now.
 func (x *Medium) Info() Info {
 	x.mem.mu.Lock()

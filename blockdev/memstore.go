@@ -78,6 +78,20 @@ func (s store) differences(b []byte, off int64, do func(b []byte, off int64)) {
 	}
 }
 
+// same reports whether length bytes of s are equal to those of other at an offset. All are multiples of pageSize.
+func (s store) same(off int64, other store, at, length int64) bool {
+	for end := off + length; off < end; off, at = off+pageSize, at+pageSize {
+		page := s.pages[off/pageSize]
+		if page == nil {
+			page = zeroPage[:]
+		}
+		if !other.holds(page, at) {
+			return false
+		}
+	}
+	return true
+}
+
 // holds reports whether b, which lies in one page, is what s holds there.
 func (s store) holds(b []byte, off int64) bool {
 	page, at := s.pages[off/pageSize], off%pageSize

@@ -3,25 +3,20 @@ package lun_test
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm/dmtest"
-	"github.com/plexctl/plexctl/lun"
-	"github.com/plexctl/plexctl/vds"
 )
-
-// errStop ends the process in front of an effect.
-var errStop = errors.New("stop")
 
 // scenario is an operation that is stopped in front of each of its effects.
 type scenario struct {
@@ -30,267 +25,346 @@ type scenario struct {
 	drives  int                  // of the machine; web1 is on the first, spare3 on the second
 	prepare func(w *world)       // what is there before
 	act     func(w *world) error // the operation
+	retry   func(w *world) error // what the user does again before he assembles; nil: nothing
 	after   func(w *world)       // what comes back before everything is made whole; nil: nothing
+	alive   bool                 // the power does not fail: the kernel alone knows what counts
 	part    string               // a LUN that act makes of a plex of web1
 }
 
 // crash is what ends the process, and what is left after it.
 type crash struct {
-	name string
-	end  func(w *world, random *rand.Rand)
+	name  string
+	fate  func(*rand.Rand) blockdev.Fate // of what was not flushed, when the power fails
+	guard bool                           // the process dies alone, and its guard goes on where there is one
 }
 
+// crashes is every way in which the scenario's machine can crash.
+func (s scenario) crashes() []crash {
+	if s.alive {
+		return crashes()[:2]
+	}
+	return crashes()
+}
+
+// crashes is every way in which a machine can crash, those that leave the kernel alive first.
 func crashes() []crash {
+	always := func(fate blockdev.Fate) func(*rand.Rand) blockdev.Fate {
+		return func(*rand.Rand) blockdev.Fate { return fate }
+	}
 	return []crash{
-		{"process", func(w *world, _ *rand.Rand) { w.restart() }},
-		{"power, unflushed writes lost", func(w *world, _ *rand.Rand) { w.cut(blockdev.Lost) }},
-		{"power, unflushed writes kept", func(w *world, _ *rand.Rand) { w.cut(blockdev.Kept) }},
-		{"power, unflushed writes torn", func(w *world, random *rand.Rand) { w.cut(blockdev.Torn(random)) }},
+		{name: "process"},
+		{name: "process, not its guard", guard: true},
+		{name: "power, unflushed writes lost", fate: always(blockdev.Lost)},
+		{name: "power, unflushed writes kept", fate: always(blockdev.Kept)},
+		{name: "power, unflushed writes torn", fate: blockdev.Torn},
+		{name: "power, unflushed writes reordered", fate: blockdev.Reordered},
 	}
 }
 
-// TestCrash stops every operation in front of each effect that it has on the world: each ioctl, each write, each flush.
-// All the while a user writes to web1. Then a new process assembles, and everything has to be in order; in half of the
-// cases that process is stopped too, at a random effect, and a third one finishes. Of the eight ways to crash at a point
-// two are taken, others at each point; all of them with PLEXCTL_SWEEP set.
+// play is a scenario whose machine stands in front of the operation.
+type play struct {
+	scenario
+	number uint64
+	lock   string
+	ready  sync.Once
+	m      machine
+	whole  course
+}
+
+// crashTest counts what TestCrash does.
+type crashTest struct {
+	seed                      uint64
+	sweeping                  bool
+	points, pairs, violations atomic.Int64
+}
+
+// TestCrash stops every operation in front of each effect that it has on the world, each ioctl, each write, each flush, and
+// after the last. All the while a user writes to web1. Then a new process assembles, and everything has to be in order.
+// What assembles, or wakes a LUN, is stopped too, at points that are drawn, and so is what comes after that.
+//
+// Each point is taken in two of the six ways to crash, others from point to point; with PLEXCTL_SWEEP set in all of them,
+// and more are drawn until its time is up. A failure says how to play it again. There the ids of LUNs and drives, which
+// are random, are others.
 func TestCrash(t *testing.T) {
-	usual := debug.SetGCPercent(400) // many small machines, each soon forgotten
+	usual := debug.SetGCPercent(2000) // many small machines, each soon forgotten
 	t.Cleanup(func() { debug.SetGCPercent(usual) })
-	var points atomic.Int64
-	t.Cleanup(func() { t.Logf("%d points", points.Load()) })
+	start := time.Now()
+	length, sweeping := sweepTime(t)
+	c := &crashTest{seed: sweepSeed(t, 1), sweeping: sweeping}
+	t.Cleanup(func() {
+		t.Logf("SWEEP crash points=%d pairs=%d violations=%d", c.points.Load(), c.pairs.Load(), c.violations.Load())
+	})
+	plays := newPlays(t)
+	c.each(t, "stops", plays, c.everyStop)
+	for n := uint64(0); n == 0 || sweeping && time.Since(start) < length; n++ {
+		c.each(t, fmt.Sprint("draw ", n), plays, func(t *testing.T, p *play) { c.draw(t, p, n) })
+	}
+}
+
+func newPlays(t *testing.T) []*play {
+	t.Helper()
+	folder := t.TempDir()
+	var plays []*play
 	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
-		for _, s := range scenarios() {
-			t.Run(s.name+" on "+string(release), func(t *testing.T) {
-				t.Parallel()
-				s.release = release
-				points.Add(int64(s.crashEverywhere(t)))
-			})
+		for _, s := range slices.Concat(scenarios(), driveScenarios()) {
+			s.release = release
+			n := len(plays)
+			plays = append(plays, &play{scenario: s, number: uint64(n), lock: filepath.Join(folder, fmt.Sprint(n))})
 		}
 	}
+	return plays
 }
 
-// crashEverywhere stops the operation at every point in every way, and returns how many that were.
-func (s scenario) crashEverywhere(t *testing.T) int {
+// each runs a subtest for each play, several at a time.
+func (c *crashTest) each(t *testing.T, name string, plays []*play, do func(*testing.T, *play)) {
 	t.Helper()
-	m := s.machine(t)
-	whole := s.complete(t, m)
-	if whole.effects == 0 {
-		t.Fatal("the operation has no effect")
+	t.Run(name, func(t *testing.T) {
+		for _, p := range plays {
+			t.Run(p.name+" on "+string(p.release), func(t *testing.T) {
+				t.Parallel()
+				defer c.judge(t)
+				p.ready.Do(func() {
+					p.m = p.machineAt(t, p.lock)
+					p.whole = p.complete(t, p.m)
+				})
+				if p.whole.effects == 0 {
+					t.Fatal("the operation has no effect, or failed")
+				}
+				do(t, p)
+			})
+		}
+	})
+}
+
+// judge counts a failure and says how to repeat it.
+func (c *crashTest) judge(t *testing.T) {
+	t.Helper()
+	if !t.Failed() {
+		return
 	}
-	points := 0
-	for stop := range whole.effects {
-		for _, way := range ways(stop) {
-			points++
-			synctest.Test(t, func(t *testing.T) { s.crashOnce(t, m, whole, crashes()[way/2], stop, way%2 == 1) })
+	c.violations.Add(1)
+	again := ""
+	if c.sweeping {
+		again = sweepVar + "=1s "
+	}
+	t.Logf("again: %s%s=%d go test ./lun -run '^%s$'", again, seedVar, c.seed, strings.ReplaceAll(t.Name(), "/", "$/^"))
+}
+
+// everyStop stops the operation at every point.
+func (c *crashTest) everyStop(t *testing.T, p *play) {
+	t.Helper()
+	all := &sample{random: rand.New(rand.NewPCG(c.seed, p.number)), most: -1}
+	p.stops(t, p.m, all)
+	for _, at := range all.stops {
+		for way, crash := range p.crashes() {
+			if n := len(p.crashes()); !c.sweeping && way != at.n%n && way != (at.n+2)%n {
+				continue
+			}
+			random := rand.New(rand.NewPCG(c.seed, p.number<<32|uint64(at.n)<<8|uint64(way)))
+			c.point(t, p, at, crash, random, p.name)
 			if t.Failed() {
-				return points
+				return
 			}
 		}
 	}
-	return points
 }
 
-// ways is how to crash at a point: twice the number of a crash, and one more to crash again while assembling.
-func ways(stop int) []int {
-	const all = 8
-	if os.Getenv(sweepVar) == "" {
-		return []int{stop % all, (stop + 3) % all}
+// point crashes at a stop and checks what a new process makes of it.
+func (c *crashTest) point(t *testing.T, p *play, at stop, how crash, random *rand.Rand, before string) {
+	t.Helper()
+	c.points.Add(1)
+	where := fmt.Sprintf("%s, stopped %s: %s", before, at, how.name)
+	synctest.Test(t, func(t *testing.T) {
+		defer func() {
+			if t.Failed() {
+				t.Log(where)
+			}
+		}()
+		p.recovered(at.crash(t, how, random), p.whole, where)
+	})
+}
+
+// draw stops the operation at some points, and what comes after that too, once or twice.
+func (c *crashTest) draw(t *testing.T, p *play, n uint64) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(c.seed, 1<<63|n<<16|p.number))
+	some := &sample{random: random, most: 2}
+	p.stops(t, p.m, some)
+	for _, at := range some.stops {
+		c.follow(t, p, at, random, p.name, 1+random.IntN(2))
 	}
-	return []int{0, 1, 2, 3, 4, 5, 6, 7}
+}
+
+// follow crashes at a stop, and stops what a new process makes of it at some points. There it does the same again, or
+// checks what the next process makes of it when that was deep enough.
+func (c *crashTest) follow(t *testing.T, p *play, at stop, random *rand.Rand, before string, deep int) {
+	t.Helper()
+	how := p.anyCrash(random)
+	some := &sample{random: random, most: 3}
+	var next string
+	synctest.Test(t, func(t *testing.T) {
+		w := at.crash(t, how, random)
+		name, again := p.recovery(random)
+		next = fmt.Sprintf("%s, stopped %s: %s; then %s", before, at, how.name, name)
+		if err := w.run(some, again); err != nil {
+			t.Errorf("%s: %v", next, err)
+		}
+	})
+	for _, at := range some.stops {
+		if t.Failed() {
+			return
+		}
+		if deep > 1 {
+			c.follow(t, p, at, random, next, deep-1)
+			continue
+		}
+		c.pairs.Add(1)
+		c.point(t, p, at, p.anyCrash(random), random, next)
+	}
+}
+
+func (s scenario) anyCrash(random *rand.Rand) crash {
+	all := s.crashes()
+	return all[random.IntN(len(all))]
+}
+
+// recovery is what a process does after a crash.
+func (s scenario) recovery(random *rand.Rand) (string, func(w *world) error) {
+	switch n := random.IntN(4); {
+	case s.retry != nil:
+		return "the same again", s.retry
+	case n == 0:
+		return "reenumerate", reenumerate
+	case n == 1:
+		return "assemble web1", assembleOnly("web1")
+	}
+	return "assemble", assemble
 }
 
 // course is an operation that nothing has stopped.
 type course struct {
 	effects       int
-	before, after string // shapes
+	before, after string   // shapes
+	ended         []string // shapes when the operations of before and after have ended
 }
 
-// machine is a machine with two LUNs, switched off. Every point begins with a copy of it.
-type machine struct {
-	mem     *blockdev.Mem
-	written map[int64]uint64
-	stamp   uint64
-	lock    string
+// allows reports whether a shape is that of before or after, where operations may have ended meanwhile.
+func (c course) allows(shape string) bool {
+	if lasting(shape) != lasting(c.before) && lasting(shape) != lasting(c.after) {
+		return false
+	}
+	known := c.before + c.after + strings.Join(c.ended, "")
+	known += strings.ReplaceAll(known, waiting+"true", waiting+"false")
+	return !slices.ContainsFunc(strings.Split(shape, "\n"), func(line string) bool {
+		return !strings.Contains("\n"+known, "\n"+line+"\n") && line != ""
+	})
 }
 
+// lasting is a shape without what the end of an operation changes.
+func lasting(shape string) string {
+	lines := strings.Split(strings.ReplaceAll(shape, filling, ""), "\n")
+	for i, line := range lines {
+		lines[i], _, _ = strings.Cut(line, during)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// machine is the scenario's machine in front of the operation.
 func (s scenario) machine(t *testing.T) machine {
 	t.Helper()
-	m := machine{lock: filepath.Join(t.TempDir(), "lock")}
+	return s.machineAt(t, filepath.Join(t.TempDir(), "lock"))
+}
+
+// machineAt is machine with the host's lock at a path.
+func (s scenario) machineAt(t *testing.T, lock string) (m machine) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorldAt(t, s.release, max(2, s.drives), m.lock)
+		w := newWorldAt(t, s.release, max(2, s.drives), lock)
 		w.create("web1", lunSize, 0)
 		w.create("spare3", lunSize, 1)
 		for at := range int64(20) {
 			w.write(at * 70)
 		}
-		w.cut(blockdev.Kept)
-		m.mem, m.written, m.stamp = w.mem, w.written, w.stamp
+		s.prepare(w)
+		w.keep()
+		m = w.freeze()
 	})
 	return m
 }
 
-// world is the scenario's machine in front of the operation.
+// world is the machine with a process.
 func (s scenario) world(t *testing.T, m machine) *world {
 	t.Helper()
-	w := &world{t: t, linux: s.release, mem: m.mem.Cut(blockdev.Kept), lock: m.lock, written: maps.Clone(m.written), stamp: m.stamp}
-	w.kernel = dmtest.New(w.mem, w.linux)
-	w.open()
-	w.assemble()
-	s.prepare(w)
-	return w
+	return m.crash(t, crash{}, nil)
+}
+
+// stops runs the operation to its end on a machine and samples its stops.
+func (s scenario) stops(t *testing.T, m machine, some *sample) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		if err := s.world(t, m).run(some, s.act); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // complete runs the operation to its end.
-func (s scenario) complete(t *testing.T, m machine) course {
+func (s scenario) complete(t *testing.T, m machine) (whole course) {
 	t.Helper()
-	var whole course
 	synctest.Test(t, func(t *testing.T) {
 		w := s.world(t, m)
 		whole.before = w.shape()
+		whole.ended = append(whole.ended, w.ended())
 		w.mem.OnEffect = func(blockdev.Effect) error { whole.effects++; return nil }
 		if err := s.act(w); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		w.mem.OnEffect = nil
-		if err := w.p.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
 		whole.after = w.shape()
+		whole.ended = append(whole.ended, w.ended())
 	})
 	return whole
 }
 
-// crashOnce stops the operation in front of effect number stop.
-func (s scenario) crashOnce(t *testing.T, m machine, whole course, c crash, stop int, again bool) {
-	t.Helper()
-	random := rand.New(rand.NewPCG(uint64(stop), uint64(len(s.name))))
-	w := s.world(t, m)
-	where := fmt.Sprintf("%s, %s, stopped before effect %d", s.name, c.name, stop)
-	w.keep()
-	w.stopBefore(stop, random)
-	_ = s.act(w)
-	c.end(w, random)
-	if again {
-		w.stopBefore(random.IntN(30), random)
-		_, _ = w.p.Assemble(t.Context(), lun.AssembleOptions{})
-		crashes()[random.IntN(len(crashes()))].end(w, random)
-		where += ", and again while assembling"
-	}
-	s.recovered(w, whole, where)
-}
-
-// stopBefore ends the process in front of an effect, and lets a user write to web1 in front of each: a write that is
-// flushed, and one that is in flight.
-func (w *world) stopBefore(stop int, random *rand.Rand) {
-	n := 0
-	w.mem.OnEffect = func(e blockdev.Effect) error {
-		if n <= stop { // the user is no faster than that; a process that has been stopped goes on trying
-			w.write(random.Int64N(noise))
-			w.put(noise + random.Int64N(100))
-		}
-		n++
-		if n > stop {
-			w.lastEffect = e
-			return errStop
-		}
-		return nil
-	}
+// ended is the shape of the machine when all operations have ended. w stays as it is.
+func (w *world) ended() string {
+	w.t.Helper()
+	other := w.freeze().crash(w.t, crash{}, nil)
+	other.faulty = true
+	_ = assemble(other)
+	other.release()
+	other.finishAll()
+	return other.shape()
 }
 
 // recovered assembles as a new process and checks that everything is in order.
 func (s scenario) recovered(w *world, whole course, where string) {
 	w.t.Helper()
-	defer func() {
-		if w.t.Failed() {
-			w.t.Logf("%s (%s %s)", where, w.lastEffect.Kind, w.lastEffect.Object)
-		}
-	}()
 	w.mem.OnEffect = nil
-	w.assemble()
-	if err := w.p.Refresh(w.t.Context()); err != nil {
-		w.t.Fatal(err)
+	if s.retry != nil {
+		w.must(s.retry(w))
 	}
+	w.assemble()
+	w.must(w.p.Refresh(w.t.Context()))
 	if problems := w.p.Problems(); len(problems) > 0 {
 		w.t.Errorf("%s: problems: %v", where, problems)
 	}
-	if got := w.shape(); got != whole.before && got != whole.after {
-		w.t.Errorf("%s: LUNs are\n%snot as before\n%sand not as after\n%s", where, got, whole.before, whole.after)
+	if got := w.shape(); !whole.allows(got) {
+		w.t.Errorf("%s: the machine is\n%snot as before\n%sand not as after\n%s", where, got, whole.before, whole.after)
 	}
-	w.nothingWaits(where)
-	w.notSuspended()
-	w.verify()
+	w.oracle().inOrder()
 	w.verifyPart(s.part)
 	w.nothingToDo(where)
 	if s.after != nil {
 		s.after(w)
 	}
 	w.settle()
-	w.verify()
+	w.oracle().inOrder()
+	w.oracle().stands()
 	w.verifyPart(s.part)
 	w.put(noise)
 	w.nothingToDo(where)
-}
-
-// shape is what LUNs there are, without what differs between two runs: a line for each with its size, its plexes by drive
-// with a letter for those that do not hold all of the data, and its operation.
-func (w *world) shape() string {
-	w.t.Helper()
-	paths := map[string]string{}
-	for _, d := range w.p.Drives() {
-		paths[d.ID.String()] = d.Info.Path
-	}
-	var text strings.Builder
-	for _, l := range w.p.LUNs() {
-		record, err := l.Record()
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		fmt.Fprintf(&text, "%s %s", record.Name, record.Size)
-		for _, p := range record.Plexes {
-			state := ""
-			if p.Stale {
-				state = ":stale"
-			}
-			if op := record.Operation; op != nil && slices.Contains(op.Plexes, p.ID) {
-				state = ":filled"
-			}
-			fmt.Fprintf(&text, " %s%s", paths[p.Meta.Drive.String()], state)
-		}
-		if op := record.Operation; op != nil {
-			fmt.Fprintf(&text, " %s rate %d queued %v", op.Type, record.MaxRate, op.Queued)
-		}
-		fmt.Fprintln(&text)
-	}
-	return text.String()
-}
-
-// nothingWaits checks that every LUN is active, and that there is no device that no LUN needs and no table that waits.
-func (w *world) nothingWaits(where string) {
-	w.t.Helper()
-	devices := w.devices()
-	for name, info := range devices {
-		if info.Inactive {
-			w.t.Errorf("%s: %s has a table waiting", where, name)
-		}
-	}
-	active, failed := 0, 0
-	for _, l := range w.p.LUNs() {
-		props, err := l.Properties(w.t.Context())
-		if err != nil || props.Device == "" {
-			w.t.Errorf("%s: %s is not active: %+v, %v", where, l.Name(), props, err)
-		}
-		active++
-		for _, p := range props.Plexes {
-			if len(props.Plexes) > 1 && p.Status != vds.StatusFailed {
-				active += 2
-			} else if len(props.Plexes) > 1 {
-				failed += 2 // the kernel keeps a leg that it has dropped until the next change
-			}
-		}
-	}
-	if n := len(devices); n != active && n != active+failed {
-		w.t.Errorf("%s: %d devices, want %d: %v", where, len(devices), active, devices)
-	}
 }
 
 // nothingToDo checks that assembling again has no effect.
@@ -304,3 +378,6 @@ func (w *world) nothingToDo(where string) {
 		w.t.Errorf("%s: assembling again does %v", where, effects)
 	}
 }
+
+// errStop ends the process in front of an effect.
+var errStop = errors.New("stop")

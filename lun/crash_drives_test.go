@@ -1,0 +1,61 @@
+package lun_test
+
+import (
+	"slices"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/lun"
+)
+
+// driveScenarios is what is done to drives, and what a plain assemble does not go on with: the user does that again.
+func driveScenarios() []scenario {
+	return []scenario{
+		{name: "init a drive", prepare: blank, act: initDrive, retry: initDrive},
+		{name: "remove a drive", drives: 3, prepare: func(*world) {}, act: removeDrive, retry: removeDrive},
+		{name: "take over", prepare: foreign, act: takeOver, retry: takeOver},
+		{name: "start by force", prepare: func(w *world) { attached(w, -1); alone(w) }, act: byForce, retry: byForce, after: reunited},
+		{name: "start the rest of three by force", drives: 3, prepare: func(w *world) {
+			tripled(w, -1)
+			w.put(noise)
+			alone(w)
+		}, act: byForce, retry: byForce, after: reunited},
+		{name: "reenumerate", prepare: func(w *world) {
+			attached(w, -1)
+			w.replaceTable("plex-web1", w.plexOn(1))
+		}, act: reenumerate, retry: reenumerate, alive: true},
+	}
+}
+
+// blank adds a disk that is no drive yet.
+func blank(w *world) { w.mem.AddDisk(blockdev.Info{Path: w.path(2), Size: driveSize}) }
+
+func initDrive(w *world) error {
+	_, err := w.p.InitDrive(w.t.Context(), w.path(2), lun.InitOptions{Force: true})
+	return err
+}
+
+// removeDrive does nothing where there is no drive any more.
+func removeDrive(w *world) error {
+	if !slices.ContainsFunc(w.p.Drives(), func(d lun.Drive) bool { return d.Info.Path == w.path(2) }) {
+		return nil
+	}
+	return w.p.RemoveDrive(w.t.Context(), w.path(2))
+}
+
+// foreign adds a drive with a LUN of another host.
+func foreign(w *world) {
+	w.hosts = []string{"other"}
+	w.restart()
+	blank(w)
+	w.must(initDrive(w))
+	w.create("third", lunSize, 2)
+	_, err := w.p.Deactivate(w.t.Context(), "third")
+	w.must(err)
+	w.hosts = []string{"own"}
+	w.restart()
+}
+
+func takeOver(w *world) error {
+	_, err := w.p.TakeOver(w.t.Context())
+	return err
+}

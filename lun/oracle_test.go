@@ -1,0 +1,284 @@
+package lun_test
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/size"
+)
+
+// oracle is what the drives hold and what the kernel has, read without package lun: of each LUN the record with the highest
+// generation is true, as docs/on-disk-format.md says.
+type oracle struct {
+	*world
+	media  map[uuid.UUID]medium
+	newest map[uuid.UUID]catalog.LUN // of every LUN of which a drive has a record
+	luns   []catalog.LUN             // those that exist, by name
+	nodes  map[blockdev.DevNo]dm.Info
+}
+
+// medium is a drive past all that plexctl has opened.
+type medium struct {
+	*blockdev.Medium
+	info    blockdev.Info
+	catalog catalog.Drive
+}
+
+// oracle reads the machine of w, whose process must be alive.
+func (w *world) oracle() *oracle {
+	w.t.Helper()
+	o := &oracle{world: w, media: map[uuid.UUID]medium{}, newest: map[uuid.UUID]catalog.LUN{}, nodes: map[blockdev.DevNo]dm.Info{}}
+	infos, err := w.mem.Scan(w.t.Context())
+	w.must(err)
+	for _, info := range infos {
+		if info.DMUUID == "" {
+			o.read(info)
+		}
+	}
+	for id, l := range o.newest {
+		if !l.Deleted && !o.absorbed(id, l.Generation) {
+			o.luns = append(o.luns, l)
+		}
+	}
+	slices.SortFunc(o.luns, func(a, b catalog.LUN) int { return strings.Compare(a.Name, b.Name) })
+	for _, info := range w.devices() {
+		o.nodes[info.Dev] = info
+	}
+	return o
+}
+
+// read reads the label and the catalog of a drive. A device without a label is none.
+func (o *oracle) read(info blockdev.Info) {
+	o.t.Helper()
+	m, err := o.mem.Medium(info.Dev)
+	o.must(err)
+	found, err := catalog.ReadDrive(m, info.Size)
+	if err != nil {
+		return
+	}
+	o.media[found.Label.Drive] = medium{m, info, found}
+	for _, l := range found.Catalog.LUNs {
+		have, known := o.newest[l.ID]
+		if known && have.Generation == l.Generation && !reflect.DeepEqual(have, l) {
+			o.t.Errorf("two records of generation %d:\n%+v\n%+v", l.Generation, have, l)
+		}
+		if !known || have.Generation < l.Generation {
+			o.newest[l.ID] = l
+		}
+	}
+}
+
+// absorbed reports whether a record says that the LUN is a plex of another now.
+func (o *oracle) absorbed(id uuid.UUID, generation uint64) bool {
+	for _, l := range o.newest {
+		for _, t := range l.Absorbed {
+			if t.LUN == id && generation <= t.Generation {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Words of a shape: before a LUN's operation, behind a plex that it fills, before whether it is queued.
+const (
+	during  = " during "
+	filling = ":filled"
+	waiting = " queued "
+)
+
+// shape is what LUNs there are, without what differs between two runs: a line for each with its size, its plexes by drive
+// with a mark at those that do not hold all of the data, and its operation; and a line for each drive.
+func (w *world) shape() string {
+	w.t.Helper()
+	o := w.oracle()
+	var text strings.Builder
+	for _, l := range o.luns {
+		fmt.Fprintf(&text, "%s %s", l.Name, l.Size)
+		for _, p := range l.Plexes {
+			for _, drive := range slices.Compact(drivesOf(p)) {
+				fmt.Fprintf(&text, " %s", o.media[drive].info.Path)
+			}
+			if p.Stale {
+				fmt.Fprint(&text, ":stale")
+			}
+			if op := l.Operation; op != nil && slices.Contains(op.Plexes, p.ID) {
+				fmt.Fprint(&text, filling)
+			}
+		}
+		if op := l.Operation; op != nil {
+			fmt.Fprintf(&text, during+"%s rate %d"+waiting+"%v", op.Type, l.MaxRate, op.Queued)
+		}
+		fmt.Fprintln(&text)
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(o.media), func(a, b uuid.UUID) int {
+		return strings.Compare(o.media[a].info.Path, o.media[b].info.Path)
+	}) {
+		fmt.Fprintf(&text, "%s of host %q\n", o.media[id].info.Path, o.media[id].catalog.Label.Host)
+	}
+	return text.String()
+}
+
+// drivesOf is the drives of a plex, in the order of its extents.
+func drivesOf(p catalog.Plex) []uuid.UUID {
+	var drives []uuid.UUID
+	for _, e := range append(slices.Clone(p.Data), p.Meta) {
+		drives = append(drives, e.Drive)
+	}
+	return drives
+}
+
+// inOrder checks all that holds at any time when nobody is at work: no extent belongs to two plexes, the drives agree, the
+// kernel has what the records ask for and nothing else, nothing is suspended, and every acknowledged write is there.
+func (o *oracle) inOrder() {
+	o.t.Helper()
+	o.noOverlap()
+	o.drivesAgree()
+	o.kernelAgrees()
+	o.verify()
+	for _, l := range o.luns {
+		if l.Wipe {
+			o.t.Errorf("the ends of %s are still to be wiped", l.Name)
+		}
+		if l.Name == "web1" && o.healthy(l) {
+			for i := range l.Plexes {
+				o.holdsWritten(l, i)
+			}
+		}
+	}
+}
+
+// noOverlap checks that no two extents of any plexes share a sector, and that all lie where extents may.
+func (o *oracle) noOverlap() {
+	o.t.Helper()
+	type owned struct {
+		catalog.Extent
+		of string
+	}
+	used := map[uuid.UUID][]owned{}
+	for _, l := range o.luns {
+		for _, p := range l.Plexes {
+			for _, e := range append(slices.Clone(p.Data), p.Meta) {
+				used[e.Drive] = append(used[e.Drive], owned{e, l.Name + " " + p.ID.String()})
+			}
+		}
+	}
+	for drive, extents := range used {
+		slices.SortFunc(extents, func(a, b owned) int { return int(int64(a.Start) - int64(b.Start)) })
+		end, of := catalog.FirstExtent.Sectors(), "the catalog"
+		for _, e := range extents {
+			if e.Start < end {
+				o.t.Errorf("drive %s: sector %d belongs to %s and to %s", drive, e.Start, of, e.of)
+			}
+			end, of = e.End(), e.of
+		}
+		if m, here := o.media[drive]; here && end > catalog.TailStart(m.catalog.Label.Size).Sectors() {
+			o.t.Errorf("drive %s: %s lies over the end", drive, of)
+		}
+	}
+}
+
+// drivesAgree checks that each drive has the true record of every LUN with a plex on it and, when no drive is away that may
+// need them, no others.
+func (o *oracle) drivesAgree() {
+	o.t.Helper()
+	for id, m := range o.media {
+		if m.catalog.HeadLost || len(m.catalog.Problems) > 0 {
+			o.t.Errorf("%s is damaged: %v", m.info.Path, m.catalog.Problems)
+		}
+		want := map[uuid.UUID]uint64{}
+		for _, l := range o.luns {
+			if slices.Contains(l.Drives(), id) {
+				want[l.ID] = l.Generation
+			}
+		}
+		for _, l := range m.catalog.Catalog.LUNs {
+			generation, wanted := want[l.ID]
+			if wanted && generation != l.Generation {
+				o.t.Errorf("%s has generation %d of %s, which has %d", m.info.Path, l.Generation, l.Name, generation)
+			}
+			if !wanted && !o.away {
+				o.t.Errorf("%s has a left-over record of %s: %+v", m.info.Path, l.Name, l)
+			}
+			delete(want, l.ID)
+		}
+		if len(want) > 0 {
+			o.t.Errorf("%s has no record of %v", m.info.Path, want)
+		}
+	}
+}
+
+// healthy reports whether every plex of l holds all of the data, as record and kernel say.
+func (o *oracle) healthy(l catalog.LUN) bool {
+	if l.Operation != nil || slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return p.Stale }) {
+		return false
+	}
+	if len(l.Plexes) == 1 {
+		return true
+	}
+	status, err := o.kernel.Status(o.t.Context(), "plex-"+l.Name)
+	o.must(err)
+	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)
+	o.must(err)
+	return raid.Done == raid.Total && raid.Action == dm.ActionIdle &&
+		!slices.ContainsFunc(raid.Health, func(h dm.LegHealth) bool { return h != dm.LegInSync })
+}
+
+// holdsWritten reads every acknowledged block of l from one of its plexes.
+func (o *oracle) holdsWritten(l catalog.LUN, plex int) {
+	o.t.Helper()
+	got := make([]byte, block)
+	for at, stamp := range o.written {
+		m, off := o.locate(l.Plexes[plex], at*block)
+		if _, err := m.ReadAt(got, off); err != nil {
+			o.t.Fatal(err)
+		}
+		if stampOf(got) != stamp {
+			o.t.Fatalf("block %d of plex %d holds %d, want %d", at, plex, stampOf(got), stamp)
+		}
+	}
+}
+
+// locate is where a byte of a plex lies.
+func (o *oracle) locate(p catalog.Plex, off int64) (*blockdev.Medium, int64) {
+	o.t.Helper()
+	for _, e := range p.Data {
+		length := int64(e.Length.Bytes())
+		if off >= length {
+			off -= length
+			continue
+		}
+		m, here := o.media[e.Drive]
+		if !here {
+			o.t.Fatalf("plex %s: drive %s is not here", p.ID, e.Drive)
+		}
+		return m.Medium, int64(e.Start.Bytes()) + off
+	}
+	o.t.Fatalf("plex %s ends before byte %d", p.ID, off)
+	return nil, 0
+}
+
+// samePlexes checks that all plexes of each LUN are equal. Extents are multiples of a MiB.
+func (o *oracle) samePlexes() {
+	o.t.Helper()
+	const step = int64(size.MiB)
+	for _, l := range o.luns {
+		for i, p := range l.Plexes[1:] {
+			for off := int64(0); off < int64(l.Size.Bytes()); off += step {
+				first, at := o.locate(l.Plexes[0], off)
+				other, there := o.locate(p, off)
+				if !first.Same(at, other, there, step) {
+					o.t.Fatalf("plex %d of %s differs from plex 0 in the MiB at %d", i+1, l.Name, off)
+				}
+			}
+		}
+	}
+}
