@@ -42,9 +42,23 @@ func (b *brittle) linear() dm.Table { return b.over("linear", b.loop+" 0") }
 // become gives the drive another table, as a drive changes its mind: without waiting for anybody.
 func (b *brittle) become(table dm.Table) {
 	b.t.Helper()
-	runTool(b.t, "dmsetup", "suspend", "--noflush", "--nolockfs", b.name)
-	runTool(b.t, "dmsetup", "load", b.name, "--table", table.String())
-	runTool(b.t, "dmsetup", "resume", "--noflush", "--nolockfs", b.name)
+	if err := b.turnInto(table); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// turnInto is become for any goroutine.
+func (b *brittle) turnInto(table dm.Table) error {
+	for _, args := range [][]string{
+		{"suspend", "--noflush", "--nolockfs", b.name},
+		{"load", b.name, "--table", table.String()},
+		{"resume", "--noflush", "--nolockfs", b.name},
+	} {
+		if out, err := tryTool(b.t, "dmsetup", args...); err != nil {
+			return fmt.Errorf("dmsetup %s: %w: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	return nil
 }
 
 // heal lets the drive work again, with what it held when it failed.
@@ -57,19 +71,30 @@ func (b *brittle) heal() {
 // for the drive.
 func (b *brittle) pull() {
 	b.t.Helper()
-	b.become(b.over("flakey", b.loop+" 0 0 60"))
+	b.become(b.pulled())
 }
+
+func (b *brittle) pulled() dm.Table { return b.over("flakey", b.loop+" 0 0 60") }
 
 // wearOut makes every write fail.
 func (b *brittle) wearOut() {
 	b.t.Helper()
-	b.become(b.over("flakey", b.loop+" 0 0 60 1 error_writes"))
+	b.become(b.wornOut())
 }
+
+func (b *brittle) wornOut() dm.Table { return b.over("flakey", b.loop+" 0 0 60 1 error_writes") }
+
+// flickering is a drive that works for a second, and then fails for one, over and over.
+func (b *brittle) flickering() dm.Table { return b.over("flakey", b.loop+" 0 1 1") }
 
 // slowDown holds up every write.
 func (b *brittle) slowDown(by time.Duration) {
 	b.t.Helper()
-	b.become(b.over("delay", fmt.Sprintf("%s 0 0 %s 0 %d", b.loop, b.loop, by.Milliseconds())))
+	b.become(b.slow(by))
+}
+
+func (b *brittle) slow(by time.Duration) dm.Table {
+	return b.over("delay", fmt.Sprintf("%s 0 0 %s 0 %d", b.loop, b.loop, by.Milliseconds()))
 }
 
 // spoil makes a few sectors unreadable.
