@@ -1,9 +1,16 @@
 package dm
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/plexctl/plexctl/blockdev"
 )
 
 // The decoders see what a kernel wrote. None may panic, loop, or return both a value and an error.
@@ -21,8 +28,11 @@ func FuzzDecodeReply(f *testing.F) {
 		if len(r.payload) > len(buf)-headerSize {
 			t.Errorf("payload of %d bytes in a buffer of %d", len(r.payload), len(buf))
 		}
-		if len(r.name) > maxName+1 || len(r.uuid) > maxUUID+1 {
+		if len(r.name) > maxName+1 || len(r.uuid) > maxUUID+1 || strings.Contains(r.name+r.uuid, "\x00") {
 			t.Errorf("name %q, uuid %q", r.name, r.uuid)
+		}
+		if !bytes.HasSuffix(buf, r.payload) && !bytes.Contains(buf[headerSize:], r.payload) {
+			t.Error("the payload is not what stands in the buffer")
 		}
 	})
 }
@@ -39,6 +49,11 @@ func FuzzDecodeList(f *testing.F) {
 		if len(list) > len(payload)/13 {
 			t.Errorf("%d devices in %d bytes", len(list), len(payload))
 		}
+		for _, d := range list {
+			if strings.Contains(d.Name+d.UUID, "\x00") || !bytes.Contains(payload, append([]byte(d.Name), 0)) {
+				t.Errorf("device %+v is not in the list", d)
+			}
+		}
 	})
 }
 
@@ -54,6 +69,9 @@ func FuzzDecodeDeps(f *testing.F) {
 		if 8+8*len(deps) > len(payload) {
 			t.Errorf("%d devices in %d bytes", len(deps), len(payload))
 		}
+		if whole := append([]byte(nil), payload...); !sameDeps(whole, deps) {
+			t.Errorf("the same bytes give something else the second time than %v", deps)
+		}
 	})
 }
 
@@ -63,6 +81,14 @@ func FuzzDecodeVersions(f *testing.F) {
 		versions, err := decodeVersions(payload)
 		if err != nil {
 			refused(t, err, versions == nil)
+		}
+		for name := range versions {
+			if strings.Contains(name, "\x00") || !bytes.Contains(payload, []byte(name)) {
+				t.Errorf("target %q is not in the list", name)
+			}
+		}
+		if len(versions) > len(payload)/17 {
+			t.Errorf("%d targets in %d bytes", len(versions), len(payload))
 		}
 	})
 }
@@ -78,6 +104,11 @@ func FuzzDecodeTargets(f *testing.F) {
 		}
 		if len(lines) != int(count) {
 			t.Errorf("%d lines, want %d", len(lines), count)
+		}
+		for _, l := range lines {
+			if strings.Contains(l.Type+l.Line, "\x00") || !bytes.Contains(payload, []byte(l.Line)) || len(l.Type) > maxTypeName+1 {
+				t.Errorf("%+v is not in the payload", l)
+			}
 		}
 	})
 }
@@ -101,6 +132,51 @@ func FuzzParseMisc(f *testing.F) {
 			t.Errorf("%q: minor %d", table, minor)
 		}
 	})
+}
+
+// FuzzParseUnreadable reads any record of the kernel's log. A sector that is found stands in the record, behind the leg's name,
+// and is not older than asked for; the record that the kernel would write about it is read the same.
+func FuzzParseUnreadable(f *testing.F) {
+	f.Add("2,1234,95878462,-;md/raid1:mdX: dm-6: unrecoverable I/O read error for block 40960\n", uint32(6), int64(1))
+	f.Add("2,1,2,-;md/raid1:mdX: dm-66: unrecoverable I/O read error for block 18446744073709551615", uint32(6), int64(0))
+	f.Add("2,1,9223372036854775807,-;md/raid1:mdX: dm-0: unrecoverable I/O read error for block 1", uint32(0), int64(1)<<40)
+	f.Fuzz(func(t *testing.T, record string, minor uint32, since int64) {
+		sector, ok := parseUnreadable(record, dmDev(minor), time.Duration(since))
+		if !ok {
+			if sector != 0 {
+				t.Errorf("%q: sector %d without being one", record, sector)
+			}
+			return
+		}
+		if !strings.Contains(record, fmt.Sprintf(": dm-%d: ", minor)) || !strings.Contains(record, "md/raid1:") {
+			t.Errorf("%q is not about dm-%d", record, minor)
+		}
+		again := fmt.Sprintf("2,1,%d,-;md/raid1:mdX: dm-%d: unrecoverable I/O read error for block %d", math.MaxInt64/1000, minor, uint64(sector))
+		if back, ok := parseUnreadable(again, dmDev(minor), time.Duration(since)); ok && back != sector {
+			t.Errorf("%q gives %d, then %d", record, sector, back)
+		}
+	})
+}
+
+// FuzzParsePersonality reads any text in the place of /proc/mdstat and modules.dep.
+func FuzzParsePersonality(f *testing.F) {
+	f.Add("Personalities : [raid1] [raid6]\nunused devices: <none>\n", "")
+	f.Add("", "kernel/drivers/md/raid1.ko.xz: kernel/drivers/md/md-mod.ko.xz\nkernel/drivers/md/raid10.ko:\n")
+	f.Add("Personalities : \n[raid1]", "kernel/raid1.kou:raid1.ko")
+	f.Fuzz(func(t *testing.T, mdstat, modules string) {
+		switch got := parsePersonality(mdstat, modules); {
+		case got == Loaded && !strings.Contains(mdstat, "[raid1]"), got == Loadable && !strings.Contains(modules, "raid1.ko"):
+			t.Errorf("%v without raid1: %q, %q", got, mdstat, modules)
+		case got == Missing && strings.HasPrefix(mdstat, "Personalities : [raid1]"):
+			t.Errorf("raid1 is missing: %q", mdstat)
+		}
+	})
+}
+
+// sameDeps reports whether payload is a list of these devices.
+func sameDeps(payload []byte, deps []blockdev.DevNo) bool {
+	again, err := decodeDeps(payload)
+	return err == nil && slices.Equal(again, deps)
 }
 
 // refused checks what a decoder returns with an error.

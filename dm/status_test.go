@@ -1,6 +1,7 @@
 package dm
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -185,6 +186,15 @@ func FuzzParseRaidStatus(f *testing.F) {
 		}
 		if s.Complete() && (slices.ContainsFunc(s.Health, func(h LegHealth) bool { return h != LegInSync }) || s.Done < s.Total) {
 			t.Errorf("%q is complete: %+v", line, s)
+		}
+		health := make([]byte, len(s.Health))
+		for i, letter := range s.Health {
+			health[i] = byte(letter)
+		}
+		printed := fmt.Sprintf("raid1 %d %s %d/%d %s %d 0 -", len(health), health, uint64(s.Done), uint64(s.Total), s.Action, s.Mismatches)
+		again, err := ParseRaidStatus(printed)
+		if diff := cmp.Diff(s, again); err != nil || diff != "" {
+			t.Errorf("%q printed and parsed again: %v (-want +got):\n%s", line, err, diff)
 		}
 	})
 }

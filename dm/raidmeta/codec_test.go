@@ -300,6 +300,9 @@ func FuzzDecodeSuper(f *testing.F) {
 		if err != nil || again != s {
 			t.Errorf("%+v encoded and decoded: %+v, %v", s, again, err)
 		}
+		if s.ArrayPosition >= maxLegs && !s.CallsFailed(s) {
+			t.Errorf("a detached leg is in order: %+v", s)
+		}
 	})
 }
 
@@ -314,6 +317,12 @@ func FuzzDecodeBitmap(f *testing.F) {
 		if diff := cmp.Diff(m, again); err != nil || diff != "" {
 			t.Errorf("encoded and decoded: %v (-want +got):\n%s", err, diff)
 		}
+		if !m.Stale {
+			regions := Regions(m.ArraySize, m.RegionSize)
+			if regions > MaxRegions || uint64(len(m.Bits)) != (regions+7)/8 || m.Bits.Count() > regions {
+				t.Errorf("%d bytes of bits with %d set for %d regions", len(m.Bits), m.Bits.Count(), regions)
+			}
+		}
 	})
 }
 
@@ -327,6 +336,55 @@ func FuzzDecodeSlot(f *testing.F) {
 		again, err := DecodeSlot(s.Encode())
 		if diff := cmp.Diff(s, again); err != nil || diff != "" {
 			t.Errorf("encoded and decoded: %v (-want +got):\n%s", err, diff)
+		}
+	})
+}
+
+// FuzzRestart readies what any two legs hold for a start of their mirror. The set is refused, or one that the kernel may get,
+// with all bits that are set on a leg that tracks, and it survives the drives.
+func FuzzRestart(f *testing.F) {
+	whole := append(image(f, 4096, goldenSuper...), image(f, 300, goldenBitmap...)...)
+	f.Add(whole, whole, uint8(2))
+	level, err := Level(AttachPlan{ArraySize: 8192, RegionSize: 2048, InSync: []bool{true, true}, Events: 7})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(level[0].Encode(), level[1].Encode(), uint8(0))
+	f.Add(level[0].Encode(), level[1].Encode(), uint8(1))
+	f.Add(level[0].Encode(), level[1].Encode()[:4096], uint8(2))
+	f.Add(whole, image(f, 4096, goldenSuper...), uint8(1))
+	f.Fuzz(func(t *testing.T, a, b []byte, stale uint8) {
+		var slots []Slot
+		for _, raw := range [][]byte{a, b} {
+			slot, _ := DecodeSlot(raw)
+			slots = append(slots, slot)
+		}
+		region := max(slots[0].Bitmap.RegionSize, slots[1].Bitmap.RegionSize)
+		before := [][]byte{bytes.Clone(slots[0].Bitmap.Bits), bytes.Clone(slots[1].Bitmap.Bits)}
+		var set []Slot
+		var err error
+		if stale %= 3; stale == 0 {
+			set, err = Resync(slots, region)
+		} else {
+			set, err = Returned(slots, region, []int{int(stale - 1)})
+		}
+		if err != nil {
+			if set != nil {
+				t.Errorf("a set comes with the error %v", err)
+			}
+			return
+		}
+		if err := Check(set); err != nil {
+			t.Fatalf("%+v makes %+v: %v", slots, set, err)
+		}
+		for i, s := range set {
+			again, err := DecodeSlot(s.Encode())
+			if diff := cmp.Diff(s, again); err != nil || diff != "" {
+				t.Errorf("leg %d: %v (-want +got):\n%s", i, err, diff)
+			}
+			if !bytes.Equal(before[i], slots[i].Bitmap.Bits) {
+				t.Errorf("leg %d was changed", i)
+			}
 		}
 	})
 }
