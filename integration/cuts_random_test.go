@@ -21,7 +21,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// What the host and the guest of TestHostPowerCutsAtRandom tell each other. The guest prints how many writes were
+// What the host and the guest of TestHostPowerCuts tell each other. The guest prints how many writes were
 // acknowledged, and which layouts, see killRig, there may be from now on; the next guest gets both in its environment.
 const (
 	cutsReady  = "the power may be cut"
@@ -40,11 +40,11 @@ type cutsState struct {
 	layouts string
 }
 
-// TestHostPowerCutsAtRandom cuts the power at random moments while plexctl carries out one operation after the other and a
+// TestHostPowerCuts cuts the power at random moments while plexctl carries out one operation after the other and a
 // verified writer is at work. Each boot begins with a look at what the cut before it has left: all acknowledged writes, on all
 // plexes; the operation that was cut off done or not begun, those before it done; nothing left over. 2 cuts on one kernel; as many
 // as there is time for in a sweep, on each.
-func TestHostPowerCutsAtRandom(t *testing.T) {
+func TestHostPowerCuts(t *testing.T) {
 	length, sweeping := sweepTime(t)
 	seed := sweepSeed(t, 1)
 	kernels := vm.Kernels()
