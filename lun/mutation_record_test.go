@@ -3,7 +3,9 @@ package lun
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -276,5 +278,82 @@ func TestASuspendedMirrorGetsANewTable(t *testing.T) {
 		if got := slices.Contains(texts(steps), "commit: web1 has new metadata"); err != nil || got != want {
 			t.Errorf("suspended %v: %v, steps %q", suspended, err, texts(steps))
 		}
+	}
+}
+
+// A change of a live mirror puts the slots in force that the live table does not use; the two lie apart.
+func TestSlots(t *testing.T) {
+	m, _ := shelf(t, triple(3), empty(3))
+	used := legs("AAA", asTheyAre)
+	used.slots = map[uuid.UUID]catalog.Slot{plex1: catalog.SlotA}
+	unused := legs("AAA", asTheyAre)
+	unused.slots = map[uuid.UUID]catalog.Slot{plex1: catalog.SlotB}
+	for name, test := range map[string]struct {
+		got, want catalog.Slot
+	}{
+		"used":                 {m.flippedIf(held{was: used}, triple(3)).Plexes[0].Slot, catalog.SlotB},
+		"not used":             {m.flippedIf(held{was: unused}, triple(3)).Plexes[0].Slot, catalog.SlotA},
+		"of a LUN of one plex": {m.flippedIf(held{was: used}, triple(1)).Plexes[0].Slot, catalog.SlotA},
+		"and back":             {flipped(flipped(triple(3))).Plexes[2].Slot, catalog.SlotA},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s: slot %s, want %s", name, test.got, test.want)
+		}
+	}
+	p := onDrive(plex1, drive1, 64)
+	a, b := slotExtent(p, catalog.SlotA), slotExtent(p, catalog.SlotB)
+	if a.Start != p.Meta.Start || b.Start != a.End() || b.End() != p.Meta.End() {
+		t.Errorf("slots at %+v and %+v of %+v", a, b, p.Meta)
+	}
+}
+
+// A change is committed when all drives have it on which a plex lies that holds the data, or is to: a drive that has failed
+// must not keep its LUN from being changed.
+func TestACommitNeedsTheDrivesThatHoldTheData(t *testing.T) {
+	for name, want := range map[string]bool{"web1": true, "spare3": false} {
+		p, mem, _ := twins(t)
+		mem.Fail("/dev/"+name, blockdev.Fault{Kind: "write"})
+		err := p.change(t.Context(), "commit", func(ctx context.Context, m *machine) error {
+			next := conclude(m.set.LUNs[0], vds.ErrIO, time.Unix(1e9, 0)) // the plex on spare3 is out of date
+			return m.commit(ctx, &transaction{put: []catalog.LUN{m.next(next)}})
+		})
+		if failed := errors.Is(err, vds.ErrDiskConfigurationNotSaved); failed != want {
+			t.Errorf("drive of %s fails: %v; want an error: %v", name, err, want)
+		}
+	}
+}
+
+// Metadata is on the drives, and not in their caches, before anything relies on it. A mirror is marked clean after its data is.
+func TestMetadataIsDurable(t *testing.T) {
+	l := triple(3)
+	slots := []raidmeta.Slot{slotWith(0, 1), slotWith(1, 1), slotWith(2, 1)}
+	m, mem := shelf(t, l, slots)
+	m.devices = mem.Cut(blockdev.Lost)
+	if found, err := m.readSlots(t.Context(), l); err != nil || cmp.Diff(slots, found) != "" {
+		t.Errorf("after a power cut: %v (-want +got):\n%s", err, cmp.Diff(slots, found))
+	}
+	m.devices = mem
+	var effects []string
+	mem.OnEffect = func(e blockdev.Effect) error { effects = append(effects, e.Kind); return nil }
+	if err := m.markClean(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	want := "flush flush flush write flush write flush write flush"
+	if got := strings.Join(effects, " "); got != want {
+		t.Errorf("effects %q, want %q", got, want)
+	}
+}
+
+// A mirror whose plexes are not equal is not marked clean.
+func TestOnlyEqualPlexesAreMarkedClean(t *testing.T) {
+	l := triple(2)
+	slots := []raidmeta.Slot{slotWith(0, 1), slotWith(1, 1)}
+	slots[1].Super.ResyncOffset = 64
+	m, _ := shelf(t, l, slots)
+	if err := m.markClean(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := m.readSlots(t.Context(), l); err != nil || cmp.Diff(slots, found) != "" {
+		t.Errorf("metadata: %v (-want +got):\n%s", err, cmp.Diff(slots, found))
 	}
 }

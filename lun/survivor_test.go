@@ -379,38 +379,3 @@ func TestTheEndIsProven(t *testing.T) {
 		})
 	}
 }
-
-// Metadata is on the drives, and not in their caches, before anything relies on it. A mirror is marked clean after its data is.
-func TestMetadataIsDurable(t *testing.T) {
-	l := triple(3)
-	slots := []raidmeta.Slot{slotWith(0, 1), slotWith(1, 1), slotWith(2, 1)}
-	m, mem := shelf(t, l, slots)
-	m.devices = mem.Cut(blockdev.Lost)
-	if found, err := m.readSlots(t.Context(), l); err != nil || cmp.Diff(slots, found) != "" {
-		t.Errorf("after a power cut: %v (-want +got):\n%s", err, cmp.Diff(slots, found))
-	}
-	m.devices = mem
-	var effects []string
-	mem.OnEffect = func(e blockdev.Effect) error { effects = append(effects, e.Kind); return nil }
-	if err := m.markClean(t.Context(), l); err != nil {
-		t.Fatal(err)
-	}
-	want := "flush flush flush write flush write flush write flush"
-	if got := strings.Join(effects, " "); got != want {
-		t.Errorf("effects %q, want %q", got, want)
-	}
-}
-
-// A mirror whose plexes are not equal is not marked clean.
-func TestOnlyEqualPlexesAreMarkedClean(t *testing.T) {
-	l := triple(2)
-	slots := []raidmeta.Slot{slotWith(0, 1), slotWith(1, 1)}
-	slots[1].Super.ResyncOffset = 64
-	m, _ := shelf(t, l, slots)
-	if err := m.markClean(t.Context(), l); err != nil {
-		t.Fatal(err)
-	}
-	if found, err := m.readSlots(t.Context(), l); err != nil || cmp.Diff(slots, found) != "" {
-		t.Errorf("metadata: %v (-want +got):\n%s", err, cmp.Diff(slots, found))
-	}
-}

@@ -32,25 +32,11 @@ func catalogMutations() []mutation {
 			test:  "TestWriteAlternatesSlots",
 		},
 		{
-			name:  "the copy at the end is written first",
-			harm:  "says that a change did not hold which the next reader finds",
-			file:  "catalog/drive.go",
-			edits: []edit{{"d.older(headA, headB)", "d.older(tailA, tailB)"}},
-			test:  "TestWriteAlternatesSlots",
-		},
-		{
 			name:  "checksums of slots are not looked at",
 			harm:  "takes a torn catalog for the truth",
 			file:  "catalog/slot.go",
 			edits: []edit{{"!= checksum(b[:used])", "== ^checksum(b[:used])"}},
 			test:  "TestSlotDecodeRefuses",
-		},
-		{
-			name:  "the checksum leaves out the records",
-			harm:  "takes a torn catalog for the truth",
-			file:  "catalog/label.go",
-			edits: []edit{{"b[sumAt+4:])", "b[sumAt+4:slotBody])"}},
-			test:  "TestWriteCut",
 		},
 		{
 			name:  "a slot of another drive is taken",
@@ -92,7 +78,7 @@ func catalogMutations() []mutation {
 			harm:  "shows a plex of a mirror as a LUN of its own",
 			file:  "catalog/merge.go",
 			edits: []edit{{"return l.Generation <= s.absorbed[l.ID].generation", "return l.Generation < s.absorbed[l.ID].generation"}},
-			test:  "TestCommitProtocolCut",
+			test:  "TestMerge/absorbed",
 		},
 		{
 			name:  "a copied drive is used",
@@ -113,7 +99,7 @@ func catalogMutations() []mutation {
 			harm:  "leaks the extents of every deleted LUN",
 			file:  "catalog/space.go",
 			edits: []edit{{"if l.Deleted {\n", "if false {\n"}},
-			test:  "TestMerge/deleted lun's space is free",
+			test:  "TestCatalogValidate/deleted owns no space",
 		},
 		{
 			name:  "extents that overlap pass",

@@ -25,13 +25,6 @@ func deviceMutations() []mutation {
 			test:  "TestCheckNode",
 		},
 		{
-			name:  "swap is no use",
-			harm:  "takes the device away that the machine swaps to",
-			file:  "blockdev/hostusers.go",
-			edits: []edit{{"append(h.mounts(devs), h.swaps(devs)...)", "h.mounts(devs)"}},
-			test:  "TestUsers",
-		},
-		{
 			name:  "what is mounted from a partition is no use",
 			harm:  "takes a disk away from under its file systems",
 			file:  "blockdev/hostusers.go",

@@ -22,14 +22,14 @@ func recordMutations() []mutation {
 			harm:  "swaps in a table of which the drives know nothing",
 			file:  "lun/commit.go",
 			edits: []edit{{"if err != nil && !slices.Contains(need, id) {", "if err != nil && !slices.Contains(need[:0], id) {"}},
-			test:  "TestAttachIsTakenBackWhenADriveFails",
+			test:  "TestACommitNeedsTheDrivesThatHoldTheData",
 		},
 		{
 			name:  "the drives of plexes that are out of date hold a commit up",
 			harm:  "keeps a LUN from being repaired because the drive is broken that it is to be rid of",
 			file:  "lun/commit.go",
 			edits: []edit{{"return p.Stale })", "return false })"}},
-			test:  "TestRemoveABrokenSource",
+			test:  "TestACommitNeedsTheDrivesThatHoldTheData",
 		},
 		{
 			name:  "what was taken back is no newer than what it takes back",
@@ -113,13 +113,6 @@ func recordMutations() []mutation {
 			harm:  "makes a LUN of sectors that a mirror still writes to",
 			file:  "lun/assemble.go",
 			edits: []edit{{"id != lunUUID(owner) && o.OpenCount == 0", "id != lunUUID(owner)"}},
-			test:  "TestRoomIsNotFreeBeforeTheSwap/create",
-		},
-		{
-			name:  "the first sector of a segment is overlooked",
-			harm:  "makes a LUN of sectors that another one still writes to",
-			file:  "lun/assemble.go",
-			edits: []edit{{"linear.Offset < e.End()", "linear.Offset > e.Start"}},
 			test:  "TestRoomIsNotFreeBeforeTheSwap/create",
 		},
 		{

@@ -1,6 +1,6 @@
 package mutation
 
-// swapMutations is slips in how tables are exchanged: lun/plan.go, lun/convert.go, lun/step.go.
+// swapMutations is slips in how tables are exchanged: lun/plan.go, lun/convert.go, lun/step.go, lun/guard.go.
 func swapMutations() []mutation {
 	return []mutation{
 		{
@@ -105,21 +105,21 @@ func swapMutations() []mutation {
 			harm:  "writes new metadata over that of the running table, which writes its own over it when it goes",
 			file:  "lun/convert.go",
 			edits: []edit{{"l.Plexes[i].Slot.Other()", "l.Plexes[i].Slot"}},
-			test:  "TestCrash/stops/attach to a mirror on 6.12",
+			test:  "TestSlots",
 		},
 		{
 			name:  "a change keeps the slots in force",
 			harm:  "writes new metadata over that of the running table, which writes its own over it when it goes",
 			file:  "lun/operation.go",
 			edits: []edit{{"return flipped(l)", "return l"}},
-			test:  "TestCrash/stops/limit on 6.1",
+			test:  "TestSlots",
 		},
 		{
 			name:  "both slots lie in the same place",
 			harm:  "writes new metadata over that of the running table",
 			file:  "lun/layout.go",
 			edits: []edit{{"at.Start += half", "_ = half"}},
-			test:  "TestCrash/stops/attach to a mirror on 6.12",
+			test:  "TestSlots",
 		},
 		{
 			name:  "source and target are exchanged",
@@ -190,6 +190,27 @@ func swapMutations() []mutation {
 			file:  "lun/step.go",
 			edits: []edit{{`m.log.Warn("tidy up", "step", s.String(), "error", err)`, "return err"}},
 			test:  "TestFaults/remove the first of two",
+		},
+		{
+			name:  "nobody stands by for a window",
+			harm:  "leaves users waiting until somebody looks when plexctl is killed while the LUN is suspended",
+			file:  "lun/guard.go",
+			edits: []edit{{"for _, s := range steps {", "for _, s := range steps[:0] {"}},
+			test:  "TestGuardMissing",
+		},
+		{
+			name:  "the guard is sent away before the window",
+			harm:  "leaves users waiting until somebody looks when plexctl is killed while the LUN is suspended",
+			file:  "lun/step.go",
+			edits: []edit{{"defer dismiss()", "dismiss()"}},
+			test:  "TestGuard/remove the last of two on 6.12",
+		},
+		{
+			name:  "a LUN that was left suspended is not woken",
+			harm:  "leaves its users waiting for ever",
+			file:  "lun/transition.go",
+			edits: []edit{{"err != nil || !top.Suspended || !top.Live", "err != nil || top.Suspended || !top.Live"}},
+			test:  "TestTheNextChangeEndsASuspension/remove",
 		},
 	}
 }
