@@ -28,10 +28,11 @@ type legOp struct {
 	codes  []vds.Code                          // what it may end with besides legCodes
 }
 
-// legCodes are the codes with which any operation may end when a drive fails.
+// legCodes are the codes with which any operation may end when a drive fails. A LUN none of whose drives can be read is not
+// found, or is gone for those that have a handle on it.
 var legCodes = []vds.Code{
 	vds.ErrIO, vds.ErrObjectStatusFailed, vds.ErrDiskConfigurationNotSaved, vds.ErrAnotherCallInProgress, vds.ErrProviderFailure,
-	vds.ErrObjectNotFound,
+	vds.ErrObjectNotFound, vds.ErrObjectDeleted,
 }
 
 // legOps are the operations. Of most, the target's drive is the first one.

@@ -162,7 +162,7 @@ func (b *replays) replay(f *flight, m image, n int) error {
 	return f.intact(n)
 }
 
-// clear takes everything down after a replay, and fails the test if that leaves anything.
+// clear takes everything down after a replay, and fails the test if that leaves anything. The drives are blank then.
 func (b *replays) clear() {
 	b.t.Helper()
 	for _, d := range b.devices() {
@@ -175,6 +175,9 @@ func (b *replays) clear() {
 	if left := b.devices(); len(left) > 0 {
 		b.leaked += len(left)
 		b.t.Fatalf("left behind: %s", strings.Join(left, " "))
+	}
+	for _, loop := range b.drives {
+		image{}.store(b.t, loop)
 	}
 }
 
