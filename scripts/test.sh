@@ -5,7 +5,7 @@
 #
 #   lint    golangci-lint (with gofumpt), shellcheck, go.mod
 #   unit    all tests that need no kernel, every fuzz target on its seeds; again under the race detector, but for the
-#           sweeps over all crash points and faults (TestCrash, TestFaults), which it makes ten times slower
+#           sweeps over crash points, faults and sequences, which it makes ten times slower; seeded bugs, one in eight
 #   build   the static binary and its size; all packages for the other architectures
 #   kernel  integration/ in a virtual machine: Debian's 6.1 and 6.12, with --all-kernels 5.10 and the newest too;
 #           with udevd too; long tests that say the same everywhere run on one of them
@@ -163,11 +163,13 @@ tier_lint() { checks lint golangci scripts modules; }
 
 tier_unit() {
 	local packages
-	mapfile -t packages < <(go list ./... | grep -v '/integration')
-	gotest unit -timeout=10m "${packages[@]}"
+	mapfile -t packages < <(go list ./... | grep -Ev '/(integration|mutation)')
+	gotest unit -timeout=15m "${packages[@]}"
 	judge unit
-	gotest race -race -skip='^Test(Crash|Faults)' -timeout=15m "${packages[@]}"
+	gotest race -race -skip='^Test(Crash|Faults|Guard|Sequences)' -timeout=15m "${packages[@]}"
 	judge race
+	gotest mutation -timeout=15m ./mutation
+	judge mutation
 }
 
 tier_build() { checks build static "${arches[@]/#/cross }"; }
