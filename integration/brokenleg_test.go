@@ -92,7 +92,6 @@ func TestLegs(t *testing.T) {
 
 // fewLegs are the cases of a test without a sweep.
 var fewLegs = []string{
-	"attach, source worn out in the call",
 	"set-rate, target pulled in the call",
 	"recover, source flickering in the call",
 	"extend, target pulled in the call, for a moment",
