@@ -30,11 +30,17 @@ func after(nth int) deadly { return func(effects []string) bool { return len(eff
 // inWindow is the moment after the first suspend.
 func inWindow(effects []string) bool { return strings.HasPrefix(effects[len(effects)-1], "suspend ") }
 
-// trace runs plexctl and kills it as soon as an effect has returned that is deadly. All its threads are followed. A process that it starts is on its own: its effects are not counted, it is not killed, and
-// trace does not wait for it.
+// trace runs plexctl and kills it as soon as an effect has returned that is deadly.
 func trace(t testing.TB, kill deadly, args ...string) traced {
 	t.Helper()
-	path, err := exec.LookPath("plexctl")
+	return traceCommand(t, kill, "plexctl", args...)
+}
+
+// traceCommand is trace for any command that is in PATH. All its threads are followed. A process that it starts is on its own:
+// its effects are not counted, it is not killed, and traceCommand does not wait for it.
+func traceCommand(t testing.TB, kill deadly, command string, args ...string) traced {
+	t.Helper()
+	path, err := exec.LookPath(command)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,12 +52,12 @@ func trace(t testing.TB, kill deadly, args ...string) traced {
 	tr := &tracer{kill: kill, threads: map[int]bool{}, ended: make(chan error, 1)}
 	go func() {
 		runtime.LockOSThread() // for good: only the thread that began to trace may go on with it; it ends with this goroutine
-		if err := tr.run(path, append([]string{"plexctl"}, args...), out); err != nil {
+		if err := tr.run(path, append([]string{command}, args...), out); err != nil {
 			tr.ended <- err
 		}
 	}()
 	if err := <-tr.ended; err != nil {
-		t.Fatalf("trace plexctl %s: %v", strings.Join(args, " "), err)
+		t.Fatalf("trace %s %s: %v", command, strings.Join(args, " "), err)
 	}
 	text, err := os.ReadFile(out.Name())
 	if err != nil {

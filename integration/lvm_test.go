@@ -186,12 +186,16 @@ type peer struct {
 	devices []string
 }
 
-// run runs a command of lvm2, which has no udevd and no daemon of its own here, and returns what it printed.
+// run runs a command of lvm2 and returns what it printed.
 func (p peer) run(command string, args ...string) string {
 	p.t.Helper()
+	return runTool(p.t, "lvm", p.line(command, args...)...)
+}
+
+// line is the arguments of lvm for a command. It has no udevd and no daemon of its own here.
+func (p peer) line(command string, args ...string) []string {
 	const config = "activation{udev_sync=0 udev_rules=0 monitoring=0} backup{backup=0 archive=0}"
-	fixed := []string{command, "--config", config, "--devices", strings.Join(p.devices, ",")}
-	return runTool(p.t, "lvm", append(fixed, args...)...)
+	return append([]string{command, "--config", config, "--devices", strings.Join(p.devices, ",")}, args...)
 }
 
 // create makes the mirror and waits until it is in sync.
@@ -202,18 +206,25 @@ func (p peer) create() {
 	p.awaitSync()
 }
 
-// awaitSync waits until lvm2 has said several times in a row that the mirror is in sync and that nothing is being done: a
-// kernel that has something to do begins a moment after the activation.
+// awaitSync waits until the mirror is in sync.
 func (p peer) awaitSync() {
 	p.t.Helper()
+	if !p.synced(syncLimit, 5) {
+		p.t.Fatalf("waited %v for lvm2's mirror to be in sync", syncLimit)
+	}
+}
+
+// synced waits until lvm2 has said so many times in a row that the mirror is in sync and that nothing is being done: a kernel that
+// has something to do begins a moment after the activation. It reports whether that came to pass.
+func (p peer) synced(limit time.Duration, times int) bool {
+	p.t.Helper()
 	calm := 0
-	waitFor(p.t, "lvm2's mirror to be in sync", syncLimit, func() bool {
-		time.Sleep(200 * time.Millisecond)
+	for deadline := time.Now().Add(limit); calm < times && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		said := strings.Fields(p.run("lvs", "--noheadings", "-o", "copy_percent,raid_sync_action", lvmGroup+"/web1"))
 		calm++
 		if strings.Join(said, " ") != "100.00 idle" {
 			calm = 0
 		}
-		return calm == 5
-	})
+	}
+	return calm >= times
 }

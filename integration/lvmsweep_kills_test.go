@@ -1,0 +1,165 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plexctl/plexctl/integration/vm"
+)
+
+// TestHostKillPointsLVM kills lvm2's lvconvert after an effect, see effectOf, while a verified writer is at work, and then does
+// what an administrator would. One kill; as many as there is time for in a sweep, on each.
+func TestHostKillPointsLVM(t *testing.T) {
+	length, _ := sweepTime(t)
+	seed := sweepSeed(t, 1)
+	onPeerKernels(t, func(t *testing.T, machine vm.Machine) {
+		ctx, cancel := context.WithTimeout(t.Context(), length+bootLimit)
+		defer cancel()
+		machine.Output = t.Output()
+		machine.Env = append(machine.Env, sweepVar+"="+os.Getenv(sweepVar), fmt.Sprintf("%s=%d", seedVar, seed))
+		must(t, machine.Run(ctx, vm.TestArgs("TestGuestKillPointsLVM")...))
+	})
+}
+
+// lvmPoint is where to kill an operation.
+type lvmPoint struct {
+	op   lvmOp
+	kill deadly
+}
+
+// TestGuestKillPointsLVM runs every operation without a kill, which must go well, and kills others.
+func TestGuestKillPointsLVM(t *testing.T) {
+	length, sweeping := sweepTime(t)
+	seed := sweepSeed(t, 1)
+	end := time.Now().Add(length)
+	newLab(t)
+	w := &writer{stamps: stamps{seed: seed, length: killLength}}
+	w.onAck = func(uint64) { time.Sleep(3 * time.Millisecond) } // as in TestKillPoints
+	k := newLVMRig(t, w, newLoop(t, killDrive, 512), newLoop(t, killDrive, 512))
+	t.Cleanup(k.takeDown)
+	k.beginAnew()
+	if sweeping {
+		t.Logf("%s=%d", seedVar, seed)
+		k.killUntil(end, rand.New(rand.NewPCG(seed, 0)))
+	} else {
+		k.killOnce()
+	}
+	t.Logf("SWEEP lvmkills kills=%d mismatches=%d suspended=%d leaked=%d violations=%d stall_us=%d",
+		k.kills, k.mismatches, k.suspended, k.leaked, k.violations, k.stall.Microseconds())
+	if k.kills == 0 {
+		t.Error("nothing was killed")
+	}
+}
+
+// killOnce kills an attach as it begins, and then has a removal go through what it goes through after a power cut.
+func (k *lvmRig) killOnce() {
+	k.t.Helper()
+	ops := k.lvmOps()
+	k.point(lvmPoint{ops[0], after(1)})
+	k.w.stop()
+	mismatches, leaks, err := k.afterCut(k.w.acked.Load(), ops[1])
+	if err != nil || len(mismatches)+len(leaks) > 0 {
+		k.t.Errorf("nothing was cut off: %v, %q, %q", err, mismatches, leaks)
+	}
+}
+
+// killUntil kills operations after each of their effects, in a random order, over and over until the time is up.
+func (k *lvmRig) killUntil(end time.Time, draw *rand.Rand) {
+	k.t.Helper()
+	var points []lvmPoint
+	for _, op := range k.lvmOps() {
+		effects := k.unharmed(op)
+		for n := range effects {
+			points = append(points, lvmPoint{op, after(n + 1)})
+		}
+		k.t.Logf("%s: %d effects", op.name, len(effects))
+	}
+	for time.Now().Before(end) {
+		draw.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+		for _, p := range points {
+			if time.Now().After(end) {
+				return
+			}
+			k.point(p)
+		}
+	}
+}
+
+// unharmed carries out an operation that is not killed, which must go well, and returns its effects.
+func (k *lvmRig) unharmed(op lvmOp) []string {
+	k.t.Helper()
+	k.reach(op.from)
+	got := k.traced(lvmPoint{op, after(0)})
+	if got.status != 0 || got.killed {
+		k.t.Fatalf("%s: exit status %d\n%s", op.name, got.status, got.output)
+	}
+	if op.done == lvmMirrored && !k.synced(lvmSyncLimit, 2) {
+		k.t.Fatalf("%s: not in sync", op.name)
+	}
+	if mismatches, leaks := k.verify(op.done, 0); len(mismatches)+len(leaks) > 0 {
+		k.t.Fatalf("%s: %q, %q", op.name, mismatches, leaks)
+	}
+	k.w.goOn(k.t)
+	return got.effects
+}
+
+func (k *lvmRig) traced(p lvmPoint) traced {
+	k.t.Helper()
+	return traceCommand(k.t, p.kill, "lvm", k.line("lvconvert", append([]string{"--yes"}, p.op.args...)...)...)
+}
+
+// point kills an operation, repairs what can be, and counts what is wrong then.
+func (k *lvmRig) point(p lvmPoint) {
+	k.t.Helper()
+	k.reach(p.op.from)
+	got := k.traced(p)
+	if !got.killed { // as a retry may save an effect
+		k.t.Logf("%s ended before it could be killed: exit status %d\n%s", p.op.name, got.status, got.output)
+		k.beginAnew()
+		return
+	}
+	k.kills++
+	what := fmt.Sprintf("lvconvert (%s) killed after effect %d, %s", p.op.name, len(got.effects), got.effects[len(got.effects)-1])
+	if names := k.staysSuspended(); len(names) > 0 {
+		k.suspended++
+		k.t.Logf("%s: suspended 5 s later: %q", what, names)
+	}
+	if err := k.repair(p.op); err != nil {
+		k.violations++
+		k.t.Logf("%s: not repaired: %v", what, err)
+		k.beginAnew()
+		return
+	}
+	mismatches, leaks := k.verify(p.op.done, 0)
+	k.mismatches += len(mismatches)
+	k.leaked += len(leaks)
+	if wrong := slices.Concat(mismatches, leaks); len(wrong) > 0 {
+		k.t.Logf("%s: repaired, but: %s", what, strings.Join(wrong, "; "))
+		k.beginAnew()
+		return
+	}
+	k.w.goOn(k.t)
+}
+
+// reach makes the volumes what is wanted, from a state in which all is well.
+func (k *lvmRig) reach(wanted string) {
+	k.t.Helper()
+	if slices.Contains(k.volumes(), "split linear") {
+		k.run("lvremove", "--yes", lvmGroup+"/split")
+	}
+	if strings.Join(k.volumes(), ",") == wanted {
+		return
+	}
+	ops := k.lvmOps()
+	i := slices.IndexFunc(ops, func(op lvmOp) bool { return op.done == wanted })
+	err := k.convert(ops[i])
+	if err != nil || wanted == lvmMirrored && !k.synced(lvmSyncLimit, 2) {
+		k.t.Fatalf("make %s: %v, or not in sync", wanted, err)
+	}
+}
