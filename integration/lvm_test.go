@@ -192,6 +192,13 @@ func (p peer) run(command string, args ...string) string {
 	return runTool(p.t, "lvm", p.line(command, args...)...)
 }
 
+// ask is what a command of lvm2 prints, which may fail.
+func (p peer) ask(command string, args ...string) string {
+	p.t.Helper()
+	out, _ := tryTool(p.t, "lvm", p.line(command, args...)...)
+	return out
+}
+
 // line is the arguments of lvm for a command. It has no udevd and no daemon of its own here.
 func (p peer) line(command string, args ...string) []string {
 	const config = "activation{udev_sync=0 udev_rules=0 monitoring=0} backup{backup=0 archive=0}"
@@ -220,7 +227,7 @@ func (p peer) synced(limit time.Duration, times int) bool {
 	p.t.Helper()
 	calm := 0
 	for deadline := time.Now().Add(limit); calm < times && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		said := strings.Fields(p.run("lvs", "--noheadings", "-o", "copy_percent,raid_sync_action", lvmGroup+"/web1"))
+		said := strings.Fields(p.ask("lvs", "--noheadings", "-o", "copy_percent,raid_sync_action", lvmGroup+"/web1"))
 		calm++
 		if strings.Join(said, " ") != "100.00 idle" {
 			calm = 0

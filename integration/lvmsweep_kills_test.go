@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -57,23 +58,23 @@ func TestGuestKillPointsLVM(t *testing.T) {
 	}
 }
 
-// killOnce kills an attach as it begins, and then has a removal go through what it goes through after a power cut.
+// killOnce has an attach go through what it goes through after a power cut, without one, and kills a removal as it begins.
 func (k *lvmRig) killOnce() {
 	k.t.Helper()
-	ops := k.lvmOps()
-	k.point(lvmPoint{ops[0], after(1)})
+	ops := lvmOps()
 	k.w.stop()
-	mismatches, leaks, err := k.afterCut(k.w.acked.Load(), ops[1])
+	mismatches, leaks, err := k.afterCut(k.w.acked.Load(), ops[0])
 	if err != nil || len(mismatches)+len(leaks) > 0 {
 		k.t.Errorf("nothing was cut off: %v, %q, %q", err, mismatches, leaks)
 	}
+	k.kill(lvmPoint{ops[1], after(1)})
 }
 
 // killUntil kills operations after each of their effects, in a random order, over and over until the time is up.
 func (k *lvmRig) killUntil(end time.Time, draw *rand.Rand) {
 	k.t.Helper()
 	var points []lvmPoint
-	for _, op := range k.lvmOps() {
+	for _, op := range lvmOps() {
 		effects := k.unharmed(op)
 		for n := range effects {
 			points = append(points, lvmPoint{op, after(n + 1)})
@@ -111,28 +112,39 @@ func (k *lvmRig) unharmed(op lvmOp) []string {
 
 func (k *lvmRig) traced(p lvmPoint) traced {
 	k.t.Helper()
-	return traceCommand(k.t, p.kill, "lvm", k.line("lvconvert", append([]string{"--yes"}, p.op.args...)...)...)
+	return traceCommand(k.t, p.kill, "lvm", k.line("lvconvert", k.conversion(p.op)...)...)
+}
+
+// kill kills an operation and returns which, or "" when it ended before.
+func (k *lvmRig) kill(p lvmPoint) string {
+	k.t.Helper()
+	got := k.traced(p)
+	if !got.killed {
+		k.t.Logf("%s ended before it could be killed: exit status %d\n%s", p.op.name, got.status, got.output)
+		return ""
+	}
+	k.kills++
+	what := fmt.Sprintf("lvconvert (%s) killed after effect %d, %s", p.op.name, len(got.effects), got.effects[len(got.effects)-1])
+	if names := k.staysSuspended(); len(names) > 0 {
+		k.suspended++
+		k.t.Logf("%s: suspended %v later: %q", what, lvmGoesOnLimit, names)
+	}
+	return what
 }
 
 // point kills an operation, repairs what can be, and counts what is wrong then.
 func (k *lvmRig) point(p lvmPoint) {
 	k.t.Helper()
 	k.reach(p.op.from)
-	got := k.traced(p)
-	if !got.killed { // as a retry may save an effect
-		k.t.Logf("%s ended before it could be killed: exit status %d\n%s", p.op.name, got.status, got.output)
+	what := k.kill(p)
+	if what == "" {
 		k.beginAnew()
 		return
 	}
-	k.kills++
-	what := fmt.Sprintf("lvconvert (%s) killed after effect %d, %s", p.op.name, len(got.effects), got.effects[len(got.effects)-1])
-	if names := k.staysSuspended(); len(names) > 0 {
-		k.suspended++
-		k.t.Logf("%s: suspended 5 s later: %q", what, names)
-	}
+	told := k.try("vgchange", "-ay", lvmGroup)
 	if err := k.repair(p.op); err != nil {
 		k.violations++
-		k.t.Logf("%s: not repaired: %v", what, err)
+		k.t.Logf("%s: not repaired: %v", what, errors.Join(err, told))
 		k.beginAnew()
 		return
 	}
@@ -150,13 +162,15 @@ func (k *lvmRig) point(p lvmPoint) {
 // reach makes the volumes what is wanted, from a state in which all is well.
 func (k *lvmRig) reach(wanted string) {
 	k.t.Helper()
-	if slices.Contains(k.volumes(), "split linear") {
+	volumes := strings.Join(k.volumes(), ",")
+	if volumes == lvmParted {
 		k.run("lvremove", "--yes", lvmGroup+"/split")
+		volumes = lvmLinear
 	}
-	if strings.Join(k.volumes(), ",") == wanted {
+	if volumes == wanted {
 		return
 	}
-	ops := k.lvmOps()
+	ops := lvmOps()
 	i := slices.IndexFunc(ops, func(op lvmOp) bool { return op.done == wanted })
 	err := k.convert(ops[i])
 	if err != nil || wanted == lvmMirrored && !k.synced(lvmSyncLimit, 2) {

@@ -42,16 +42,17 @@ type lvmOp struct {
 	name       string
 	from, done string // volumes before and after
 	args       []string
+	first      bool // it takes the first leg away, of whatever drive that is
 }
 
-// lvmOps are the operations on a rig.
-func (k *lvmRig) lvmOps() []lvmOp {
+// lvmOps are the operations.
+func lvmOps() []lvmOp {
 	const web = lvmGroup + "/" + webName
 	return []lvmOp{
-		{"attach", lvmLinear, lvmMirrored, []string{"--type", "raid1", "-m1", web}},
-		{"remove", lvmMirrored, lvmLinear, []string{"-m0", web, k.devices[1]}},
-		{"remove of the first", lvmMirrored, lvmLinear, []string{"-m0", web, k.devices[0]}},
-		{"split", lvmMirrored, lvmParted, []string{"--splitmirrors", "1", "--name", "split", web}},
+		{"attach", lvmLinear, lvmMirrored, []string{"--type", "raid1", "-m1", web}, false},
+		{"remove", lvmMirrored, lvmLinear, []string{"-m0", web}, false},
+		{"remove of the first", lvmMirrored, lvmLinear, []string{"-m0", web}, true},
+		{"split", lvmMirrored, lvmParted, []string{"--splitmirrors", "1", "--name", "split", web}, false},
 	}
 }
 
@@ -180,7 +181,7 @@ func (k *lvmRig) try(command string, args ...string) error {
 func (k *lvmRig) volumes() []string {
 	k.t.Helper()
 	var found []string
-	for line := range strings.Lines(k.run("lvs", "-a", "--noheadings", "-o", "lv_name,segtype", lvmGroup)) {
+	for line := range strings.Lines(k.ask("lvs", "-a", "--noheadings", "-o", "lv_name,segtype", lvmGroup)) {
 		if fields := strings.Fields(line); len(fields) == 2 {
 			found = append(found, strings.Join(fields, " "))
 		}
@@ -199,30 +200,57 @@ func has(all []string, wanted string) bool {
 	return true
 }
 
-// repair is what an administrator does after a conversion that was cut off: activate, refresh, convert again. It returns what is
-// still wrong then.
+// repair is what an administrator does after a conversion that was cut off, once all is activated: refresh, convert again. It
+// returns what is still wrong then.
 func (k *lvmRig) repair(op lvmOp) error {
 	k.t.Helper()
-	told := errors.Join(k.try("vgchange", "-ay", lvmGroup), k.try("lvchange", "--refresh", lvmGroup+"/"+webName))
-	if !has(k.volumes(), op.done) {
+	told := k.refresh()
+	volumes := k.volumes()
+	if !has(volumes, op.done) {
 		told = errors.Join(told, k.convert(op))
+		volumes = k.volumes()
 	}
-	if volumes := k.volumes(); !has(volumes, op.done) {
+	if !has(volumes, op.done) {
 		return errors.Join(fmt.Errorf("volumes are %q, want %q", volumes, op.done), told)
 	}
 	if names := k.suspendedNow(); len(names) > 0 {
 		return errors.Join(fmt.Errorf("%q are suspended", names), told)
 	}
 	if op.done == lvmMirrored && !k.synced(lvmSyncLimit, 2) {
-		return errors.Join(fmt.Errorf("not in sync after %v", lvmSyncLimit), told)
+		return errors.Join(k.unsynced(), told)
 	}
 	return k.writes()
+}
+
+// refresh has lvm2 load and resume the devices of web1.
+func (k *lvmRig) refresh() error {
+	k.t.Helper()
+	return k.try("lvchange", "--refresh", lvmGroup+"/"+webName)
+}
+
+// unsynced is the error that web1 has not become a mirror in sync.
+func (k *lvmRig) unsynced() error {
+	k.t.Helper()
+	status := k.ask("lvs", "--noheadings", "-o", "copy_percent,raid_sync_action,lv_attr,lv_health_status", lvmGroup+"/"+webName)
+	return fmt.Errorf("not in sync after %v: %s", lvmSyncLimit, strings.Join(strings.Fields(status), " "))
 }
 
 // convert carries out an operation.
 func (k *lvmRig) convert(op lvmOp) error {
 	k.t.Helper()
-	return k.try("lvconvert", append([]string{"--yes"}, op.args...)...)
+	return k.try("lvconvert", k.conversion(op)...)
+}
+
+// conversion is the arguments of lvconvert for an operation.
+func (k *lvmRig) conversion(op lvmOp) []string {
+	k.t.Helper()
+	args := append([]string{"--yes"}, op.args...)
+	if !op.first {
+		return args
+	}
+	leg := k.ask("lvs", "-a", "--noheadings", "-o", "devices", lvmGroup+"/"+webName+"_rimage_0")
+	drive, _, _ := strings.Cut(leg, "(") // an extent is /dev/loop0(1)
+	return append(args, strings.TrimSpace(drive))
 }
 
 // writes sees the writer write, or be told that it cannot, which is looked at elsewhere.
@@ -271,28 +299,29 @@ func (k *lvmRig) wrongData(wanted string, acked, inFlight uint64) []string {
 	return found
 }
 
-// leaks are volumes and devices that are not wanted, and devices that are missing or have a table waiting.
+// leaks are volumes that are not wanted, devices of no volume, and devices that are missing or have a table waiting.
 func (k *lvmRig) leaks(wanted string) []string {
 	k.t.Helper()
 	var found []string
-	missing := map[string]bool{}
-	for volume := range strings.SplitSeq(wanted, ",") {
-		name, _, _ := strings.Cut(volume, " ")
-		missing[lvmGroup+"-"+strings.Trim(name, "[]")] = true
-	}
+	ofVolume := map[string]bool{} // name of a device: whether it must be there
 	for _, volume := range k.volumes() {
-		if !slices.Contains(strings.Split(wanted, ","), volume) {
+		name, _, _ := strings.Cut(volume, " ")
+		isWanted := slices.Contains(strings.Split(wanted, ","), volume)
+		ofVolume[lvmGroup+"-"+strings.Trim(name, "[]")] = isWanted
+		if !isWanted {
 			found = append(found, "volume "+volume)
 		}
 	}
 	for _, info := range k.mapped() {
-		if !missing[info.Name] || !info.Live || info.Inactive {
+		if _, ok := ofVolume[info.Name]; !ok || !info.Live || info.Inactive {
 			found = append(found, fmt.Sprintf("device %s, live %v, a table waits %v", info.Name, info.Live, info.Inactive))
 		}
-		delete(missing, info.Name)
+		delete(ofVolume, info.Name)
 	}
-	for name := range missing {
-		found = append(found, "no device "+name)
+	for name, missing := range ofVolume {
+		if missing {
+			found = append(found, "no device "+name)
+		}
 	}
 	return found
 }
