@@ -38,6 +38,10 @@ func TestHostPowerCutsLVM(t *testing.T) {
 		var state cutsState
 		var cuts int
 		found := map[string]int{}
+		defer func() {
+			t.Logf("SWEEP lvmcuts cuts=%d mismatches=%d leaked=%d violations=%d", cuts, found[lvmMismatch], found[lvmLeak], found[lvmViolation])
+		}()
+		t.Logf("%s=%d", seedVar, seed)
 		for ; cuts == 0 || time.Now().Before(end); cuts++ {
 			cut := machine
 			cut.CutOn, cut.CutAfter = cutsReady, time.Duration(1+draw.Int64N(int64(cutsLimit)))
@@ -46,8 +50,6 @@ func TestHostPowerCutsLVM(t *testing.T) {
 			tellLVM(t, printed, found)
 		}
 		tellLVM(t, bootScenario(t, machine, nil, "TestGuestConvertUntilCut", append(state.env(0), lastVar+"=1")...), found)
-		t.Logf("%s=%d", seedVar, seed)
-		t.Logf("SWEEP lvmcuts cuts=%d mismatches=%d leaked=%d violations=%d", cuts, found[lvmMismatch], found[lvmLeak], found[lvmViolation])
 	})
 }
 

@@ -20,7 +20,7 @@ func TestHostKillPointsLVM(t *testing.T) {
 	length, _ := sweepTime(t)
 	seed := sweepSeed(t, 1)
 	onPeerKernels(t, func(t *testing.T, machine vm.Machine) {
-		ctx, cancel := context.WithTimeout(t.Context(), length+bootLimit)
+		ctx, cancel := context.WithTimeout(t.Context(), length+3*bootLimit)
 		defer cancel()
 		machine.Output = t.Output()
 		machine.Env = append(machine.Env, sweepVar+"="+os.Getenv(sweepVar), fmt.Sprintf("%s=%d", seedVar, seed))
@@ -45,16 +45,22 @@ func TestGuestKillPointsLVM(t *testing.T) {
 	k := newLVMRig(t, w, newLoop(t, killDrive, 512), newLoop(t, killDrive, 512))
 	t.Cleanup(k.takeDown)
 	k.beginAnew()
-	if sweeping {
-		t.Logf("%s=%d", seedVar, seed)
-		k.killUntil(end, rand.New(rand.NewPCG(seed, 0)))
-	} else {
+	defer k.tell()
+	if !sweeping {
 		k.killOnce()
+		return
 	}
-	t.Logf("SWEEP lvmkills kills=%d mismatches=%d suspended=%d leaked=%d violations=%d stall_us=%d",
+	t.Logf("%s=%d", seedVar, seed)
+	k.killUntil(end, rand.New(rand.NewPCG(seed, 0)))
+}
+
+// tell tells what was counted.
+func (k *lvmRig) tell() {
+	k.t.Helper()
+	k.t.Logf("SWEEP lvmkills kills=%d mismatches=%d suspended=%d leaked=%d violations=%d stall_us=%d",
 		k.kills, k.mismatches, k.suspended, k.leaked, k.violations, k.stall.Microseconds())
 	if k.kills == 0 {
-		t.Error("nothing was killed")
+		k.t.Error("nothing was killed")
 	}
 }
 
@@ -70,7 +76,8 @@ func (k *lvmRig) killOnce() {
 	k.kill(lvmPoint{ops[1], after(1)})
 }
 
-// killUntil kills operations after each of their effects, in a random order, over and over until the time is up.
+// killUntil kills operations after each of their effects, in a random order, over and over until the time is up, and at
+// least once.
 func (k *lvmRig) killUntil(end time.Time, draw *rand.Rand) {
 	k.t.Helper()
 	var points []lvmPoint
@@ -81,13 +88,13 @@ func (k *lvmRig) killUntil(end time.Time, draw *rand.Rand) {
 		}
 		k.t.Logf("%s: %d effects", op.name, len(effects))
 	}
-	for time.Now().Before(end) {
+	for {
 		draw.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
 		for _, p := range points {
+			k.point(p)
 			if time.Now().After(end) {
 				return
 			}
-			k.point(p)
 		}
 	}
 }
