@@ -23,7 +23,8 @@ type Async struct {
 	mu        sync.Mutex
 	watched   time.Time
 	last      Observation
-	percent   int // highest so far
+	cause     error // of the failure that was seen first
+	percent   int   // highest so far
 	pace      pace
 	idleSince time.Time
 	result    vds.Code
@@ -163,6 +164,9 @@ func (a *Async) note(seen Observation, now time.Time) State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last = seen
+	if seen.State == Failed && a.cause == nil {
+		a.cause = seen.Err // a look after the end was recorded knows no more than the code
+	}
 	a.percent = max(a.percent, seen.percent())
 	a.pace.add(now, seen.Done)
 	if seen.State != Idle {
@@ -194,6 +198,9 @@ func (a *Async) finish(result vds.Code, err error) {
 	defer a.mu.Unlock()
 	if a.ended() {
 		return
+	}
+	if a.cause != nil && vds.CodeOf(a.cause) == result {
+		err = a.cause
 	}
 	a.result, a.err = result, err
 	close(a.done)
