@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
@@ -133,7 +134,7 @@ func (m *machine) attach(
 	if err != nil {
 		return target, err
 	}
-	a.next = absorb(a, now)
+	a.next = m.flip(absorb(a, now), a.have.was)
 	a.next.MaxRate = rate
 	a.next.Operation.Queued = !opts.Now && len(m.rivals(a.next)) > 0
 	a.next = m.next(a.next)
@@ -205,7 +206,7 @@ func absorb(a attachment, now time.Time) catalog.LUN {
 		next.RegionSize = raidmeta.RegionSize(next.Size)
 	}
 	next.Last = nil
-	return flipped(next)
+	return next
 }
 
 // newOperation is an operation that begins now.
@@ -217,14 +218,26 @@ func newOperation(kind vds.AsyncType, now time.Time) *catalog.Operation {
 func stamp(now time.Time) time.Time { return now.UTC().Truncate(time.Millisecond) }
 
 // restore brings the kernel to a record after a failed change. A device that cannot be brought there is at least let go
-// on: whatever else is wrong, no LUN stays suspended.
+// on: whatever else is wrong, no LUN stays suspended. But for one whose new table could not be resumed: a mirror would go on
+// without its bitmap, and take the plexes that were to be filled for whole. It gets the table from before or waits.
 func (m *machine) restore(ctx context.Context, l catalog.LUN) error {
 	err := m.bringUp(ctx, l)
 	if err == nil {
 		return nil
 	}
-	top := m.wants(l)
-	return joinUndo(err, m.kernel.Resume(ctx, lunName(l.Name), top[len(top)-1].visibility))
+	have, viewErr := m.viewOf(ctx, l.ID)
+	if viewErr != nil {
+		return joinUndo(err, viewErr)
+	}
+	live := have[lunUUID(l.ID)]
+	switch {
+	case !isRaid(live.table) || m.inForce(l, live.table):
+		return joinUndo(err, m.kernel.Resume(ctx, lunName(l.Name), dm.Public))
+	case len(l.Plexes) == 1: // the record leaves no doubt where the data is
+		return m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at}))
+	default:
+		return err
+	}
 }
 
 // joinUndo adds to an error that taking the change back failed too.

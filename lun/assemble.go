@@ -175,11 +175,12 @@ func (m *machine) forced(ctx context.Context, l catalog.LUN, why *vds.Error) (ca
 		return l, why
 	}
 	next = m.next(next)
-	steps := []step{(&transaction{put: []catalog.LUN{next}}).step("commit: plexes of " + l.Name + " that are missing are out of date")}
+	tx := &transaction{put: []catalog.LUN{next}, back: []catalog.LUN{l}}
+	steps := []step{tx.step("commit: plexes of " + l.Name + " that are missing are out of date")}
 	if len(holding) == 0 {
 		steps = append(steps, rewrite(next))
 	}
-	return next, m.execute(ctx, steps)
+	return next, m.carryOut(ctx, "start", l.Name, steps, tx)
 }
 
 // refuseTaken refuses to use extents of l, some of them new, that a device of another LUN still writes to: that of a LUN

@@ -67,9 +67,14 @@ func (m *machine) latest(luns []catalog.LUN) []catalog.LUN {
 func (m *machine) commit(ctx context.Context, tx *transaction) error {
 	var failed []error
 	need := tx.needed()
+	for _, id := range need {
+		if d, here := m.drives[id]; here && d.foreign {
+			return foreignDriveFault(d) // it is not written to
+		}
+	}
 	for _, id := range m.concerned(tx) {
-		tx.begun = true
 		err := m.writeCatalog(ctx, id, m.set.Apply(id, tx.put...))
+		tx.begun = tx.begun || !untouched(err)
 		if err != nil && !slices.Contains(need, id) {
 			m.log.Warn("a drive does not learn of the change", "drive", id, "error", err)
 			continue
@@ -92,6 +97,13 @@ func (m *machine) commit(ctx context.Context, tx *transaction) error {
 		m.log.Warn("tidy catalogs", "error", err) // the records are committed; the next change tidies again
 	}
 	return nil
+}
+
+// untouched reports whether a catalog write has failed before anything was written: there is nothing to take back.
+func untouched(err error) bool {
+	return slices.ContainsFunc([]error{catalog.ErrHeadLost, catalog.ErrInvalid, catalog.ErrOverlap, catalog.ErrFull}, func(reason error) bool {
+		return errors.Is(err, reason)
+	})
 }
 
 // needed is the drives without which tx does not count as committed. A drive that has failed, under a plex that has, must not

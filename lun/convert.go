@@ -34,6 +34,29 @@ func flipped(l catalog.LUN) catalog.LUN {
 	return l
 }
 
+// flip is l with metadata slots in force that the live mirror does not use; of plexes that are no legs of it, the other ones,
+// because the table that they were legs of may have to come back. The slot of a plex that is out stays: its other one cannot be written, and may hold what somebody would believe when its drive is
+// back. A plex that neither holds the data nor is being filled is out of date from now on: should the new slots have to be
+// given up (see settled), nobody else would know.
+func (m *machine) flip(l catalog.LUN, was standing) catalog.LUN {
+	if !was.mirror {
+		return flipped(l)
+	}
+	fills := filled(l)
+	l.Plexes = slices.Clone(l.Plexes)
+	for i, p := range l.Plexes {
+		if used, leg := was.slots[p.ID]; leg && !m.out(p) {
+			l.Plexes[i].Slot = used.Other()
+		} else if !m.out(p) {
+			l.Plexes[i].Slot = p.Slot.Other()
+		}
+		if !fills[i] && !was.holds(p.ID) {
+			l.Plexes[i].Stale = true
+		}
+	}
+	return l
+}
+
 // conversion is what a swap to the table of a record needs beyond that table.
 type conversion struct {
 	l      catalog.LUN
@@ -125,14 +148,18 @@ func (c conversion) slots(bits raidmeta.Bits) ([]raidmeta.Slot, error) {
 	return raidmeta.Attach(plan)
 }
 
-// events is the highest event count of the live legs.
+// events is higher than the event count that any live leg has or gets before its table goes: a plex that the new table is
+// without keeps its metadata, and must not seem to be as fresh as the others.
 func (c conversion) events() uint64 {
 	var most uint64
 	for _, slot := range c.was.meta {
 		most = max(most, slot.Super.Events)
 	}
-	return most
+	return most + lastEvents
 }
+
+// lastEvents is more than a table counts between being looked at and its end.
+const lastEvents = 1 << 10
 
 // before is the size of the live mirror.
 func (c conversion) before() size.Sectors {

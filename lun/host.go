@@ -152,7 +152,7 @@ func (m *machine) reconcile(ctx context.Context, l catalog.LUN) error {
 	if next.Plexes == nil {
 		return err
 	}
-	next = m.next(flipped(next))
+	next = m.next(m.flip(next, have.was))
 	tx := &transaction{put: []catalog.LUN{next}, back: []catalog.LUN{l}}
 	steps, err := m.transition(next, have, move{commit: tx.step(fmt.Sprintf("commit: only plex %s holds the data of %s", have.was.sole, l.Name))})
 	if err != nil {

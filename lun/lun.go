@@ -167,6 +167,9 @@ func (l *LUN) Delete(ctx context.Context) error {
 			return err
 		}
 		why := reasons{op: "delete", object: lunObject(record.Name)}
+		if err := m.foreignDrive(record); err != nil {
+			why.add(vds.ErrDiskConfigurationNotSync, "", "%v", err)
+		}
 		if record.Operation != nil {
 			why.add(vds.ErrAnotherCallInProgress, cancelHint(record), "%s is running", record.Operation.Type)
 		}

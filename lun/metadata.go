@@ -78,7 +78,8 @@ func (m *machine) restartSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.S
 }
 
 // roles tells the plexes of l that hold all of the data from those that lag, by record and by what their metadata says of
-// each other. Plexes that are out are neither.
+// each other. Plexes that are out are neither. A plex that is being filled holds the data when the kernel has filled it to the
+// end and has dropped all others since, before anybody could record the end.
 func (m *machine) roles(l catalog.LUN, slots []raidmeta.Slot) (holding, behind []int) {
 	fills := filled(l)
 	freshest := freshestOf(slots)
@@ -92,7 +93,33 @@ func (m *machine) roles(l catalog.LUN, slots []raidmeta.Slot) (holding, behind [
 			holding = append(holding, i)
 		}
 	}
+	if len(holding) == 0 {
+		holding = survivors(l, slots)
+		behind = slices.DeleteFunc(behind, func(i int) bool { return slices.Contains(holding, i) })
+	}
 	return holding, behind
+}
+
+// survivors is the plexes of l that the kernel has filled to the end and that have seen all others fail.
+func survivors(l catalog.LUN, slots []raidmeta.Slot) []int {
+	var filledUp []int
+	freshest, lost := freshestOf(slots), false
+	for i, fills := range filled(l) {
+		super := slots[i].Super
+		switch {
+		case !fills && !l.Plexes[i].Stale && freshest.FailedDevices&(1<<i) == 0:
+			return nil
+		case fills && !l.Plexes[i].Stale && super.Events > 0 && super.Events == freshest.Events &&
+			super.RecoveryOffset == raidmeta.InSync && super.ResyncOffset == raidmeta.InSync && !freshest.CallsFailed(super):
+			filledUp = append(filledUp, i)
+		case !fills:
+			lost = true
+		}
+	}
+	if !lost {
+		return nil
+	}
+	return filledUp
 }
 
 // freshestOf is the superblock that has seen the most.
@@ -251,17 +278,21 @@ func (m *machine) readExtent(ctx context.Context, at catalog.Extent, b []byte) e
 	return fault("read", d.info.Path, err)
 }
 
-// proven reports whether the superblocks of all plexes that are not out say that nothing is left to copy between them. The
-// status line alone does not prove it.
-func (m *machine) proven(ctx context.Context, l catalog.LUN) (bool, error) {
-	var out uint64
+// proven reports whether the superblocks of all plexes that are neither out nor lost, a bit for each, say that nothing is
+// left to copy between them. The status line alone does not prove it.
+func (m *machine) proven(ctx context.Context, l catalog.LUN, lost uint64) (bool, error) {
+	out := lost
+	fills := filled(l)
 	for i, p := range l.Plexes {
+		if m.out(p) && fills[i] {
+			return false, nil // its superblock cannot be asked
+		}
 		if m.out(p) {
 			out |= 1 << i
 		}
 	}
-	for _, p := range l.Plexes {
-		if m.out(p) {
+	for i, p := range l.Plexes {
+		if out&(1<<i) != 0 {
 			continue
 		}
 		block := make([]byte, blockdev.Align)
@@ -282,7 +313,7 @@ func (m *machine) proven(ctx context.Context, l catalog.LUN) (bool, error) {
 // markClean empties the bitmaps of a mirror that was stopped with all legs equal, so that the next start copies nothing.
 // Data first: what the drives still have in their caches must not be lost on one leg while the bitmap calls it equal.
 func (m *machine) markClean(ctx context.Context, l catalog.LUN) error {
-	if ok, err := m.proven(ctx, l); err != nil || !ok {
+	if ok, err := m.proven(ctx, l, 0); err != nil || !ok {
 		return err
 	}
 	for _, id := range l.Drives() {
@@ -308,25 +339,28 @@ func (m *machine) markClean(ctx context.Context, l catalog.LUN) error {
 }
 
 // wipe is the step that zeroes the first and the last MiB of every plex of l, so that nobody finds a file system or a
-// partition table that is not there any more.
+// partition table that is not there any more. What else its plexes hold may differ: of a mirror everything is copied when it
+// is started, from the first one.
 func wipe(l catalog.LUN) step {
 	return funcStep{text: "zero the first and the last MiB of " + l.Name, do: func(ctx context.Context, m *machine) error {
-		return m.wipe(ctx, l.Plexes)
-	}}
-}
-
-func (m *machine) wipe(ctx context.Context, plexes []catalog.Plex) error {
-	for _, p := range plexes {
-		first, last := p.Data[0], p.Data[len(p.Data)-1]
-		head := catalog.Extent{Drive: first.Drive, Start: first.Start, Length: min(mib, first.Length)}
-		tail := catalog.Extent{Drive: last.Drive, Start: last.End() - min(mib, last.Length), Length: min(mib, last.Length)}
-		for _, e := range []catalog.Extent{head, tail} {
-			if err := m.zero(ctx, e); err != nil {
+		for _, p := range l.Plexes {
+			if err := m.wipe(ctx, runsOf(p.Data, l.Size)); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
+		if len(l.Plexes) == 1 {
+			return nil
+		}
+		return rewrite(l).run(ctx, m)
+	}}
+}
+
+// wipe zeroes the first and the last MiB of a plex.
+func (m *machine) wipe(ctx context.Context, runs []run) error {
+	first, last := runs[0], runs[len(runs)-1]
+	head := catalog.Extent{Drive: first.drive, Start: first.start, Length: min(mib, first.length)}
+	tail := catalog.Extent{Drive: last.drive, Start: last.start + last.length - min(mib, last.length), Length: min(mib, last.length)}
+	return errors.Join(m.zero(ctx, head), m.zero(ctx, tail))
 }
 
 // zero overwrites an extent with zeros, durably.

@@ -34,7 +34,10 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 		seen.Done = 0 // until it has begun, the kernel shows N/N
 		return seen, true, nil
 	}
-	proven, err := m.proven(ctx, l)
+	if begun, err := m.begun(ctx, l); !begun || err != nil {
+		return seen, false, err // the table from before has come to its end; the one that the record wants is yet to come
+	}
+	proven, err := m.proven(ctx, l, lostLegs(l, status))
 	if !proven || err != nil {
 		return seen, true, err
 	}
@@ -73,17 +76,30 @@ func (m *machine) passedOver(ctx context.Context, l catalog.LUN) error {
 func (m *machine) begun(ctx context.Context, l catalog.LUN) (bool, error) {
 	m = m.fork()
 	have, err := m.viewOf(ctx, l.ID)
-	return m.slotsInUse(l, have[lunUUID(l.ID)].table), err
+	return m.inForce(l, have[lunUUID(l.ID)].table), err
 }
 
-// claimed reports whether the kernel claims that every plex of l that is not out is a full copy.
+// claimed reports whether the kernel claims that every plex of l that is not out is a full copy, but for those that it has
+// dropped: it never drops the last one. A plex that is being filled has to be one, its drive be here or not.
 func (m *machine) claimed(l catalog.LUN, status dm.RaidStatus) bool {
+	lost, fills := lostLegs(l, status), filled(l)
 	for i, p := range l.Plexes {
-		if !m.out(p) && status.Health[i] != dm.LegInSync {
+		if (fills[i] || !m.out(p)) && lost&(1<<i) == 0 && status.Health[i] != dm.LegInSync {
 			return false
 		}
 	}
 	return status.Done == status.Total && status.Action == dm.ActionIdle
+}
+
+// lostLegs is the plexes of l, a bit for each, that the kernel has dropped and that no operation fills.
+func lostLegs(l catalog.LUN, status dm.RaidStatus) uint64 {
+	var lost uint64
+	for i, fills := range filled(l) {
+		if !fills && status.Health[i] == dm.LegFailed {
+			lost |= 1 << i
+		}
+	}
+	return lost
 }
 
 func legFault(l catalog.LUN, i int) error {

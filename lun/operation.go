@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -173,9 +174,39 @@ func (m *machine) settleEnded(ctx context.Context, l catalog.LUN, now time.Time)
 // settle commits that l's operation has ended with result. The kernel keeps its table; a failed plex leaves it with the next
 // change or Assemble.
 func (m *machine) settle(ctx context.Context, l catalog.LUN, result vds.Code, now time.Time) (catalog.LUN, error) {
-	settled := m.next(conclude(l, result, now))
-	tx := &transaction{put: []catalog.LUN{settled}}
-	return settled, m.execute(ctx, []step{tx.step("commit: " + l.Operation.Type.String() + " of " + l.Name + " has ended")})
+	status, mirrored, err := m.raidStatus(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	settled := conclude(l, result, now)
+	if mirrored {
+		settled = afterLosses(settled, l, status.Health)
+	}
+	settled = m.next(settled)
+	tx := &transaction{put: []catalog.LUN{settled}, back: []catalog.LUN{l}}
+	steps := []step{tx.step("commit: " + l.Operation.Type.String() + " of " + l.Name + " has ended")}
+	return settled, m.carryOut(ctx, "record the end of the operation of", l.Name, steps, tx)
+}
+
+// afterLosses is l, whose operation has ended, as the kernel's word on its legs makes it: after a success a plex that the
+// kernel has dropped is out of date, and its drive need not take the commit. After a failure a plex that was filled stays
+// one that holds the data when it is all there is: those that it was filled from were dropped after it was whole. It is pure.
+func afterLosses(l, before catalog.LUN, health []dm.LegHealth) catalog.LUN {
+	l.Plexes = slices.Clone(l.Plexes)
+	holds := func(i int) bool { return i < len(health) && health[i] == dm.LegInSync }
+	alone := true
+	for i, p := range l.Plexes {
+		alone = alone && (p.Stale || !holds(i))
+	}
+	for i := range l.Plexes {
+		switch {
+		case alone && holds(i):
+			l.Plexes[i].Stale = before.Plexes[i].Stale
+		case !l.Last.Result.Failed() && i < len(health) && health[i] == dm.LegFailed:
+			l.Plexes[i].Stale = true
+		}
+	}
+	return l
 }
 
 // conclude is l after its operation has ended with result: after a failure the plexes that it was filling are out of date. It
@@ -213,6 +244,10 @@ func (o *operation) Cancel(ctx context.Context) error {
 				Code: vds.ErrNotSupported, Op: "cancel", Object: "operation " + o.id.String(),
 				Reason: l.Operation.Type.String() + " cannot be cancelled",
 			}
+		}
+		why := reasons{op: "cancel", object: "operation " + o.id.String()}
+		if m.checkRecords(l, &why); why.err() != nil {
+			return why.err()
 		}
 		return m.cancel(ctx, l, o.p.now())
 	})
@@ -257,8 +292,8 @@ func (m *machine) cancel(ctx context.Context, l catalog.LUN, now time.Time) erro
 
 // flippedIf is l with its other metadata slots in force where the live mirror uses those that are, and a mirror it stays.
 func (m *machine) flippedIf(have held, l catalog.LUN) catalog.LUN {
-	if have.was.uses(l) && len(l.Plexes) > 1 {
-		return flipped(l)
+	if m.clashes(l, have.was) && len(l.Plexes) > 1 {
+		return m.flip(l, have.was)
 	}
 	return l
 }
@@ -314,6 +349,6 @@ func (m *machine) cleanse(ctx context.Context, l catalog.LUN) (catalog.LUN, erro
 	clean := l
 	clean.Wipe = false
 	clean = m.next(clean)
-	tx := &transaction{put: []catalog.LUN{clean}}
-	return clean, m.execute(ctx, []step{wipe(l), tx.step("commit: " + l.Name + " is wiped")})
+	tx := &transaction{put: []catalog.LUN{clean}, back: []catalog.LUN{l}}
+	return clean, m.carryOut(ctx, "wipe", l.Name, []step{wipe(l), tx.step("commit: " + l.Name + " is wiped")}, tx)
 }

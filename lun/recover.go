@@ -46,7 +46,7 @@ func (m *machine) recover(ctx context.Context, l catalog.LUN, now time.Time) (ca
 			next.Plexes[i].Stale = false
 		}
 	}
-	next = m.next(flipped(next))
+	next = m.next(m.flip(next, have.was))
 	tx := &transaction{put: []catalog.LUN{next}, back: []catalog.LUN{l}}
 	steps, err := m.transition(next, have, move{commit: tx.step("commit: plexes of " + l.Name + " are recovered")})
 	if err != nil {

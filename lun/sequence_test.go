@@ -35,7 +35,7 @@ func seqPath(drive int) string { return fmt.Sprintf("/dev/sd%c", 'a'+drive) }
 //
 // A failure prints the seed of its sequence: PLEXCTL_SEED, or -rapid.seed, begins with it.
 func TestSequences(t *testing.T) {
-	const fixed, slice = 1, 8
+	const fixed, slice = 1, 60
 	length, sweeping := sweepTime(t)
 	seed := sweepSeed(t, fixed)
 	if given := flag.Lookup("rapid.seed").Value.String(); given != "0" {

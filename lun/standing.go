@@ -2,7 +2,6 @@ package lun
 
 import (
 	"context"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -125,11 +124,6 @@ func legPlex(l catalog.LUN, have view, leg dm.Leg) (catalog.Plex, catalog.Slot, 
 	return catalog.Plex{}, "", false
 }
 
-// uses reports whether the live mirror uses metadata slots that are in force in l.
-func (st standing) uses(l catalog.LUN) bool {
-	return slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return st.slots[p.ID] == p.Slot })
-}
-
 // holds reports whether a plex holds all of the data, as far as the kernel and its metadata on the drives go.
 func (st standing) holds(plex uuid.UUID) bool {
 	if !st.mirror {
@@ -172,11 +166,22 @@ func (st standing) holders() int {
 	return n
 }
 
+// alone reports whether the kernel has given up all legs but one: there is nothing to make equal, whatever the counts say.
+func (st standing) alone() bool {
+	there := 0
+	for _, letter := range st.status.Health {
+		if letter != dm.LegFailed && letter != dm.LegMissing {
+			there++
+		}
+	}
+	return there < 2
+}
+
 // busy reports whether the mirror copies anything, or is about to: a plex is neither in sync nor failed, or a resync of
 // all plexes is not at its end. A plex that the record has given up does not count: when the kernel cannot read what it
 // copies, it leaves the leg as it is, and never goes on (drivers/md/raid1.c, fix_sync_read_error).
 func (st standing) busy() bool {
-	if !st.mirror {
+	if !st.mirror || st.status.Action == dm.ActionIdle && st.alone() {
 		return false
 	}
 	if st.status.Action != dm.ActionIdle || st.status.Done != st.status.Total {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,7 +210,8 @@ type scripted struct {
 	Kernel
 	asked   []string
 	letters string
-	fail    string // the call that fails
+	fail    string               // the call that fails
+	devices map[string]dm.Device // by name
 }
 
 func (k *scripted) note(call string) error {
@@ -221,7 +224,14 @@ func (k *scripted) note(call string) error {
 func (k *scripted) Suspend(context.Context, string, bool) error         { return k.note("suspend") }
 func (k *scripted) Resume(context.Context, string, dm.Visibility) error { return k.note("resume") }
 func (k *scripted) Clear(context.Context, string) error                 { return k.note("clear") }
-func (k *scripted) List(context.Context) ([]dm.Device, error)           { return nil, nil }
+func (k *scripted) List(context.Context) ([]dm.Device, error) {
+	return slices.Collect(maps.Values(k.devices)), nil
+}
+
+func (k *scripted) Info(_ context.Context, name string) (dm.Info, error) {
+	return dm.Info{Device: k.devices[name], Live: true}, nil
+}
+
 func (k *scripted) Table(context.Context, string) (dm.Table, error) {
 	raid := dm.Raid1{RegionSize: mibSectors}
 	for i := range k.letters {
@@ -281,7 +291,16 @@ func TestWindowCountsOnWhatHoldsTheData(t *testing.T) {
 func shelf(t *testing.T, l catalog.LUN, slots []raidmeta.Slot) (*machine, *blockdev.Mem) {
 	t.Helper()
 	mem := blockdev.NewMem()
-	m := &machine{kernel: &scripted{letters: "AAA"[:len(l.Plexes)]}, devices: mem, log: slog.New(slog.DiscardHandler), drives: map[uuid.UUID]*drive{}}
+	top := dm.Device{Name: lunName(l.Name), UUID: lunUUID(l.ID), Dev: blockdev.DevNo{Major: 251}}
+	kernel := &scripted{letters: "AAA"[:len(l.Plexes)], devices: map[string]dm.Device{top.Name: top}}
+	for i, p := range l.Plexes {
+		n := metaNode(l, p)
+		kernel.devices[n.name] = dm.Device{Name: n.name, UUID: n.uuid, Dev: blockdev.DevNo{Major: 252, Minor: uint32(i)}}
+	}
+	m := &machine{
+		kernel: kernel, devices: mem, log: slog.New(slog.DiscardHandler), drives: map[uuid.UUID]*drive{},
+		at: numbers{nodes: map[string]blockdev.DevNo{}},
+	}
 	for _, id := range []uuid.UUID{drive1, drive2, drive3} {
 		info := blockdev.Info{Path: "/dev/" + id.String()[:2], Size: 128 * size.MiB}
 		mem.AddDisk(info)

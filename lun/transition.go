@@ -104,7 +104,7 @@ func (m *machine) settled(ctx context.Context, l catalog.LUN) (held, error) {
 	case !top.Live:
 		top.Live, top.Suspended, top.table, h.woken = true, false, waiting, true
 		h.settle = []step{resumeStep{node{name: top.Name, uuid: id, visibility: dm.Public}}}
-	case m.slotsInUse(l, waiting) && !m.slotsInUse(l, top.table):
+	case slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return m.slotInUse(l, p, waiting) && !m.slotInUse(l, p, top.table) }):
 		h.settle = []step{spoil(l), clearStep{top.Name}}
 	default:
 		h.settle = []step{clearStep{top.Name}}
@@ -113,13 +113,21 @@ func (m *machine) settled(ctx context.Context, l catalog.LUN) (held, error) {
 	return h, nil
 }
 
-// slotsInUse reports whether a table uses metadata slots that are in force in l.
-func (m *machine) slotsInUse(l catalog.LUN, t dm.Table) bool {
+// slotInUse reports whether a table uses the metadata slot in force of a plex of l that takes part.
+func (m *machine) slotInUse(l catalog.LUN, p catalog.Plex, t dm.Table) bool {
 	raid, ok := soleTarget[dm.Raid1](t)
-	return ok && slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool {
-		dev := m.at.nodes[metaNode(l, p).uuid]
-		return !dev.IsZero() && slices.ContainsFunc(raid.Legs, func(leg dm.Leg) bool { return leg.Meta == dev })
-	})
+	dev := m.at.nodes[metaNode(l, p).uuid]
+	return ok && !m.out(p) && !dev.IsZero() && slices.ContainsFunc(raid.Legs, func(leg dm.Leg) bool { return leg.Meta == dev })
+}
+
+// inForce reports whether a table uses the metadata slots in force of all plexes of l that take part.
+func (m *machine) inForce(l catalog.LUN, t dm.Table) bool {
+	return isRaid(t) && !slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return !m.out(p) && !m.slotInUse(l, p, t) })
+}
+
+// clashes reports whether the live mirror uses a metadata slot that is in force in l.
+func (m *machine) clashes(l catalog.LUN, was standing) bool {
+	return slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return !m.out(p) && was.slots[p.ID] == p.Slot })
 }
 
 // bringUp plans and carries out what leads from what the kernel has to l. A LUN that was not active and cannot be started
@@ -165,18 +173,25 @@ func (m *machine) upSteps(ctx context.Context, l catalog.LUN, have held) ([]step
 		}
 		return plan(c), nil
 	}
-	stuck := top.mirror != nil && have.view[top.uuid].Suspended // its first resume has failed: it must not be resumed again
-	if c.matches(top) && (l.Operation == nil || have.woken) && !stuck {
+	stuck := top.mirror != nil && have.view[top.uuid].Suspended          // its first resume has failed: it must not be resumed again
+	held := l.Operation == nil && standsStill(have.view[top.uuid].table) // by an operation that has ended: nobody can let it go on
+	if c.matches(top) && (l.Operation == nil || have.woken) && !stuck && !held {
 		return plan(c), nil
 	}
 	if have.was, err = m.stand(ctx, l, have.view); err != nil {
 		return nil, err
 	}
 	c.want = layout(l, m.outOf(l, have.was))
-	if c.matches(c.want[len(c.want)-1]) && !dropped(l, have.was) && !stuck {
+	if c.matches(c.want[len(c.want)-1]) && !dropped(l, have.was) && !stuck && (!held || !have.was.busy()) {
 		return plan(c), nil
 	}
 	return m.renew(l, have)
+}
+
+// standsStill reports whether a table lets the kernel copy next to nothing.
+func standsStill(t dm.Table) bool {
+	raid, ok := soleTarget[dm.Raid1](t)
+	return ok && raid.MaxRate == pausedRate
 }
 
 // dropped reports whether the kernel has given up a plex that l's operation fills. A new table takes it in again.
@@ -192,10 +207,10 @@ func dropped(l catalog.LUN, was standing) bool {
 // renew is the steps to a new table for a LUN whose live one is not the wanted one, or has to be begun anew. When the live
 // one uses the slots in force, the others are put in force.
 func (m *machine) renew(l catalog.LUN, have held) ([]step, error) {
-	if !have.was.uses(l) || len(l.Plexes) == 1 {
+	if !m.clashes(l, have.was) || len(l.Plexes) == 1 {
 		return m.transition(l, have, move{})
 	}
-	next := m.next(flipped(l))
+	next := m.next(m.flip(l, have.was))
 	tx := &transaction{put: []catalog.LUN{next}}
 	return m.transition(next, have, move{commit: tx.step("commit: " + l.Name + " has new metadata")})
 }

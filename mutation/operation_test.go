@@ -7,7 +7,7 @@ func operationMutations() []mutation {
 			name:  "an operation has ended when the status line says so",
 			harm:  "records a plex as whole that the kernel has not finished",
 			file:  "lun/observe.go",
-			edits: []edit{{"proven, err := m.proven(ctx, l)", "proven, err := true, ctx.Err()"}},
+			edits: []edit{{"proven, err := m.proven(ctx, l, lostLegs(l, status))", "proven, err := true, ctx.Err()"}},
 			test:  "TestTheEndIsProven/filled in part",
 		},
 		{

@@ -29,7 +29,7 @@ func standingMutations() []mutation {
 			name:  "what the kernel says of a failed leg is not heard",
 			harm:  "counts a leg as whole that has missed writes",
 			file:  "lun/standing.go",
-			edits: []edit{{"letter != dm.LegFailed && letter != dm.LegMissing", "letter != dm.LegMissing"}},
+			edits: []edit{{"ok && letter != dm.LegFailed && letter != dm.LegMissing", "ok && letter != dm.LegMissing"}},
 			test:  "TestConvert/the kernel has dropped a plex",
 		},
 		{
@@ -78,7 +78,7 @@ func standingMutations() []mutation {
 			name:  "what the others say of a plex does not matter at a start",
 			harm:  "starts a LUN from a plex that the others have gone on without",
 			file:  "lun/metadata.go",
-			edits: []edit{{"freshest.CallsFailed(super):", "freshest.CallsFailed(super) && false:"}},
+			edits: []edit{{"InSync, freshest.CallsFailed(super):", "InSync, freshest.CallsFailed(super) && false:"}},
 			test:  "TestRestart/one is called failed",
 		},
 		{
@@ -148,7 +148,7 @@ func standingMutations() []mutation {
 			name:  "a mirror is marked clean that is not",
 			harm:  "leaves the plexes different for good",
 			file:  "lun/metadata.go",
-			edits: []edit{{"if ok, err := m.proven(ctx, l); err != nil || !ok {", "if _, err := m.proven(ctx, l); err != nil {"}},
+			edits: []edit{{"if ok, err := m.proven(ctx, l, 0); err != nil || !ok {", "if _, err := m.proven(ctx, l, 0); err != nil {"}},
 			test:  "TestOnlyEqualPlexesAreMarkedClean",
 		},
 		{

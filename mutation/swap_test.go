@@ -111,7 +111,7 @@ func swapMutations() []mutation {
 			name:  "a change keeps the slots in force",
 			harm:  "writes new metadata over that of the running table, which writes its own over it when it goes",
 			file:  "lun/operation.go",
-			edits: []edit{{"return flipped(l)", "return l"}},
+			edits: []edit{{"return m.flip(l, have.was)", "return l"}},
 			test:  "TestSlots",
 		},
 		{
