@@ -99,7 +99,7 @@ part_host() {
 # kernel_tests is what runs on one kernel, one test after the other, each for a share of the time.
 kernel_tests() {
 	if [[ $lvm ]]; then
-		run "lvm-kills@$1" "$(share 50)" -run='^TestKillPointsLVM$' ./integration
+		run "lvm-kills@$1" "$(share 50)" -run='^TestHostKillPointsLVM$' ./integration
 		run "lvm-cuts@$1" "$(share 50)" -run='^TestHostPowerCutsLVM$' ./integration
 		return
 	fi

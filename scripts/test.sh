@@ -26,8 +26,8 @@ readonly machines=2
 elsewhere() {
 	if [[ ${PLEXCTL_SWEEP:-} ]]; then return; fi
 	case $1 in
-	6.1) echo '^Test(Demo|HostVMScript|Rate|CancelOfAPausedPlex|CopiesToOneDriveQueue)$' ;;
-	6.12+udev) echo '^Test(Codes|Race|Async|Lock|Killed|PlexChain|HostPowerCut|Recover|Rate|Contract|Unreadable|Cancel|Copies|LegLost|Attach|Extend|Old|HostVM)' ;;
+	6.1) echo '^Test(Demo|HostVMScript|Rate|CancelOfAPausedPlex|CopiesToOneDriveQueue|AttachOutlivesAKilledPlexctl|DriveInitRefusals)$' ;;
+	6.12+udev) echo '^Test(Codes|Race|Async|Lock|Killed|PlexChain|HostPowerCut|Recover|Rate|Contract|Unreadable|Cancel|Copies|LegLost|LogWrites|Legs|Attach|Extend|Old|HostVM)' ;;
 	esac
 }
 
