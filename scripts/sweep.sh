@@ -100,6 +100,7 @@ part_host() {
 kernel_tests() {
 	if [[ $lvm ]]; then
 		run "lvm-kills@$1" "$(share 50)" -run='^TestHostKillPointsLVM$' ./integration
+		run "beside-lvm@$1" 60 -run='^TestHostPowerCutBesideLVM$' ./integration
 		run "lvm-cuts@$1" "$(share 50)" -run='^TestHostPowerCutsLVM$' ./integration
 		return
 	fi

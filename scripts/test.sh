@@ -4,8 +4,9 @@
 #   scripts/test.sh [--tier lint|unit|build|kernel] [--all-kernels] [--verbose]
 #
 #   lint    golangci-lint (with gofumpt), shellcheck, go.mod
-#   unit    all tests that need no kernel, every fuzz target on its seeds; again under the race detector, but for the
-#           sweeps over crash points, faults and sequences, which it makes ten times slower; seeded bugs, one in eight
+#   unit    all tests that need no kernel, every fuzz target on its seeds; those of packages that start goroutines again
+#           under the race detector, but for the sweeps over crash points, faults and sequences, which it makes ten times
+#           slower; seeded bugs, one in eight
 #   build   the static binary and its size; all packages for the other architectures
 #   kernel  integration/ in a virtual machine: Debian's 6.1 and 6.12, with --all-kernels 5.10 and the newest too;
 #           with udevd too; long tests that say the same everywhere run on one of them
@@ -21,12 +22,13 @@ readonly max_size=$((8 << 20))
 # Two cores carry two emulated machines; more of them only make each other miss their time.
 readonly machines=2
 
-# Long tests that say the same on every kernel run on 6.12 alone, those that see nothing of udev without it; all of them
-# everywhere when PLEXCTL_SWEEP is set.
+# Long tests that say the same on every kernel run on 6.12 alone, those that see nothing of udev without it, and those that
+# compare with lvm2 in scripts/sweep.sh --lvm; all of them everywhere when PLEXCTL_SWEEP is set.
 elsewhere() {
 	if [[ ${PLEXCTL_SWEEP:-} ]]; then return; fi
 	case $1 in
-	6.1) echo '^Test(Demo|HostVMScript|Rate|CancelOfAPausedPlex|CopiesToOneDriveQueue|AttachOutlivesAKilledPlexctl|DriveInitRefusals)$' ;;
+	6.1) echo '^Test(Demo|HostVMScript|Rate|CancelOfAPausedPlex|CopiesToOneDriveQueue|AttachOutlivesAKilledPlexctl|DriveInitRefusals|Host.*LVM)$' ;;
+	6.12) echo '^TestHost.*LVM$' ;;
 	6.12+udev) echo '^Test(Codes|Race|Async|Lock|Killed|PlexChain|HostPowerCut|Recover|Rate|Contract|Unreadable|Cancel|Copies|LegLost|LogWrites|Legs|Attach|Extend|Old|HostVM)' ;;
 	esac
 }
@@ -166,7 +168,7 @@ tier_unit() {
 	mapfile -t packages < <(go list ./... | grep -Ev '/(integration|mutation)')
 	gotest unit -timeout=15m "${packages[@]}"
 	judge unit
-	gotest race -race -skip='^Test(Crash|Faults|Guard|Sequences)' -timeout=15m "${packages[@]}"
+	gotest race -race -skip='^Test(Crash|Faults|Guard|Sequences)' -timeout=15m ./blockdev ./cmd/... ./dm ./lun ./resync
 	judge race
 	gotest mutation -timeout=15m ./mutation
 	judge mutation
