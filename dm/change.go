@@ -215,6 +215,19 @@ func (c *Control) Remove(ctx context.Context, name string) error {
 		}
 	}
 	c.links.drop(ctx, name, rep.dev)
+	c.links.dropOthers(ctx, name, rep.dev)
+	return nil
+}
+
+// Name gives a running device the link that a process did not make, or has left under another name, because it was killed
+// between a change and its link. Where all is right it does nothing.
+func (c *Control) Name(ctx context.Context, name string, v Visibility) error {
+	rep, err := c.device(ctx, "name", name, request{command: unix.DM_DEV_STATUS})
+	if err != nil {
+		return err
+	}
+	c.links.follow(ctx, name, rep.dev, v)
+	c.links.dropOthers(ctx, name, rep.dev)
 	return nil
 }
 

@@ -52,6 +52,21 @@ func (l *links) drop(ctx context.Context, name string, dev blockdev.DevNo) {
 	}
 }
 
+// dropOthers removes links to dev under other names than its own: that of a rename, and the draft, that a crash has left.
+func (l *links) dropOthers(ctx context.Context, name string, dev blockdev.DevNo) {
+	entries, err := os.ReadDir(l.dir)
+	for _, e := range entries {
+		path := filepath.Join(l.dir, e.Name())
+		if target, err := os.Readlink(path); err != nil || e.Name() == name || l.resolve(target) != l.node(dev) {
+			continue
+		}
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil {
+		l.log.WarnContext(ctx, "old link of a device stays", "device", name, "err", err)
+	}
+}
+
 // await waits until udev has made the link, and reports whether it did in time.
 func (l *links) await(ctx context.Context, name string, dev blockdev.DevNo) bool {
 	if _, err := os.Lstat(l.udev); err != nil || l.late.Load() {

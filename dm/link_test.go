@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/plexctl/plexctl/blockdev"
 )
 
 // newLinks is a directory like /dev/mapper below one like /dev. Its block nodes are missing: making them needs
@@ -130,6 +132,28 @@ func TestLinkMakeLongestName(t *testing.T) {
 	l, _ := newLinks(t)
 	if err := l.make(longestName, dmDev(3)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestLinkDropOthers(t *testing.T) {
+	l, log := newLinks(t)
+	for name, text := range map[string]string{
+		"plex-web1": "->../dm-3", ".plex-web1.new": "->../dm-3", "plex-old": "->../dm-3", "by-path": "->DEV/dm-3",
+		"plex-web2": "->../dm-4", "control": "a file", "elsewhere": "->../../dm-3",
+	} {
+		l.put(t, name, text)
+	}
+	l.dropOthers(t.Context(), "plex-web1", blockdev.DevNo{Major: 253, Minor: 3})
+	for name, want := range map[string]string{
+		"plex-web1": "->../dm-3", ".plex-web1.new": "", "plex-old": "", "by-path": "",
+		"plex-web2": "->../dm-4", "control": "a file", "elsewhere": "->../../dm-3",
+	} {
+		if got := l.get(t, name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if log.Len() > 0 {
+		t.Errorf("log: %s", log)
 	}
 }
 

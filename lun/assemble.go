@@ -106,6 +106,11 @@ func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]vi
 	if err := m.bringUp(ctx, l); err != nil {
 		return err
 	}
+	if m.dry == nil {
+		if err := m.kernel.Name(ctx, lunName(l.Name), dm.Public); err != nil {
+			return err
+		}
+	}
 	return m.unqueue(ctx, l)
 }
 

@@ -46,14 +46,16 @@ func (m *machine) numbersOf(luns ...catalog.LUN) []blockdev.DevNo {
 	return devs
 }
 
-// Wake lets a LUN go on that a change which was cut off has left suspended, in its new state. It does nothing to a LUN that
-// is not suspended, or that there is not, and needs the drives of this LUN alone. It waits for a change that is being made.
+// Wake lets a LUN go on that a change which was cut off has left suspended. The change itself is completed by the next one of
+// that LUN, or by Assemble. Wake does nothing to a LUN that is not suspended, or that there is not, and needs the drives of
+// this LUN alone. It waits for a change that is being made.
 func (p *Provider) Wake(ctx context.Context, id uuid.UUID) error {
 	return p.change(ctx, "wake lun "+id.String(), func(ctx context.Context, m *machine) error {
 		l, ok := m.record(id)
 		if !ok {
 			return nil
 		}
-		return m.wake(ctx, l)
+		_, err := m.letGo(ctx, l)
+		return err
 	})
 }

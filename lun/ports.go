@@ -33,6 +33,8 @@ type Kernel interface {
 	Table(ctx context.Context, name string) (dm.Table, error)
 	// Waiting is the table in the inactive slot; empty when there is none.
 	Waiting(ctx context.Context, name string) (dm.Table, error)
+	// Name gives a device that runs its name in /dev, where a process was killed before it did.
+	Name(ctx context.Context, name string, v dm.Visibility) error
 	// Rename gives a device another name. Whoever has it open keeps it.
 	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
 	// Status is the state of one device and the status of its live table, by one call.

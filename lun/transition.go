@@ -105,7 +105,7 @@ func (m *machine) settled(ctx context.Context, l catalog.LUN) (held, error) {
 		top.Live, top.Suspended, top.table, h.woken = true, false, waiting, true
 		h.settle = []step{resumeStep{node{name: top.Name, uuid: id, visibility: dm.Public}}}
 	case slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return m.slotInUse(l, p, waiting) && !m.slotInUse(l, p, top.table) }):
-		h.settle = []step{spoil(l), clearStep{top.Name}}
+		h.settle = append(present(m.spoilUnused(l, top.table)), clearStep{top.Name})
 	default:
 		h.settle = []step{clearStep{top.Name}}
 	}
@@ -153,13 +153,44 @@ func (m *machine) bringUp(ctx context.Context, l catalog.LUN) error {
 	return joinUndo(err, m.execute(ctx, plan(change{have: left, at: m.at})))
 }
 
-// wake lets a LUN go on that a change which was cut off has left suspended.
+// wake lets a LUN go on that a change which was cut off has left suspended, and completes that change.
 func (m *machine) wake(ctx context.Context, l catalog.LUN) error {
-	have, err := m.viewOf(ctx, l.ID)
-	if top := have[lunUUID(l.ID)]; err != nil || !top.Suspended || !top.Live {
+	woken, err := m.letGo(ctx, l)
+	if err != nil || !woken {
 		return err
 	}
 	return m.bringUp(ctx, l)
+}
+
+// letGo lets a LUN go on that a change which was cut off has left suspended, with the table that it had; false when it is not
+// suspended. To load the new one meanwhile would take a program, modprobe, which the kernel runs for each raid table
+// (drivers/md/md.c, md_run), and which may lie on the LUN. A mirror whose first resume has failed must not be resumed again,
+// and gets a new table at once.
+func (m *machine) letGo(ctx context.Context, l catalog.LUN) (bool, error) {
+	have, err := m.settled(ctx, l)
+	top := have.view[lunUUID(l.ID)]
+	if err != nil || !top.Suspended || !top.Live {
+		return false, err
+	}
+	if m.inForce(l, top.table) {
+		return true, m.bringUp(ctx, l)
+	}
+	steps := slices.Concat(present(m.spoilUnused(l, top.table)), have.settle)
+	old := node{name: top.Name, uuid: lunUUID(l.ID), visibility: dm.Public}
+	return true, m.execute(ctx, append(steps, resumeStep{old}))
+}
+
+// spoilUnused gives up the metadata in force of l that this live table does not use: it may lack what is written from now on.
+// nil when there is none.
+func (m *machine) spoilUnused(l catalog.LUN, live dm.Table) step {
+	if len(l.Plexes) == 1 {
+		return nil
+	}
+	l.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool { return m.out(p) || m.slotInUse(l, p, live) })
+	if len(l.Plexes) == 0 {
+		return nil
+	}
+	return spoil(l)
 }
 
 // upSteps is the steps that bring the kernel to l.

@@ -92,14 +92,14 @@ func standingMutations() []mutation {
 			name:  "metadata that waited in vain is not spoilt",
 			harm:  "starts from bitmaps that the end of the waiting table has emptied: nothing is copied to a plex that lacks everything",
 			file:  "lun/transition.go",
-			edits: []edit{{"[]step{spoil(l), clearStep{top.Name}}", "[]step{clearStep{top.Name}}"}},
+			edits: []edit{{"append(present(m.spoilUnused(l, top.table)), clearStep{top.Name})", "[]step{clearStep{top.Name}}"}},
 			test:  "TestWaitingMetadataIsGivenUpFirst",
 		},
 		{
 			name:  "metadata is spoilt after the waiting table has gone",
 			harm:  "leaves a moment in which emptied bitmaps are in force",
 			file:  "lun/transition.go",
-			edits: []edit{{"[]step{spoil(l), clearStep{top.Name}}", "[]step{clearStep{top.Name}, spoil(l)}"}},
+			edits: []edit{{"append(present(m.spoilUnused(l, top.table)), clearStep{top.Name})", "append([]step{clearStep{top.Name}}, present(m.spoilUnused(l, top.table))...)"}},
 			test:  "TestWaitingMetadataIsGivenUpFirst",
 		},
 		{

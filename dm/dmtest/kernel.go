@@ -246,6 +246,12 @@ func (k *Kernel) Remove(ctx context.Context, name string) error {
 	})
 }
 
+// Name does nothing: names in memory are always right.
+func (k *Kernel) Name(ctx context.Context, name string, _ dm.Visibility) error {
+	_, err := k.Info(ctx, name)
+	return err
+}
+
 // Rename gives a device another name. It fails with dm.ErrBusy when the name is taken.
 func (k *Kernel) Rename(ctx context.Context, name, newName string, _ dm.Visibility) error {
 	const op = "rename"
