@@ -94,6 +94,9 @@ func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]vi
 				return err
 			}
 		}
+		if l, err = m.abandon(ctx, l, now); err != nil {
+			return err
+		}
 	} else if err := m.unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: lunObject(l.Name), Err: err}
 	}
@@ -112,6 +115,16 @@ func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]vi
 		}
 	}
 	return m.unqueue(ctx, l)
+}
+
+// abandon commits that l's operation has failed when a drive that it fills is missing: it would, as soon as l is started.
+func (m *machine) abandon(ctx context.Context, l catalog.LUN, now time.Time) (catalog.LUN, error) {
+	for i, fills := range filled(l) {
+		if fills && missing(l.Plexes[i], m.absent) {
+			return m.settle(ctx, l, vds.ErrObjectStatusFailed, now)
+		}
+	}
+	return l, nil
 }
 
 // startable says why a LUN that is not active must not be started, nil when it may be. The plexes that are here may only

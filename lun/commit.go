@@ -72,7 +72,14 @@ func (m *machine) commit(ctx context.Context, tx *transaction) error {
 			return foreignDriveFault(d) // it is not written to
 		}
 	}
-	for _, id := range m.concerned(tx) {
+	drives := m.concerned(tx)
+	if len(drives) == 0 {
+		return &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Op: "commit", Object: lunObject(tx.put[0].Name), Reason: "none of its drives is here",
+			Hint: "attach one",
+		}
+	}
+	for _, id := range drives {
 		err := m.writeCatalog(ctx, id, m.set.Apply(id, tx.put...))
 		tx.begun = tx.begun || !untouched(err)
 		if err != nil && !slices.Contains(need, id) {
@@ -169,6 +176,11 @@ func (m *machine) heal(ctx context.Context) error {
 			stale[id] = d.store.Catalog.LUNs
 		}
 	}
+	if len(stale) > 0 {
+		if err := m.flushDrives(ctx); err != nil {
+			return err
+		}
+	}
 	for range healRounds {
 		healed, err := m.healOnce(ctx, stale)
 		if err != nil || healed == 0 {
@@ -177,6 +189,18 @@ func (m *machine) heal(ctx context.Context) error {
 		stale = m.set.Heal() // a witness that was needed may be needed no longer
 	}
 	return nil
+}
+
+// flushDrives makes durable what has been read of all drives: a process that was killed may not have come to it. Until then
+// no drive may drop the record that makes another one's true.
+func (m *machine) flushDrives(ctx context.Context) error {
+	var failed []error
+	for id, d := range m.drives {
+		if !d.foreign {
+			failed = append(failed, m.withDisk(ctx, id, func(blockdev.Disk) error { return nil }))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // healRounds bounds healing. Two rounds do, a third finds nothing.

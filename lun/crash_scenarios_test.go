@@ -55,6 +55,15 @@ func endScenarios() []scenario {
 		{name: "cancel at once", prepare: func(w *world) { attached(w, 0) }, act: cancel},
 		{name: "cancel in mid-copy", prepare: func(w *world) { attached(w, 4) }, act: cancel},
 		{name: "cancel at a mirror", drives: 3, prepare: func(w *world) { tripled(w, 3) }, act: cancel},
+		{name: "cancel of a mirror", drives: 3, prepare: func(w *world) {
+			w.mirror("spare3", "third", 2)
+			attached(w, 2)
+		}, act: cancel},
+		{name: "cancel of a mirror at a standstill", drives: 3, prepare: func(w *world) {
+			w.mirror("spare3", "third", 2)
+			attached(w, 2)
+			w.must(setRate(lun.Paused)(w))
+		}, act: cancel},
 		{name: "cancel of a new plex", prepare: func(w *world) {
 			w.must(addNewPlex(1, size.MiB)(w))
 			w.copied(2)
@@ -115,6 +124,11 @@ func lifeScenarios() []scenario {
 		{name: "create on two drives", drives: 4, prepare: func(*world) {}, act: span},
 		{name: "rename", prepare: func(*world) {}, act: rename},
 		{name: "rename a mirror", drives: 3, prepare: func(w *world) { w.mirror("spare3", "third", 2) }, act: rename},
+		{name: "rename in mid-copy", drives: 3, prepare: func(w *world) {
+			w.create("third", lunSize, 2)
+			w.must(addPlex("spare3", "third")(w))
+			w.copied(2)
+		}, act: rename},
 		{name: "deactivate in mid-copy", prepare: func(w *world) { attached(w, 3) }, act: deactivate},
 		{name: "deactivate a mirror", prepare: func(w *world) { attached(w, -1) }, act: deactivate},
 		{name: "deactivate three", drives: 3, prepare: func(w *world) { tripled(w, -1) }, act: deactivate},
@@ -148,6 +162,10 @@ func assembleScenarios() []scenario {
 		{name: "assemble without a plex that had failed", drives: 3, prepare: func(w *world) {
 			tripled(w, -1)
 			broken(w, 1)
+			alone(w)
+		}, act: assemble, after: reunited},
+		{name: "assemble without a plex that was being filled", prepare: func(w *world) {
+			attached(w, 3)
 			alone(w)
 		}, act: assemble, after: reunited},
 		{name: "assemble a mirror that was extended", prepare: func(w *world) {

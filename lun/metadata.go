@@ -300,6 +300,9 @@ func (m *machine) proven(ctx context.Context, l catalog.LUN, lost uint64) (bool,
 			return false, err
 		}
 		super, err := raidmeta.DecodeSuper(block)
+		if errors.Is(err, raidmeta.ErrNoMagic) {
+			return false, nil // given up when a change was cut off, and used by no table: see settled
+		}
 		if err != nil {
 			return false, fmt.Errorf("superblock of plex %s: %w", p.ID, err)
 		}

@@ -118,6 +118,14 @@ func failedHint(l catalog.LUN) string {
 // raidStatus is the decoded status of l's mirror; false when the kernel has no mirror for it.
 func (m *machine) raidStatus(ctx context.Context, l catalog.LUN) (dm.RaidStatus, bool, error) {
 	status, err := m.kernel.Status(ctx, lunName(l.Name))
+	if isGone(err) || err == nil && status.UUID != lunUUID(l.ID) { // unless a rename was cut off, there is no device
+		active, listErr := m.active(ctx)
+		dev, ok := active[lunUUID(l.ID)]
+		if !ok {
+			return dm.RaidStatus{}, false, listErr
+		}
+		status, err = m.kernel.Status(ctx, dev.Name)
+	}
 	if isGone(err) {
 		return dm.RaidStatus{}, false, nil
 	}

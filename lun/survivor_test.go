@@ -242,7 +242,8 @@ func (k *scripted) Table(context.Context, string) (dm.Table, error) {
 
 func (k *scripted) Status(context.Context, string) (dm.Status, error) {
 	line := "raid1 3 " + k.letters + " 131072/131072 idle 0 0 -"
-	return dm.Status{Targets: []dm.TargetStatus{{Length: 64 * mibSectors, Type: "raid", Line: line}}}, k.note("status")
+	own := dm.Info{Device: dm.Device{UUID: lunUUID(triple(3).ID)}}
+	return dm.Status{Info: own, Targets: []dm.TargetStatus{{Length: 64 * mibSectors, Type: "raid", Line: line}}}, k.note("status")
 }
 
 // The order of a window, and how a LUN gets out of it that cannot be changed.

@@ -1,0 +1,44 @@
+package lun_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm/dmtest"
+)
+
+// A process that is killed leaves records in the cache of a drive. The next one reads them, and must not call what they say
+// true on another drive by forgetting there what held before: the power may fail next. The power fails in front of every
+// effect of a split, the process that assembles is killed in front of every effect, and the power fails again when the next
+// has assembled.
+func TestRecordsThatWereNotFlushed(t *testing.T) {
+	s := scenario{
+		release: dmtest.Linux6_12, name: "split", prepare: func(w *world) { attached(w, -1) }, act: split(1),
+	}
+	m := s.machine(t)
+	whole := s.complete(t, m)
+	every := func() *sample { return &sample{random: rand.New(rand.NewPCG(1, 1)), most: -1} }
+	lost := crash{fate: func(*rand.Rand) blockdev.Fate { return blockdev.Lost }}
+	splits := every()
+	s.stops(t, m, splits)
+	for _, first := range splits.stops {
+		assembles := every()
+		synctest.Test(t, func(t *testing.T) {
+			w := first.crash(t, lost, nil)
+			w.must(w.run(assembles, assemble))
+		})
+		for _, second := range assembles.stops {
+			synctest.Test(t, func(t *testing.T) {
+				w := second.crash(t, crash{}, nil)
+				w.assemble()
+				w.cut(blockdev.Lost)
+				s.recovered(w, whole, "split "+first.String()+", assemble "+second.String())
+			})
+			if t.Failed() {
+				return
+			}
+		}
+	}
+}
