@@ -67,17 +67,16 @@ func ReadDrive(m Media, deviceSize size.Bytes) (Drive, error) {
 func (d *Drive) readCatalog(m Media) error {
 	var newest frame
 	var reasons []error
-	var hidden error // of a slot of the head that the device does not give
 	for slot, name := range slotNames {
 		f, err := d.readSlot(m, slot)
+		for again := 0; again < rereads && err != nil && !unusable(err); again++ {
+			f, err = d.readSlot(m, slot) // it may hold the newest catalog: a passing error must not hide it
+		}
 		if errors.Is(err, ErrVersion) {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if err != nil {
 			reasons = append(reasons, fmt.Errorf("%s: %w", name, err))
-			if slot < tailA && !unusable(err) {
-				hidden = errors.Join(hidden, reasons[len(reasons)-1])
-			}
 			continue
 		}
 		d.slots[slot] = f.sequence
@@ -88,9 +87,6 @@ func (d *Drive) readCatalog(m Media) error {
 	}
 	if newest.sequence == 0 {
 		return fmt.Errorf("catalog: %w: %w", ErrCorrupt, errors.Join(reasons...))
-	}
-	if head := max(d.slots[headA], d.slots[headB]); hidden != nil && max(d.slots[tailA], d.slots[tailB]) <= head {
-		return fmt.Errorf("catalog: its newest version may be where it cannot be read: %w", hidden)
 	}
 	for _, err := range reasons {
 		if !errors.Is(err, errEmpty) {
@@ -104,6 +100,9 @@ func (d *Drive) readCatalog(m Media) error {
 	d.Catalog = Catalog{Sequence: newest.sequence, LUNs: luns}
 	return d.Catalog.Validate(d.Label)
 }
+
+// rereads is how often a slot is read again that the device does not give.
+const rereads = 2
 
 // unusable reports whether err is about what a slot holds, and not about the device.
 func unusable(err error) bool {
