@@ -231,8 +231,11 @@ func (m *machine) restore(ctx context.Context, l catalog.LUN) error {
 	}
 	live := have[lunUUID(l.ID)]
 	switch {
+	case !live.Suspended:
+		return err // nobody waits; a table that waits must not be made the live one
 	case !isRaid(live.table) || m.inForce(l, live.table):
-		return joinUndo(err, m.kernel.Resume(ctx, lunName(l.Name), dm.Public))
+		top := node{name: live.Name, uuid: lunUUID(l.ID), visibility: dm.Public}
+		return joinUndo(err, m.execute(ctx, append(change{have: have}.clear(top), resumeStep{top})))
 	case len(l.Plexes) == 1: // the record leaves no doubt where the data is
 		return m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at}))
 	default:

@@ -62,13 +62,13 @@ func (m *machine) choose(refs []string) ([]catalog.LUN, error) {
 	return chosen, nil
 }
 
-// assemble starts with the LUNs that have devices: what they let go of may be what the others need.
+// assemble starts with the LUNs that have the most devices: what they let go of may be what the others need.
 func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, force bool, now time.Time) ([]Result, error) {
 	all, err := m.observe(ctx, func(uuid.UUID) bool { return true })
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return min(len(all[b.ID]), 1) - min(len(all[a.ID]), 1) })
+	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return len(all[b.ID]) - len(all[a.ID]) })
 	var results []Result
 	for _, l := range chosen {
 		err := m.start(ctx, l, all, force, now)

@@ -1,6 +1,7 @@
 package lun_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -8,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -289,4 +292,51 @@ func TestDevicesOnALUNAreNotRead(t *testing.T) {
 	w.mem.Stack(blockdev.Info{Path: "/dev/mapper/crypt", Dev: crypt, Size: lunSize, Slaves: []blockdev.DevNo{device.Dev}}, hangs)
 	w.mem.Stack(blockdev.Info{Path: "/dev/mapper/vg-root", Dev: vg, Size: lunSize, Slaves: []blockdev.DevNo{crypt}}, hangs)
 	w.assemble()
+}
+
+// deaf is a kernel that does not say which table waits once one has been loaded for web1, when all drives fail too.
+type deaf struct {
+	*dmtest.Kernel
+	w  *world
+	on bool
+}
+
+func (d *deaf) Waiting(ctx context.Context, name string) (dm.Table, error) {
+	if d.on {
+		return nil, unix.ENOMEM
+	}
+	return d.Kernel.Waiting(ctx, name)
+}
+
+func (d *deaf) Load(ctx context.Context, name string, t dm.Table) error {
+	if name == "plex-web1" {
+		d.on = true
+		d.w.mem.Fail(d.w.path(0), blockdev.Fault{Kind: "write"})
+		d.w.mem.Fail(d.w.path(1), blockdev.Fault{Kind: "write"})
+	}
+	return d.Kernel.Load(ctx, name, t)
+}
+
+// The commit of an AddPlex fails, and so does taking it back. The table that waits is not made the live one: it would copy
+// over a LUN that is one by the record.
+func TestAWaitingTableStaysOneWhenNothingWorks(t *testing.T) {
+	w, _, source := pair(t)
+	p, err := lun.Open(t.Context(), lun.Options{Kernel: &deaf{Kernel: w.kernel, w: w}, Devices: w.mem, LockPath: w.lock})
+	w.must(err)
+	t.Cleanup(p.Close)
+	target, err := p.LUN("web1")
+	w.must(err)
+	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); !errors.Is(err, unix.EIO) || !errors.Is(err, unix.ENOMEM) {
+		t.Fatalf("add plex: %v", err)
+	}
+	table, err := w.kernel.Table(t.Context(), "plex-web1")
+	w.must(err)
+	if _, linear := table[0].Target.(dm.Linear); !linear {
+		t.Errorf("live table %v", table)
+	}
+	w.mem.Heal(w.path(0))
+	w.mem.Heal(w.path(1))
+	w.restart()
+	w.assemble()
+	w.verify()
 }
