@@ -75,7 +75,7 @@ func cutAtRandom(t *testing.T, machine vm.Machine, end time.Time, seed uint64) {
 	var state cutsState
 	var cuts, steps, mismatches int
 	defer func() {
-		t.Logf("SWEEP cuts cuts=%d steps=%d mismatches=%d suspended=0 leaked=0", cuts, steps, mismatches)
+		t.Logf("SWEEP cuts cuts=%d steps=%d mismatches=%d", cuts, steps, mismatches)
 	}()
 	for cuts < 2 || time.Now().Before(end) {
 		cut := machine
