@@ -104,7 +104,7 @@ func swapMutations() []mutation {
 			name:  "the live slots are written",
 			harm:  "writes new metadata over that of the running table, which writes its own over it when it goes",
 			file:  "lun/convert.go",
-			edits: []edit{{"l.Plexes[i].Slot.Other()", "l.Plexes[i].Slot"}},
+			edits: []edit{{"used.Other()", "used"}},
 			test:  "TestSlots",
 		},
 		{

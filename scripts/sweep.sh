@@ -57,7 +57,7 @@ parse() {
 }
 
 # share is a part of the time, in seconds: share PERCENT
-share() { echo $((minutes * 60 * $1 / 100)); }
+share() { echo $((minutes * 60 * $1 / 100 + 1)); }
 
 # run runs tests for some seconds and keeps their log: run NAME SECONDS ARGUMENTS OF GO TEST
 run() {
