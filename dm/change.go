@@ -215,7 +215,7 @@ func (c *Control) Remove(ctx context.Context, name string) error {
 		}
 	}
 	c.links.drop(ctx, name, rep.dev)
-	c.links.dropOthers(ctx, name, rep.dev)
+	c.links.drop(ctx, draft(name), rep.dev)
 	return nil
 }
 
@@ -226,8 +226,7 @@ func (c *Control) Name(ctx context.Context, name string, v Visibility) error {
 	if err != nil {
 		return err
 	}
-	c.links.follow(ctx, name, rep.dev, v)
-	c.links.dropOthers(ctx, name, rep.dev)
+	c.links.repair(ctx, name, rep.dev, v)
 	return nil
 }
 

@@ -52,20 +52,39 @@ func (l *links) drop(ctx context.Context, name string, dev blockdev.DevNo) {
 	}
 }
 
-// dropOthers removes links to dev under other names than its own: that of a rename, and the draft, that a crash has left.
+// repair makes the link of a device that runs, and removes what a process that was killed before it did may have left in its
+// place: the name from before a rename, and a draft. Where the link is there, nothing is looked for.
+func (l *links) repair(ctx context.Context, name string, dev blockdev.DevNo, v Visibility) {
+	if v != Public || l.right(name, dev) {
+		return
+	}
+	l.follow(ctx, name, dev, v)
+	l.dropOthers(ctx, name, dev)
+}
+
+// dropOthers removes links to dev that have names related to its own, but not its own.
 func (l *links) dropOthers(ctx context.Context, name string, dev blockdev.DevNo) {
 	entries, err := os.ReadDir(l.dir)
 	for _, e := range entries {
 		path := filepath.Join(l.dir, e.Name())
-		if target, err := os.Readlink(path); err != nil || e.Name() == name || l.resolve(target) != l.node(dev) {
-			continue
+		target, linkErr := os.Readlink(path)
+		if linkErr == nil && e.Name() != name && related(e.Name(), name) && l.resolve(target) == l.node(dev) {
+			err = errors.Join(err, os.Remove(path))
 		}
-		err = errors.Join(err, os.Remove(path))
 	}
 	if err != nil {
 		l.log.WarnContext(ctx, "old link of a device stays", "device", name, "err", err)
 	}
 }
+
+// related reports whether two names begin alike, up to the first "-", drafts included: what others call a device is theirs.
+func related(other, name string) bool {
+	kind, _, _ := strings.Cut(name, "-")
+	return strings.HasPrefix(strings.TrimPrefix(other, "."), kind+"-")
+}
+
+// draft is the name of a link while it is made.
+func draft(name string) string { return "." + name + ".new" }
 
 // await waits until udev has made the link, and reports whether it did in time.
 func (l *links) await(ctx context.Context, name string, dev blockdev.DevNo) bool {
@@ -99,7 +118,7 @@ func (l *links) make(name string, dev blockdev.DevNo) error {
 	if err := l.ours(path, dev); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	draft := filepath.Join(l.dir, "."+name+".new")
+	draft := filepath.Join(l.dir, draft(name))
 	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,19 +136,29 @@ func TestLinkMakeLongestName(t *testing.T) {
 	}
 }
 
+// What a killed process has left is removed. What others call the device, and what leads elsewhere, is not.
 func TestLinkDropOthers(t *testing.T) {
 	l, log := newLinks(t)
-	for name, text := range map[string]string{
-		"plex-web1": "->../dm-3", ".plex-web1.new": "->../dm-3", "plex-old": "->../dm-3", "by-path": "->DEV/dm-3",
-		"plex-web2": "->../dm-4", "control": "a file", "elsewhere": "->../../dm-3",
-	} {
+	found := map[string]string{
+		"plex-web1": "->../dm-3", ".plex-web1.new": "->../dm-3", "plex-old": "->../dm-3", "plex-far": "->DEV/dm-3",
+		"data": "->../dm-3", "plex-web2": "->../dm-4", "control": "a file", "plex-file": "a file", "plex-elsewhere": "->../../dm-3",
+	}
+	for name, text := range found {
 		l.put(t, name, text)
 	}
-	l.dropOthers(t.Context(), "plex-web1", blockdev.DevNo{Major: 253, Minor: 3})
-	for name, want := range map[string]string{
-		"plex-web1": "->../dm-3", ".plex-web1.new": "", "plex-old": "", "by-path": "",
-		"plex-web2": "->../dm-4", "control": "a file", "elsewhere": "->../../dm-3",
-	} {
+	dev := blockdev.DevNo{Major: 253, Minor: 3}
+	l.repair(t.Context(), "plex-web1", dev, Public) // its link is there: nothing is looked for
+	l.repair(t.Context(), "plex-gone", dev, Private)
+	for name, want := range found {
+		if got := l.get(t, name); got != want {
+			t.Errorf("before, %s: %q, want %q", name, got, want)
+		}
+	}
+	l.dropOthers(t.Context(), "plex-web1", dev)
+	for name, want := range found {
+		if slices.Contains([]string{".plex-web1.new", "plex-old", "plex-far"}, name) {
+			want = ""
+		}
 		if got := l.get(t, name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
@@ -57,8 +58,8 @@ func TestLegs(t *testing.T) {
 		t.Log("legs fail on other kernels")
 		return
 	}
-	limit, sweeping := sweepTime(t)
-	seed := sweepSeed(t, 11)
+	limit, sweeping := sweep.Time(t)
+	seed := sweep.Seed(t, 11)
 	random := rand.New(rand.NewPCG(seed, 0))
 	tally := &legTally{}
 	defer func() {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
@@ -100,7 +101,7 @@ var addPlexPage = []vds.Code{
 // everyCode reports whether all codes are provoked: on one kernel, and with PLEXCTL_SWEEP on each.
 func everyCode() bool {
 	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil || sweep() {
+	if err := unix.Uname(&name); err != nil || sweep.On() {
 		return true
 	}
 	return !strings.HasPrefix(unix.ByteSliceToString(name.Release[:]), "6.1.")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/integration/vm"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -28,7 +29,7 @@ const mostDirty = 4*size.MiB + noiseLength + overhead
 // PLEXCTL_SWEEP also under a finished one, while a plex is added, and while the rate is set.
 func TestHostPowerCutOfThreePlexes(t *testing.T) {
 	scenarios := []string{"TestGuestRecoverUntilCut"}
-	if sweep() {
+	if sweep.On() {
 		scenarios = append(scenarios, "TestGuestThreePlexesUntilCut", "TestGuestThirdPlexUntilCut", "TestGuestSetRateUntilCut")
 	}
 	for _, first := range scenarios {

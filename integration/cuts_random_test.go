@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/integration/vm"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -45,8 +46,8 @@ type cutsState struct {
 // plexes; the operation that was cut off done or not begun, those before it done; nothing left over. 2 cuts on one kernel; as many
 // as there is time for in a sweep, on each.
 func TestHostPowerCuts(t *testing.T) {
-	length, sweeping := sweepTime(t)
-	seed := sweepSeed(t, 1)
+	length, sweeping := sweep.Time(t)
+	seed := sweep.Seed(t, 1)
 	kernels := vm.Kernels()
 	if !sweeping {
 		kernels = kernels[:1]
@@ -70,7 +71,7 @@ func cutsSerial(i int) string { return "cuts" + strconv.Itoa(i) }
 // cutAtRandom cuts the power of machines with the same disks until the end, and at least twice.
 func cutAtRandom(t *testing.T, machine vm.Machine, end time.Time, seed uint64) {
 	t.Helper()
-	t.Logf("%s=%d", seedVar, seed)
+	t.Logf("%s=%d", sweep.SeedVar, seed)
 	draw := rand.New(rand.NewPCG(seed, 0))
 	var state cutsState
 	var cuts, steps, mismatches int
@@ -103,7 +104,7 @@ func bootForCuts(t *testing.T, machine vm.Machine, state cutsState, seed uint64,
 	var output bytes.Buffer
 	machine.Output = &output
 	machine.Env = slices.Concat(machine.Env, env, []string{
-		fmt.Sprintf("%s=%d", ackedVar, state.acked), layoutsVar + "=" + state.layouts, fmt.Sprintf("%s=%d", seedVar, seed),
+		fmt.Sprintf("%s=%d", ackedVar, state.acked), layoutsVar + "=" + state.layouts, fmt.Sprintf("%s=%d", sweep.SeedVar, seed),
 	})
 	err := machine.Run(ctx, vm.TestArgs("TestGuestOperateUntilCut")...)
 	return output.String(), err
@@ -141,7 +142,7 @@ func TestGuestOperateUntilCut(t *testing.T) {
 		return
 	}
 	k.w.start(t)
-	k.walk(layout, rand.New(rand.NewPCG(sweepSeed(t, 1), 0)))
+	k.walk(layout, rand.New(rand.NewPCG(sweep.Seed(t, 1), 0)))
 }
 
 // afterCut assembles and verifies what a cut has left, and returns the layout. Of blank disks it makes drives with web1.

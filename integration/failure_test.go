@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -43,14 +44,14 @@ func TestRecoverCopiesOnlyWhatWasMissed(t *testing.T) {
 		"back under another number": {(*brittle).pull, (*brittle).replug},
 	}
 	for name, kind := range kinds {
-		if name == "pulled" && !sweep() {
+		if name == "pulled" && !sweep.On() {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
 			r, drives := brittleRig(t, 2, failDrive)
 			l := r.mirrorOn("web1", 2)
 			for _, busy := range []bool{true, false} {
-				if busy && name != "worn out" && !sweep() {
+				if busy && name != "worn out" && !sweep.On() {
 					continue
 				}
 				kind := kind

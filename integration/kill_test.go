@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/internal/sweep"
 )
 
 // killGate is how long TestKillPoints takes without a sweep.
@@ -29,9 +31,9 @@ const pointVar = "PLEXCTL_POINT"
 // In a sweep that is every effect of every operation on each kernel, then random ones and random moments until the time is
 // up. Without, a few effects, others on each kernel.
 func TestKillPoints(t *testing.T) {
-	length, sweeping := sweepTime(t)
-	seed := sweepSeed(t, kernelSeed(t))
-	t.Logf("%s=%d", seedVar, seed)
+	length, sweeping := sweep.Time(t)
+	seed := sweep.Seed(t, kernelSeed(t))
+	t.Logf("%s=%d", sweep.SeedVar, seed)
 	k := newKillRig(t)
 	draw := rand.New(rand.NewPCG(seed, 0))
 	end := time.Now().Add(max(length, killGate))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -31,8 +32,8 @@ func TestLogWrites(t *testing.T) {
 		t.Log("replayed on other kernels")
 		return
 	}
-	limit, sweeping := sweepTime(t)
-	seed := sweepSeed(t, 5)
+	limit, sweeping := sweep.Time(t)
+	seed := sweep.Seed(t, 5)
 	random := rand.New(rand.NewPCG(seed, 0))
 	b := newReplays(t, seed)
 	defer b.report()

@@ -2,13 +2,13 @@ package integration
 
 import (
 	"bytes"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/integration/vm"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -34,8 +34,8 @@ const (
 func TestHostPowerCutBesideLVM(t *testing.T) {
 	onKernels(t, func(t *testing.T, machine vm.Machine) {
 		// lvm2 makes its nodes itself here: with udevd beside it, it warns in every answer.
-		if machine.Udev || os.Getenv(sweepVar) == "" && machine.Kernel.Series != peerKernel {
-			t.Logf("compared on %s without udevd, and where %s is set on every kernel", peerKernel, sweepVar)
+		if machine.Udev || !sweep.On() && machine.Kernel.Series != peerKernel {
+			t.Logf("compared on %s without udevd, and where %s is set on every kernel", peerKernel, sweep.TimeVar)
 			return
 		}
 		machine.Tools = append(machine.Tools, "lvm")

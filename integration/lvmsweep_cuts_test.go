@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/plexctl/plexctl/integration/vm"
+	"github.com/plexctl/plexctl/internal/sweep"
 )
 
 // Lines that the guest of TestHostPowerCutsLVM begins with these are counted by the host.
@@ -24,12 +25,12 @@ const (
 // is at work. Each boot begins with what an administrator would do, and a look at what the cut has left. As many cuts as there is
 // time for, on each kernel, in a sweep; none without, when TestHostKillPointsLVM shows that the look works.
 func TestHostPowerCutsLVM(t *testing.T) {
-	length, sweeping := sweepTime(t)
+	length, sweeping := sweep.Time(t)
 	if !sweeping {
-		t.Logf("the power is cut where %s is set", sweepVar)
+		t.Logf("the power is cut where %s is set", sweep.TimeVar)
 		return
 	}
-	seed := sweepSeed(t, 1)
+	seed := sweep.Seed(t, 1)
 	onPeerKernels(t, func(t *testing.T, machine vm.Machine) {
 		for i := range 2 {
 			machine.Disks = append(machine.Disks, newDisk(t, cutsSerial(i), killDrive))
@@ -41,7 +42,7 @@ func TestHostPowerCutsLVM(t *testing.T) {
 		defer func() {
 			t.Logf("SWEEP lvmcuts cuts=%d mismatches=%d leaked=%d violations=%d", cuts, found[lvmMismatch], found[lvmLeak], found[lvmViolation])
 		}()
-		t.Logf("%s=%d", seedVar, seed)
+		t.Logf("%s=%d", sweep.SeedVar, seed)
 		for ; cuts == 0 || time.Now().Before(end); cuts++ {
 			cut := machine
 			cut.CutOn, cut.CutAfter = cutsReady, time.Duration(1+draw.Int64N(int64(cutsLimit)))
@@ -55,7 +56,7 @@ func TestHostPowerCutsLVM(t *testing.T) {
 
 // env is what the next guest has to know.
 func (s cutsState) env(seed uint64) []string {
-	return []string{fmt.Sprintf("%s=%d", ackedVar, s.acked), layoutsVar + "=" + s.layouts, fmt.Sprintf("%s=%d", seedVar, seed)}
+	return []string{fmt.Sprintf("%s=%d", ackedVar, s.acked), layoutsVar + "=" + s.layouts, fmt.Sprintf("%s=%d", sweep.SeedVar, seed)}
 }
 
 // tellLVM tells and counts what a guest found.
@@ -92,7 +93,7 @@ func TestGuestConvertUntilCut(t *testing.T) {
 		w.goOn(t)
 	}
 	scribble(t, lvmMirror)
-	k.convertForEver(rand.New(rand.NewPCG(sweepSeed(t, 1), 0)))
+	k.convertForEver(rand.New(rand.NewPCG(sweep.Seed(t, 1), 0)))
 }
 
 // firstMirror makes the volume a mirror on blank disks.

@@ -12,18 +12,19 @@ import (
 	"time"
 
 	"github.com/plexctl/plexctl/integration/vm"
+	"github.com/plexctl/plexctl/internal/sweep"
 )
 
 // TestHostKillPointsLVM kills lvm2's lvconvert after an effect, see effectOf, while a verified writer is at work, and then does
 // what an administrator would. One kill; as many as there is time for in a sweep, on each.
 func TestHostKillPointsLVM(t *testing.T) {
-	length, _ := sweepTime(t)
-	seed := sweepSeed(t, 1)
+	length, _ := sweep.Time(t)
+	seed := sweep.Seed(t, 1)
 	onPeerKernels(t, func(t *testing.T, machine vm.Machine) {
 		ctx, cancel := context.WithTimeout(t.Context(), length+3*bootLimit)
 		defer cancel()
 		machine.Output = t.Output()
-		machine.Env = append(machine.Env, sweepVar+"="+os.Getenv(sweepVar), fmt.Sprintf("%s=%d", seedVar, seed))
+		machine.Env = append(machine.Env, sweep.TimeVar+"="+os.Getenv(sweep.TimeVar), fmt.Sprintf("%s=%d", sweep.SeedVar, seed))
 		must(t, machine.Run(ctx, vm.TestArgs("TestGuestKillPointsLVM")...))
 	})
 }
@@ -36,8 +37,8 @@ type lvmPoint struct {
 
 // TestGuestKillPointsLVM runs every operation without a kill, which must go well, and kills others.
 func TestGuestKillPointsLVM(t *testing.T) {
-	length, sweeping := sweepTime(t)
-	seed := sweepSeed(t, 1)
+	length, sweeping := sweep.Time(t)
+	seed := sweep.Seed(t, 1)
 	end := time.Now().Add(length)
 	newLab(t)
 	w := &writer{stamps: stamps{seed: seed, length: killLength}}
@@ -50,7 +51,7 @@ func TestGuestKillPointsLVM(t *testing.T) {
 		k.killOnce()
 		return
 	}
-	t.Logf("%s=%d", seedVar, seed)
+	t.Logf("%s=%d", sweep.SeedVar, seed)
 	k.killUntil(end, rand.New(rand.NewPCG(seed, 0)))
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/integration/vm"
+	"github.com/plexctl/plexctl/internal/sweep"
 )
 
 // lvm2 goes through what plexctl goes through in TestKillPoints and TestHostPowerCuts: drives and volumes of the same length,
@@ -330,8 +331,8 @@ func (k *lvmRig) leaks(wanted string) []string {
 func onPeerKernels(t *testing.T, test func(t *testing.T, machine vm.Machine)) {
 	t.Helper()
 	onKernels(t, func(t *testing.T, machine vm.Machine) {
-		if machine.Udev || !sweep() && machine.Kernel.Series != peerKernel {
-			t.Logf("compared on %s without udevd, and where %s is set on every kernel", peerKernel, sweepVar)
+		if machine.Udev || !sweep.On() && machine.Kernel.Series != peerKernel {
+			t.Logf("compared on %s without udevd, and where %s is set on every kernel", peerKernel, sweep.TimeVar)
 			return
 		}
 		machine.Tools = append(machine.Tools, "lvm")

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -23,7 +24,7 @@ import (
 // each. In every round exactly one of them wins, the other one gets a documented code, and when the winner's operation is
 // cancelled everything is as it was. 10 rounds, or as many as a sweep has time for.
 func TestRaceAddPlex(t *testing.T) {
-	length, _ := sweepTime(t)
+	length, _ := sweep.Time(t)
 	end := time.Now().Add(length)
 	r := newCodesRig(t, 2)
 	r.create("a", busyLength, 0)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -60,7 +61,7 @@ func TestPlexChain(t *testing.T) {
 	r.addOn(pair, 3)
 	r.end(l.l.AddPlex(t.Context(), pair.ID(), lun.AttachOptions{}))
 	l.verify("1 to 4: on the drive that it came from, a mirror", 4)
-	if sweep() {
+	if sweep.On() {
 		l.throughEight()
 	}
 	l.backToOne()

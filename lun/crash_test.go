@@ -16,6 +16,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/internal/sweep"
 )
 
 // scenario is an operation that is stopped in front of each of its effects.
@@ -89,8 +90,8 @@ func TestCrash(t *testing.T) {
 	usual := debug.SetGCPercent(2000) // many small machines, each soon forgotten
 	t.Cleanup(func() { debug.SetGCPercent(usual) })
 	start := time.Now()
-	length, sweeping := sweepTime(t)
-	c := &crashTest{seed: sweepSeed(t, 1), sweeping: sweeping}
+	length, sweeping := sweep.Time(t)
+	c := &crashTest{seed: sweep.Seed(t, 1), sweeping: sweeping}
 	t.Cleanup(func() {
 		t.Logf("SWEEP crash points=%d pairs=%d violations=%d", c.points.Load(), c.pairs.Load(), c.violations.Load())
 	})
@@ -145,9 +146,9 @@ func (c *crashTest) judge(t *testing.T) {
 	c.violations.Add(1)
 	again := ""
 	if c.sweeping {
-		again = sweepVar + "=1s "
+		again = sweep.TimeVar + "=1s "
 	}
-	t.Logf("again: %s%s=%d go test ./lun -run '^%s$'", again, seedVar, c.seed, strings.ReplaceAll(t.Name(), "/", "$/^"))
+	t.Logf("again: %s%s=%d go test ./lun -run '^%s$'", again, sweep.SeedVar, c.seed, strings.ReplaceAll(t.Name(), "/", "$/^"))
 }
 
 // everyStop stops the operation at every point.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -84,7 +85,7 @@ func TestGuard(t *testing.T) {
 				m := s.machine(t)
 				whole := s.complete(t, m)
 				for _, stop := range s.guardedStops(t, m) {
-					if _, all := sweepTime(t); !all && (stop+len(s.name))%4 > 0 {
+					if _, all := sweep.Time(t); !all && (stop+len(s.name))%4 > 0 {
 						continue
 					}
 					stops.Add(1)

@@ -29,13 +29,13 @@ func (m *machine) observeOperation(ctx context.Context, l catalog.LUN) (resync.O
 	if status.Action != dm.ActionIdle && status.Action != dm.ActionFrozen {
 		return seen, true, nil
 	}
+	if begun, err := m.begun(ctx, l); !begun || err != nil {
+		return seen, false, err // the table from before stands still, or is at its end; the one that the record wants is yet to come
+	}
 	seen.State = resync.Idle
 	if !m.claimed(l, status) {
 		seen.Done = 0 // until it has begun, the kernel shows N/N
 		return seen, true, nil
-	}
-	if begun, err := m.begun(ctx, l); !begun || err != nil {
-		return seen, false, err // the table from before has come to its end; the one that the record wants is yet to come
 	}
 	proven, err := m.proven(ctx, l, lostLegs(l, status))
 	if !proven || err != nil {

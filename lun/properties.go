@@ -2,6 +2,7 @@ package lun
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -123,7 +124,22 @@ func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[stri
 		return props.unreadable(err)
 	}
 	props.apply(l, raid, ok && m.claimed(l, raid), ok)
+	if props.Problem == nil && interrupted(l, active) {
+		props.Problem = &vds.Error{
+			Code: vds.ErrProviderFailure, Reason: "a change was interrupted, or is being made", Hint: "run `plexctl assemble`",
+		}
+	}
 	return props
+}
+
+// interrupted reports whether there are devices for both metadata slots of a plex: those of a table that is to be swapped in,
+// and those of the one from before.
+func interrupted(l catalog.LUN, active map[string]dm.Device) bool {
+	return slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool {
+		p.Slot = p.Slot.Other()
+		_, both := active[metaNode(l, p).uuid]
+		return both
+	})
 }
 
 // failed is p of a LUN that cannot be used, and why; p as it is when why is nil.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 )
@@ -36,8 +37,8 @@ func seqPath(drive int) string { return fmt.Sprintf("/dev/sd%c", 'a'+drive) }
 // A failure prints the seed of its sequence: PLEXCTL_SEED, or -rapid.seed, begins with it.
 func TestSequences(t *testing.T) {
 	const fixed, slice = 1, 60
-	length, sweeping := sweepTime(t)
-	seed := sweepSeed(t, fixed)
+	length, sweeping := sweep.Time(t)
+	seed := sweep.Seed(t, fixed)
 	if given := flag.Lookup("rapid.seed").Value.String(); given != "0" {
 		seed, _ = strconv.ParseUint(given, 10, 64) // package flag has parsed it
 	}

@@ -29,6 +29,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/plexctl/plexctl/internal/sweep"
 )
 
 // mutation is a bug.
@@ -69,7 +71,7 @@ func TestMutations(t *testing.T) {
 	t.Cleanup(func() { t.Logf("SWEEP mutations mutations=%d violations=%d", tried.Load(), survived.Load()) })
 	slots := make(chan struct{}, atOnce)
 	for i, m := range all() {
-		if m.mutated(t); i%shareOfGate > 0 && !sweeping() {
+		if m.mutated(t); i%shareOfGate > 0 && !sweep.On() {
 			continue
 		}
 		t.Run(m.name, func(t *testing.T) {
@@ -92,7 +94,7 @@ func TestMutationsUnchanged(t *testing.T) {
 	tests := map[string][]string{} // by package
 	files := map[string]string{}
 	for i, m := range all() {
-		if i%shareOfGate > 0 && !sweeping() {
+		if i%shareOfGate > 0 && !sweep.On() {
 			continue
 		}
 		if !slices.Contains(tests[m.dir()], m.test) {
@@ -116,8 +118,6 @@ func TestMutationsUnchanged(t *testing.T) {
 }
 
 // sweeping reports whether there is time for everything.
-func sweeping() bool { return os.Getenv("PLEXCTL_SWEEP") != "" }
-
 // kill checks that the test fails that is named for m.
 func (m mutation) kill(t *testing.T) {
 	t.Helper()
@@ -245,7 +245,7 @@ func run(t *testing.T, binary, dir, test string) (string, error) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), binary, "-test.v", "-test.timeout="+runLimit, "-test.run="+pattern(test))
 	c.Dir = filepath.Join(top, dir)
-	c.Env = append(os.Environ(), "PLEXCTL_SWEEP=", "PLEXCTL_SEED=")
+	c.Env = append(os.Environ(), sweep.TimeVar+"=", sweep.SeedVar+"=")
 	output, err := c.CombinedOutput()
 	return string(output), err
 }

@@ -14,7 +14,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly bin=$PWD/bin log=$PWD/bin/sweep
 readonly machines=2
+readonly -A weight=([host]=35 [kernel]=65)
 
+whole=100
 minutes=60
 parts=()
 kernels=()
@@ -54,10 +56,11 @@ parse() {
 	done
 	((${#parts[@]})) || parts=(host kernel)
 	((${#kernels[@]})) || kernels=(6.1 6.12)
+	((${#parts[@]} == 2)) || whole=${weight[${parts[0]}]}
 }
 
-# share is a part of the time, in seconds: share PERCENT
-share() { echo $((minutes * 60 * $1 / 100 + 1)); }
+# share is a part of the time, in seconds: share PERCENT, of a sweep of both parts
+share() { echo $((minutes * 60 * $1 / whole + 1)); }
 
 # run runs tests for some seconds and keeps their log: run NAME SECONDS ARGUMENTS OF GO TEST
 run() {
@@ -78,7 +81,7 @@ fuzz() {
 	: >"$log/fuzz"
 	for words in "${targets[@]}"; do
 		read -r package target <<<"$words"
-		if ! go test -run='^$' -fuzz="^$target\$" -fuzztime="${each}s" "$package" >"$log/fuzz.one" 2>&1; then
+		if ! go test -run='^$' -fuzz="^$target\$" -fuzztime="${each}s" -fuzzminimizetime=10x "$package" >"$log/fuzz.one" 2>&1; then
 			printf 'fuzz:%s\n' "$target" >>"$log/failed"
 		fi
 		found=$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$log/fuzz.one" | tail -1)
@@ -89,7 +92,7 @@ fuzz() {
 }
 
 part_host() {
-	run crash "$(share 16)" -run='^TestCrash$' ./lun
+	run crash "$(share 17)" -run='^TestCrash$' ./lun
 	run guard "$(share 1)" -run='^TestGuard$' ./lun
 	run sequences "$(share 8)" -run='^TestSequences$' ./lun
 	run mutations 60 ./mutation
@@ -99,15 +102,15 @@ part_host() {
 # kernel_tests is what runs on one kernel, one test after the other, each for a share of the time.
 kernel_tests() {
 	if [[ $lvm ]]; then
-		run "lvm-kills@$1" "$(share 50)" -run='^TestHostKillPointsLVM$' ./integration
+		run "lvm-kills@$1" "$(share 30)" -run='^TestHostKillPointsLVM$' ./integration
 		run "beside-lvm@$1" 60 -run='^TestHostPowerCutBesideLVM$' ./integration
-		run "lvm-cuts@$1" "$(share 50)" -run='^TestHostPowerCutsLVM$' ./integration
+		run "lvm-cuts@$1" "$(share 30)" -run='^TestHostPowerCutsLVM$' ./integration
 		return
 	fi
 	run "kills@$1" "$(share 20)" -run='^TestKillPoints$' ./integration
-	run "cuts@$1" "$(share 25)" -run='^TestHostPowerCuts$' ./integration
-	run "logwrites@$1" "$(share 10)" -run='^TestLogWrites$' ./integration
-	run "legs@$1" "$(share 10)" -run='^TestLegs$' ./integration
+	run "cuts@$1" "$(share 29)" -run='^TestHostPowerCuts$' ./integration
+	run "logwrites@$1" "$(share 8)" -run='^TestLogWrites$' ./integration
+	run "legs@$1" "$(share 8)" -run='^TestLegs$' ./integration
 }
 
 part_kernel() {

@@ -21,8 +21,8 @@ import (
 
 // A guard is plexctl, started by plexctl, that waits while the first one has a LUN suspended. It reads its standard input: a
 // byte says that all is well; an end without one, that the first plexctl has died. Then the guard lets the LUN go on. It has
-// a session of its own and ignores what ends a terminal's or a service's processes. It opens nothing, and its memory is
-// locked, because the LUN may hold the very files that it would read.
+// a session of its own and ignores what ends a terminal's or a service's processes. Beside device nodes, /proc, /sys and the
+// host's lock it opens nothing, and its memory is locked, because the LUN may hold the very files that it would read.
 
 // guardPatience is how long a guard may take to be ready.
 const guardPatience = 10 * time.Second
@@ -117,7 +117,7 @@ func (a *app) guard(ctx context.Context, id uuid.UUID, drives []string) error {
 	if err := wake(ctx, id); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "plexctl: a change of LUN %s was cut off; the LUN goes on\n", id)
+	fmt.Fprintf(a.err, "plexctl: a change of LUN %s was cut off; the LUN goes on\nhint: complete it with `plexctl assemble`\n", id)
 	return nil
 }
 

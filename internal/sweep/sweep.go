@@ -1,0 +1,50 @@
+// Package sweep is what scripts/sweep.sh tells tests: how long one that can go on for ever is to go on, and the seed of what
+// it draws.
+package sweep
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Environment variables: the time, as a Go duration, and the seed, as a number.
+const (
+	TimeVar = "PLEXCTL_SWEEP"
+	SeedVar = "PLEXCTL_SEED"
+)
+
+// On reports whether tests are to do everything, however long that takes.
+func On() bool { return os.Getenv(TimeVar) != "" }
+
+// Time is how long a test is to go on, and whether there is a sweep at all; without one a test takes a short slice.
+func Time(t testing.TB) (time.Duration, bool) {
+	t.Helper()
+	text := os.Getenv(TimeVar)
+	if text == "" {
+		return 0, false
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		t.Fatalf("%s is %q, not a duration such as 10m", TimeVar, text)
+	}
+	return d, true
+}
+
+// Seed is the seed of what a test draws: that of the environment, else a new one in a sweep, and a fixed one without.
+func Seed(t testing.TB, fixed uint64) uint64 {
+	t.Helper()
+	if text := os.Getenv(SeedVar); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s is %q, not a number", SeedVar, text)
+		}
+		return seed
+	}
+	if On() {
+		return rand.Uint64()
+	}
+	return fixed
+}
