@@ -24,6 +24,7 @@ const bounceSize = size.MiB
 type hostDisk struct {
 	file *os.File
 	disk *os.File // the whole disk of a partition, which carries the flock; nil otherwise
+	node node
 	info Info
 }
 
@@ -67,14 +68,18 @@ func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode)
 	if err != nil {
 		return nil, err
 	}
-	info, err := h.byNumber(dev)
+	n, err := h.nodeOf(dev)
+	if err != nil {
+		return nil, err
+	}
+	info, err := n.info()
 	if err != nil {
 		return nil, err
 	}
 	if err := h.checkNode(path, dev); err != nil {
 		return nil, err
 	}
-	d := &hostDisk{file: file, info: info}
+	d := &hostDisk{file: file, node: n, info: info}
 	if mode != Exclusive {
 		return d, nil
 	}

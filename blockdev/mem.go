@@ -17,8 +17,8 @@ var ErrDead = errors.New("the process is dead")
 //
 // A drive is as large as it says and takes memory only for what was written to it.
 type Mem struct {
-	// OnEffect, when set before the first use, is called before each write and flush of the process, and before each
-	// change that it makes in the kernel. An error ends the process: that effect does not happen, and every call fails
+	// OnEffect, when set before the first use, is called before each write, zeroing and flush of the process, and before
+	// each change that it makes in the kernel. An error ends the process: that effect does not happen, and every call fails
 	// with ErrDead until Restart. It may call Cut.
 	OnEffect func(Effect) error
 
@@ -34,7 +34,7 @@ type Mem struct {
 
 // Effect is one step by which the process changes the world.
 type Effect struct {
-	Kind   string // "write", "flush", or an operation of the kernel such as "load"
+	Kind   string // "write", "zero", "flush", or an operation of the kernel such as "load"
 	Object string // path of the drive, or name of the device
 }
 

@@ -21,6 +21,7 @@ type memDisk struct {
 	durable store       // what the medium has
 	pending []Unflushed // the volatile cache: what now has and durable lacks, oldest first
 
+	zeroes    bool // by itself, when it is asked to
 	gone      bool
 	exclusive *handle
 	faults    []Fault
@@ -189,7 +190,7 @@ func (h *handle) usable(kind string) error {
 		return ErrDead
 	case h.closed:
 		return os.ErrClosed
-	case kind == "write" && h.mode == Read:
+	case (kind == "write" || kind == "zero") && h.mode == Read:
 		return unix.EBADF
 	}
 	return nil

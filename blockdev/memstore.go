@@ -3,6 +3,7 @@ package blockdev
 import (
 	"bytes"
 	"maps"
+	"slices"
 )
 
 // pageSize is the unit in which a store keeps what was written.
@@ -90,6 +91,18 @@ func (s store) same(off int64, other store, at, length int64) bool {
 		}
 	}
 	return true
+}
+
+// written is the numbers of the pages in a range that are not all zero, in order. Off and length are multiples of pageSize.
+func (s store) written(off, length int64) []int64 {
+	var numbers []int64
+	for number := range s.pages {
+		if at := number * pageSize; at >= off && at < off+length {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
 }
 
 // holds reports whether b, which lies in one page, is what s holds there.

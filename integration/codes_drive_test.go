@@ -236,7 +236,7 @@ func protected(t *testing.T, w *world, code vds.Code) {
 }
 
 // scsiDebug is the disk that the module scsi_debug makes.
-func scsiDebug(t *testing.T) string {
+func scsiDebug(t testing.TB) string {
 	t.Helper()
 	var found []string
 	waitFor(t, "the disk of scsi_debug", 10*time.Second, func() bool {

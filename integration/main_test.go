@@ -55,7 +55,7 @@ func provideCommand(dir string) error {
 // machine is the guest of these tests but for its kernel and its disks: tests that run on the host boot it too.
 func machine() vm.Machine {
 	return vm.Machine{
-		Tools: []string{"bash", "busybox", "dmsetup", "mkfs.ext4", "e2fsck", "resize2fs", "losetup", "blockdev", "numfmt", "mktemp", "truncate", "cmp", "mountpoint"},
+		Tools: []string{"bash", "busybox", "dmsetup", "mkfs.ext4", "e2fsck", "resize2fs", "losetup", "blockdev", "numfmt", "mktemp", "truncate", "cmp", "mountpoint", "fallocate"},
 		Files: map[string]string{"/usr/bin/plexctl": os.Getenv(commandVar), "/root/scripts": "../scripts", "/root/README.md": "../README.md"},
 		Dir:   "/root/integration",
 	}

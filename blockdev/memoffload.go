@@ -1,0 +1,44 @@
+package blockdev
+
+import "github.com/plexctl/plexctl/size"
+
+// SetOffload says whether the drive at path can zero by itself (ZeroOffload), which a new one cannot.
+func (m *Mem) SetOffload(path string, can bool) {
+	m.edit(path, func(d *memDisk) { d.zeroes = can })
+}
+
+// offload is what the drive can do now.
+func (h *handle) offload() (offload, error) {
+	h.mem.mu.Lock()
+	defer h.mem.mu.Unlock()
+	if !h.disk.zeroes {
+		return offload{}, ErrNoOffload
+	}
+	return offload{most: offloadChunk}, nil
+}
+
+// zeroByDrive zeroes in the volatile cache.
+func (h *handle) zeroByDrive(start, length size.Bytes) error {
+	if err := h.effect("zero"); err != nil {
+		return err
+	}
+	h.mem.mu.Lock()
+	defer h.mem.mu.Unlock()
+	if err := h.usable("zero"); err != nil {
+		return err
+	}
+	return h.disk.zero(int64(start), int64(length))
+}
+
+// zero makes whole pages zero. A power cut has each of them zero, as it was, or torn, as it has writes.
+func (d *memDisk) zero(off, length int64) error {
+	if err := d.fault("zero", off, int(length)); err != nil {
+		return err
+	}
+	for _, number := range d.now.written(off, length) {
+		w := Unflushed{Path: d.info.Path, Offset: number * pageSize, Data: zeroPage[:]}
+		d.now.writeAt(w.Data, w.Offset)
+		d.pending = append(d.pending, w)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package blockdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// ErrNoOffload means that a device cannot zero by itself, or that nobody can be sure that it zeroes all it is asked for.
+var ErrNoOffload = errors.New("device cannot zero by itself")
+
+// offloadChunk is the most that a drive is asked to zero at once, so that ctx is looked at between.
+const offloadChunk = size.GiB
+
+// largestGranule is the most that is written at an end of a range. Arrays have granules of up to 42 MiB.
+const largestGranule = 64 * size.MiB
+
+// ZeroOffload has the drive make length bytes from start on read as zeros: the host writes none, but for one granule of the
+// drive at each end. Start and length are multiples of Align (ErrAlign). The zeros are durable after the disk's next Sync.
+//
+// ErrNoOffload means that the device cannot. Then nothing has changed, or else a part of the range is zero: some devices
+// say that they can and refuse when they are asked. What was zeroed when ctx ends or the drive fails stays so.
+func ZeroOffload(ctx context.Context, disk Disk, start, length size.Bytes) error {
+	info := disk.Info()
+	err := checkRange(info.Size, start, length)
+	if err == nil {
+		err = zeroOffload(ctx, disk, start, start+length)
+	}
+	if err != nil {
+		return fmt.Errorf("have %s zero %d bytes at %d: %w", info.Path, length, start, err)
+	}
+	return nil
+}
+
+// checkRange is why a device of that size does not have such a range.
+func checkRange(device, start, length size.Bytes) error {
+	switch {
+	case start%Align != 0 || length%Align != 0:
+		return ErrAlign
+	case start > device || length > device-start:
+		return unix.ENOSPC // as for a write there
+	}
+	return nil
+}
+
+// offload is how a drive zeroes by itself.
+type offload struct {
+	// granule is the unit in which the drive allocates, 0 where that does not matter. Of a granule that a request covers in
+	// part, the drive may leave everything as it is. Nobody knows where granules start.
+	granule size.Bytes
+	most    size.Bytes // how much it takes at once
+}
+
+// offloader is a Disk whose drive may be able to zero by itself.
+type offloader interface {
+	// offload fails with ErrNoOffload when it cannot.
+	offload() (offload, error)
+	// zeroByDrive asks the drive for it. It fails with ErrNoOffload when the drive refuses.
+	zeroByDrive(start, length size.Bytes) error
+}
+
+// zeroOffload has all zeroed from start to end. A request overlaps the one before by a granule, so that each granule inside
+// the range is in one of them as a whole, wherever it starts. The granules at the ends may not be: zeros are written there,
+// at last, so that nothing has changed when the drive cannot zero.
+func zeroOffload(ctx context.Context, disk Disk, start, end size.Bytes) error {
+	drive, ok := disk.(offloader)
+	if !ok {
+		return ErrNoOffload
+	}
+	o, err := drive.offload()
+	if err != nil {
+		return err
+	}
+	chunk, overlap, err := o.chunk()
+	if err != nil {
+		return err
+	}
+	for at := start; at < end; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(end-at, chunk)
+		if err := drive.zeroByDrive(at, n); err != nil {
+			return fmt.Errorf("after %d bytes: %w", at-start, err)
+		}
+		at += n
+		if at < end {
+			at -= overlap
+		}
+	}
+	edge := min(overlap, end-start)
+	if err := Zero(ctx, disk, start, edge); err != nil {
+		return err
+	}
+	return Zero(ctx, disk, end-edge, edge)
+}
+
+// chunk is how much to ask for at once, and how much of it again.
+func (o offload) chunk() (chunk, overlap size.Bytes, err error) {
+	chunk, overlap = min(o.most, offloadChunk).RoundDown(Align), o.granule.RoundUp(Align)
+	if chunk < Align || chunk < 2*overlap || overlap > largestGranule {
+		return 0, 0, fmt.Errorf("%w: it takes %d bytes at once and has granules of %d", ErrNoOffload, o.most, o.granule)
+	}
+	return chunk, overlap, nil
+}
