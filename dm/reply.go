@@ -45,27 +45,28 @@ func (r reply) info() Info {
 // decodeReply takes the buffer of a finished ioctl apart. Commands without a payload of their own leave data_start
 // behind data_size: their payload is empty.
 func decodeReply(buf []byte) (reply, error) {
-	var h unix.DmIoctl
-	if _, err := binary.Decode(buf, binary.NativeEndian, &h); err != nil {
+	if len(buf) < headerSize {
 		return reply{}, fmt.Errorf("%w: header of %d bytes", errReply, len(buf))
 	}
+	get := binary.NativeEndian.Uint32
 	r := reply{
-		version: version(h.Version),
-		flags:   h.Flags,
-		event:   h.Event_nr,
-		targets: h.Target_count,
-		open:    h.Open_count,
-		dev:     decodeDev(h.Dev),
-		name:    unix.ByteSliceToString(h.Name[:]),
-		uuid:    unix.ByteSliceToString(h.Uuid[:]),
+		version: decodeVersion(buf),
+		targets: get(buf[atTargetCount:]),
+		open:    int32(get(buf[atOpenCount:])),
+		flags:   get(buf[atFlags:]),
+		event:   get(buf[atEvent:]),
+		dev:     decodeDev(binary.NativeEndian.Uint64(buf[atDev:])),
+		name:    unix.ByteSliceToString(buf[atName : atName+unix.DM_NAME_LEN]),
+		uuid:    unix.ByteSliceToString(buf[atUUID : atUUID+unix.DM_UUID_LEN]),
 	}
-	if r.full() || h.Data_start >= h.Data_size {
+	start, end := get(buf[atDataStart:]), get(buf[atDataSize:])
+	if r.full() || start >= end {
 		return r, nil
 	}
-	if int64(h.Data_size) > int64(len(buf)) || h.Data_start < headerSize {
-		return reply{}, fmt.Errorf("%w: payload at %d…%d of %d", errReply, h.Data_start, h.Data_size, len(buf))
+	if int64(end) > int64(len(buf)) || start < headerSize {
+		return reply{}, fmt.Errorf("%w: payload at %d…%d of %d", errReply, start, end, len(buf))
 	}
-	r.payload = buf[h.Data_start:h.Data_size]
+	r.payload = buf[start:end]
 	return r, nil
 }
 
@@ -158,15 +159,14 @@ func decodeVersions(payload []byte) (map[string]Version, error) {
 		if err != nil {
 			return nil, err
 		}
-		var v [3]uint32
-		if _, err := binary.Decode(record[4:], binary.NativeEndian, &v); err != nil {
+		if len(record) < 16 {
 			return nil, fmt.Errorf("%w: target version in %d bytes", errReply, len(record))
 		}
 		name, err := text(record[16:], "target name")
 		if err != nil {
 			return nil, err
 		}
-		versions[name] = version(v)
+		versions[name] = decodeVersion(record[4:])
 		rest = rest[next:]
 		if next == 0 {
 			break
@@ -198,18 +198,16 @@ func decodeTargets(payload []byte, count uint32) ([]TargetStatus, error) {
 }
 
 func decodeTarget(payload []byte) (line TargetStatus, next uint32, err error) {
-	var spec unix.DmTargetSpec
-	n, err := binary.Decode(payload, binary.NativeEndian, &spec)
-	if err != nil {
+	if len(payload) < specSize {
 		return TargetStatus{}, 0, fmt.Errorf("%w: target in %d bytes", errReply, len(payload))
 	}
-	params, err := text(payload[n:], "target line")
+	params, err := text(payload[specSize:], "target line")
 	return TargetStatus{
-		Start:  size.Sectors(spec.Sector_start),
-		Length: size.Sectors(spec.Length),
-		Type:   unix.ByteSliceToString(spec.Target_type[:]),
+		Start:  size.Sectors(binary.NativeEndian.Uint64(payload)),
+		Length: size.Sectors(binary.NativeEndian.Uint64(payload[atLength:])),
+		Type:   unix.ByteSliceToString(payload[atType:specSize]),
 		Line:   params,
-	}, spec.Next, err
+	}, binary.NativeEndian.Uint32(payload[atNext:]), err
 }
 
 // cut is the first record of a chain and the distance to the next one, which stands at offset at of the record and is

@@ -13,10 +13,35 @@ import (
 
 // A request and its reply share one buffer (include/uapi/linux/dm-ioctl.h), all integers in the machine's byte order:
 //
-//	0    struct dm_ioctl, 312 bytes: versions, sizes, flags, event_nr, dev, name, uuid
+//	0    version       3×u32
+//	12   data_size     u32, of the whole buffer; in a reply: of what the kernel filled
+//	16   data_start    u32, of the payload
+//	20   target_count  u32
+//	24   open_count    s32
+//	28   flags         u32
+//	32   event_nr      u32
+//	40   dev           u64
+//	48   name          128 bytes
+//	176  uuid          129 bytes
 //	312  payload: target specs, a message, a new name; in a reply: a list, status lines, versions
+//
+// The fields are laid out by hand: package encoding/binary takes a structure apart byte by byte, which a machine with
+// hundreds of devices feels.
 const (
-	headerSize  = unix.SizeofDmIoctl
+	headerSize    = unix.SizeofDmIoctl
+	atDataSize    = 12
+	atDataStart   = 16
+	atTargetCount = 20
+	atOpenCount   = 24
+	atFlags       = 28
+	atEvent       = 32
+	atDev         = 40
+	atName        = 48
+	atUUID        = 176
+)
+
+// Limits of what the kernel takes.
+const (
 	maxName     = unix.DM_NAME_LEN - 1      // bytes of a name, without its NUL
 	maxUUID     = unix.DM_UUID_LEN - 1      // bytes of a UUID, without its NUL
 	maxTypeName = unix.DM_MAX_TYPE_NAME - 1 // bytes of a target's name, without its NUL
@@ -37,29 +62,33 @@ type request struct {
 
 // encode is the buffer for the ioctl. Interface version 4.0.0 is what every kernel answers to; it writes its own back.
 func (r request) encode() []byte {
-	body := max(len(r.payload), r.room)
-	h := unix.DmIoctl{
-		Version:      [3]uint32{unix.DM_VERSION_MAJOR, 0, 0},
-		Data_size:    uint32(headerSize + body),
-		Data_start:   headerSize,
-		Target_count: r.targets,
-		Flags:        r.flags,
-		Event_nr:     r.event,
-	}
-	copy(h.Name[:maxName], r.name)
-	copy(h.Uuid[:maxUUID], r.uuid)
-	buf := make([]byte, headerSize+body)
-	put(buf, h)
+	buf := make([]byte, headerSize+max(len(r.payload), r.room))
+	put := binary.NativeEndian.PutUint32
+	put(buf, unix.DM_VERSION_MAJOR)
+	put(buf[atDataSize:], uint32(len(buf)))
+	put(buf[atDataStart:], headerSize)
+	put(buf[atTargetCount:], r.targets)
+	put(buf[atFlags:], r.flags)
+	put(buf[atEvent:], r.event)
+	copy(buf[atName:atName+maxName], r.name)
+	copy(buf[atUUID:atUUID+maxUUID], r.uuid)
 	copy(buf[headerSize:], r.payload)
 	return buf
 }
 
-// put lays v, a structure without padding, out at the start of buf.
-func put(buf []byte, v any) {
-	if _, err := binary.Encode(buf, binary.NativeEndian, v); err != nil {
-		panic(err) // a structure of fixed size into a buffer made for it
-	}
-}
+// A target spec stands before the parameters of each target:
+//
+//	0   sector_start  u64
+//	8   length        u64
+//	16  status        s32
+//	20  next          u32
+//	24  target_type   16 bytes
+const (
+	specSize = unix.SizeofDmTargetSpec
+	atLength = 8
+	atNext   = 20
+	atType   = 24
+)
 
 // encodeTable is the payload that loads t. Each spec is followed by its parameters and a NUL, padded; next is the
 // distance to the following spec, for the last one to the end.
@@ -67,11 +96,12 @@ func encodeTable(t Table) []byte {
 	var payload []byte
 	for _, s := range t {
 		params := s.Target.Params()
-		spec := make([]byte, roundUp(unix.SizeofDmTargetSpec+len(params)+1))
-		h := unix.DmTargetSpec{Sector_start: uint64(s.Start), Length: uint64(s.Length), Next: uint32(len(spec))}
-		copy(h.Target_type[:maxTypeName], s.Target.Type())
-		put(spec, h)
-		copy(spec[unix.SizeofDmTargetSpec:], params)
+		spec := make([]byte, roundUp(specSize+len(params)+1))
+		binary.NativeEndian.PutUint64(spec, uint64(s.Start))
+		binary.NativeEndian.PutUint64(spec[atLength:], uint64(s.Length))
+		binary.NativeEndian.PutUint32(spec[atNext:], uint32(len(spec)))
+		copy(spec[atType:atType+maxTypeName], s.Target.Type())
+		copy(spec[specSize:], params)
 		payload = append(payload, spec...)
 	}
 	return payload

@@ -1,6 +1,9 @@
 package dm
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // Version is a version of device-mapper's interface or of a target. Kernels change a target's behaviour without changing
 // its version: "raid" has been 1.15.1 since 5.9.
@@ -8,7 +11,11 @@ type Version struct {
 	Major, Minor, Patch uint32
 }
 
-func version(v [3]uint32) Version { return Version{Major: v[0], Minor: v[1], Patch: v[2]} }
+// decodeVersion is a version as structures of the kernel carry it: three numbers of 32 bits.
+func decodeVersion(b []byte) Version {
+	number := binary.NativeEndian.Uint32
+	return Version{Major: number(b), Minor: number(b[4:]), Patch: number(b[8:])}
+}
 
 // String is "4.48.0".
 func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch) }
