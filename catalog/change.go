@@ -77,7 +77,7 @@ func (s Set) TakeBack(put, back []LUN) []LUN {
 
 // sharesPlex reports whether a plex of l is also one of other.
 func (l LUN) sharesPlex(other LUN) bool {
-	return slices.ContainsFunc(other.Plexes, func(p Plex) bool { _, ok := l.plex(p.ID); return ok })
+	return slices.ContainsFunc(other.Copies(), func(p Plex) bool { _, ok := l.plex(p.ID); return ok })
 }
 
 // absorbs reports whether l says that the record other is dead.

@@ -75,6 +75,9 @@ type Plex struct {
 	// Stale says that the plex does not hold all of the data, and no running operation fills it: its operation has
 	// failed, or the LUN was started without it by force.
 	Stale bool `json:"stale,omitempty"`
+	// Vacant says that this is the place of a plex that is not there: it has no extents, is Stale, and the last. While there is one,
+	// the kernel keeps a bit for every region that is ever written, in the metadata of all other plexes; see LUN.Tracked.
+	Vacant bool `json:"vacant,omitempty"`
 }
 
 // Slot names one of the two metadata slots of a plex.

@@ -43,6 +43,9 @@ func claimsOf(l LUN) []claim {
 
 // extents is every extent of p, the metadata extent last.
 func (p Plex) extents() []Extent {
+	if p.Vacant {
+		return nil
+	}
 	return append(slices.Clone(p.Data), p.Meta)
 }
 
@@ -82,6 +85,17 @@ func (l LUN) Drives() []uuid.UUID {
 		}
 	}
 	return sortedIDs(drives)
+}
+
+// Copies is the plexes of l that have extents: all but a vacant one.
+func (l LUN) Copies() []Plex {
+	return slices.DeleteFunc(slices.Clone(l.Plexes), func(p Plex) bool { return p.Vacant })
+}
+
+// Tracked reports whether l has a vacant plex: every region of l whose bit is clear in the metadata of a plex that holds the
+// data has never been written, and reads as zeros from each such plex.
+func (l LUN) Tracked() bool {
+	return slices.ContainsFunc(l.Plexes, func(p Plex) bool { return p.Vacant })
 }
 
 // on reports whether l owns space on the drive.

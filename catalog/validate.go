@@ -105,8 +105,10 @@ func (l LUN) checkValues() error {
 		return invalid("region size of %d sectors: not a power of two", l.RegionSize)
 	case len(l.Plexes) > MaxPlexes:
 		return invalid("%d plexes, limit %d", len(l.Plexes), MaxPlexes)
-	case len(l.Plexes) == 0 && !l.Deleted:
+	case len(l.Copies()) == 0 && !l.Deleted:
 		return invalid("no plex")
+	case l.Tracked() && (l.RegionSize == 0 || len(l.Plexes) != len(l.Copies())+1 || !l.Plexes[len(l.Plexes)-1].Vacant):
+		return invalid("a vacant plex that is not the last, not the only one, or without a region size")
 	}
 	return nil
 }
@@ -151,6 +153,9 @@ func (p Plex) validate(need size.Sectors) error {
 	if p.Slot != SlotA && p.Slot != SlotB {
 		return invalid("metadata slot %q", string(p.Slot))
 	}
+	if p.Vacant {
+		return p.validateVacant()
+	}
 	if err := p.Meta.validate(); err != nil {
 		return fmt.Errorf("metadata extent: %w", err)
 	}
@@ -169,6 +174,14 @@ func (p Plex) validate(need size.Sectors) error {
 	}
 	if total < need {
 		return invalid("%d sectors of data, the lun has %d", total, need)
+	}
+	return nil
+}
+
+// validateVacant checks the place of a plex that is not there.
+func (p Plex) validateVacant() error {
+	if !p.Stale || len(p.Data) > 0 || p.Meta != (Extent{}) {
+		return invalid("vacant, and has extents or counts as up to date")
 	}
 	return nil
 }
@@ -268,7 +281,7 @@ func (l LUN) checkSource(source LUN, filling []uuid.UUID) error {
 	if err := source.Validate(); err != nil {
 		return err
 	}
-	if source.Operation != nil || source.Deleted || len(source.Plexes) != len(filling) {
+	if source.Operation != nil || source.Deleted || len(source.Copies()) != len(filling) {
 		return invalid("%s: is deleted, busy, or has other plexes than are being filled", source.title())
 	}
 	buried := slices.ContainsFunc(l.Absorbed, func(t Tombstone) bool {
@@ -277,7 +290,7 @@ func (l LUN) checkSource(source LUN, filling []uuid.UUID) error {
 	if !buried {
 		return invalid("%s: is not among the absorbed luns", source.title())
 	}
-	for _, p := range source.Plexes {
+	for _, p := range source.Copies() {
 		mine, ok := l.plex(p.ID)
 		if !ok || !slices.Contains(filling, p.ID) || mine.Meta != p.Meta || !slices.Equal(mine.Data, p.Data) {
 			return invalid("%s: plex %s is not the one being filled", source.title(), p.ID)

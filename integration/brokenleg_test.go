@@ -265,11 +265,11 @@ func (s *legLab) census() string {
 		if l.Name() == "web1" && record.Size > legLength.Sectors() {
 			larger = "+"
 		}
-		census = append(census, fmt.Sprintf("%s%s:%d", l.Name(), larger, len(record.Plexes)))
+		census = append(census, fmt.Sprintf("%s%s:%d", l.Name(), larger, len(record.Copies())))
 		if l.Name() == "web1" {
-			s.verify(s.c.String(), len(record.Plexes))
+			s.verify(s.c.String(), len(record.Copies()))
 		} else {
-			s.whole(s.c.String(), l.Name(), len(record.Plexes))
+			s.whole(s.c.String(), l.Name(), len(record.Copies()))
 		}
 	}
 	slices.Sort(census)

@@ -77,16 +77,22 @@ func newKillRig(t *testing.T) *killRig {
 func (k *killRig) everyPoint() {
 	k.t.Helper()
 	for _, op := range killOps() {
-		started, n := time.Now(), 1
-		for k.point(op, after(n)) {
-			n++
-		}
-		effects := k.effectsOf(op)
-		if suspends := slices.ContainsFunc(effects, func(e string) bool { return strings.HasPrefix(e, "suspend ") }); suspends != op.window {
-			k.t.Errorf("%s: it suspends the LUN: %v, want %v", op.name, suspends, op.window)
-		}
-		k.t.Logf("%s: %d kills in %v", op.name, n-1, time.Since(started).Round(time.Second))
+		k.pointsOf(op)
 	}
+}
+
+// pointsOf kills an operation after each of its effects.
+func (k *killRig) pointsOf(op killOp) {
+	k.t.Helper()
+	started, n := time.Now(), 1
+	for k.point(op, after(n)) {
+		n++
+	}
+	effects := k.effectsOf(op)
+	if suspends := slices.ContainsFunc(effects, func(e string) bool { return strings.HasPrefix(e, "suspend ") }); suspends != op.window {
+		k.t.Errorf("%s: it suspends the LUN: %v, want %v", op.name, suspends, op.window)
+	}
+	k.t.Logf("%s: %d kills in %v", op.name, n-1, time.Since(started).Round(time.Second))
 }
 
 // randomPoints kills random operations after random effects and at random moments.
@@ -122,10 +128,14 @@ func (k *killRig) replay(point string) {
 	n, err := strconv.Atoi(number)
 	ops := killOps()
 	i := slices.IndexFunc(ops, func(op killOp) bool { return op.name == name })
-	if i < 0 || err != nil {
-		k.t.Fatalf("%s is %q, not an operation and the number of an effect such as extend:3", pointVar, point)
+	switch {
+	case i >= 0 && number == "*":
+		k.pointsOf(ops[i])
+	case i < 0 || err != nil:
+		k.t.Fatalf("%s is %q, not an operation and the number of an effect such as extend:3, or extend:* for all", pointVar, point)
+	default:
+		k.point(ops[i], after(n))
 	}
-	k.point(ops[i], after(n))
 }
 
 // point kills an operation at a point, and reports whether it came to that. If not, its effects are kept, and it must have
@@ -175,6 +185,11 @@ func (k *killRig) aftermath(op killOp, what string, dead bool, from uint64) {
 			k.t.Errorf("%s: the LUN stays suspended", what)
 		}
 	}
+	defer func() {
+		if k.t.Failed() {
+			k.t.Logf("%s: in the end\n%s", what, k.portrait())
+		}
+	}()
 	if out, err := tryTool(k.t, "plexctl", "assemble"); err != nil {
 		k.t.Fatalf("%s: assemble: %v\n%s", what, err, out)
 	}

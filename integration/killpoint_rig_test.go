@@ -64,7 +64,7 @@ func (k *killRig) layout() string {
 			k.t.Fatal(err)
 		}
 		var on []string
-		for _, p := range record.Plexes {
+		for _, p := range record.Copies() {
 			on = append(on, strconv.Itoa(drives[p.Meta.Drive.String()]))
 		}
 		slices.Sort(on)
@@ -184,6 +184,14 @@ func (k *killRig) settle(recovers bool) {
 	k.refresh()
 }
 
+// portrait is how everything stands, for whoever looks for the reason of a failure.
+func (k *killRig) portrait() string {
+	status, _ := tryTool(k.t, "plexctl", "status") // its exit status is that of the LUNs
+	devices, _ := tryTool(k.t, "dmsetup", "table")
+	legs, _ := tryTool(k.t, "dmsetup", "status")
+	return status + devices + legs
+}
+
 // writeOn lets the writer go on if it was stopped, under the name that web1 has now, and sees it write.
 func (k *killRig) writeOn() {
 	k.t.Helper()
@@ -263,7 +271,7 @@ func (k *killRig) leaks() []string {
 		record, err := l.Record()
 		must(k.t, err)
 		want := 1
-		if n := len(record.Plexes); n > 1 {
+		if n := len(record.Copies()); n > 1 || record.Tracked() {
 			want += 2 * n
 		}
 		id := "PLEX-" + record.ID.String()

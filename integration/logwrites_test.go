@@ -213,7 +213,7 @@ func (b *replays) settle(l *lun.LUN) (int, error) {
 		return err == nil && props.Health == vds.HealthHealthy
 	})
 	record := b.record(l.Name())
-	b.exactDevices("replay", record.ID, record.Name, len(record.Plexes))
+	b.exactDevices("replay", record.ID, record.Name, len(record.Copies()))
 	if len(record.Plexes) == 1 {
 		return 1, nil
 	}
@@ -224,7 +224,7 @@ func (b *replays) settle(l *lun.LUN) (int, error) {
 	if n := b.mismatches(record.Name); n != 0 {
 		return 0, fmt.Errorf("the kernel finds %d sectors that differ", n)
 	}
-	return len(record.Plexes), nil
+	return len(record.Copies()), nil
 }
 
 // provesItself shows that a replay finds it when writes that were durable are lost, or old data is: they are taken from every

@@ -81,8 +81,8 @@ func (l *live) verify(step string, plexes int) {
 func (r *rig) whole(step, name string, plexes int) {
 	r.t.Helper()
 	record := r.record(name)
-	if len(record.Plexes) != plexes {
-		r.t.Errorf("%s: %s has %d plexes, want %d", step, name, len(record.Plexes), plexes)
+	if len(record.Copies()) != plexes {
+		r.t.Errorf("%s: %s has %d plexes, want %d", step, name, len(record.Copies()), plexes)
 	}
 	l, err := r.p.LUN(name)
 	if err != nil {
@@ -93,7 +93,7 @@ func (r *rig) whole(step, name string, plexes int) {
 		r.t.Errorf("%s: %s is %s and %s: %v, %v, operation %+v", step, name, props.Health, props.Status, props.Problem, err, record.Operation)
 	}
 	r.exactDevices(step, record.ID, name, plexes)
-	if len(record.Plexes) < 2 {
+	if len(record.Copies()) < 2 {
 		return
 	}
 	r.equalLegs(record)
@@ -107,7 +107,7 @@ func (r *rig) whole(step, name string, plexes int) {
 func (r *rig) exactDevices(step string, id uuid.UUID, name string, plexes int) {
 	r.t.Helper()
 	want := min(1, plexes)
-	if plexes > 1 {
+	if plexes > 1 || r.isTracked(id) {
 		want += 2 * plexes
 	}
 	list, err := r.control.List(r.t.Context())
@@ -132,6 +132,17 @@ func (r *rig) exactDevices(step string, id uuid.UUID, name string, plexes int) {
 	if len(names) != want {
 		r.t.Errorf("%s: %s has %d devices, want %d: %s", step, name, len(names), want, strings.Join(names, " "))
 	}
+}
+
+// isTracked reports whether a LUN is tracked.
+func (r *rig) isTracked(id uuid.UUID) bool {
+	r.t.Helper()
+	l, err := r.p.LUN(id.String())
+	if err != nil {
+		return false
+	}
+	record, err := l.Record()
+	return err == nil && record.Tracked()
 }
 
 // mismatches makes the kernel compare the plexes of a LUN and returns how many sectors it found different.

@@ -28,6 +28,7 @@ type rig struct {
 	drives  []string // paths of devices with a label
 	control *dm.Control
 	p       *lun.Provider
+	track   bool // LUNs that are made are tracked
 }
 
 // newRig makes n loop devices of the given length drives.
@@ -118,7 +119,7 @@ func (r *rig) refresh() {
 // create makes a LUN on one of the drives.
 func (r *rig) create(name string, length size.Bytes, drive int) *lun.LUN {
 	r.t.Helper()
-	l, err := r.p.CreateLUN(r.t.Context(), lun.Spec{Name: name, Size: length, Drives: []string{r.drives[drive]}})
+	l, err := r.p.CreateLUN(r.t.Context(), lun.Spec{Name: name, Size: length, Drives: []string{r.drives[drive]}, Track: r.track})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func (r *rig) legs(l catalog.LUN) []uint32 {
 		paths[d.ID.String()] = d.Info.Path
 	}
 	var sums []uint32
-	for _, p := range l.Plexes {
+	for _, p := range l.Copies() {
 		sum, left := newChecksum(), l.Size
 		for _, e := range p.Data {
 			n := min(e.Length, left)
@@ -163,8 +164,8 @@ func (r *rig) legs(l catalog.LUN) []uint32 {
 // equalLegs fails the test unless all plexes of the LUN are byte for byte the same.
 func (r *rig) equalLegs(l catalog.LUN) {
 	r.t.Helper()
-	if len(l.Plexes) < 2 {
-		r.t.Fatalf("%s has %d plexes", l.Name, len(l.Plexes))
+	if len(l.Copies()) < 2 {
+		r.t.Fatalf("%s has %d plexes", l.Name, len(l.Copies()))
 	}
 	sums := r.legs(l)
 	for i, sum := range sums {

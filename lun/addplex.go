@@ -134,7 +134,7 @@ func (m *machine) attach(
 	if err != nil {
 		return target, err
 	}
-	a.next = m.flip(absorb(a, now), a.have.was)
+	a.next = m.flip(m.worthTracking(ctx, absorb(a, now)), a.have.was)
 	a.next.MaxRate = rate
 	a.next.Operation.Queued = !opts.Now && len(m.rivals(a.next)) > 0
 	a.next = m.next(a.next)
@@ -189,15 +189,18 @@ func (m *machine) prepareAttach(ctx context.Context, a *attachment, now time.Tim
 func absorb(a attachment, now time.Time) catalog.LUN {
 	next := a.target
 	next.Plexes = nil
-	for _, p := range a.target.Plexes {
+	for _, p := range a.target.Copies() {
 		p.Stale = p.Stale || a.have.was.mirror && !a.have.was.holds(p.ID)
 		next.Plexes = append(next.Plexes, p)
 	}
 	next.Operation = newOperation(vds.AsyncAddLUNPlex, now)
-	for _, p := range a.source.Plexes {
+	for _, p := range a.source.Copies() {
 		p.Stale = false
 		next.Plexes = append(next.Plexes, p)
 		next.Operation.Plexes = append(next.Operation.Plexes, p.ID)
+	}
+	if a.target.Tracked() {
+		next.Plexes = append(next.Plexes, a.target.Plexes[len(a.target.Plexes)-1])
 	}
 	if a.source.ID != uuid.Nil {
 		next.Operation.Source = &a.source
@@ -236,8 +239,8 @@ func (m *machine) restore(ctx context.Context, l catalog.LUN) error {
 	case !isRaid(live.table) || m.inForce(l, live.table):
 		top := node{name: live.Name, uuid: lunUUID(l.ID), visibility: dm.Public}
 		return joinUndo(err, m.execute(ctx, append(change{have: have}.clear(top), resumeStep{top})))
-	case len(l.Plexes) == 1: // the record leaves no doubt where the data is
-		return m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at}))
+	case len(l.Copies()) == 1: // the record leaves no doubt where the data is
+		return m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at, prepare: anew(l)}))
 	default:
 		return err
 	}

@@ -141,7 +141,7 @@ func (m *machine) startable(ctx context.Context, l catalog.LUN) *vds.Error {
 		Code: vds.ErrObjectStatusFailed, Op: "start", Object: lunObject(l.Name),
 		Reason: driveObject(absent[0]) + " is missing", Hint: "attach the drive and run `plexctl assemble`",
 	}
-	if len(l.Plexes) == 1 {
+	if len(l.Copies()) == 1 {
 		return failed
 	}
 	slots, err := m.readSlots(ctx, l)
@@ -189,7 +189,7 @@ func (m *machine) forced(ctx context.Context, l catalog.LUN, why *vds.Error) (ca
 			here = true
 		}
 	}
-	if !here || len(l.Plexes) == 1 {
+	if !here || len(l.Copies()) == 1 {
 		return l, why
 	}
 	next = m.next(next)
@@ -281,7 +281,7 @@ func (m *machine) takeDown(ctx context.Context, l catalog.LUN) error {
 		return foreignTable(l) // its plexes differ, and only the kernel knows
 	}
 	steps := plan(change{have: have.view, settle: have.settle, at: m.at})
-	if len(l.Plexes) > 1 && l.Operation == nil && len(l.MissingDrives(m.set)) == 0 {
+	if len(l.Copies()) > 1 && l.Operation == nil && len(l.MissingDrives(m.set)) == 0 {
 		steps = append(steps, funcStep{text: "note that the plexes of " + l.Name + " are equal, if they are", do: func(ctx context.Context, m *machine) error {
 			return m.markClean(ctx, l)
 		}})

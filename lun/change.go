@@ -85,7 +85,7 @@ func (l *LUN) Extend(ctx context.Context, by size.Bytes, drives []string) (*resy
 		}
 		next.Operation = newOperation(vds.AsyncExtendLUN, l.p.now())
 		next.Last, next.MaxRate = nil, 0
-		if len(next.Plexes) == 1 {
+		if len(next.Plexes) == 1 || next.Tracked() {
 			next = conclude(next, vds.OK, l.p.now())
 		}
 		next = m.next(m.flippedIf(have, next))
@@ -94,7 +94,7 @@ func (l *LUN) Extend(ctx context.Context, by size.Bytes, drives []string) (*resy
 		if err != nil {
 			return record, err
 		}
-		return next, m.carryOut(ctx, "extend", record.Name, steps, tx, record)
+		return next, m.carryOut(ctx, "extend", record.Name, slices.Concat(present(clearGrowth(record, next)), steps), tx, record)
 	})
 }
 
@@ -107,7 +107,7 @@ func (m *machine) checkExtend(ctx context.Context, l catalog.LUN) (held, error) 
 	if err != nil {
 		return have, err
 	}
-	for _, p := range l.Plexes {
+	for _, p := range l.Copies() {
 		if p.Stale || have.was.live && !have.was.holds(p.ID) {
 			why.add(vds.ErrObjectStatusFailed, "`plexctl lun recover "+l.Name+"` first", "plex %s does not hold all of the data", p.ID)
 		}
@@ -128,7 +128,7 @@ func (m *machine) grown(l catalog.LUN, by size.Bytes, drives []string) (catalog.
 	next := l
 	next.Size += more
 	next.Plexes = slices.Clone(l.Plexes)
-	for i, p := range next.Plexes {
+	for i, p := range next.Copies() {
 		if next.Plexes[i], err = m.growPlex(next, p, ids); err != nil {
 			return l, err
 		}

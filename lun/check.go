@@ -85,7 +85,7 @@ func (m *machine) checkShape(t, s catalog.LUN, why *reasons) {
 		why.add(vds.ErrInvalidOperation, "the source must be at least as large as the target",
 			"%s has %s, less than the %s of %s", lunObject(s.Name), s.Size, t.Size, lunObject(t.Name))
 	}
-	if n := len(t.Plexes) + len(s.Plexes); n > catalog.MaxPlexes {
+	if n := len(t.Plexes) + len(s.Copies()); n > catalog.MaxPlexes {
 		why.add(vds.ErrInvalidOperation, "", "%d plexes, at most %d are possible", n, catalog.MaxPlexes)
 	}
 	for _, id := range s.Drives() {

@@ -64,6 +64,7 @@ type conversion struct {
 	inSync []bool // by plex of l: it holds the data, and the new table counts on it
 	level  bool   // every plex holds the data
 	fresh  bool   // a plex is to be filled of which nobody knows what it lacks: everything is copied
+	blank  *blank // what makes it known after all; nil where nothing does
 }
 
 // convert compares what the kernel has of a LUN with the record l, whose slots the live table does not use, and says what a
@@ -72,6 +73,8 @@ func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversi
 	c := conversion{l: l, was: was, inSync: make([]bool, len(l.Plexes))}
 	tracked := l.Operation != nil && l.Operation.Type == vds.AsyncRecoverLUN && !l.Operation.Whole
 	fills := filled(l)
+	var fresh []catalog.Plex
+	var legs bool
 	for i, p := range l.Plexes {
 		if out(p) {
 			continue
@@ -79,10 +82,14 @@ func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversi
 		c.inSync[i] = !fills[i] && was.holds(p.ID)
 		if _, leg := was.health[p.ID]; !c.inSync[i] && (!leg || was.stale[p.ID]) && !tracked {
 			c.fresh = true
+			fresh, legs = append(fresh, p), legs || leg
 		}
 		if !was.mirror && !fills[i] && !c.inSync[i] {
 			return c, foreignTable(l)
 		}
+	}
+	if c.fresh && l.Tracked() && was.mirror && !legs { // a leg may be read from
+		c.blank = &blank{lun: l, plexes: fresh}
 	}
 	c.level = !slices.Contains(c.inSync, false)
 	if first := slices.Index(c.inSync, true); was.leveling() && !c.level && first >= 0 {
@@ -122,6 +129,14 @@ func (c conversion) prepare() step {
 	}}
 }
 
+// ready is the step before the swap; nil when there is none.
+func (c conversion) ready() step {
+	if c.blank == nil {
+		return nil
+	}
+	return c.blank
+}
+
 // purpose is what the kernel does with the metadata.
 func (c conversion) purpose() string {
 	switch {
@@ -129,6 +144,8 @@ func (c conversion) purpose() string {
 		return "make the new part equal"
 	case c.level:
 		return "make the plexes equal if it comes to a restart, else copy nothing"
+	case c.blank != nil:
+		return "copy everything to the plexes that are filled, unless their drives zero them"
 	case c.fresh || !c.was.mirror:
 		return "copy everything to the plexes that are filled"
 	default:
@@ -176,7 +193,9 @@ func (c conversion) grows() bool {
 }
 
 // carries reports whether the plexes need only what the live table has noted.
-func (c conversion) carries() bool { return c.was.mirror && !c.fresh && len(c.l.Plexes) > 1 }
+func (c conversion) carries() bool {
+	return c.was.mirror && (!c.fresh || c.blank != nil) && len(c.l.Plexes) > 1
+}
 
 // window is how to swap; nil when a single call does: from a linear table, and where the only leg with the data stays,
 // which the kernel never gives up.
@@ -198,6 +217,9 @@ func (c conversion) window(freeze bool) *windowStep {
 
 // carry copies, while the LUN is suspended, the bits that the old table has left to the slots that are now in force.
 func (c conversion) carry(ctx context.Context, m *machine, seen map[blockdev.DevNo]dm.LegHealth) error {
+	if c.fresh && !c.blank.done {
+		return nil // all bits are set there
+	}
 	slots, err := c.slots(c.left(m.reread(ctx, c.l, c.was.slots), seen))
 	if err != nil {
 		return err
@@ -229,21 +251,27 @@ func (c conversion) left(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevN
 	}
 	var merged raidmeta.Bits
 	for i, p := range c.l.Plexes {
-		slot := old[p.ID]
-		if !c.inSync[i] || !slot.Tracks() || slot.Bitmap.RegionSize != c.l.RegionSize || slot.Bitmap.ArraySize != c.l.Size {
-			continue
+		if bits := c.noted(old[p.ID]); c.inSync[i] && merged == nil {
+			merged = bits
+		} else if c.inSync[i] {
+			merged.Or(bits)
 		}
-		if merged == nil {
-			merged = slices.Clone(slot.Bitmap.Bits)
-			continue
-		}
-		merged.Or(slot.Bitmap.Bits)
 	}
-	if merged == nil {
+	if merged != nil && !c.l.Tracked() {
+		merged.ClearBelow(c.reached(old, seen), c.l.RegionSize)
+	}
+	return merged
+}
+
+// noted is the bits of an old slot in the regions of the new table; nil when it tells nothing. Of a tracked LUN that has grown,
+// the new part has been zeroed.
+func (c conversion) noted(slot raidmeta.Slot) raidmeta.Bits {
+	b := slot.Bitmap
+	same := b.RegionSize == c.l.RegionSize && b.ArraySize == c.l.Size
+	if !slot.Tracks() || !same && (!c.l.Tracked() || b.ArraySize > c.l.Size) {
 		return nil
 	}
-	merged.ClearBelow(c.reached(old, seen), c.l.RegionSize)
-	return merged
+	return b.Bits.Regrid(b.RegionSize, c.l.RegionSize, raidmeta.Regions(c.l.Size, c.l.RegionSize))
 }
 
 // reached is how many sectors from the start are equal on every plex: 0 with one that has failed or is away, whatever its

@@ -16,6 +16,16 @@ func scenarios() []scenario {
 	)
 }
 
+// trackedToo is scenarios, and the same with LUNs that are tracked, on drives that can zero by themselves.
+func trackedToo(all []scenario) []scenario {
+	for _, s := range all {
+		s.name += ", tracked"
+		s.tracked = true
+		all = append(all, s)
+	}
+	return all
+}
+
 func attachScenarios() []scenario {
 	return []scenario{
 		{name: "attach", prepare: func(*world) {}, act: addPlex("web1", "spare3")},

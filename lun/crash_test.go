@@ -30,6 +30,7 @@ type scenario struct {
 	after   func(w *world)       // what comes back before everything is made whole; nil: nothing
 	alive   bool                 // the power does not fail: the kernel alone knows what counts
 	part    string               // a LUN that act makes of a plex of web1
+	tracked bool                 // LUNs are
 }
 
 // crash is what ends the process, and what is left after it.
@@ -107,7 +108,7 @@ func newPlays(t *testing.T) []*play {
 	folder := t.TempDir()
 	var plays []*play
 	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
-		for _, s := range slices.Concat(scenarios(), driveScenarios()) {
+		for _, s := range slices.Concat(trackedToo(scenarios()), driveScenarios()) {
 			s.release = release
 			n := len(plays)
 			plays = append(plays, &play{scenario: s, number: uint64(n), lock: filepath.Join(folder, fmt.Sprint(n))})
@@ -158,7 +159,8 @@ func (c *crashTest) everyStop(t *testing.T, p *play) {
 	p.stops(t, p.m, all)
 	for _, at := range all.stops {
 		for way, crash := range p.crashes() {
-			if n := len(p.crashes()); !c.sweeping && way != at.n%n && way != (at.n+2)%n {
+			n := len(p.crashes())
+			if !c.sweeping && way != at.n%n && (way != (at.n+2)%n || p.tracked) {
 				continue
 			}
 			random := rand.New(rand.NewPCG(c.seed, p.number<<32|uint64(at.n)<<8|uint64(way)))
@@ -281,10 +283,15 @@ func (s scenario) machineAt(t *testing.T, lock string) (m machine) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorldAt(t, s.release, max(2, s.drives), lock)
+		stride := int64(70)
+		if s.tracked {
+			w.tracks()
+			stride = 25 // in two of the regions
+		}
 		w.create("web1", lunSize, 0)
 		w.create("spare3", lunSize, 1)
 		for at := range int64(20) {
-			w.write(at * 70)
+			w.write(at * stride)
 		}
 		s.prepare(w)
 		w.keep()

@@ -74,7 +74,7 @@ func (r *refusing) Rename(ctx context.Context, name, newName string, v dm.Visibi
 // TestFaults lets every call of every operation fail once that changes something: each ioctl, and each write of a drive.
 // The operation is done or taken back then, as its error says; nothing stays suspended, and assemble finds its way.
 func TestFaults(t *testing.T) {
-	for _, s := range scenarios() {
+	for _, s := range trackedToo(scenarios()) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			s.release = dmtest.Linux6_12

@@ -143,8 +143,8 @@ func (m *machine) reconcile(ctx context.Context, l catalog.LUN) error {
 	switch {
 	case holdErr != nil:
 		return errors.Join(err, holdErr)
-	case len(l.Plexes) == 1: // the record leaves no doubt where the data is
-		return m.execute(ctx, plan(change{want: m.wants(l), have: have.view, settle: have.settle, at: m.at}))
+	case len(l.Copies()) == 1: // the record leaves no doubt where the data is
+		return m.execute(ctx, plan(change{want: m.wants(l), have: have.view, settle: have.settle, at: m.at, prepare: anew(l)}))
 	case have.was.sole == uuid.Nil:
 		return err
 	}

@@ -38,6 +38,7 @@ type node struct {
 	visibility dm.Visibility
 	runs       []run
 	mirror     *mirror
+	keeps      bool // it takes no discards: the kernel would note what is discarded as written
 }
 
 // run is a piece of a node that lies on a drive.
@@ -100,6 +101,7 @@ func layout(l catalog.LUN, out func(p catalog.Plex) bool) []node {
 			continue
 		}
 		meta, data := metaNode(l, p), dataNode(l, p)
+		data.keeps = l.Tracked()
 		nodes = append(nodes, meta, data)
 		top.mirror.legs = append(top.mirror.legs, leg{meta: meta.uuid, data: data.uuid})
 	}

@@ -88,9 +88,13 @@ type Spec struct {
 	Name   string     // letters, digits, '.', '_' and '-'; starts with a letter or digit; at most catalog.MaxName bytes
 	Size   size.Bytes // rounded up to a MiB
 	Drives []string   // drives to use, each used up before the next; empty: the one with the most room
+	// Track has every MiB that is ever written noted, so that a plex which is added gets these and no others. All of the LUN is
+	// zeroed then, by its drive, or with writes where that cannot, which takes as long as writing it does.
+	Track bool
 }
 
-// CreateLUN makes a LUN with one plex and activates it. The first and the last MiB are zeroed, the rest is as it was.
+// CreateLUN makes a LUN with one plex and activates it. The first and the last MiB are zeroed, the rest is as it was; of a LUN
+// that is tracked everything is zeroed.
 // On an error nothing of the LUN remains. Codes: vds.ErrInvalidArg (name, size), vds.ErrNameNotUnique,
 // vds.ErrObjectNotFound (drive), vds.ErrNotEnoughSpace, vds.ErrNotEnoughDrive.
 func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
@@ -130,7 +134,14 @@ func (m *machine) newLUN(spec Spec) (catalog.LUN, error) {
 	if err != nil {
 		return catalog.LUN{}, err
 	}
-	made := m.next(catalog.LUN{ID: uuid.New(), Name: spec.Name, Size: length, Plexes: []catalog.Plex{plex}})
+	made := catalog.LUN{ID: uuid.New(), Name: spec.Name, Size: length, Plexes: []catalog.Plex{plex}}
+	if spec.Track {
+		if err := checkTracked(made); err != nil {
+			return catalog.LUN{}, err
+		}
+		made = withVacancy(made)
+	}
+	made = m.next(made)
 	if err := made.Validate(); err != nil {
 		return catalog.LUN{}, &vds.Error{Code: vds.ErrInvalidArg, Op: "create", Object: object, Err: err}
 	}
@@ -142,6 +153,9 @@ func (m *machine) create(ctx context.Context, l catalog.LUN) error {
 	ready := []step{wipe(l), funcStep{text: "zero the room for the metadata of " + l.Name, do: func(ctx context.Context, m *machine) error {
 		return m.zero(ctx, l.Plexes[0].Meta)
 	}}}
+	if l.Tracked() {
+		ready = []step{readyTracked(l)}
+	}
 	tx := &transaction{put: []catalog.LUN{l}}
 	steps := plan(change{want: m.wants(l), at: m.at, commit: tx.step("commit: " + l.Name + " is a LUN")})
 	err := m.execute(ctx, slices.Concat(ready, steps))

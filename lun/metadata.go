@@ -39,7 +39,8 @@ func filled(l catalog.LUN) []bool {
 //   - Else the first plex that holds the data is the source of all others, which get every region that is set. The kernel
 //     does not make several legs equal and fill another at one time in an order that is right on every version.
 //
-// After a clean stop no bit is set, and nothing is copied: the bitmap is the mark of use.
+// After a clean stop no bit is set, and nothing is copied: the bitmap is the mark of use. A tracked LUN, whose bits stay, has
+// another mark; see raidmeta.Stopped.
 func restart(l catalog.LUN) step {
 	return funcStep{text: "ready metadata: copy what may differ in " + l.Name, do: func(ctx context.Context, m *machine) error {
 		slots, err := m.restartSlots(ctx, l)
@@ -67,6 +68,10 @@ func (m *machine) restartSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.S
 		}
 	case len(l.Plexes):
 		return raidmeta.Resync(slots, l.RegionSize)
+	case len(l.Copies()):
+		if len(holding) == 1 || allClean(slots[:len(holding)]) {
+			return raidmeta.Restarted(slots, l.RegionSize)
+		}
 	}
 	source := slots[holding[0]].Bitmap
 	for _, i := range holding[1:] {
@@ -75,6 +80,11 @@ func (m *machine) restartSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.S
 		}
 	}
 	return raidmeta.Returned(slots, l.RegionSize, append(behind, holding[1:]...))
+}
+
+// allClean reports whether legs of a tracked LUN were stopped equal.
+func allClean(slots []raidmeta.Slot) bool {
+	return !slices.ContainsFunc(slots, func(s raidmeta.Slot) bool { return !s.Clean() })
 }
 
 // roles tells the plexes of l that hold all of the data from those that lag, by record and by what their metadata says of
@@ -153,6 +163,14 @@ func rewrite(l catalog.LUN) step {
 		}
 		return m.writeSlots(ctx, l, slots)
 	}}
+}
+
+// anew is rewrite for a LUN that has metadata; nil for a linear one.
+func anew(l catalog.LUN) step {
+	if len(l.Plexes) == 1 {
+		return nil
+	}
+	return rewrite(l)
 }
 
 // afresh is metadata for l by its record alone: everything is copied, from the first plex that holds the data.
@@ -313,7 +331,8 @@ func (m *machine) proven(ctx context.Context, l catalog.LUN, lost uint64) (bool,
 	return true, nil
 }
 
-// markClean empties the bitmaps of a mirror that was stopped with all legs equal, so that the next start copies nothing.
+// markClean empties the bitmaps of a mirror that was stopped with all legs equal, so that the next start copies nothing; or
+// says that they are equal, where bits have another meaning.
 // Data first: what the drives still have in their caches must not be lost on one leg while the bitmap calls it equal.
 func (m *machine) markClean(ctx context.Context, l catalog.LUN) error {
 	if ok, err := m.proven(ctx, l, 0); err != nil || !ok {
@@ -327,6 +346,12 @@ func (m *machine) markClean(ctx context.Context, l catalog.LUN) error {
 	slots, err := m.readSlots(ctx, l)
 	if err != nil {
 		return err
+	}
+	if l.Tracked() {
+		if slots, err = raidmeta.Stopped(slots, l.RegionSize); err != nil {
+			return nil //nolint:nilerr // not whole: the next start copies what may differ
+		}
+		return m.writeSlots(ctx, l, slots)
 	}
 	regions := raidmeta.Regions(l.Size, l.RegionSize)
 	for i, p := range l.Plexes {
@@ -346,7 +371,7 @@ func (m *machine) markClean(ctx context.Context, l catalog.LUN) error {
 // is started, from the first one.
 func wipe(l catalog.LUN) step {
 	return funcStep{text: "zero the first and the last MiB of " + l.Name, do: func(ctx context.Context, m *machine) error {
-		for _, p := range l.Plexes {
+		for _, p := range l.Copies() {
 			if err := m.wipe(ctx, runsOf(p.Data, l.Size)); err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -130,6 +131,9 @@ func (w *world) shape() string {
 // drivesOf is the drives of a plex, in the order of its extents.
 func drivesOf(p catalog.Plex) []uuid.UUID {
 	var drives []uuid.UUID
+	if p.Vacant {
+		return nil
+	}
 	for _, e := range append(slices.Clone(p.Data), p.Meta) {
 		drives = append(drives, e.Drive)
 	}
@@ -149,7 +153,7 @@ func (o *oracle) inOrder() {
 			o.t.Errorf("the ends of %s are still to be wiped", l.Name)
 		}
 		if l.Name == "web1" && o.healthy(l) {
-			for i := range l.Plexes {
+			for i := range l.Copies() {
 				o.holdsWritten(l, i)
 			}
 		}
@@ -165,7 +169,7 @@ func (o *oracle) noOverlap() {
 	}
 	used := map[uuid.UUID][]owned{}
 	for _, l := range o.luns {
-		for _, p := range l.Plexes {
+		for _, p := range l.Copies() {
 			for _, e := range append(slices.Clone(p.Data), p.Meta) {
 				used[e.Drive] = append(used[e.Drive], owned{e, l.Name + " " + p.ID.String()})
 			}
@@ -218,7 +222,7 @@ func (o *oracle) drivesAgree() {
 
 // healthy reports whether every plex of l holds all of the data, as record and kernel say.
 func (o *oracle) healthy(l catalog.LUN) bool {
-	if l.Operation != nil || slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return p.Stale }) {
+	if l.Operation != nil || slices.ContainsFunc(l.Copies(), func(p catalog.Plex) bool { return p.Stale }) {
 		return false
 	}
 	if len(l.Plexes) == 1 {
@@ -229,7 +233,7 @@ func (o *oracle) healthy(l catalog.LUN) bool {
 	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)
 	o.must(err)
 	return raid.Done == raid.Total && raid.Action == dm.ActionIdle &&
-		!slices.ContainsFunc(raid.Health, func(h dm.LegHealth) bool { return h != dm.LegInSync })
+		!slices.ContainsFunc(raid.Health[:len(l.Copies())], func(h dm.LegHealth) bool { return h != dm.LegInSync })
 }
 
 // holdsWritten reads every acknowledged block of l from one of its plexes.
@@ -266,12 +270,18 @@ func (o *oracle) locate(p catalog.Plex, off int64) (*blockdev.Medium, int64) {
 	return nil, 0
 }
 
-// samePlexes checks that all plexes of each LUN are equal. Extents are multiples of a MiB.
+// samePlexes checks that all plexes of each LUN are equal, and that those of a tracked one have zeros wherever no bit says that
+// something was written. Extents are multiples of a MiB.
 func (o *oracle) samePlexes() {
 	o.t.Helper()
+	for _, l := range o.luns {
+		if l.Tracked() {
+			o.blankElsewhere(l)
+		}
+	}
 	const step = int64(size.MiB)
 	for _, l := range o.luns {
-		for i, p := range l.Plexes[1:] {
+		for i, p := range l.Copies()[1:] {
 			for off := int64(0); off < int64(l.Size.Bytes()); off += step {
 				first, at := o.locate(l.Plexes[0], off)
 				other, there := o.locate(p, off)
@@ -282,3 +292,29 @@ func (o *oracle) samePlexes() {
 		}
 	}
 }
+
+// blankElsewhere checks that a plex of a tracked LUN has zeros in all regions without a bit. Regions are of a MiB.
+func (o *oracle) blankElsewhere(l catalog.LUN) {
+	o.t.Helper()
+	p := l.Plexes[0]
+	at := p.Meta.Start.Bytes()
+	if p.Slot == catalog.SlotB {
+		at += p.Meta.Length.Bytes() / 2
+	}
+	image := make([]byte, 64*size.KiB)
+	_, err := o.media[p.Meta.Drive].ReadAt(image, int64(at))
+	o.must(err)
+	slot, err := raidmeta.DecodeSlot(image)
+	o.must(err)
+	for i := range raidmeta.Regions(l.Size, l.RegionSize) {
+		m, off := o.locate(p, int64(i)*int64(size.MiB))
+		region := make([]byte, size.MiB)
+		_, err := m.ReadAt(region, off)
+		o.must(err)
+		if !slot.Bitmap.Bits.Get(i) && !allZero(region) {
+			o.t.Errorf("region %d of %s has no bit, and is not zero", i, l.Name)
+		}
+	}
+}
+
+func allZero(b []byte) bool { return !slices.ContainsFunc(b, func(v byte) bool { return v != 0 }) }

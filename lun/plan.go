@@ -25,13 +25,14 @@ type change struct {
 	settle  []step      // ends what an interrupted change has left; have is as after them
 	prepare step        // writes the metadata that a new mirror table needs; nil when there is none to write
 	commit  step        // makes the change final; nil when the record is already final
+	ready   step        // what is to be done between the commit and the swap; nil when nothing is
 	window  *windowStep // how to swap the LUN's table; nil: a single call does
 }
 
 // plan is the steps, in order, that bring the kernel from c.have to c.want. It is pure, and it is empty when nothing is
 // to be done and nothing is to be committed.
 //
-//	names │ metadata │ private devices │ load │ COMMIT │ swap │ what is left over
+//	names │ metadata │ private devices │ load │ COMMIT │ zero new plexes │ swap │ what is left over
 //
 // Before the commit nothing that users see has changed; after it every step can be repeated by a later plan. A LUN that is
 // not active is committed before its device is made, so that no device is without a record. From a linear table the swap
@@ -59,7 +60,7 @@ func plan(c change) []step {
 	if !exists {
 		return slices.Concat(steps, present(c.commit), []step{createStep{top}, loadStep{top}, resumeStep{top}}, tidy(c.leftover()))
 	}
-	return slices.Concat(steps, []step{loadStep{top}}, present(c.commit), []step{c.swap(top)}, tidy(c.leftover()))
+	return slices.Concat(steps, []step{loadStep{top}}, present(c.commit), present(c.ready), []step{c.swap(top)}, tidy(c.leftover()))
 }
 
 // swap makes the loaded table of the LUN the live one.
@@ -121,6 +122,9 @@ func (c change) private() []step {
 			steps = append(steps, createStep{n})
 		}
 		steps = append(steps, loadStep{n}, resumeStep{n})
+		if n.keeps {
+			steps = append(steps, keepStep{n})
+		}
 	}
 	return steps
 }

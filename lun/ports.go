@@ -35,6 +35,9 @@ type Kernel interface {
 	Waiting(ctx context.Context, name string) (dm.Table, error)
 	// Name gives a device that runs its name in /dev, where a process was killed before it did.
 	Name(ctx context.Context, name string, v dm.Visibility) error
+	// RefuseDiscards has a device that runs take no discards until it gets another table, and so those that are stacked on it
+	// from now on.
+	RefuseDiscards(ctx context.Context, name string) error
 	// Rename gives a device another name. Whoever has it open keeps it.
 	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
 	// Status is the state of one device and the status of its live table, by one call.

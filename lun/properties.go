@@ -29,6 +29,7 @@ type Properties struct {
 	Action    dm.Action          // what the kernel's sync thread does; empty for a LUN with one plex
 	Rate      size.Bytes         // most that the running operation copies to each plex, a second; Unlimited, Paused, or more
 	Queued    bool               // the running operation waits until another LUN on one of the drives is rebuilt
+	Tracked   bool               // what was ever written is noted, and a new plex gets nothing else
 	Problem   *vds.Error         // why the LUN is not as it should be, and what to do; nil when it is
 }
 
@@ -178,14 +179,14 @@ func (p Properties) unreadable(err error) Properties {
 func (m *machine) recorded(l catalog.LUN) Properties {
 	props := Properties{
 		ID: l.ID, Name: l.Name, Size: l.Size, Done: l.Size,
-		Type: typeOf(l), Status: vds.StatusOffline, Health: vds.HealthHealthy,
+		Type: typeOf(l), Status: vds.StatusOffline, Health: vds.HealthHealthy, Tracked: l.Tracked(),
 	}
 	if op := l.Operation; op != nil {
 		props.Operation = &resync.Descriptor{ID: op.ID, Type: op.Type, LUN: l.ID, Started: op.Started}
 		props.Queued, props.Rate = op.Queued, rateOf(l)
 		props.Health = vds.HealthRebuilding
 	}
-	for i, p := range l.Plexes {
+	for i, p := range l.Copies() {
 		plex := PlexProperties{ID: p.ID, Type: plexType(p), Status: vds.StatusOffline, Health: vds.HealthHealthy, Drives: plexDrives(p)}
 		for _, e := range p.Data {
 			plex.Size += e.Length
@@ -231,7 +232,7 @@ func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, complete, mirror
 	if l.Operation != nil || !complete {
 		p.Health = vds.HealthRebuilding
 	}
-	for i, letter := range status.Health {
+	for i, letter := range status.Health[:len(p.Plexes)] { // without a vacant one
 		if p.Plexes[i].Status == vds.StatusFailed { // its drive is missing; the kernel finds out at its next I/O
 			p.Health = vds.HealthFailedRedundancy
 			continue
@@ -264,7 +265,7 @@ func (p *Properties) lost(l catalog.LUN, i int) {
 }
 
 func typeOf(l catalog.LUN) vds.LUNType {
-	if len(l.Plexes) > 1 {
+	if len(l.Copies()) > 1 {
 		return vds.TypeMirror
 	}
 	return plexType(l.Plexes[0])

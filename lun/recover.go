@@ -46,6 +46,9 @@ func (m *machine) recover(ctx context.Context, l catalog.LUN, now time.Time) (ca
 			next.Plexes[i].Stale = false
 		}
 	}
+	if next.Operation.Whole {
+		next = m.worthTracking(ctx, next)
+	}
 	next = m.next(m.flip(next, have.was))
 	tx := &transaction{put: []catalog.LUN{next}, back: []catalog.LUN{l}}
 	steps, err := m.transition(next, have, move{commit: tx.step("commit: plexes of " + l.Name + " are recovered")})
@@ -58,7 +61,7 @@ func (m *machine) recover(ctx context.Context, l catalog.LUN, now time.Time) (ca
 // failedPlexes is the plexes of l that do not hold all of its data though nothing fills them, all of whose drives are here.
 func (m *machine) failedPlexes(ctx context.Context, l catalog.LUN) (held, []uuid.UUID, error) {
 	why := reasons{op: "recover", object: lunObject(l.Name)}
-	if len(l.Plexes) == 1 {
+	if len(l.Copies()) == 1 {
 		why.add(vds.ErrInvalidOperation, "attach another LUN with `plexctl plex add`", "it has one plex, and nothing to recover from")
 		return held{}, nil, why.err()
 	}
@@ -70,7 +73,7 @@ func (m *machine) failedPlexes(ctx context.Context, l catalog.LUN) (held, []uuid
 	}
 	var failed []uuid.UUID
 	absent := false
-	for _, p := range l.Plexes {
+	for _, p := range l.Copies() {
 		switch {
 		case !p.Stale && have.was.holds(p.ID):
 		case missing(p, m.absent):

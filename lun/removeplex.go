@@ -23,7 +23,7 @@ func (l *LUN) Plex(ref string) (uuid.UUID, error) {
 	}
 	drive, driveErr := m.findDrive(ref)
 	var found []uuid.UUID
-	for _, p := range record.Plexes {
+	for _, p := range record.Copies() {
 		onDrive := driveErr == nil && slices.Contains(plexDrives(p), drive.store.Label.Drive)
 		if onDrive || len(ref) >= 4 && strings.HasPrefix(p.ID.String(), strings.ToLower(ref)) {
 			found = append(found, p.ID)
@@ -114,7 +114,12 @@ func (m *machine) splitOff(l catalog.LUN, plex uuid.UUID, name string, was stand
 		}
 	}
 	i := slices.IndexFunc(l.Plexes, func(p catalog.Plex) bool { return p.ID == plex })
-	made := m.next(catalog.LUN{ID: uuid.New(), Name: name, Size: l.Size, Plexes: []catalog.Plex{l.Plexes[i]}})
+	made := catalog.LUN{ID: uuid.New(), Name: name, Size: l.Size, Plexes: []catalog.Plex{l.Plexes[i]}}
+	if l.Tracked() {
+		made = withVacancy(made)
+		made.RegionSize = l.RegionSize
+	}
+	made = m.next(made)
 	return made, made.Validate()
 }
 
@@ -130,10 +135,10 @@ func markFailed(l catalog.LUN, was standing) catalog.LUN {
 // checkRemove says everything that speaks against taking a plex away from l.
 func (m *machine) checkRemove(ctx context.Context, l catalog.LUN, plex uuid.UUID, op string) (held, error) {
 	why := reasons{op: op, object: lunObject(l.Name)}
-	if !slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return p.ID == plex }) {
+	if !slices.ContainsFunc(l.Copies(), func(p catalog.Plex) bool { return p.ID == plex }) {
 		return held{}, noPlex(l, plex.String())
 	}
-	if len(l.Plexes) == 1 {
+	if len(l.Copies()) == 1 {
 		why.add(vds.ErrInvalidOperation, "`plexctl lun delete` deletes the LUN", "plex %s is its only one", plex)
 		return held{}, why.err()
 	}

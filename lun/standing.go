@@ -59,7 +59,7 @@ func soleTarget[T dm.Target](t dm.Table) (T, bool) {
 
 // plexOf is the plex of l that a linear table maps; Nil when it maps none.
 func (m *machine) plexOf(l catalog.LUN, table dm.Table) uuid.UUID {
-	for _, p := range l.Plexes {
+	for _, p := range l.Copies() {
 		alone := catalog.LUN{ID: l.ID, Name: l.Name, Size: table.Size(), Plexes: []catalog.Plex{p}}
 		n := layout(alone, m.out)[0]
 		if n.resolved(m.at) && equalTables(n.table(m.at), table) {

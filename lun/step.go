@@ -71,6 +71,19 @@ func (s resumeStep) run(ctx context.Context, m *machine) error {
 	return m.kernel.Resume(ctx, s.node.name, s.node.visibility)
 }
 
+// keepStep has a device take no discards, nor those that are stacked on it from now on. That is worth something to whoever tracks
+// what was written, and nothing depends on it.
+type keepStep struct{ node node }
+
+func (s keepStep) String() string { return "let " + s.node.name + " take no discards" }
+
+func (s keepStep) run(ctx context.Context, m *machine) error {
+	if err := m.kernel.RefuseDiscards(ctx, s.node.name); err != nil {
+		m.log.WarnContext(ctx, "what is discarded counts as written", "device", s.node.name, "error", err)
+	}
+	return nil
+}
+
 // renameStep gives a device the name that its LUN's record wants.
 type renameStep struct {
 	from string

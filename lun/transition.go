@@ -65,7 +65,7 @@ func (m *machine) transition(next catalog.LUN, have held, how move) ([]step, err
 	if err != nil {
 		return nil, err
 	}
-	c.prepare, c.window = conv.prepare(), conv.window(how.freeze)
+	c.prepare, c.ready, c.window = conv.prepare(), conv.ready(), conv.window(how.freeze)
 	return plan(c), nil
 }
 

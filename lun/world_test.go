@@ -41,6 +41,7 @@ type world struct {
 	written map[int64]uint64 // stamp of each block of web1 that was written, flushed and acknowledged
 	stamp   uint64
 
+	track  bool             // LUNs are tracked
 	hosts  []string         // ids of the machine
 	guard  lun.Guard        // of processes that are opened from now on
 	faulty bool             // an operation may have failed
@@ -104,7 +105,7 @@ func (w *world) cut(fate blockdev.Fate) {
 // create makes a LUN on a drive.
 func (w *world) create(name string, length size.Bytes, drive int) *lun.LUN {
 	w.t.Helper()
-	l, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: name, Size: length, Drives: []string{w.path(drive)}})
+	l, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: name, Size: length, Drives: []string{w.path(drive)}, Track: w.track})
 	if err != nil {
 		w.t.Fatal(err)
 	}

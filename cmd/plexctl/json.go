@@ -59,6 +59,8 @@ type lunDoc struct {
 	Health    vds.Health    `json:"health"`
 	Device    string        `json:"device,omitempty"`
 	Openers   int           `json:"openers"`
+	Tracked   bool          `json:"tracked,omitempty"`
+	Written   *size.Bytes   `json:"writtenBytes,omitempty"`
 	Plexes    []plexDoc     `json:"plexes"`
 	Resync    *resyncDoc    `json:"resync,omitempty"`
 	Operation *operationDoc `json:"operation,omitempty"`

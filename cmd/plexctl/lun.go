@@ -31,6 +31,7 @@ type lunCreateOptions struct {
 	name   string
 	size   bytesFlag
 	drives []string
+	track  bool
 }
 
 func newLUNCreate(a *app) *cobra.Command {
@@ -40,8 +41,12 @@ func newLUNCreate(a *app) *cobra.Command {
 		Short: "Make a LUN and activate it",
 		Long: "Create makes a LUN with one plex. Its first and its last MiB are zeroed, the rest is as it was on the drives.\n" +
 			sizeHelp + "\n" +
-			"Several drives are used up one after the other; without --drive the drive with the most room is taken.",
-		Example:           "  plexctl lun create web1 --size 10GiB --drive /dev/sdb",
+			"Several drives are used up one after the other; without --drive the drive with the most room is taken.\n\n" +
+			"With --track all of the LUN is zeroed, and every MiB that is written is noted from then on, so that a plex which is\n" +
+			"added gets these and no others. The drive zeroes by itself where it can; else that takes as long as writing it all.\n" +
+			"A tracked LUN takes no discards, and after a crash a mirror copies all that was ever written between its plexes.",
+		Example: "  plexctl lun create web1 --size 10GiB --drive /dev/sdb\n" +
+			"  plexctl lun create web2 --size 10GiB --track",
 		Args:              operands("NAME"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		PreRunE: func(_ *cobra.Command, args []string) error {
@@ -54,6 +59,7 @@ func newLUNCreate(a *app) *cobra.Command {
 	}
 	cmd.Flags().VarP(&opts.size, "size", "s", "size of the LUN")
 	cmd.Flags().StringArrayVarP(&opts.drives, "drive", "d", nil, "use this `DRIVE`, by path or GUID; may be repeated")
+	cmd.Flags().BoolVar(&opts.track, "track", false, "note what is written, so that a new plex gets nothing else")
 	must(cmd.RegisterFlagCompletionFunc("size", cobra.NoFileCompletions))
 	must(cmd.RegisterFlagCompletionFunc("drive", a.completeAll(driveNames)))
 	return a.changing(cmd, func(ctx context.Context, w *world, _ []string) (outcome, error) { return createLUN(ctx, a, w, opts) })
@@ -62,7 +68,7 @@ func newLUNCreate(a *app) *cobra.Command {
 func createLUN(ctx context.Context, a *app, w *world, opts lunCreateOptions) (outcome, error) {
 	ctx, cancel := a.patient(ctx)
 	defer cancel()
-	made, err := w.CreateLUN(ctx, lun.Spec{Name: opts.name, Size: size.Bytes(opts.size), Drives: opts.drives})
+	made, err := w.CreateLUN(ctx, lun.Spec{Name: opts.name, Size: size.Bytes(opts.size), Drives: opts.drives, Track: opts.track})
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +147,7 @@ func (a *app) lunDetails(out io.Writer, doc lunDoc) error {
 		{"status", doc.Status.String()},
 		{"device", doc.Device},
 		{"openers", fmt.Sprint(doc.Openers)},
+		{"tracked", trackedText(doc)},
 		{"copying", copyText(doc)},
 	}
 	for _, p := range doc.Problems {
@@ -151,6 +158,14 @@ func (a *app) lunDetails(out io.Writer, doc lunDoc) error {
 	}
 	fmt.Fprintln(out)
 	return a.plexTable(out, doc.Plexes)
+}
+
+// trackedText is how much of a tracked LUN was ever written; empty for one that is not tracked.
+func trackedText(doc lunDoc) string {
+	if doc.Written == nil {
+		return ""
+	}
+	return doc.Written.String() + " were ever written"
 }
 
 // copyText is what is being copied to or within a LUN; empty when nothing is.

@@ -142,7 +142,7 @@ func deleteLUN(ctx context.Context, a *app, w *world, ref string, yes bool) (out
 		return nil, err
 	}
 	loss := fmt.Sprintf("All data on LUN %s will be lost.", lunText(l, record.Size.Bytes()))
-	if n := len(record.Plexes); n > 1 {
+	if n := len(record.Copies()); n > 1 {
 		loss = fmt.Sprintf("All data on LUN %s, with all %d plexes, will be lost.", lunText(l, record.Size.Bytes()), n)
 	}
 	if err := a.confirm(ctx, yes, loss); err != nil {

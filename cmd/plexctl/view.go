@@ -98,6 +98,13 @@ func (w *world) lun(ctx context.Context, l *lun.LUN) (lunDoc, error) {
 		return lunDoc{}, err
 	}
 	doc := newLUNDoc(props, w.drivePaths())
+	if props.Tracked {
+		written, err := l.Written(ctx)
+		if err != nil {
+			return lunDoc{}, err
+		}
+		doc.Written = &written
+	}
 	if props.Operation != nil && shown != nil && props.Operation.ID == shown.ID {
 		doc.Operation = shown
 		shown.limit(props)
@@ -108,7 +115,7 @@ func (w *world) lun(ctx context.Context, l *lun.LUN) (lunDoc, error) {
 func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string) lunDoc {
 	doc := lunDoc{
 		ID: p.ID, Name: p.Name, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health,
-		Device: p.Device, Openers: p.Open, Resync: newResyncDoc(p),
+		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Resync: newResyncDoc(p),
 	}
 	if p.Problem != nil {
 		doc.Problems = append(doc.Problems, newErrorDoc(p.Problem))

@@ -155,6 +155,7 @@ func ofChanges() []promise {
 		{"leg that fails while it is filled", (*bench).testFlipFailedTarget},
 		{"drop a table that waits", (*bench).testFlipCleared},
 		{"fill a leg while another is missing", (*bench).testFlipDegraded},
+		{"keep a place for a leg that is never there", (*bench).testVacant},
 		{"three legs after an unclean stop", (*bench).testLevel},
 		{"grow a mirror", (*bench).testGrow},
 		{"grow a linear device", (*bench).testGrowLinear},

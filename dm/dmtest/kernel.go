@@ -252,6 +252,12 @@ func (k *Kernel) Name(ctx context.Context, name string, _ dm.Visibility) error {
 	return err
 }
 
+// RefuseDiscards does nothing: there are no discards in memory.
+func (k *Kernel) RefuseDiscards(ctx context.Context, name string) error {
+	_, err := k.Info(ctx, name)
+	return err
+}
+
 // Rename gives a device another name. It fails with dm.ErrBusy when the name is taken.
 func (k *Kernel) Rename(ctx context.Context, name, newName string, _ dm.Visibility) error {
 	const op = "rename"

@@ -51,6 +51,22 @@ func (b Bits) Or(other Bits) {
 	}
 }
 
+// Regrid is the regions of another division of the array that have something of a region of b in common. Of an array that
+// has grown, what is new is in none.
+func (b Bits) Regrid(from, to size.Sectors, regions uint64) Bits {
+	grid := NewBits(regions, false)
+	for i := range 8 * uint64(len(b)) {
+		if !b.Get(i) {
+			continue
+		}
+		first, last := i*uint64(from)/uint64(to), ((i+1)*uint64(from)-1)/uint64(to)
+		for j := first; j <= min(last, regions-1); j++ {
+			grid.Set(j)
+		}
+	}
+	return grid
+}
+
 // trim clears the bits of the last byte that stand for no region.
 func (b Bits) trim(regions uint64) {
 	if rest := regions % 8; rest != 0 {

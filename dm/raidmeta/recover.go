@@ -48,6 +48,28 @@ func Returned(slots []Slot, region size.Sectors, stale []int) ([]Slot, error) {
 	return recovery(set.plan, set.bits())
 }
 
+// Stopped is metadata that says of legs in sync that they are equal, for sets with a leg that is never there, whose bits are
+// never cleared: events "cleared" is what the kernel itself writes of legs that lack nothing, and what it never writes while a
+// leg is missing (drivers/md/md-bitmap.c, md_bitmap_endwrite). No table may be loaded with it; see Restarted. Legs are as in
+// Returned.
+func Stopped(slots []Slot, region size.Sectors) ([]Slot, error) {
+	stopped, err := Restarted(slots, region)
+	for i := range stopped {
+		stopped[i].Bitmap.EventsCleared = stopped[i].Bitmap.Events
+	}
+	return stopped, err
+}
+
+// Restarted is the metadata with which legs in sync that are equal start in a set with a leg that is missing: nothing is
+// copied, and all bits stay. It fails with ErrInvalid when no leg is missing, or one that is not is out of sync.
+func Restarted(slots []Slot, region size.Sectors) ([]Slot, error) {
+	set, err := newSet(slots, region, nil)
+	if err != nil {
+		return nil, err
+	}
+	return recovery(set.plan, set.bits())
+}
+
 // set is a set of slots read from the disks, and what follows from it for a new one.
 type set struct {
 	slots  []Slot

@@ -44,5 +44,10 @@ func (s Slot) Tracks() bool {
 	return !s.missing() && !b.Stale && b.Events >= s.Super.Events && uint64(len(b.Bits)) == (Regions(b.ArraySize, b.RegionSize)+7)/8
 }
 
+// Clean reports whether the legs were stopped equal; see Stopped.
+func (s Slot) Clean() bool {
+	return s.Tracks() && s.Super.Events > clearedNever && s.Bitmap.EventsCleared == s.Bitmap.Events
+}
+
 // missing reports whether s is the zero Slot.
 func (s Slot) missing() bool { return s.Super == Super{} }

@@ -1,0 +1,208 @@
+package lun
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// A tracked LUN is a mirror with a plex that is never there (catalog.Plex.Vacant), from its birth on zeroed extents: as long as
+// a leg is missing, the kernel keeps the bit of every region that is ever written, and sets it before it writes. So on every
+// plex that holds the data, what has no bit reads as zeros, and a plex on extents that are zeroed too lacks the rest.
+//
+//	birth      zeroed extents, no bit
+//	new plex   its drive zeroes it after the commit; in the window the bits are carried over, and the kernel copies these
+//	restart    of one plex: the bits stay. Of several: one is filled with what has a bit, unless they were stopped clean
+//	growth     the new part is zeroed before the commit
+//	doubt      all bits are set, and everything is copied: metadata that cannot be read, a table that was not plexctl's
+//
+// What it costs: a region's first write waits for its bit, and after a crash a mirror copies all that was ever written, not
+// just what was being written then.
+
+// vacancy is the place of a plex that is never there.
+func vacancy() catalog.Plex {
+	return catalog.Plex{ID: uuid.New(), Slot: catalog.SlotA, Stale: true, Vacant: true}
+}
+
+// withVacancy is l, which has one plex, as one that is tracked.
+func withVacancy(l catalog.LUN) catalog.LUN {
+	l.Plexes = append(slices.Clone(l.Plexes), vacancy())
+	l.RegionSize = raidmeta.RegionSize(l.Size)
+	return l
+}
+
+// untracked is l without its vacant plex.
+func untracked(l catalog.LUN) catalog.LUN {
+	l.Plexes = l.Copies()
+	return l
+}
+
+// Written is how much of l was ever written, in whole regions, as far as it is noted on the drives: that is what a new plex would
+// get. Of a LUN that is not tracked it is everything.
+func (l *LUN) Written(ctx context.Context) (size.Bytes, error) {
+	m := l.p.machine()
+	record, err := l.in(m, "read")
+	if err != nil || !record.Tracked() {
+		return record.Size.Bytes(), err
+	}
+	for _, p := range record.Copies() {
+		if slot, err := m.readSlot(ctx, p); !m.out(p) && err == nil && slot.Tracks() {
+			regions := size.Bytes(slot.Bitmap.Bits.Count())
+			return min(regions*slot.Bitmap.RegionSize.Bytes(), record.Size.Bytes()), nil
+		}
+	}
+	return record.Size.Bytes(), nil
+}
+
+// checkTracked refuses what cannot be tracked: a plex that spans drives can get no other one.
+func checkTracked(l catalog.LUN) error {
+	if plexType(l.Plexes[0]) != vds.TypeSpan {
+		return nil
+	}
+	return &vds.Error{
+		Code: vds.ErrNotSupported, Op: "create", Object: lunObject(l.Name), Reason: "its plex would span drives, and no other plex can be added to such a one",
+		Hint: "name one drive that has room for all of it, or leave --track out",
+	}
+}
+
+// readyTracked is the step that prepares the extents of a tracked LUN before its birth.
+func readyTracked(l catalog.LUN) step {
+	return funcStep{text: "zero " + l.Name + ", and note that nothing is written to it", do: func(ctx context.Context, m *machine) error {
+		for _, p := range l.Copies() {
+			if err := m.clear(ctx, runsOf(p.Data, l.Size)); err != nil {
+				return err
+			}
+			if err := m.zero(ctx, p.Meta); err != nil {
+				return err
+			}
+		}
+		plan := raidmeta.AttachPlan{
+			ArraySize: l.Size, RegionSize: l.RegionSize, InSync: []bool{true, false},
+			Bits: raidmeta.NewBits(raidmeta.Regions(l.Size, l.RegionSize), false),
+		}
+		slots, err := raidmeta.Attach(plan)
+		if err != nil {
+			return err
+		}
+		return m.writeSlots(ctx, l, slots)
+	}}
+}
+
+// clear makes runs read as zeros, durably: the drive does it by itself where it can.
+func (m *machine) clear(ctx context.Context, runs []run) error {
+	for _, r := range runs {
+		err := m.withDisk(ctx, r.drive, func(disk blockdev.Disk) error {
+			err := blockdev.ZeroOffload(ctx, disk, r.start.Bytes(), r.length.Bytes())
+			if errors.Is(err, blockdev.ErrNoOffload) {
+				return blockdev.Zero(ctx, disk, r.start.Bytes(), r.length.Bytes())
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearGrowth is the step that zeroes what l gets when it grows to next; nil where nobody needs it.
+func clearGrowth(l, next catalog.LUN) step {
+	if !next.Tracked() {
+		return nil
+	}
+	return funcStep{text: "zero the new part of " + l.Name, do: func(ctx context.Context, m *machine) error {
+		for _, p := range next.Copies() {
+			if err := m.clear(ctx, runsAfter(runsOf(p.Data, next.Size), l.Size)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+}
+
+// runsAfter is runs without their first sectors.
+func runsAfter(runs []run, skip size.Sectors) []run {
+	var rest []run
+	for _, r := range runs {
+		n := min(skip, r.length)
+		skip -= n
+		if n < r.length {
+			rest = append(rest, run{drive: r.drive, start: r.start + n, length: r.length - n})
+		}
+	}
+	return rest
+}
+
+// blank is plexes of a tracked LUN that are to be filled, and that no live table uses: where their drives zero them, they lack
+// what was ever written and nothing else. It is a step, and knows afterwards whether it has come to that.
+type blank struct {
+	lun    catalog.LUN
+	plexes []catalog.Plex
+	done   bool
+}
+
+func (b *blank) String() string {
+	return "have its drive zero what " + b.lun.Name + " gets, so that only what was written has to be copied"
+}
+
+func (b *blank) run(ctx context.Context, m *machine) error {
+	for _, p := range b.plexes {
+		for _, r := range runsOf(p.Data, b.lun.Size) {
+			err := m.withDisk(ctx, r.drive, func(disk blockdev.Disk) error {
+				return blockdev.ZeroOffload(ctx, disk, r.start.Bytes(), r.length.Bytes())
+			})
+			if errors.Is(err, blockdev.ErrNoOffload) {
+				m.log.WarnContext(ctx, "everything is copied: the drive cannot zero by itself", "lun", b.lun.Name, "drive", r.drive, "error", err)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	b.done = true
+	return nil
+}
+
+// worthTracking is next, which gets new plexes, without its vacant plex when their drives cannot zero them: everything is copied
+// then, and would count as written for ever.
+func (m *machine) worthTracking(ctx context.Context, next catalog.LUN) catalog.LUN {
+	if !next.Tracked() {
+		return next
+	}
+	fills := filled(next)
+	for i, p := range next.Plexes {
+		for _, id := range plexDrives(p) {
+			if !fills[i] {
+				continue
+			}
+			if err := m.zeroes(ctx, id); err != nil {
+				m.log.WarnContext(ctx, "everything is copied, and what is written is tracked no more", "lun", next.Name, "error", err)
+				return untracked(next)
+			}
+		}
+	}
+	return next
+}
+
+// zeroes is why a drive cannot zero by itself, nil when it says that it can. Nothing is zeroed.
+func (m *machine) zeroes(ctx context.Context, id uuid.UUID) error {
+	d, here := m.drives[id]
+	if !here {
+		return nil // that is another matter
+	}
+	disk, err := m.devices.Open(ctx, d.info.Path, blockdev.Read)
+	if err != nil {
+		return err
+	}
+	defer disk.Close() //nolint:errcheck // nothing was written
+	return blockdev.ZeroOffload(ctx, disk, 0, 0)
+}

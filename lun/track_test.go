@@ -1,0 +1,171 @@
+package lun_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// newTracked is a machine with n drives and a LUN web1 on the first one. LUNs on it are tracked.
+func newTracked(t *testing.T, release dmtest.Release, n int) *world {
+	t.Helper()
+	w := newWorld(t, release, n)
+	w.tracks()
+	w.create("web1", lunSize, 0)
+	return w
+}
+
+// tracks has LUNs that are made from now on be tracked. All drives can zero by themselves, and are full of something.
+func (w *world) tracks() {
+	w.t.Helper()
+	w.track = true
+	for _, d := range w.p.Drives() {
+		m := w.medium(int(d.Info.Path[len(d.Info.Path)-1] - 'a'))
+		for at := 4 * size.MiB; at < driveSize-4*size.MiB; at += size.MiB {
+			_, err := m.WriteAt(litter, int64(at+size.MiB/2))
+			w.must(err)
+		}
+		w.mem.SetOffload(d.Info.Path, true)
+	}
+}
+
+// litter is what every MiB of a drive that has extents has in its middle.
+var litter = bytes.Repeat([]byte{0xA5}, block)
+
+// ever is how much of a LUN was ever written.
+func (w *world) ever(name string) size.Bytes {
+	w.t.Helper()
+	written, err := w.find(name).Written(w.t.Context())
+	w.must(err)
+	return written
+}
+
+// A tracked LUN knows what was written through everything that can become of it, and new plexes get that and no more.
+func TestTracked(t *testing.T) {
+	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
+		t.Run(string(release), func(t *testing.T) {
+			w := newTracked(t, release, 3)
+			w.knows(0)
+			w.write(0)
+			w.write(300)
+			w.knows(2 * size.MiB)
+
+			w.create("second", lunSize, 1)
+			w.must(addPlex("web1", "second")(w))
+			w.settle()
+			w.knows(2 * size.MiB)
+			w.write(600)
+			w.knows(3 * size.MiB)
+
+			w.must(removePlex(0)(w))
+			w.knows(3 * size.MiB)
+			w.must(addNewPlex(2, lun.Unlimited)(w))
+			w.settle()
+			w.knows(3 * size.MiB)
+
+			w.cut(blockdev.Lost)
+			w.assemble()
+			w.settle()
+			w.knows(3 * size.MiB)
+
+			w.keep()
+			w.must(split(1)(w))
+			w.knows(3 * size.MiB)
+			if got := w.ever("part"); got != 3*size.MiB {
+				t.Errorf("of the part %s were ever written, want 3 MiB", got)
+			}
+			w.must(addPlex("web1", "part")(w))
+			w.settle()
+			w.knows(3 * size.MiB)
+
+			w.must(extend(w))
+			w.knows(3 * size.MiB)
+			w.write(2000)
+			w.knows(4 * size.MiB)
+			broken(w, 1)
+			w.write(900)
+			w.settle()
+			w.knows(5 * size.MiB)
+
+			w.must(deactivate(w))
+			w.damage(w.second("web1"), 3*block)
+			w.assemble()
+			w.rest()
+			if got := w.objections(); !strings.Contains(got, "differs from plex 0 in the MiB at 0") {
+				t.Errorf("a clean start has copied something: %q", got)
+			}
+			w.cut(blockdev.Kept)
+			w.assemble()
+			w.settle() // which has
+			w.knows(5 * size.MiB)
+			w.verify()
+			w.oracle().inOrder()
+		})
+	}
+}
+
+// second is the number of the drive of the second plex of a LUN.
+func (w *world) second(name string) int {
+	w.t.Helper()
+	drive, err := w.p.Drive(w.record(name).Plexes[1].Meta.Drive.String())
+	w.must(err)
+	return int(drive.Info.Path[len(drive.Info.Path)-1] - 'a')
+}
+
+// knows checks how much of web1 counts as written.
+func (w *world) knows(want size.Bytes) {
+	w.t.Helper()
+	if got := w.ever("web1"); got != want {
+		w.t.Errorf("%s of web1 were ever written, want %s", got, want)
+	}
+}
+
+// Where the drive of the new plex cannot zero by itself, everything is copied, and nothing is tracked any more.
+func TestTrackedNoOffload(t *testing.T) {
+	w := newTracked(t, dmtest.Linux6_12, 2)
+	w.mem.SetOffload(w.path(1), false)
+	w.write(0)
+	w.create("second", lunSize, 1)
+	w.must(addPlex("web1", "second")(w))
+	if w.record("web1").Tracked() {
+		t.Error("web1 is still tracked")
+	}
+	w.settle()
+	w.verify()
+	w.oracle().inOrder()
+	w.knows(lunSize)
+}
+
+// A drive that says that it can zero, and refuses when it comes to that, gets everything.
+func TestTrackedOffloadRefused(t *testing.T) {
+	w := newTracked(t, dmtest.Linux6_12, 2)
+	w.write(0)
+	w.create("second", lunSize, 1)
+	w.mem.OnEffect = func(e blockdev.Effect) error {
+		if e.Kind == "load" && e.Object == "plex-web1" {
+			w.mem.SetOffload(w.path(1), false)
+		}
+		return nil
+	}
+	w.must(addPlex("web1", "second")(w))
+	w.mem.OnEffect = nil
+	w.settle()
+	w.verify()
+	w.oracle().inOrder()
+	w.knows(lunSize)
+}
+
+// A LUN on several drives cannot get another plex, so there is no use in tracking it.
+func TestTrackedSpan(t *testing.T) {
+	w := newTracked(t, dmtest.Linux6_12, 3)
+	spec := lun.Spec{Name: "wide", Size: 26 * size.MiB, Drives: []string{w.path(1), w.path(2)}, Track: true}
+	if _, err := w.p.CreateLUN(t.Context(), spec); vds.CodeOf(err) != vds.ErrNotSupported {
+		t.Errorf("create: %v", err)
+	}
+}
