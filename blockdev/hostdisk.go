@@ -34,6 +34,14 @@ type hostDisk struct {
 // name. Exclusive claims the device (O_EXCL) and takes the flock that udevd respects, for a partition on its whole disk;
 // ErrBusy means that somebody has claimed it, or has held the flock for five seconds or until ctx ended.
 func (h Host) Open(ctx context.Context, path string, mode Mode) (Disk, error) {
+	d, err := h.open(ctx, path, mode)
+	if err != nil {
+		return nil, err // and no Disk that is not one
+	}
+	return d, nil
+}
+
+func (h Host) open(ctx context.Context, path string, mode Mode) (*hostDisk, error) {
 	if _, err := nodeDevice(path); err != nil { // the open of something else may hang, as that of a FIFO does
 		return nil, pathError("open", path, err)
 	}

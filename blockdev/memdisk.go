@@ -22,6 +22,7 @@ type memDisk struct {
 	pending []Unflushed // the volatile cache: what now has and durable lacks, oldest first
 
 	zeroes    bool // by itself, when it is asked to
+	thin      bool // tells what is allocated
 	gone      bool
 	exclusive *handle
 	faults    []Fault

@@ -13,7 +13,7 @@ import (
 
 // Fault is something that a drive refuses with EIO, whoever asks for it.
 type Fault struct {
-	Kind   string     // "read", "write", "zero" or "flush"
+	Kind   string     // "read", "write", "zero", "flush" or "allocation"
 	Offset size.Bytes // with Length: only what touches these bytes
 	Length size.Bytes // 0: anywhere
 	Nth    int        // only the n-th one from now, 1 being the next; 0: every one
@@ -192,13 +192,16 @@ func (d *memDisk) cut(fate Fate) *memDisk {
 	for _, w := range fate(d.pending) {
 		medium.writeAt(w.Data, w.Offset)
 	}
-	return &memDisk{info: d.info, signatures: d.signatures, zeroes: d.zeroes, gone: d.gone, now: medium, durable: medium.clone()}
+	return &memDisk{
+		info: d.info, signatures: d.signatures, zeroes: d.zeroes, thin: d.thin, gone: d.gone,
+		now: medium, durable: medium.clone(),
+	}
 }
 
 // fork is d with nobody who has it open.
 func (d *memDisk) fork() *memDisk {
 	return &memDisk{
-		info: d.info, signatures: d.signatures, zeroes: d.zeroes, gone: d.gone, faults: slices.Clone(d.faults),
+		info: d.info, signatures: d.signatures, zeroes: d.zeroes, thin: d.thin, gone: d.gone, faults: slices.Clone(d.faults),
 		now: d.now.clone(), durable: d.durable.clone(), pending: slices.Clip(d.pending),
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+
+	"github.com/plexctl/plexctl/size"
 )
 
 // pageSize is the unit in which a store keeps what was written.
@@ -103,6 +105,24 @@ func (s store) written(off, length int64) []int64 {
 	}
 	slices.Sort(numbers)
 	return numbers
+}
+
+// run is whether the page at a place is all zero, and up to where before end, or behind it, it is followed by such pages.
+func (s store) run(at, end size.Bytes) (zero bool, until size.Bytes) {
+	number := int64(at / pageSize)
+	if s.pages[number] != nil {
+		for s.pages[number] != nil {
+			number++
+		}
+		return false, size.Bytes(number) * pageSize
+	}
+	until = end
+	for other := range s.pages {
+		if other > number {
+			until = min(until, size.Bytes(other)*pageSize)
+		}
+	}
+	return true, until
 }
 
 // holds reports whether b, which lies in one page, is what s holds there.

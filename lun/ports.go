@@ -56,6 +56,8 @@ type Devices interface {
 	Stat(ctx context.Context, path string) (blockdev.Info, error)
 	// Open opens the device at path.
 	Open(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error)
+	// Allocation is what is known about where the device at path is blank; blockdev.ErrNoAllocation where nothing is.
+	Allocation(ctx context.Context, path string) (blockdev.Allocation, error)
 	// Users says who uses a device: mounts, swap, holders, partitions. Empty when nobody does.
 	Users(ctx context.Context, dev blockdev.DevNo) ([]blockdev.User, error)
 	// Signatures is what is recognised in the content of the device at path. Empty when nothing is.

@@ -1,0 +1,152 @@
+package blockdev
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// loopFile knows a loop device by the holes of the file behind it.
+type loopFile struct {
+	device *hostDisk // open, so that it stays attached
+	file   *os.File
+	holes  fileHoles
+	status unix.LoopInfo64
+}
+
+// openLoopFile finds the file behind a loop device by its name, and makes sure that it is the very file: the name may have
+// been given to another one since, or lead elsewhere in this process's namespace.
+func openLoopFile(d *hostDisk) (*loopFile, error) {
+	status, err := unix.IoctlLoopGetStatus64(int(d.file.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("%w: status of the loop device: %w", ErrNoAllocation, err)
+	}
+	if status.Encrypt_type != 0 { // a hole does not read as zeros (up to Linux 5.15)
+		return nil, fmt.Errorf("%w: the loop device encrypts", ErrNoAllocation)
+	}
+	path := d.node.text("loop/backing_file")
+	file, err := openRegular(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoAllocation, err)
+	}
+	l := &loopFile{device: d, file: file, status: *status, holes: fileHoles{file: file, offset: size.Bytes(status.Offset)}}
+	if err := l.checkFile(); err != nil {
+		_ = file.Close() // err says more
+		return nil, fmt.Errorf("%w: %s: %w", ErrNoAllocation, path, err)
+	}
+	return l, nil
+}
+
+// openRegular opens a file that is neither a device nor a FIFO, of which an open may hang or have effects.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	return os.OpenFile(path, os.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+}
+
+// checkFile makes sure that the open file is the one behind the device, and that its file system tells holes right. The
+// device's status has the number of the file's device encoded as in a stat (huge_encode_dev in include/linux/kdev_t.h).
+func (l *loopFile) checkFile() error {
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Fstat(int(l.file.Fd()), &st) }); err != nil {
+		return err
+	}
+	dev := uint64(st.Dev) //nolint:unconvert // 32 bits on some machines
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Ino != l.status.Inode ||
+		unix.Major(dev) != unix.Major(l.status.Device) || unix.Minor(dev) != unix.Minor(l.status.Device) {
+		return errors.New("not the file behind the loop device")
+	}
+	return trustHoles(l.file)
+}
+
+// trustHoles makes sure that SEEK_DATA finds, on this file system, everything that was ever written:
+//
+//	ext4, xfs  fs/iomap/seek.c: what is allocated is data, and so is what waits to be (IOMAP_DELALLOC); of what was reserved
+//	           by fallocate and not written (IOMAP_UNWRITTEN), the pages in the page cache are. A direct write has its extents
+//	           marked as written before it completes. Files of ext2 and ext3 are the same, or all data.
+//	tmpfs      mapping_seek_hole_data in mm/filemap.c: the page cache is the file; what was swapped out is data
+//
+// Not others: btrfs has had its search rewritten (Linux 6.1) and corrected since, network file systems answer from what
+// the client knows, and ZFS has called fresh data a hole.
+func trustHoles(file *os.File) error {
+	var fs unix.Statfs_t
+	if err := ignoringEINTR(func() error { return unix.Fstatfs(int(file.Fd()), &fs) }); err != nil {
+		return err
+	}
+	switch kind := uint32(fs.Type); kind {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return nil
+	default:
+		return fmt.Errorf("holes of file system %#x are not known", kind)
+	}
+}
+
+// check makes sure that the device still shows the same part of the same file. LOOP_SET_STATUS64 can move it, and
+// LOOP_CHANGE_FD gives it another file.
+func (l *loopFile) check() error {
+	now, err := unix.IoctlLoopGetStatus64(int(l.device.file.Fd()))
+	if err != nil {
+		return fmt.Errorf("status of the loop device: %w", err)
+	}
+	if now.Device != l.status.Device || now.Inode != l.status.Inode || now.Offset != l.status.Offset ||
+		now.Sizelimit != l.status.Sizelimit || now.Encrypt_type != 0 {
+		return errors.New("the loop device has been set up anew")
+	}
+	return l.holes.look()
+}
+
+func (l *loopFile) extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
+	return l.holes.extent(at, end)
+}
+
+// Close lets go of the file and of the device.
+func (l *loopFile) Close() error { return errors.Join(l.file.Close(), l.device.Close()) }
+
+// fileHoles is the holes of a file, seen from an offset on.
+type fileHoles struct {
+	file   *os.File
+	offset size.Bytes
+	length size.Bytes // of the file, when it was looked at; what is behind is not known
+}
+
+// look takes the file's length.
+func (f *fileHoles) look() error {
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Fstat(int(f.file.Fd()), &st) }); err != nil {
+		return err
+	}
+	f.length = size.Bytes(st.Size)
+	return nil
+}
+
+// extent takes one system call where there is a hole, and two elsewhere.
+func (f *fileHoles) extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
+	from, to := at+f.offset, min(end+f.offset, f.length)
+	if from >= to {
+		return false, end, nil
+	}
+	data, err := unix.Seek(int(f.file.Fd()), int64(from), unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO): // none up to the end of the file
+		return true, to - f.offset, nil
+	case err != nil:
+		return false, 0, fmt.Errorf("look for data at %d: %w", from, err)
+	case size.Bytes(data) > from:
+		return true, min(size.Bytes(data), to) - f.offset, nil
+	}
+	hole, err := unix.Seek(int(f.file.Fd()), int64(from), unix.SEEK_HOLE)
+	if err != nil { // ENXIO: the file has been cut off in between
+		return false, 0, fmt.Errorf("look for a hole at %d: %w", from, err)
+	}
+	// Where the data has become a hole in between, this place is at least not known to be one.
+	return false, max(size.Bytes(hole), from+1) - f.offset, nil
+}

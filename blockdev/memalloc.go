@@ -1,0 +1,52 @@
+package blockdev
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// SetAllocation says whether the drive at path tells what is allocated, which a new one does not. One that does knows it
+// exactly: whatever reads as zeros in a whole block is blank.
+func (m *Mem) SetAllocation(path string, known bool) {
+	m.edit(path, func(d *memDisk) { d.thin = known })
+}
+
+// Allocation is what the drive at path tells, ErrNoAllocation where it does not, and for a stacked device. A Fault of the
+// kind "allocation" makes it fail later.
+func (m *Mem) Allocation(ctx context.Context, path string) (Allocation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.find(ctx, path)
+	if err == nil && (d.open != nil || !d.thin) {
+		err = ErrNoAllocation
+	}
+	if err != nil {
+		return nil, fmt.Errorf("learn the allocation of %s: %w", path, err)
+	}
+	info := m.describe(d)
+	return &allocation{extents: memExtents{&handle{mem: m, disk: d, mode: Read, life: m.life, info: info}}, info: info}, nil
+}
+
+// memExtents knows a drive by its pages.
+type memExtents struct{ *handle }
+
+func (e memExtents) check() error {
+	e.mem.mu.Lock()
+	defer e.mem.mu.Unlock()
+	return e.usable("allocation")
+}
+
+func (e memExtents) extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
+	e.mem.mu.Lock()
+	defer e.mem.mu.Unlock()
+	if err := e.usable("allocation"); err != nil {
+		return false, 0, err
+	}
+	if err := e.disk.fault("allocation", int64(at), int(end-at)); err != nil {
+		return false, 0, err
+	}
+	blank, until = e.disk.now.run(at, end)
+	return blank, until, nil
+}
