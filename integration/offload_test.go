@@ -48,7 +48,7 @@ func holdOffload(t testing.TB, device string) {
 	random := rand.New(rand.NewPCG(1, 2))
 	blocks := int(d.Info().Size / blockdev.Align)
 	ranges := []blockdev.Range{{Length: d.Info().Size.RoundDown(blockdev.Align)}}
-	for range 4 {
+	for range 3 {
 		start := random.IntN(blocks)
 		length := 1 + random.IntN(min(blocks-start, 1<<random.IntN(13)))
 		ranges = append(ranges, blockdev.Range{Start: size.Bytes(start) * blockdev.Align, Length: size.Bytes(length) * blockdev.Align})
@@ -118,7 +118,7 @@ func TestOffloadThinSCSI(t *testing.T) {
 		"blocks of 4 KiB":  "lbpws=1 unmap_granularity=16 sector_size=4096 write_same_length=250",
 	} {
 		t.Run(name, func(t *testing.T) {
-			device := newSCSI(t, "dev_size_mb=12 lbprz=1 "+parameters)
+			device := newSCSI(t, "dev_size_mb=8 lbprz=1 "+parameters)
 			if !dropsParts(t, device) {
 				t.Error("this disk does its duty: the test proves nothing")
 			}
@@ -126,7 +126,7 @@ func TestOffloadThinSCSI(t *testing.T) {
 		})
 	}
 	t.Run("discards disabled", func(t *testing.T) {
-		device := newSCSI(t, "dev_size_mb=12 lbprz=1 lbpws=1 unmap_granularity=64")
+		device := newSCSI(t, "dev_size_mb=8 lbprz=1 lbpws=1 unmap_granularity=64")
 		for _, mode := range glob(t, "/sys/block/"+filepath.Base(device)+"/device/scsi_disk/*/provisioning_mode") {
 			must(t, os.WriteFile(mode, []byte("disabled"), 0))
 		}
@@ -139,7 +139,7 @@ func TestOffloadThinSCSI(t *testing.T) {
 		}
 	})
 	t.Run("stacked", func(t *testing.T) {
-		device := newSCSI(t, "dev_size_mb=12 lbprz=1 lbpws=1 unmap_granularity=64")
+		device := newSCSI(t, "dev_size_mb=8 lbprz=1 lbpws=1 unmap_granularity=64")
 		name := "plexctl-test-offload"
 		runTool(t, "dmsetup", "create", name, "--table", fmt.Sprintf("0 8192 linear %s 8", device))
 		defer runTool(t, "dmsetup", "remove", "--retry", name)
