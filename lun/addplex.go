@@ -145,9 +145,13 @@ func (m *machine) attach(
 	if err := m.refuseTaken(ctx, a.next, a.source.ID); err != nil {
 		return target, err
 	}
-	steps, err := m.transition(a.next, a.have, move{
+	how := move{
 		commit: tx.step(fmt.Sprintf("commit: %s has the plexes of %s", a.target.Name, a.source.Name)),
-	})
+		known:  m.survey(ctx, a.target, a.have.was, a.source), zeroing: new(bool),
+	}
+	defer how.known.close()
+	tx.ruined = func(l catalog.LUN) bool { return *how.zeroing && l.ID == a.source.ID }
+	steps, err := m.transition(a.next, a.have, how)
 	if err != nil {
 		return target, err
 	}
@@ -224,7 +228,10 @@ func stamp(now time.Time) time.Time { return now.UTC().Truncate(time.Millisecond
 // on: whatever else is wrong, no LUN stays suspended. But for one whose new table could not be resumed: a mirror would go on
 // without its bitmap, and take the plexes that were to be filled for whole. It gets the table from before or waits.
 func (m *machine) restore(ctx context.Context, l catalog.LUN) error {
-	err := m.bringUp(ctx, l)
+	l, err := m.cleanse(ctx, l)
+	if err == nil {
+		err = m.bringUp(ctx, l)
+	}
 	if err == nil {
 		return nil
 	}

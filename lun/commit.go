@@ -22,6 +22,8 @@ type transaction struct {
 	all   bool          // go on after a drive that cannot be written
 	need  []uuid.UUID   // drives that have to be written for success; nil: those of all plexes that are not out of date
 	begun bool          // a write was tried: what is on that drive is not known before it is read again
+	// ruined says of a LUN in back that its content is lost: it is wiped before it is used again. nil: of none.
+	ruined func(l catalog.LUN) bool
 }
 
 // step is the transaction as a step of a plan.
@@ -42,7 +44,11 @@ func (m *machine) carryOut(ctx context.Context, op, name string, steps []step, t
 	failed := []error{fault(op, lunObject(name), err)}
 	if tx.begun {
 		m.remerge()
-		undo := &transaction{put: m.set.TakeBack(tx.put, tx.back), first: tx.first, all: true}
+		back := slices.Clone(tx.back)
+		for i, l := range back {
+			back[i].Wipe = l.Wipe || tx.ruined != nil && tx.ruined(l)
+		}
+		undo := &transaction{put: m.set.TakeBack(tx.put, back), first: tx.first, all: true}
 		failed = append(failed, m.commit(ctx, undo))
 		up = m.latest(up)
 	}

@@ -61,10 +61,11 @@ func (m *machine) flip(l catalog.LUN, was standing) catalog.LUN {
 type conversion struct {
 	l      catalog.LUN
 	was    standing
-	inSync []bool // by plex of l: it holds the data, and the new table counts on it
-	level  bool   // every plex holds the data
-	fresh  bool   // a plex is to be filled of which nobody knows what it lacks: everything is copied
-	blank  *blank // what makes it known after all; nil where nothing does
+	inSync []bool         // by plex of l: it holds the data, and the new table counts on it
+	level  bool           // every plex holds the data
+	fresh  bool           // a plex is to be filled of which nobody knows what it lacks: everything is copied
+	fills  []catalog.Plex // those plexes, when none of them is a leg
+	blank  *blank         // what makes it known after all; nil where nothing does
 }
 
 // convert compares what the kernel has of a LUN with the record l, whose slots the live table does not use, and says what a
@@ -88,8 +89,8 @@ func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversi
 			return c, foreignTable(l)
 		}
 	}
-	if c.fresh && l.Tracked() && was.mirror && !legs { // a leg may be read from
-		c.blank = &blank{lun: l, plexes: fresh}
+	if !legs { // a leg may be read from
+		c.fills = fresh
 	}
 	c.level = !slices.Contains(c.inSync, false)
 	if first := slices.Index(c.inSync, true); was.leveling() && !c.level && first >= 0 {
@@ -102,6 +103,13 @@ func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversi
 		}
 	}
 	return c, nil
+}
+
+// learn makes it known what new plexes lack, where something tells: the bits of a tracked LUN, or what has nothing allocated to it.
+func (c *conversion) learn(how move) {
+	if len(c.fills) > 0 && (c.l.Tracked() && c.was.mirror || how.known != nil) {
+		c.blank = &blank{c: *c, known: how.known, begun: how.zeroing}
+	}
 }
 
 // foreignTable is the error about a LUN whose live table is not one of plexctl's.
@@ -145,7 +153,7 @@ func (c conversion) purpose() string {
 	case c.level:
 		return "make the plexes equal if it comes to a restart, else copy nothing"
 	case c.blank != nil:
-		return "copy everything to the plexes that are filled, unless their drives zero them"
+		return "copy everything to the plexes that are filled, unless their drives have zeroed them"
 	case c.fresh || !c.was.mirror:
 		return "copy everything to the plexes that are filled"
 	default:
@@ -194,18 +202,18 @@ func (c conversion) grows() bool {
 
 // carries reports whether the plexes need only what the live table has noted.
 func (c conversion) carries() bool {
-	return c.was.mirror && (!c.fresh || c.blank != nil) && len(c.l.Plexes) > 1
+	return c.was.mirror && !c.fresh && len(c.l.Plexes) > 1 || c.blank != nil
 }
 
 // window is how to swap; nil when a single call does: from a linear table, and where the only leg with the data stays,
 // which the kernel never gives up.
 func (c conversion) window(freeze bool) *windowStep {
-	if !c.was.mirror || c.was.holders() < 2 && !c.carries() && !freeze {
+	if c.blank == nil && (!c.was.mirror || c.was.holders() < 2 && !c.carries() && !freeze) {
 		return nil
 	}
-	w := &windowStep{l: c.l, freeze: freeze}
+	w := &windowStep{l: c.l, freeze: freeze, linear: !c.was.mirror}
 	for i, p := range c.l.Plexes {
-		if c.inSync[i] {
+		if c.inSync[i] && !w.linear {
 			w.counted = append(w.counted, c.was.parts[p.ID])
 		}
 	}
@@ -217,10 +225,14 @@ func (c conversion) window(freeze bool) *windowStep {
 
 // carry copies, while the LUN is suspended, the bits that the old table has left to the slots that are now in force.
 func (c conversion) carry(ctx context.Context, m *machine, seen map[blockdev.DevNo]dm.LegHealth) error {
-	if c.fresh && !c.blank.done {
-		return nil // all bits are set there
+	bits := c.blank.toCopy(ctx, m)
+	if c.blank == nil {
+		bits = c.left(m.reread(ctx, c.l, c.was.slots), seen)
 	}
-	slots, err := c.slots(c.left(m.reread(ctx, c.l, c.was.slots), seen))
+	if bits == nil {
+		return nil // all are set there
+	}
+	slots, err := c.slots(bits)
 	if err != nil {
 		return err
 	}
@@ -289,11 +301,12 @@ func (c conversion) reached(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.D
 	return least
 }
 
-// windowStep swaps the tables of a LUN whose live table is a mirror, in three calls: suspend, look, resume. When it finds
+// windowStep swaps the tables of a LUN in three calls: suspend, look, resume. When it finds
 // that a leg has failed which the new table counts on, it lets the LUN go on with the old one.
 type windowStep struct {
 	node    node
 	l       catalog.LUN
+	linear  bool             // the live table is
 	freeze  bool             // a file system on the LUN is made clean and frozen meanwhile
 	counted []blockdev.DevNo // data devices of the legs that must be in order
 	inside  func(ctx context.Context, m *machine, legs map[blockdev.DevNo]dm.LegHealth) error
@@ -327,6 +340,9 @@ func (m *machine) goOn(ctx context.Context, n node) error {
 
 // check looks at the legs of the suspended mirror, and returns their health by data device.
 func (s windowStep) check(ctx context.Context, m *machine) (map[blockdev.DevNo]dm.LegHealth, error) {
+	if s.linear {
+		return nil, nil
+	}
 	table, err := m.kernel.Table(ctx, s.node.name)
 	if err != nil {
 		return nil, err

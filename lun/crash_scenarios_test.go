@@ -2,8 +2,10 @@ package lun_test
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 )
@@ -16,14 +18,25 @@ func scenarios() []scenario {
 	)
 }
 
-// trackedToo is scenarios, and the same with LUNs that are tracked, on drives that can zero by themselves.
-func trackedToo(all []scenario) []scenario {
+// onGoodDrives is scenarios, and the same on drives that can zero by themselves: with LUNs that are tracked, and with others where
+// it is known what of the drives is blank.
+func onGoodDrives(all []scenario) []scenario {
 	for _, s := range all {
-		s.name += ", tracked"
-		s.tracked = true
+		name := s.name
+		s.name, s.good = name+", tracked", (*world).tracks
+		all = append(all, s)
+		s.name, s.good = name+", thin", (*world).thins
 		all = append(all, s)
 	}
 	return all
+}
+
+// attachesOnGoodDrives is attachments on good drives; in a sweep all operations.
+func attachesOnGoodDrives() []scenario {
+	all := onGoodDrives(scenarios())
+	return slices.DeleteFunc(all, func(s scenario) bool {
+		return s.good == nil || !sweep.On() && !strings.HasPrefix(s.name, "attach")
+	})
 }
 
 func attachScenarios() []scenario {

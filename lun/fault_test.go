@@ -3,6 +3,7 @@ package lun_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -74,7 +75,7 @@ func (r *refusing) Rename(ctx context.Context, name, newName string, v dm.Visibi
 // TestFaults lets every call of every operation fail once that changes something: each ioctl, and each write of a drive.
 // The operation is done or taken back then, as its error says; nothing stays suspended, and assemble finds its way.
 func TestFaults(t *testing.T) {
-	for _, s := range trackedToo(scenarios()) {
+	for _, s := range slices.Concat(scenarios(), attachesOnGoodDrives()) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			s.release = dmtest.Linux6_12
@@ -84,7 +85,12 @@ func TestFaults(t *testing.T) {
 			}
 			for drive := range max(2, s.drives) {
 				for nth := 1; nth <= 12; nth++ {
-					s.writeFails(t, m, whole, drive, nth)
+					s.driveFails(t, m, whole, drive, "write", nth)
+				}
+				if s.good != nil {
+					s.driveFails(t, m, whole, drive, "zero", 1)
+					s.driveFails(t, m, whole, drive, "allocation", 1)
+					s.driveFails(t, m, whole, drive, "allocation", 2)
 				}
 			}
 		})
@@ -108,15 +114,15 @@ func (s scenario) ioctlFails(t *testing.T, m machine, whole course, nth int) boo
 	return met && !t.Failed()
 }
 
-// writeFails lets the nth write to a drive fail.
-func (s scenario) writeFails(t *testing.T, m machine, whole course, drive, nth int) {
+// driveFails lets the nth write to a drive fail, or what else it is asked to do.
+func (s scenario) driveFails(t *testing.T, m machine, whole course, drive int, kind string, nth int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := s.world(t, m)
-		w.mem.Fail(w.path(drive), blockdev.Fault{Kind: "write", Nth: nth})
+		w.mem.Fail(w.path(drive), blockdev.Fault{Kind: kind, Nth: nth})
 		err := s.act(w)
 		w.mem.Heal(w.path(drive))
-		s.survived(w, whole, err, fmt.Sprintf("%s, write %d of drive %d fails", s.name, nth, drive))
+		s.survived(w, whole, err, fmt.Sprintf("%s, %s %d of drive %d fails", s.name, kind, nth, drive))
 	})
 }
 

@@ -78,7 +78,7 @@ func TestGuard(t *testing.T) {
 		}
 	})
 	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
-		for _, s := range trackedToo(scenarios()) {
+		for _, s := range slices.Concat(scenarios(), attachesOnGoodDrives()) {
 			t.Run(s.name+" on "+string(release), func(t *testing.T) {
 				t.Parallel()
 				s.release = release

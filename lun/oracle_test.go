@@ -297,15 +297,7 @@ func (o *oracle) samePlexes() {
 func (o *oracle) blankElsewhere(l catalog.LUN) {
 	o.t.Helper()
 	p := l.Plexes[0]
-	at := p.Meta.Start.Bytes()
-	if p.Slot == catalog.SlotB {
-		at += p.Meta.Length.Bytes() / 2
-	}
-	image := make([]byte, 64*size.KiB)
-	_, err := o.media[p.Meta.Drive].ReadAt(image, int64(at))
-	o.must(err)
-	slot, err := raidmeta.DecodeSlot(image)
-	o.must(err)
+	slot := o.slot(p)
 	for i := range raidmeta.Regions(l.Size, l.RegionSize) {
 		m, off := o.locate(p, int64(i)*int64(size.MiB))
 		region := make([]byte, size.MiB)
@@ -318,3 +310,18 @@ func (o *oracle) blankElsewhere(l catalog.LUN) {
 }
 
 func allZero(b []byte) bool { return !slices.ContainsFunc(b, func(v byte) bool { return v != 0 }) }
+
+// slot is the metadata in force of a plex.
+func (o *oracle) slot(p catalog.Plex) raidmeta.Slot {
+	o.t.Helper()
+	at := p.Meta.Start.Bytes()
+	if p.Slot == catalog.SlotB {
+		at += p.Meta.Length.Bytes() / 2
+	}
+	image := make([]byte, 64*size.KiB)
+	_, err := o.media[p.Meta.Drive].ReadAt(image, int64(at))
+	o.must(err)
+	slot, err := raidmeta.DecodeSlot(image)
+	o.must(err)
+	return slot
+}

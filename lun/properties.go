@@ -227,6 +227,9 @@ func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, complete, mirror
 		}
 		return
 	}
+	if len(p.Plexes) == 1 && status.Health[0] == dm.LegSyncing { // at first the kernel shows any leg so; there is nothing to copy
+		complete, status.Health, status.Done = true, []dm.LegHealth{dm.LegInSync}, status.Total
+	}
 	p.Action, p.Done = status.Action, min(status.Done, p.Size)
 	p.Health = vds.HealthHealthy
 	if l.Operation != nil || !complete {

@@ -3,6 +3,7 @@ package lun
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 
 	"github.com/google/uuid"
@@ -141,35 +142,98 @@ func runsAfter(runs []run, skip size.Sectors) []run {
 	return rest
 }
 
-// blank is plexes of a tracked LUN that are to be filled, and that no live table uses: where their drives zero them, they lack
-// what was ever written and nothing else. It is a step, and knows afterwards whether it has come to that.
+// blank is a step before a swap: it has drives zero regions of the plexes that are to be filled, which no live table uses, where
+// the plex that they are filled from may be zero too. In the window it knows which of these are, and need not be copied.
 type blank struct {
-	lun    catalog.LUN
-	plexes []catalog.Plex
-	done   bool
+	c      conversion
+	known  *known // may be nil
+	begun  *bool  // is set when what the plexes held is lost; may be nil
+	zeroed raidmeta.Bits
 }
 
 func (b *blank) String() string {
-	return "have its drive zero what " + b.lun.Name + " gets, so that only what was written has to be copied"
+	return "have its drive zero what " + b.c.l.Name + " gets, so that only what was written has to be copied"
 }
 
+// run has no error: where something goes wrong everything is copied, and that fails, or does not.
 func (b *blank) run(ctx context.Context, m *machine) error {
-	for _, p := range b.plexes {
-		for _, r := range runsOf(p.Data, b.lun.Size) {
-			err := m.withDisk(ctx, r.drive, func(disk blockdev.Disk) error {
-				return blockdev.ZeroOffload(ctx, disk, r.start.Bytes(), r.length.Bytes())
-			})
-			if errors.Is(err, blockdev.ErrNoOffload) {
-				m.log.WarnContext(ctx, "everything is copied: the drive cannot zero by itself", "lun", b.lun.Name, "drive", r.drive, "error", err)
-				return nil
+	regions := b.unwritten(ctx, m)
+	for i, k := range b.known.surveyed(b.c.l) {
+		regions[i] |= k
+	}
+	if b.begun != nil {
+		*b.begun = true
+	}
+	for _, p := range b.c.fills {
+		if err := m.zeroRegions(ctx, b.c.l, p, regions); err != nil {
+			m.log.WarnContext(ctx, "everything is copied: the drive has not zeroed", "lun", b.c.l.Name, "plex", p.ID, "error", err)
+			return nil
+		}
+	}
+	b.zeroed = regions
+	return nil
+}
+
+// unwritten is the regions that were never written as far as the live table has noted; none when l is not tracked.
+func (b *blank) unwritten(ctx context.Context, m *machine) raidmeta.Bits {
+	regions := raidmeta.Regions(b.c.l.Size, b.c.l.RegionSize)
+	if !b.c.l.Tracked() {
+		return raidmeta.NewBits(regions, false)
+	}
+	unwritten := raidmeta.NewBits(regions, true)
+	bits := b.c.left(m.reread(ctx, b.c.l, b.c.was.slots), nil)
+	if bits == nil {
+		bits = raidmeta.NewBits(regions, true)
+	}
+	unwritten.Without(bits)
+	return unwritten
+}
+
+// toCopy is the regions that new plexes lack, nil when that is all. Nobody may write to the LUN meanwhile.
+func (b *blank) toCopy(ctx context.Context, m *machine) raidmeta.Bits {
+	if b == nil || b.zeroed == nil {
+		return nil
+	}
+	same := b.unwritten(ctx, m)
+	for i, k := range b.known.confirmed(ctx, b.c.l) {
+		same[i] |= k
+	}
+	bits := raidmeta.NewBits(raidmeta.Regions(b.c.l.Size, b.c.l.RegionSize), true)
+	for i := range same {
+		bits[i] &^= same[i] & b.zeroed[i] // zero on both sides
+	}
+	return bits
+}
+
+// zeroRegions has its drive zero regions of a plex of l, durably. A plex that spans drives gets no others, and is none of these.
+func (m *machine) zeroRegions(ctx context.Context, l catalog.LUN, p catalog.Plex, regions raidmeta.Bits) error {
+	return m.withDisk(ctx, p.Data[0].Drive, func(disk blockdev.Disk) error {
+		for start, end := range stretches(regions, l) {
+			for _, r := range runsAfter(runsOf(p.Data, end), start) {
+				if err := blockdev.ZeroOffload(ctx, disk, r.start.Bytes(), r.length.Bytes()); err != nil {
+					return err
+				}
 			}
-			if err != nil {
-				return err
+		}
+		return nil
+	})
+}
+
+// stretches is where regions of l that follow each other begin and end.
+func stretches(regions raidmeta.Bits, l catalog.LUN) iter.Seq2[size.Sectors, size.Sectors] {
+	return func(yield func(start, end size.Sectors) bool) {
+		n := raidmeta.Regions(l.Size, l.RegionSize)
+		for i := uint64(0); i < n; i++ {
+			first := i
+			for i < n && regions.Get(i) {
+				i++
+			}
+			start, end := size.Sectors(first)*l.RegionSize, min(size.Sectors(i)*l.RegionSize, l.Size)
+			if i > first && !yield(start, end) {
+				return
 			}
 		}
 	}
-	b.done = true
-	return nil
 }
 
 // worthTracking is next, which gets new plexes, without its vacant plex when their drives cannot zero them: everything is copied

@@ -25,13 +25,31 @@ func newTracked(t *testing.T, release dmtest.Release, n int) *world {
 func (w *world) tracks() {
 	w.t.Helper()
 	w.track = true
-	for _, d := range w.p.Drives() {
-		m := w.medium(int(d.Info.Path[len(d.Info.Path)-1] - 'a'))
-		for at := 4 * size.MiB; at < driveSize-4*size.MiB; at += size.MiB {
-			_, err := m.WriteAt(litter, int64(at+size.MiB/2))
-			w.must(err)
+	for i, d := range w.p.Drives() {
+		w.litters(i)
+		w.mem.SetOffload(d.Info.Path, true)
+	}
+}
+
+// thins has it known what is blank of all drives. They can zero by themselves, and all but the first one have something in every
+// MiB.
+func (w *world) thins() {
+	w.t.Helper()
+	for i, d := range w.p.Drives() {
+		if i > 0 {
+			w.litters(i)
 		}
 		w.mem.SetOffload(d.Info.Path, true)
+		w.mem.SetAllocation(d.Info.Path, true)
+	}
+}
+
+// litters puts something into every MiB of a drive that has extents.
+func (w *world) litters(drive int) {
+	w.t.Helper()
+	for at := 4 * size.MiB; at < driveSize-4*size.MiB; at += size.MiB {
+		_, err := w.medium(drive).WriteAt(litter, int64(at+size.MiB/2))
+		w.must(err)
 	}
 }
 
@@ -167,5 +185,32 @@ func TestTrackedSpan(t *testing.T) {
 	spec := lun.Spec{Name: "wide", Size: 26 * size.MiB, Drives: []string{w.path(1), w.path(2)}, Track: true}
 	if _, err := w.p.CreateLUN(t.Context(), spec); vds.CodeOf(err) != vds.ErrNotSupported {
 		t.Errorf("create: %v", err)
+	}
+}
+
+// What has nothing allocated to it is not copied to a drive that has zeroed it, to one plex and to several, and what is written
+// meanwhile is.
+func TestThin(t *testing.T) {
+	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
+		t.Run(string(release), func(t *testing.T) {
+			w := newWorld(t, release, 3)
+			w.thins()
+			w.create("web1", lunSize, 0)
+			w.write(300)
+			w.write(600)
+			for i, name := range []string{"second", "third"} {
+				w.create(name, lunSize, i+1)
+				w.must(addPlex("web1", name)(w))
+				if got := w.oracle().slot(w.record("web1").Plexes[0]).Bitmap.Bits.Count(); got != uint64(i+2) {
+					t.Errorf("%d regions are copied to %s, want %d", got, name, i+2)
+				}
+				w.write(900) // is known not to be blank in the next round
+				w.write(300)
+				w.settle()
+				w.write(300)
+				w.verify()
+				w.oracle().inOrder()
+			}
+		})
 	}
 }

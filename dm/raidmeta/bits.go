@@ -51,6 +51,13 @@ func (b Bits) Or(other Bits) {
 	}
 }
 
+// Without takes the regions of other out, which must be of the same length.
+func (b Bits) Without(other Bits) {
+	for i, v := range other {
+		b[i] &^= v
+	}
+}
+
 // Regrid is the regions of another division of the array that have something of a region of b in common. Of an array that
 // has grown, what is new is in none.
 func (b Bits) Regrid(from, to size.Sectors, regions uint64) Bits {
