@@ -65,6 +65,7 @@ install() {
 	local -A package=(
 		[qemu-system-x86_64]=qemu-system-x86 [busybox]=busybox-static [mkfs.ext4]=e2fsprogs [dmsetup]=dmsetup
 		[udevadm]=udev [losetup]=mount [shellcheck]=shellcheck [xz]=xz-utils [gcc]=gcc [lvm]=lvm2
+		[mdadm]=mdadm
 	)
 	local command missing=()
 	for command in "${!package[@]}"; do
@@ -140,11 +141,14 @@ judge() {
 }
 
 # Its own cache: one that is shared remembers findings of other checkouts, under their paths.
-golangci() { GOLANGCI_LINT_CACHE=$bin/lint-cache "$bin/golangci-lint" run --allow-parallel-runners ./...; }
+golangci() {
+	export GOLANGCI_LINT_CACHE=$bin/lint-cache
+	"$bin/golangci-lint" run --allow-parallel-runners ./... && (cd bench && "$bin/golangci-lint" run --allow-parallel-runners ./...)
+}
 
 scripts() { shellcheck -- scripts/*.sh .ci/run; }
 
-modules() { go mod verify && go mod tidy -diff; }
+modules() { go mod verify && go mod tidy -diff && go mod tidy -C bench -diff; }
 
 # static builds the binary that is released: nothing but the kernel under it.
 static() {
@@ -172,6 +176,8 @@ tier_unit() {
 	judge race
 	gotest mutation -timeout=15m ./mutation
 	judge mutation
+	(cd bench && gotest bench ./...)
+	judge bench
 }
 
 tier_build() { checks build static "${arches[@]/#/cross }"; }

@@ -9,8 +9,8 @@ import (
 // accelVar forces how guests run: "tcg" emulates, "kvm" uses the processor.
 const accelVar = "PLEXCTL_VM_ACCEL"
 
-// accelerator is QEMU's -accel for this host.
-func accelerator() (string, error) {
+// Accelerator is QEMU's -accel for this host.
+func Accelerator() (string, error) {
 	switch forced := os.Getenv(accelVar); forced {
 	case "tcg", "kvm":
 		return accelOption(forced == "kvm"), nil

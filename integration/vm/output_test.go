@@ -60,12 +60,12 @@ func TestVirtualizes(t *testing.T) {
 func TestAcceleratorCanBeForced(t *testing.T) {
 	for forced, want := range map[string]string{"tcg": "tcg,thread=single", "kvm": "kvm"} {
 		t.Setenv(accelVar, forced)
-		if got, err := accelerator(); got != want || err != nil {
+		if got, err := Accelerator(); got != want || err != nil {
 			t.Errorf("%s=%s: %q, %v, want %q", accelVar, forced, got, err, want)
 		}
 	}
 	t.Setenv(accelVar, "xen")
-	if got, err := accelerator(); err == nil {
+	if got, err := Accelerator(); err == nil {
 		t.Errorf("%s=xen: %q, want an error", accelVar, got)
 	}
 }

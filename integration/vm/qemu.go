@@ -82,7 +82,7 @@ func orDiscard(w io.Writer) io.Writer {
 
 // command writes the guest's initramfs to dir and is the QEMU that boots it.
 func (m *Machine) command(ctx context.Context, dir string, drives []drive, args []string) (*exec.Cmd, error) {
-	accel, err := accelerator()
+	accel, err := Accelerator()
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,158 @@
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// tracing is where the kernel has its trace.
+const tracing = "/sys/kernel/debug/tracing"
+
+// windowProbe watches when a device is suspended, by probes on the functions of the kernel that do it: a single ioctl may
+// suspend, swap tables and resume, so that nothing can be seen from outside.
+type windowProbe struct {
+	t      testing.TB
+	device string // as the functions get it, in hexadecimal; empty: whichever there is
+}
+
+// watchWindows begins to watch the volume of c.
+func (b *bench) watchWindows(c contender) *windowProbe {
+	b.t.Helper()
+	stop, goOn, device := c.suspends()
+	p := &windowProbe{t: b.t}
+	p.put("trace_clock", "mono")
+	p.put("kprobe_events", "p:bench/stop "+stop+" device=%di")
+	p.add("kprobe_events", "p:bench/goon "+goOn+" device=%di")
+	p.add("kprobe_events", "r:bench/went "+goOn)
+	p.put("trace", "")
+	p.put("events/bench/enable", "1")
+	if device != "" { // see what it is for the kernel
+		runTool(b.t, "dmsetup", "suspend", "--nolockfs", device)
+		runTool(b.t, "dmsetup", "resume", device)
+		for _, e := range traceEvents(p.trace()) {
+			p.device = e.device
+			break
+		}
+		p.put("trace", "")
+	}
+	return p
+}
+
+// end ends the watch, and returns how long the device was suspended each time.
+func (p *windowProbe) end() []time.Duration {
+	p.t.Helper()
+	p.put("events/bench/enable", "0")
+	text := p.trace()
+	p.put("kprobe_events", "")
+	p.put("trace", "")
+	return windowsOf(traceEvents(text), p.device)
+}
+
+func (p *windowProbe) put(file, text string) {
+	p.t.Helper()
+	must(p.t, os.WriteFile(filepath.Join(tracing, file), []byte(text+"\n"), 0))
+}
+
+func (p *windowProbe) add(file, text string) {
+	p.t.Helper()
+	f, err := os.OpenFile(filepath.Join(tracing, file), os.O_WRONLY|os.O_APPEND, 0)
+	must(p.t, err)
+	defer f.Close()
+	_, err = f.WriteString(text + "\n")
+	must(p.t, err)
+}
+
+func (p *windowProbe) trace() string {
+	p.t.Helper()
+	return readValue(p.t, filepath.Join(tracing, "trace"))
+}
+
+// traceEvent is a line of the trace.
+type traceEvent struct {
+	task   string
+	at     time.Duration
+	what   string // stop, goon, went
+	device string // not of went
+}
+
+// traceLine is: "plexctl-201  [001] d..2.  12.345678: stop: (dm_suspend+0x0/0x120 [dm_mod]) device=0xffff8b3fc1a2b000".
+var traceLine = regexp.MustCompile(`(?m)-(\d+)\s+\[\d+\]\s.*?\s(\d+\.\d+): (stop|goon|went): \(.*?\)(?: device=(0x[0-9a-f]+))?$`)
+
+// traceEvents takes a trace apart.
+func traceEvents(text string) []traceEvent {
+	var events []traceEvent
+	for _, m := range traceLine.FindAllStringSubmatch(text, -1) {
+		at, err := time.ParseDuration(m[2] + "s")
+		if err != nil {
+			panic(err) // the expression takes numbers only
+		}
+		events = append(events, traceEvent{m[1], at, m[3], m[4]})
+	}
+	return events
+}
+
+// windowsOf is how long a device was suspended each time: from the moment that it was asked to stop first until it went on,
+// as often as it had been asked to.
+func windowsOf(events []traceEvent, device string) []time.Duration {
+	var windows []time.Duration
+	var from time.Duration
+	depth := 0
+	going := map[string]string{} // task: the device that it lets go on
+	for _, e := range events {
+		switch {
+		case e.what == "goon":
+			going[e.task] = e.device
+		case e.what == "stop" && (device == "" || e.device == device):
+			if depth == 0 {
+				from = e.at
+			}
+			depth++
+		case e.what == "went" && depth > 0 && (device == "" || going[e.task] == device):
+			depth--
+			if device != "" { // device-mapper does not count: one resume is enough
+				depth = 0
+			}
+			if depth == 0 {
+				windows = append(windows, e.at-from)
+			}
+		}
+	}
+	return windows
+}
+
+func TestWindowsOf(t *testing.T) {
+	trace := strings.Join([]string{
+		"# tracer: nop",
+		"         plexctl-201     [001] d..2.    12.000100: stop: (dm_suspend+0x0/0x120 [dm_mod]) device=0xffff8b3fc1a2b000",
+		"             lvm-202     [000] d..2.    12.000200: stop: (dm_suspend+0x0/0x120 [dm_mod]) device=0xffff8b3fc1a2c000",
+		"             lvm-202     [000] d..2.    12.000250: goon: (dm_resume+0x0/0x90 [dm_mod]) device=0xffff8b3fc1a2c000",
+		"         plexctl-201     [001] d..2.    12.000300: goon: (dm_resume+0x0/0x90 [dm_mod]) device=0xffff8b3fc1a2b000",
+		"             lvm-202     [000] d..2.    12.000400: went: (do_resume+0x11/0x200 [dm_mod] <- dm_resume)",
+		"         plexctl-201     [001] d..2.    12.000600: went: (do_resume+0x11/0x200 [dm_mod] <- dm_resume)",
+		"         plexctl-201     [001] d..2.    13.000000: stop: (dm_suspend+0x0/0x120 [dm_mod]) device=0xffff8b3fc1a2b000",
+		"         plexctl-201     [001] d..2.    13.000001: stop: (dm_suspend+0x0/0x120 [dm_mod]) device=0xffff8b3fc1a2b000",
+		"         plexctl-201     [001] d..2.    13.000002: goon: (dm_resume+0x0/0x90 [dm_mod]) device=0xffff8b3fc1a2b000",
+		"         plexctl-201     [001] d..2.    13.000100: went: (do_resume+0x11/0x200 [dm_mod] <- dm_resume)",
+	}, "\n")
+	for name, tt := range map[string]struct {
+		device string
+		want   []time.Duration
+	}{
+		"one of two devices":    {"0xffff8b3fc1a2b000", []time.Duration{500 * time.Microsecond, 100 * time.Microsecond}},
+		"the other":             {"0xffff8b3fc1a2c000", []time.Duration{200 * time.Microsecond}},
+		"no such device":        {"0xffff8b3fc1a2d000", nil},
+		"whichever, which nest": {"", []time.Duration{500 * time.Microsecond}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, windowsOf(traceEvents(trace), tt.device)); diff != "" {
+				t.Errorf("windows (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
