@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"image/color"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -73,7 +75,10 @@ const (
 	aroundBars = vg.Length(110) // title, axis and legend
 )
 
-// colours are those of the bars, which people who do not see all colours can tell apart too.
+// margin is what stays free around a chart.
+const margin = vg.Length(10)
+
+// colours are those of the subjects, in their order, which people who do not see all colours can tell apart too.
 var colours = []color.Color{
 	color.RGBA{0x00, 0x5a, 0xb5, 0xff},
 	color.RGBA{0x56, 0xb4, 0xe9, 0xff},
@@ -89,11 +94,11 @@ var colours = []color.Color{
 // svg draws the chart.
 func (c chart) svg() ([]byte, error) {
 	p := plot.New()
+	sans(p)
 	p.Title.Text = c.title
 	p.X.Label.Text = c.unit
 	p.X.Min = 0
-	p.Legend.Top = true
-	p.Legend.Left = false
+	p.Legend.Top, p.Legend.Padding, p.Legend.ThumbnailWidth = true, margin/5, margin
 	group := barWidth*vg.Length(len(c.subjects)) + groupGap
 	for i, subject := range c.subjects {
 		values := make(plotter.Values, len(c.cases))
@@ -105,7 +110,7 @@ func (c chart) svg() ([]byte, error) {
 			return nil, err
 		}
 		bars.Horizontal, bars.LineStyle.Width = true, 0
-		bars.Color = colours[i%len(colours)]
+		bars.Color = colours[max(0, slices.Index(subjectOrder, subject))]
 		bars.Offset = barWidth * (vg.Length(len(c.subjects)-1)/2 - vg.Length(i))
 		p.Add(bars)
 		p.Legend.Add(subject, bars)
@@ -114,10 +119,20 @@ func (c chart) svg() ([]byte, error) {
 	p.Y.Min, p.Y.Max = -0.5, float64(len(c.cases))-0.5
 	p.X.Max *= 1.25 // room for the legend
 	canvas := vgsvg.New(chartWidth, group*vg.Length(len(c.cases))+aroundBars)
-	p.Draw(draw.New(canvas))
+	p.Draw(draw.Crop(draw.New(canvas), margin, -margin, margin, -margin))
 	var out bytes.Buffer
 	_, err := canvas.WriteTo(&out)
-	return out.Bytes(), err
+	// Where that font is not to be had, another one without serifs.
+	return bytes.ReplaceAll(out.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,sans-serif")), err
+}
+
+// sans makes all text of a plot one without serifs.
+func sans(p *plot.Plot) {
+	for _, f := range []*font.Font{
+		&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font,
+	} {
+		f.Variant = "Sans"
+	}
 }
 
 // reversed is names, last first.
