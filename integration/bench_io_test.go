@@ -109,9 +109,7 @@ func (c *bareContender) name() string { return "no mirror" }
 
 func (c *bareContender) path() string { return "/dev/mapper/lab-bare" }
 
-func (c *bareContender) suspends() (stop, goOn, device string) {
-	return "dm_suspend", "dm_resume", "lab-bare"
-}
+func (c *bareContender) suspends() suspends { return mapperSuspends("lab-bare") }
 
 func (c *bareContender) create(length size.Bytes) {
 	c.t.Helper()

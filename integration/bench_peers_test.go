@@ -38,9 +38,7 @@ func (l *lvmContender) name() string { return l.label }
 
 func (l *lvmContender) path() string { return lvmMirror }
 
-func (l *lvmContender) suspends() (stop, goOn, device string) {
-	return "dm_suspend", "dm_resume", lvmGroup + "-web1"
-}
+func (l *lvmContender) suspends() suspends { return mapperSuspends(lvmGroup + "-web1") }
 
 // line is the arguments of lvm for a command.
 func (l *lvmContender) line(args ...string) []string {
@@ -102,9 +100,7 @@ func (m *mdadmContender) name() string { return m.label }
 
 func (m *mdadmContender) path() string { return "/dev/md0" }
 
-func (m *mdadmContender) suspends() (stop, goOn, device string) {
-	return "mddev_suspend", "mddev_resume", ""
-}
+func (m *mdadmContender) suspends() suspends { return arraySuspends() }
 
 func (m *mdadmContender) create(length size.Bytes) {
 	m.t.Helper()

@@ -15,9 +15,8 @@ type contender interface {
 	create(length size.Bytes)
 	// path is the node of the volume.
 	path() string
-	// suspends is the pair of kernel functions that stop a device and let it go on, and the name of the device-mapper device,
-	// which is empty for a device of md.
-	suspends() (stop, goOn, device string)
+	// suspends is the kernel's functions that stop the volume and let it go on, and the name of its device-mapper device.
+	suspends() suspends
 	// attach runs the command that makes the second drive the other leg.
 	attach()
 	// progress is how much of the mirror is filled, 1 when all of it is.
@@ -73,9 +72,7 @@ func (p *plexctlContender) name() string { return p.label }
 
 func (p *plexctlContender) path() string { return "/dev/mapper/plex-web1" }
 
-func (p *plexctlContender) suspends() (stop, goOn, device string) {
-	return "dm_suspend", "dm_resume", "plex-web1"
-}
+func (p *plexctlContender) suspends() suspends { return mapperSuspends("plex-web1") }
 
 func (p *plexctlContender) create(length size.Bytes) {
 	p.t.Helper()

@@ -14,6 +14,22 @@ import (
 // tracing is where the kernel has its trace.
 const tracing = "/sys/kernel/debug/tracing"
 
+// suspends is how the kernel stops a device and lets it go on.
+type suspends struct {
+	stop, goOn []string // names of the function, the first of which that the kernel has is the one to watch
+	device     string   // name of the device-mapper device; empty for the only array of md
+}
+
+func mapperSuspends(device string) suspends {
+	return suspends{[]string{"dm_suspend"}, []string{"dm_resume"}, device}
+}
+
+// arraySuspends is for md, where the compiler has put parts of the functions into their callers: what is left of them
+// is what all callers go through.
+func arraySuspends() suspends {
+	return suspends{[]string{"mddev_suspend.part.0", "mddev_suspend"}, []string{"mddev_resume.part.0", "__mddev_resume", "mddev_resume"}, ""}
+}
+
 // windowProbe watches when a device is suspended, by probes on the functions of the kernel that do it: a single ioctl may
 // suspend, swap tables and resume, so that nothing can be seen from outside.
 type windowProbe struct {
@@ -24,24 +40,45 @@ type windowProbe struct {
 // watchWindows begins to watch the volume of c.
 func (b *bench) watchWindows(c contender) *windowProbe {
 	b.t.Helper()
-	stop, goOn, device := c.suspends()
+	s := c.suspends()
 	p := &windowProbe{t: b.t}
+	stop, goOn := p.function(s.stop), p.function(s.goOn)
 	p.put("trace_clock", "mono")
 	p.put("kprobe_events", "p:bench/stop "+stop+" device=%di")
 	p.add("kprobe_events", "p:bench/goon "+goOn+" device=%di")
 	p.add("kprobe_events", "r:bench/went "+goOn)
 	p.put("trace", "")
 	p.put("events/bench/enable", "1")
-	if device != "" { // see what it is for the kernel
-		runTool(b.t, "dmsetup", "suspend", "--nolockfs", device)
-		runTool(b.t, "dmsetup", "resume", device)
-		for _, e := range traceEvents(p.trace()) {
-			p.device = e.device
-			break
-		}
+	if s.device != "" {
+		p.device = p.recognise(s.device)
 		p.put("trace", "")
 	}
 	return p
+}
+
+// recognise suspends a device and lets it go on, to see what it is for the kernel.
+func (p *windowProbe) recognise(device string) string {
+	p.t.Helper()
+	runTool(p.t, "dmsetup", "suspend", "--nolockfs", device)
+	runTool(p.t, "dmsetup", "resume", device)
+	events := traceEvents(p.trace())
+	if len(events) == 0 || len(windowsOf(events, events[0].device)) != 1 {
+		p.t.Fatalf("trace of a suspend of %s: %+v", device, events)
+	}
+	return events[0].device
+}
+
+// function is the first of the names of functions that the kernel has.
+func (p *windowProbe) function(names []string) string {
+	p.t.Helper()
+	symbols := readValue(p.t, "/proc/kallsyms")
+	for _, name := range names {
+		if strings.Contains(symbols, " t "+name+"\t") || strings.Contains(symbols, " T "+name+"\t") {
+			return name
+		}
+	}
+	p.t.Fatalf("the kernel has none of %q", names)
+	return ""
 }
 
 // end ends the watch, and returns how long the device was suspended each time.

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexctl/plexctl/integration/vm"
 	"github.com/plexctl/plexctl/size"
@@ -64,15 +65,15 @@ func TestHostBench(t *testing.T) {
 		told := map[string]int{}
 		runBench(t, benchMachine(t, machine), "TestGuestBenchHarness", bootLimit, &figureSink{log: &log, take: func(f figure) error {
 			told[f.Subject]++
-			if f.Value < 0 || f.Kernel != machine.Kernel.Release {
+			// Adding a leg to an array suspends it on this kernel too, but not on older ones.
+			noWindow := f.Figure == "window" && f.Value == 0 && machine.Kernel.Series == peerKernel
+			if f.Value < 0 || f.Kernel != machine.Kernel.Release || noWindow {
 				t.Errorf("figure %+v", f)
 			}
 			return nil
 		}})
-		for _, subject := range []string{"plexctl", "lvm2 tuned", "mdadm tuned"} {
-			if told[subject] < 10 || told[subject] != told["plexctl"] {
-				t.Errorf("figures of each are %v, want as many of %s as of all others", told, subject)
-			}
+		if diff := cmp.Diff(map[string]int{"plexctl": 15, "lvm2 tuned": 8, "mdadm tuned": 8}, told); diff != "" {
+			t.Errorf("how many figures of each (-want +got):\n%s", diff)
 		}
 		if t.Failed() {
 			t.Log(&log)
@@ -82,7 +83,7 @@ func TestHostBench(t *testing.T) {
 
 // measureAll runs the bench on one kernel, and keeps each figure as soon as it has come.
 func measureAll(t *testing.T, machine vm.Machine) {
-	limit, err := time.ParseDuration(cmp.Or(os.Getenv(benchLimitVar), "1h"))
+	limit, err := time.ParseDuration(os.Getenv(benchLimitVar))
 	must(t, err)
 	machine.Tools = append(machine.Tools, "lvm", "mdadm", "time")
 	for _, name := range []string{benchVar, benchRoundsVar, benchOnlyVar} {
