@@ -116,7 +116,7 @@ func cell(row map[string]*sample, subject string, best float64) string {
 	if one.estimated {
 		text = "≈ " + text
 	}
-	if median == best {
+	if number(median) == number(best) {
 		text = "**" + text + "**"
 	}
 	if own := row["plexctl"]; own != nil && subject != "plexctl" && own.median() > 0 {

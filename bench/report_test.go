@@ -20,7 +20,8 @@ const run1 = `{"kernel":"6.12.1-test","figure":"fact","subject":"lvm2","value":0
 {"kernel":"6.12.1-test","figure":"redundant","case":"idle","subject":"plexctl","unit":"ms","value":900,"round":1}
 {"kernel":"6.12.1-test","figure":"redundant","case":"idle","subject":"plexctl","unit":"ms","value":200,"round":2}
 {"kernel":"6.12.1-test","figure":"redundant","case":"load","subject":"plexctl","unit":"ms","value":20,"round":0,"estimated":true}
-{"kernel":"6.12.1-test","figure":"redundant","case":"load","subject":"mdadm","unit":"ms","value":5,"round":0}
+{"kernel":"6.12.1-test","figure":"redundant","case":"load","subject":"mdadm","unit":"ms","value":5.001,"round":0}
+{"kernel":"6.12.1-test","figure":"redundant","case":"load","subject":"lvm2","unit":"ms","value":4.999,"round":0}
 {"kernel":"6.12.1-test","figure":"io","case":"read","subject":"plexctl","unit":"IO/s","value":20,"round":0}
 {"kernel":"6.12.1-test","figure":"io","case":"read","subject":"lvm2","unit":"IO/s","value":30,"round":0}
 `
@@ -44,7 +45,7 @@ func TestTable(t *testing.T) {
 			"| | plexctl | lvm2 | mdadm |",
 			"|---|---:|---:|---:|",
 			"| idle | **200 ms** | 300 ms (1.50×) |  |",
-			"| load | ≈ 20.0 ms |  | **5.00 ms** (0.25×) |",
+			"| load | ≈ 20.0 ms | **5.00 ms** (0.25×) | **5.00 ms** (0.25×) |",
 			"",
 		}},
 		"more is better": {section{Figure: "io", more: true}, []string{
