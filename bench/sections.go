@@ -26,7 +26,10 @@ func sections() []section {
 			Text: "From the start of the attach. ≈ is an estimate: 6 seconds after the attach it is looked how much is copied.",
 		},
 		{Figure: "read-first", Title: "Read from the first leg for it"},
-		{Figure: "written-second", Title: "Written to the second leg for it"},
+		{
+			Figure: "written-second", Title: "Written to the second leg for it",
+			Text: "The kernel counts as written what a drive zeroes by itself, which a tracked LUN has it do to all of the leg first.",
+		},
 		{
 			Figure: "return", Title: "A leg comes back: time until both legs are equal", chart: true,
 			Text: "After writes of 4 KiB at so many places while it was away. `plexctl lun recover`, `lvchange --refresh`, `mdadm --re-add`; mdadm " +

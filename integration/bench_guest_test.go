@@ -153,7 +153,8 @@ func (b *bench) awaitFilled(c contender) {
 	waitFor(b.t, c.name()+" to fill the mirror", syncLimit, func() bool { return c.progress() == 1 })
 }
 
-// raidProgress is how much of a device is filled, if it is a mirror; 1 when all of it is.
+// raidProgress is how much of a device is filled, if it is a mirror; 1 when all of it is. A tracked LUN has a leg for good that
+// is none.
 func (b *bench) raidProgress(name string) float64 {
 	b.t.Helper()
 	status, err := b.control.Status(b.t.Context(), name)
@@ -163,7 +164,8 @@ func (b *bench) raidProgress(name string) float64 {
 	}
 	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)
 	must(b.t, err)
-	if raid.Complete() {
+	raid.Health = slices.DeleteFunc(raid.Health, func(h dm.LegHealth) bool { return h == dm.LegMissing })
+	if len(raid.Health) > 1 && raid.Complete() {
 		return 1
 	}
 	return min(float64(raid.Done)/float64(raid.Total), 0.999)

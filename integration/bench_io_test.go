@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,8 @@ func ioKinds() []ioKind {
 
 // throughput measures finished mirrors, and a device that is none.
 func (b *bench) throughput() {
-	contenders := []contender{&bareContender{bench: b}, b.plexctl(), b.lvmTuned(), b.mdadmUsual(), b.mdadmTuned()}
+	contenders := slices.Concat([]contender{&bareContender{bench: b}, b.plexctl()}, b.plexctlTracked(),
+		[]contender{b.lvmTuned(), b.mdadmUsual(), b.mdadmTuned()})
 	b.inTurns(contenders, func(c contender, round int) {
 		b.blank()
 		c.create(b.length)
