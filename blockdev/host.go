@@ -34,8 +34,13 @@ func under(root, usual, path string) string {
 
 // Scan is every block device that could be a drive, partitions and stacked devices included, in order of name. Left out
 // is what holds no data now (size zero, hidden paths of multipath NVMe), what is no disk (CD, floppy), and a suspended
-// device-mapper device, of which a read would hang.
-func (h Host) Scan(ctx context.Context) ([]Info, error) {
+// device-mapper device, of which a read would hang. Devices at the paths in but, the kernel's own names, are left out without a
+// look: whoever has many that are no drives spares the time.
+func (h Host) Scan(ctx context.Context, but ...string) ([]Info, error) {
+	known := make(map[string]bool, len(but))
+	for _, path := range but {
+		known[path] = true
+	}
 	entries, err := os.ReadDir(h.sys("class/block"))
 	if err != nil {
 		return nil, fmt.Errorf("scan block devices: %w", err)
@@ -46,6 +51,9 @@ func (h Host) Scan(ctx context.Context) ([]Info, error) {
 			return nil, fmt.Errorf("scan block devices: %w", err)
 		}
 		n := h.node(e.Name())
+		if known[n.path()] || n.number("size") == 0 {
+			continue
+		}
 		info, err := n.info()
 		if err == nil && n.usable(info) { // else it went away just now, or is left out
 			found = append(found, info)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -189,14 +188,39 @@ func (n node) label() string {
 	return n.name
 }
 
+// devNos is the numbers of devices, each once. A drive may be held by thousands of device-mapper devices: of these one is
+// asked, and the others have its major number and the minor that is in their names (drivers/md/dm.c, alloc_dev).
 func devNos(nodes []node) []DevNo {
 	var devs []DevNo
+	var mapper DevNo
+	seen := map[DevNo]bool{}
 	for _, n := range nodes {
-		if dev, err := n.devNo(); err == nil && !slices.Contains(devs, dev) {
+		dev, known := n.sibling(mapper)
+		if !known {
+			var err error
+			if dev, err = n.devNo(); err != nil {
+				continue
+			}
+		}
+		if n.mapped() {
+			mapper = dev
+		}
+		if !seen[dev] {
+			seen[dev] = true
 			devs = append(devs, dev)
 		}
 	}
 	return devs
+}
+
+// sibling is the number of a device-mapper device, given that of another one; false when there is none, or n is no such device.
+func (n node) sibling(other DevNo) (DevNo, bool) {
+	text, mapped := strings.CutPrefix(n.name, "dm-")
+	minor, err := strconv.ParseUint(text, 10, 20)
+	if !mapped || err != nil || other.IsZero() {
+		return DevNo{}, false
+	}
+	return DevNo{Major: other.Major, Minor: uint32(minor)}, true
 }
 
 // parseDevNo reads "8:16".

@@ -98,8 +98,8 @@ func (m *Mem) SetUsers(dev DevNo, users ...User) {
 	m.users[dev] = users
 }
 
-// Scan is every drive and stacked device that is there.
-func (m *Mem) Scan(ctx context.Context) ([]Info, error) {
+// Scan is every drive and stacked device that is there, without those at the paths in but.
+func (m *Mem) Scan(ctx context.Context, but ...string) ([]Info, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.alive(ctx); err != nil {
@@ -107,7 +107,7 @@ func (m *Mem) Scan(ctx context.Context) ([]Info, error) {
 	}
 	var infos []Info
 	for _, d := range m.disks {
-		if !d.gone {
+		if !d.gone && !slices.Contains(but, d.info.Path) {
 			infos = append(infos, m.describe(d))
 		}
 	}

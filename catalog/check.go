@@ -33,21 +33,21 @@ func holds(drives []Drive, lun uuid.UUID) bool {
 // checkExtents reports LUNs that claim what is not theirs: space that a drive does not have, another LUN's plex, another
 // LUN's sectors.
 func (s *Set) checkExtents() {
-	var all []claim
+	all := make([]claim, 0, 2*len(s.LUNs))
 	for _, l := range s.LUNs {
 		for _, rival := range s.groups[l.ID].rivals {
 			all = append(all, claimsOf(rival)...)
 		}
 	}
-	owners := map[uuid.UUID]claim{}
-	for _, c := range all {
+	owners := make(map[uuid.UUID]*claim, len(all))
+	for i, c := range all {
 		if d, ok := s.drives[c.extent.Drive]; ok && !c.fits(d.Label) {
 			s.invalid(fmt.Sprintf("%s lies outside the drive", c), []claim{c}, c)
 		}
 		if owner, ok := owners[c.plex]; ok && owner.lun.ID != c.lun.ID {
-			s.twoOwners(owner, c)
+			s.twoOwners(*owner, c)
 		}
-		owners[c.plex] = c
+		owners[c.plex] = &all[i]
 	}
 	s.checkOverlaps(all)
 }
@@ -68,6 +68,9 @@ func (s *Set) checkOverlaps(all []claim) {
 	vouched := slices.DeleteFunc(slices.Clone(all), func(c claim) bool { return !s.vouched(c) })
 	for _, pair := range overlaps(vouched) {
 		s.overlap(pair, pair[:]...)
+	}
+	if len(vouched) == len(all) {
+		return
 	}
 	for _, pair := range overlaps(all) {
 		wrong := slices.DeleteFunc(slices.Clone(pair[:]), s.vouched)

@@ -182,9 +182,11 @@ func (d *Drive) put(m Media, slot int, sequence uint64, data []byte) error {
 
 // sortedLUNs is a sorted copy. Its slices are shared with luns.
 func sortedLUNs(luns []LUN) []LUN {
-	return slices.SortedFunc(slices.Values(luns), func(a, b LUN) int {
+	sorted := slices.Clone(luns)
+	slices.SortFunc(sorted, func(a, b LUN) int {
 		return cmp.Or(compareIDs(a.ID, b.ID), cmp.Compare(a.Generation, b.Generation))
 	})
+	return sorted
 }
 
 // writeSync writes and makes durable.

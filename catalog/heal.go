@@ -37,9 +37,9 @@ func (s Set) healed(drive uuid.UUID) []LUN {
 		switch {
 		case s.blocked[id] || s.blocked[s.absorbed[id].by] && s.buried(g.winner):
 			if holds {
-				want = append(want, held)
+				want = append(want, *held)
 			}
-		case !s.gone(g.winner) && g.winner.on(drive), holds && s.witness(g, held):
+		case !s.gone(g.winner) && g.winner.on(drive), holds && s.witness(g, *held):
 			want = append(want, g.winner)
 		}
 	}

@@ -29,10 +29,10 @@ type Set struct {
 
 // group is every visible record of one LUN.
 type group struct {
-	winner  LUN               // the record in force
-	rivals  []LUN             // different records of the highest generation; the winner is the first
-	records map[uuid.UUID]LUN // by drive
-	stray   bool              // the winner is of a drive that is there twice
+	winner  LUN                // the record in force
+	rivals  []LUN              // different records of the highest generation; the winner is the first
+	records map[uuid.UUID]*LUN // by drive
+	stray   bool               // the winner is of a drive that is there twice
 }
 
 // burial says who absorbed a LUN, and up to which generation.
@@ -94,6 +94,15 @@ func (s Set) Usable(lun uuid.UUID) bool {
 	return ok && !s.gone(g.winner) && !s.blocked[lun]
 }
 
+// LUN is the record in force of a LUN that exists; false when there is none.
+func (s Set) LUN(id uuid.UUID) (LUN, bool) {
+	g, ok := s.groups[id]
+	if !ok || s.gone(g.winner) {
+		return LUN{}, false
+	}
+	return g.winner, true
+}
+
 // Holders is every drive with a record of the LUN, of whatever generation, sorted.
 func (s Set) Holders(lun uuid.UUID) []uuid.UUID {
 	g, ok := s.groups[lun]
@@ -132,18 +141,19 @@ func (s *Set) addDrives(drives []Drive) map[uuid.UUID][]Drive {
 		}
 		s.drives[id] = same[0]
 		delete(byID, id)
-		for _, l := range same[0].Catalog.LUNs {
-			s.add(id, l)
+		luns := same[0].Catalog.LUNs
+		for i := range luns {
+			s.add(id, &luns[i])
 		}
 	}
 	return byID
 }
 
 // add enters a record that the drive holds.
-func (s *Set) add(drive uuid.UUID, l LUN) {
+func (s *Set) add(drive uuid.UUID, l *LUN) {
 	g, ok := s.groups[l.ID]
 	if !ok {
-		g = &group{records: map[uuid.UUID]LUN{}}
+		g = &group{records: map[uuid.UUID]*LUN{}}
 		s.groups[l.ID] = g
 	}
 	g.records[drive] = l
@@ -159,7 +169,7 @@ func (s *Set) elect() {
 				winners = nil
 			}
 			if len(winners) == 0 || l.Generation == winners[0].Generation {
-				winners = append(winners, l)
+				winners = append(winners, *l)
 			}
 		}
 		g.rivals = distinct(winners)

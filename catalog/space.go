@@ -3,7 +3,6 @@ package catalog
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -12,7 +11,7 @@ import (
 // claim is one extent with whom it belongs to.
 type claim struct {
 	extent Extent
-	lun    LUN
+	lun    *LUN // not to be changed
 	plex   uuid.UUID
 }
 
@@ -32,10 +31,10 @@ func claimsOf(l LUN) []claim {
 	if l.Deleted {
 		return nil
 	}
-	var claims []claim
+	claims := make([]claim, 0, 2*len(l.Plexes))
 	for _, p := range l.Plexes {
 		for _, e := range p.extents() {
-			claims = append(claims, claim{extent: e, lun: l, plex: p.ID})
+			claims = append(claims, claim{extent: e, lun: &l, plex: p.ID})
 		}
 	}
 	return claims
@@ -46,13 +45,20 @@ func (p Plex) extents() []Extent {
 	if p.Vacant {
 		return nil
 	}
-	return append(slices.Clone(p.Data), p.Meta)
+	all := make([]Extent, 0, len(p.Data)+1)
+	return append(append(all, p.Data...), p.Meta)
+}
+
+// on reports whether p has an extent on the drive.
+func (p Plex) on(drive uuid.UUID) bool {
+	return slices.ContainsFunc(p.extents(), func(e Extent) bool { return e.Drive == drive })
 }
 
 // overlaps finds claims on the same sectors. Each claim that overlaps any other is in at least one of the pairs; not
 // every overlapping pair is there. The order is that of drives and sectors.
 func overlaps(claims []claim) [][2]claim {
-	sorted := slices.SortedFunc(slices.Values(claims), compareClaims)
+	sorted := slices.Clone(claims)
+	slices.SortFunc(sorted, compareClaims)
 	var pairs [][2]claim
 	for i, reach := 1, 0; i < len(sorted); i++ {
 		last, c := sorted[reach].extent, sorted[i].extent
@@ -67,13 +73,16 @@ func overlaps(claims []claim) [][2]claim {
 }
 
 func compareClaims(a, b claim) int {
-	return cmp.Or(
-		compareIDs(a.extent.Drive, b.extent.Drive),
-		cmp.Compare(a.extent.Start, b.extent.Start),
-		cmp.Compare(a.extent.Length, b.extent.Length),
-		compareIDs(a.lun.ID, b.lun.ID),
-		compareIDs(a.plex, b.plex),
-	)
+	if order := compareIDs(a.extent.Drive, b.extent.Drive); order != 0 {
+		return order
+	}
+	if order := cmp.Compare(a.extent.Start, b.extent.Start); order != 0 {
+		return order // as nearly always
+	}
+	if order := cmp.Or(cmp.Compare(a.extent.Length, b.extent.Length), compareIDs(a.plex, b.plex)); order != 0 {
+		return order
+	}
+	return compareIDs(a.lun.ID, b.lun.ID)
 }
 
 // Drives is every drive that a plex of l lies on, sorted.
@@ -100,7 +109,7 @@ func (l LUN) Tracked() bool {
 
 // on reports whether l owns space on the drive.
 func (l LUN) on(drive uuid.UUID) bool {
-	return slices.ContainsFunc(claimsOf(l), func(c claim) bool { return c.extent.Drive == drive })
+	return !l.Deleted && slices.ContainsFunc(l.Plexes, func(p Plex) bool { return p.on(drive) })
 }
 
 // sortedIDs sorts ids in place and drops what is there twice.
@@ -133,10 +142,13 @@ func (s Set) claimed(drive uuid.UUID) []Extent {
 	luns := slices.Clone(s.drives[drive].Catalog.LUNs)
 	for _, g := range s.groups {
 		if !s.gone(g.winner) || s.blocked[g.winner.ID] {
-			luns = slices.AppendSeq(append(luns, g.rivals...), maps.Values(g.records))
+			luns = append(luns, g.rivals...)
+			for _, l := range g.records {
+				luns = append(luns, *l)
+			}
 		}
 	}
-	var extents []Extent
+	extents := make([]Extent, 0, 2*len(luns))
 	for _, l := range luns {
 		for _, c := range claimsOf(l) {
 			if c.extent.Drive == drive {

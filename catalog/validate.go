@@ -38,19 +38,19 @@ func (c Catalog) Validate(label Label) error {
 
 // checkIDs checks that no plex GUID is used twice or is also a LUN's.
 func checkIDs(luns []LUN) error {
-	owners := make(map[uuid.UUID]string, 3*len(luns))
-	for _, l := range luns {
-		owners[l.ID] = l.title()
+	owners := make(map[uuid.UUID]*LUN, 3*len(luns))
+	for i := range luns {
+		owners[luns[i].ID] = &luns[i]
 	}
-	for _, l := range luns {
+	for i, l := range luns {
 		if l.Deleted {
 			continue
 		}
 		for _, p := range l.Plexes {
 			if owner, taken := owners[p.ID]; taken {
-				return invalid("%s: GUID of plex %s is also used by %s", l.title(), p.ID, owner)
+				return invalid("%s: GUID of plex %s is also used by %s", l.title(), p.ID, owner.title())
 			}
-			owners[p.ID] = l.title()
+			owners[p.ID] = &luns[i]
 		}
 	}
 	return nil

@@ -102,8 +102,9 @@ func (c *Control) Version(ctx context.Context) (Version, error) {
 
 // Limits of the room for a reply, which grows until the reply fits.
 const (
-	firstRoom = 16 << 10
-	maxRoom   = 64 << 20 // some 200 000 devices
+	firstRoom  = 16 << 10
+	statusRoom = 1 << 10  // of one device: a mirror of eight legs has less
+	maxRoom    = 64 << 20 // some 200 000 devices
 )
 
 // call does r on the open control node.

@@ -1,6 +1,8 @@
 package dm
 
 import (
+	"strconv"
+
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/size"
 )
@@ -12,6 +14,9 @@ type Device struct {
 	Dev   blockdev.DevNo
 	Event uint32 // the device's event counter; 0 where the kernel's list does not carry it
 }
+
+// Path is where the kernel has the device's node: "/dev/dm-3" (drivers/md/dm.c, alloc_dev).
+func (d Device) Path() string { return "/dev/dm-" + strconv.FormatUint(uint64(d.Dev.Minor), 10) }
 
 // Info is the state of one device.
 type Info struct {

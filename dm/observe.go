@@ -56,30 +56,37 @@ func (c *Control) Info(ctx context.Context, name string) (Info, error) {
 	return rep.info(), nil
 }
 
+// Observe is the state of one device and its live table, by one ioctl.
+func (c *Control) Observe(ctx context.Context, name string) (Info, Table, error) {
+	return c.table(ctx, "observe", name, 0)
+}
+
 // Table is the live table, empty when there is none. Other devices appear in it as numbers, whatever Load was given.
 func (c *Control) Table(ctx context.Context, name string) (Table, error) {
-	return c.table(ctx, "read table of", name, 0)
+	_, t, err := c.table(ctx, "read table of", name, 0)
+	return t, err
 }
 
 // Waiting is the table in the inactive slot, empty when there is none.
 func (c *Control) Waiting(ctx context.Context, name string) (Table, error) {
-	return c.table(ctx, "read waiting table of", name, unix.DM_QUERY_INACTIVE_TABLE_FLAG)
+	_, t, err := c.table(ctx, "read waiting table of", name, unix.DM_QUERY_INACTIVE_TABLE_FLAG)
+	return t, err
 }
 
-func (c *Control) table(ctx context.Context, op, name string, flags uint32) (Table, error) {
+func (c *Control) table(ctx context.Context, op, name string, flags uint32) (Info, Table, error) {
 	status, err := c.lines(ctx, op, name, flags|unix.DM_STATUS_TABLE_FLAG)
 	if err != nil {
-		return nil, err
+		return Info{}, nil, err
 	}
 	var t Table
 	for _, l := range status.Targets {
 		target, err := ParseTarget(l.Type, l.Line)
 		if err != nil {
-			return nil, &Error{Op: op, Device: name, Err: err}
+			return Info{}, nil, &Error{Op: op, Device: name, Err: err}
 		}
 		t = append(t, Segment{Start: l.Start, Length: l.Length, Target: target})
 	}
-	return t, nil
+	return status.Info, t, nil
 }
 
 // Status is the state of a device and the status of its live table, by one ioctl. It flushes nothing.
@@ -92,7 +99,7 @@ func (c *Control) lines(ctx context.Context, op, name string, flags uint32) (Sta
 	rep, err := c.device(ctx, op, name, request{
 		command: unix.DM_TABLE_STATUS,
 		flags:   flags | unix.DM_NOFLUSH_FLAG,
-		room:    firstRoom,
+		room:    statusRoom,
 	})
 	if err != nil {
 		return Status{}, err

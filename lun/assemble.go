@@ -64,29 +64,32 @@ func (m *machine) choose(refs []string) ([]catalog.LUN, error) {
 
 // assemble starts with the LUNs that have the most devices: what they let go of may be what the others need.
 func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, force bool, now time.Time) ([]Result, error) {
+	done, err := m.keepList(ctx)
+	defer done()
+	if err != nil {
+		return nil, err
+	}
 	all, err := m.observe(ctx, func(uuid.UUID) bool { return true })
 	if err != nil {
 		return nil, err
 	}
+	used := usesOf(all)
 	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return len(all[b.ID]) - len(all[a.ID]) })
 	var results []Result
 	for _, l := range chosen {
-		err := m.start(ctx, l, all, force, now)
+		err := m.start(ctx, l, len(all[l.ID]) > 0, used, force, now)
 		results = append(results, Result{ID: l.ID, Name: l.Name, Err: fault("assemble", lunObject(l.Name), err)})
-		if all[l.ID], err = m.viewOf(ctx, l.ID); err != nil {
-			return results, err
-		}
 	}
 	return results, nil
 }
 
-// start brings one LUN up. all is what the kernel has, for finding extents that another LUN's devices still use.
-func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]view, force bool, now time.Time) error {
+// start brings one LUN up. active says whether it has devices; used is for finding extents that another LUN's still use.
+func (m *machine) start(ctx context.Context, l catalog.LUN, active bool, used uses, force bool, now time.Time) error {
 	l, err := m.settleEnded(ctx, l, now)
 	if err != nil {
 		return err
 	}
-	if len(all[l.ID]) == 0 {
+	if !active {
 		if why := m.startable(ctx, l); why != nil && !force {
 			return why
 		} else if why != nil {
@@ -100,7 +103,7 @@ func (m *machine) start(ctx context.Context, l catalog.LUN, all map[uuid.UUID]vi
 	} else if err := m.unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: lunObject(l.Name), Err: err}
 	}
-	if err := m.refuseOverlap(l, all); err != nil {
+	if err := m.refuseOverlap(ctx, l, used); err != nil {
 		return err
 	}
 	if l, err = m.cleanse(ctx, l); err != nil {
@@ -208,18 +211,21 @@ func (m *machine) refuseTaken(ctx context.Context, l catalog.LUN, but ...uuid.UU
 	if err != nil {
 		return err
 	}
-	return m.refuseOverlap(l, all)
+	return m.refuseOverlap(ctx, l, usesOf(all))
 }
 
-// refuseOverlap refuses to use l's extents while a device of another LUN uses them.
-func (m *machine) refuseOverlap(l catalog.LUN, all map[uuid.UUID]view) error {
-	for owner, v := range all {
-		if owner == l.ID {
-			continue
+// refuseOverlap refuses to use l's extents while a device of another LUN uses them. Those that were seen to are looked at
+// again: they may have let go. What another LUN's devices have come to use since is that LUN's own by its record, and no two
+// records that can be used share space (catalog.Set.Usable).
+func (m *machine) refuseOverlap(ctx context.Context, l catalog.LUN, used uses) error {
+	for _, owner := range used.others(l, m.at) {
+		v, err := m.viewOf(ctx, owner)
+		if err != nil {
+			return err
 		}
 		for id, o := range v {
-			if id != lunUUID(owner) && o.OpenCount == 0 {
-				continue // a part that no table uses: nobody writes through it
+			if idle(owner, id, o) {
+				continue
 			}
 			for _, s := range o.table {
 				if m.overlaps(l, s) {
@@ -253,6 +259,11 @@ func (p *Provider) Deactivate(ctx context.Context, refs ...string) ([]Result, er
 	var results []Result
 	err := p.change(ctx, "deactivate", func(ctx context.Context, m *machine) error {
 		chosen, err := m.choose(refs)
+		if err != nil {
+			return err
+		}
+		done, err := m.keepList(ctx)
+		defer done()
 		if err != nil {
 			return err
 		}

@@ -30,9 +30,9 @@ func (c *counter) Info(ctx context.Context, name string) (dm.Info, error) {
 	return c.Kernel.Info(ctx, name)
 }
 
-func (c *counter) Table(ctx context.Context, name string) (dm.Table, error) {
-	c.asked["table"]++
-	return c.Kernel.Table(ctx, name)
+func (c *counter) Observe(ctx context.Context, name string) (dm.Info, dm.Table, error) {
+	c.asked["observe"]++
+	return c.Kernel.Observe(ctx, name)
 }
 
 func (c *counter) Status(ctx context.Context, name string) (dm.Status, error) {
@@ -57,13 +57,14 @@ func TestLookingIsCheap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if len(kernel.asked) > 0 {
-		t.Errorf("opening asks the kernel for %v", kernel.asked)
+	if diff := cmp.Diff(map[string]int{"list": 1}, kernel.asked); diff != "" {
+		t.Errorf("calls of opening (-want +got):\n%s", diff)
 	}
+	clear(kernel.asked)
 	if _, err := p.Survey(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]int{"list": 1, "status": 2}, kernel.asked); diff != "" {
+	if diff := cmp.Diff(map[string]int{"list": 1, "info": 1, "status": 1}, kernel.asked); diff != "" {
 		t.Errorf("calls of a survey of 2 LUNs (-want +got):\n%s", diff)
 	}
 }

@@ -40,6 +40,15 @@ func (p *Provider) Drives() []Drive {
 	return all
 }
 
+// DrivePaths is where the drives of the host are.
+func (p *Provider) DrivePaths() map[uuid.UUID]string {
+	paths := map[uuid.UUID]string{}
+	for id, d := range p.machine().drives {
+		paths[id] = d.info.Path
+	}
+	return paths
+}
+
 // Drive finds a drive by path, GUID, or a unique beginning of its GUID (at least 4 digits).
 func (p *Provider) Drive(ref string) (Drive, error) {
 	m := p.machine()

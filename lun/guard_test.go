@@ -62,8 +62,8 @@ type someDrives struct {
 	devs []blockdev.DevNo
 }
 
-func (s someDrives) Scan(ctx context.Context) ([]blockdev.Info, error) {
-	infos, err := s.Mem.Scan(ctx)
+func (s someDrives) Scan(ctx context.Context, but ...string) ([]blockdev.Info, error) {
+	infos, err := s.Mem.Scan(ctx, but...)
 	return slices.DeleteFunc(infos, func(i blockdev.Info) bool { return !slices.Contains(s.devs, i.Dev) }), err
 }
 

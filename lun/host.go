@@ -115,6 +115,11 @@ func takeOver(d *drive, host string) step {
 func (p *Provider) Reenumerate(ctx context.Context) ([]Result, error) {
 	var results []Result
 	err := p.change(ctx, "reenumerate", func(ctx context.Context, m *machine) error {
+		done, err := m.keepList(ctx)
+		defer done()
+		if err != nil {
+			return err
+		}
 		all, err := m.observe(ctx, func(uuid.UUID) bool { return true })
 		if err != nil {
 			return err

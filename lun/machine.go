@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -30,6 +31,7 @@ type machine struct {
 	outdated bool      // the drives are not what was read: read them anew
 	dry      *recorder // not nil: steps are kept, not taken
 	at       numbers
+	listed   listing // not nil: which devices the kernel has is known, and kept up to date by the steps that are taken
 }
 
 // drive is a block device with a label.
@@ -46,11 +48,19 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 		drives: map[uuid.UUID]*drive{},
 		at:     numbers{drives: map[uuid.UUID]blockdev.DevNo{}, nodes: map[string]blockdev.DevNo{}},
 	}
-	infos, err := p.devices.Scan(ctx)
+	own, err := m.active(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string // of no drives: there may be many of them
+	for _, d := range own {
+		paths = append(paths, d.Path())
+	}
+	infos, err := p.devices.Scan(ctx, paths...)
 	if err != nil {
 		return nil, fault("read drives", "", err)
 	}
-	stores := m.readStores(ctx, p, infos)
+	stores := m.readStores(ctx, p, withoutOwn(infos, own))
 	m.set = catalog.Merge(stores)
 	for _, p := range m.set.Problems {
 		if errors.Is(p, catalog.ErrDuplicateDrive) {
@@ -67,15 +77,9 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 func (m *machine) readStores(ctx context.Context, p *Provider, infos []blockdev.Info) []catalog.Drive {
 	var found []*drive
 	unread := map[blockdev.DevNo]bool{}
-	byDev := map[blockdev.DevNo]blockdev.Info{}
-	for _, info := range infos {
-		byDev[info.Dev] = info
-	}
-	for _, info := range infos {
-		if above(info, byDev) {
-			continue
-		}
-		store, err := m.readStore(ctx, info)
+	reads := m.readAll(ctx, infos, p.readers)
+	for i, info := range infos {
+		store, err := reads[i].store, reads[i].err
 		if errors.Is(err, catalog.ErrNoLabel) {
 			continue
 		}
@@ -100,11 +104,48 @@ func (m *machine) readStores(ctx context.Context, p *Provider, infos []blockdev.
 	return stores
 }
 
-// above reports whether a device is one of plexctl's or lies on one. Such a device is no drive, and to read it while a LUN is
+// withoutOwn drops what is a device of plexctl's or lies on one. Such a device is no drive, and to read it while a LUN is
 // suspended would take until it goes on.
-func above(info blockdev.Info, byDev map[blockdev.DevNo]blockdev.Info) bool {
-	_, own := ownerOf(info.DMUUID)
-	return own || slices.ContainsFunc(info.Slaves, func(lower blockdev.DevNo) bool { return above(byDev[lower], byDev) })
+func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info {
+	is := map[blockdev.DevNo]bool{}
+	for _, d := range own {
+		is[d.Dev] = true
+	}
+	byDev := map[blockdev.DevNo]blockdev.Info{}
+	for _, info := range infos {
+		byDev[info.Dev] = info
+	}
+	var above func(blockdev.DevNo) bool
+	above = func(dev blockdev.DevNo) bool {
+		_, made := ownerOf(byDev[dev].DMUUID) // since own was read
+		return made || is[dev] || slices.ContainsFunc(byDev[dev].Slaves, above)
+	}
+	return slices.DeleteFunc(infos, func(info blockdev.Info) bool { return above(info.Dev) })
+}
+
+// read is what reading the catalog of a device gave.
+type read struct {
+	store catalog.Drive
+	err   error
+}
+
+// readers is how many devices are read at the same time. Some may take seconds to answer.
+const readers = 16
+
+// readAll reads the catalogs of devices, some at a time, and returns them in the order of the devices.
+func (m *machine) readAll(ctx context.Context, infos []blockdev.Info, atOnce int) []read {
+	reads := make([]read, len(infos))
+	slots := make(chan struct{}, atOnce)
+	var group sync.WaitGroup
+	for i, info := range infos {
+		slots <- struct{}{}
+		group.Go(func() {
+			reads[i].store, reads[i].err = m.readStore(ctx, info)
+			<-slots
+		})
+	}
+	group.Wait()
+	return reads
 }
 
 // withoutPaths drops devices that only lead to another one with the same label: the paths of a multipath device, the
@@ -156,54 +197,11 @@ func (m *machine) withDisk(ctx context.Context, id uuid.UUID, f func(blockdev.Di
 	return fault("write", d.info.Path, errors.Join(err, disk.Close()))
 }
 
-// observe is what the kernel has of plexctl's devices, by LUN. It also refreshes the device numbers that tables need.
-func (m *machine) observe(ctx context.Context, of func(lun uuid.UUID) bool) (map[uuid.UUID]view, error) {
-	list, err := m.kernel.List(ctx)
-	if err != nil {
-		return nil, fault("list devices", "", err)
-	}
-	views := map[uuid.UUID]view{}
-	for _, d := range list {
-		owner, ok := ownerOf(d.UUID)
-		if !ok || !of(owner) {
-			continue
-		}
-		o, err := m.observeOne(ctx, d.Name)
-		if errors.Is(err, dm.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fault("observe", lunObject(d.Name), err)
-		}
-		if views[owner] == nil {
-			views[owner] = view{}
-		}
-		views[owner][d.UUID] = o
-		m.at.nodes[d.UUID] = o.Dev
-	}
-	return views, nil
-}
-
 // fork is m for an observation by one of its readers: what that learns of device numbers does not get into m.
 func (m *machine) fork() *machine {
 	f := *m
 	f.at.nodes = maps.Clone(m.at.nodes)
 	return &f
-}
-
-func (m *machine) observeOne(ctx context.Context, name string) (observed, error) {
-	info, err := m.kernel.Info(ctx, name)
-	if err != nil || !info.Live {
-		return observed{Info: info}, err
-	}
-	table, err := m.kernel.Table(ctx, name)
-	return observed{Info: info, table: table}, err
-}
-
-// viewOf is what the kernel has of one LUN.
-func (m *machine) viewOf(ctx context.Context, id uuid.UUID) (view, error) {
-	views, err := m.observe(ctx, func(other uuid.UUID) bool { return other == id })
-	return views[id], err
 }
 
 // wants is the devices a LUN needs on this machine.

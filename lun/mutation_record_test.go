@@ -114,6 +114,15 @@ func (k *paused) Info(_ context.Context, name string) (dm.Info, error) {
 	return dm.Info{}, dm.ErrNotExist
 }
 
+func (k *paused) Observe(ctx context.Context, name string) (dm.Info, dm.Table, error) {
+	info, err := k.Info(ctx, name)
+	if err != nil {
+		return info, nil, err
+	}
+	table, err := k.Table(ctx, name)
+	return info, table, err
+}
+
 // On Linux 6.1 the end of a table that waits empties the bitmaps of its slots. Where these are in force, they are given up
 // first.
 func TestWaitingMetadataIsGivenUpFirst(t *testing.T) {

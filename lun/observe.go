@@ -135,6 +135,15 @@ func (m *machine) raidStatus(ctx context.Context, l catalog.LUN) (dm.RaidStatus,
 	return decodeRaid(l, status)
 }
 
+// status is the state of l's device; of a mirror, with the status of its legs.
+func (m *machine) status(ctx context.Context, l catalog.LUN, device string) (dm.Status, error) {
+	if len(l.Plexes) > 1 {
+		return m.kernel.Status(ctx, device)
+	}
+	info, err := m.kernel.Info(ctx, device)
+	return dm.Status{Info: info}, err
+}
+
 // decodeRaid is the decoded status of l's mirror; false when status is not one of a mirror of all its plexes.
 func decodeRaid(l catalog.LUN, status dm.Status) (dm.RaidStatus, bool, error) {
 	if len(status.Targets) != 1 || status.Targets[0].Type != (dm.Raid1{}).Type() {

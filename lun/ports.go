@@ -29,6 +29,8 @@ type Kernel interface {
 	Resume(ctx context.Context, name string, v dm.Visibility) error
 	// Remove destroys a device that nobody has open.
 	Remove(ctx context.Context, name string) error
+	// Observe is the state of one device and its live table, empty when there is none, by one call.
+	Observe(ctx context.Context, name string) (dm.Info, dm.Table, error)
 	// Table is the live table; empty when there is none.
 	Table(ctx context.Context, name string) (dm.Table, error)
 	// Waiting is the table in the inactive slot; empty when there is none.
@@ -50,8 +52,8 @@ type Kernel interface {
 
 // Devices finds and opens block devices: blockdev.Host on a real machine, *blockdev.Mem in tests.
 type Devices interface {
-	// Scan is every block device of the machine that could be a drive.
-	Scan(ctx context.Context) ([]blockdev.Info, error)
+	// Scan is every block device of the machine that could be a drive, without those at the paths in but.
+	Scan(ctx context.Context, but ...string) ([]blockdev.Info, error)
 	// Stat describes the device at path, which may be a link.
 	Stat(ctx context.Context, path string) (blockdev.Info, error)
 	// Open opens the device at path.

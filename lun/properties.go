@@ -100,7 +100,7 @@ func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[stri
 		props.Status = vds.StatusOnline
 	}
 	props.Device = "/dev/mapper/" + dev.Name
-	status, err := m.kernel.Status(ctx, dev.Name)
+	status, err := m.status(ctx, l, dev.Name)
 	if isGone(err) {
 		return m.recorded(l).failed(m.startable(ctx, l))
 	}

@@ -1,6 +1,7 @@
 package lun
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -27,6 +28,7 @@ type Options struct {
 	LockPath string           // "": DefaultLockPath
 	Hosts    []string         // ids of this host, the first to be written into labels; none: drives of other hosts pass for own
 	Now      func() time.Time // for the times in records; nil: time.Now
+	Readers  int              // how many drives are read at the same time; 0: 16
 	Guard    Guard            // nil: a LUN stays suspended when the process dies in a window, until the next Assemble
 }
 
@@ -40,6 +42,7 @@ type Provider struct {
 	hosts    []string
 	now      func() time.Time
 	guard    Guard
+	readers  int
 	monitor  *resync.Monitor
 
 	dry *recorder // not nil: changes are only planned
@@ -54,6 +57,7 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 	p := &Provider{
 		kernel: opts.Kernel, devices: opts.Devices, log: opts.Logger,
 		lockPath: opts.LockPath, hosts: opts.Hosts, now: opts.Now, guard: opts.Guard,
+		readers: cmp.Or(opts.Readers, readers),
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -201,10 +205,5 @@ func (m *machine) find(ref string) (catalog.LUN, error) {
 
 // record is the record of a LUN by its id.
 func (m *machine) record(id uuid.UUID) (catalog.LUN, bool) {
-	for _, l := range m.set.LUNs {
-		if l.ID == id {
-			return l, true
-		}
-	}
-	return catalog.LUN{}, false
+	return m.set.LUN(id)
 }

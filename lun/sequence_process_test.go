@@ -126,6 +126,13 @@ func (k doorKernel) Remove(ctx context.Context, name string) error {
 	return k.Kernel.Remove(ctx, name)
 }
 
+func (k doorKernel) Observe(ctx context.Context, name string) (dm.Info, dm.Table, error) {
+	if err := k.p.ask(ctx, "observe", name, false); err != nil {
+		return dm.Info{}, nil, err
+	}
+	return k.Kernel.Observe(ctx, name)
+}
+
 func (k doorKernel) Table(ctx context.Context, name string) (dm.Table, error) {
 	if err := k.p.ask(ctx, "table", name, false); err != nil {
 		return nil, err
@@ -160,11 +167,11 @@ type doorDevices struct {
 	p *process
 }
 
-func (d doorDevices) Scan(ctx context.Context) ([]blockdev.Info, error) {
+func (d doorDevices) Scan(ctx context.Context, but ...string) ([]blockdev.Info, error) {
 	if err := d.p.ask(ctx, "scan", "", false); err != nil {
 		return nil, err
 	}
-	return d.Mem.Scan(ctx)
+	return d.Mem.Scan(ctx, but...)
 }
 
 func (d doorDevices) Stat(ctx context.Context, path string) (blockdev.Info, error) {

@@ -15,10 +15,10 @@ import (
 // slowDevices are drives that take longer to be found than a look at an operation waits for the lock.
 type slowDevices struct{ *blockdev.Mem }
 
-func (s slowDevices) Scan(ctx context.Context) ([]blockdev.Info, error) {
+func (s slowDevices) Scan(ctx context.Context, but ...string) ([]blockdev.Info, error) {
 	select {
 	case <-time.After(300 * time.Millisecond):
-		return s.Mem.Scan(ctx)
+		return s.Mem.Scan(ctx, but...)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

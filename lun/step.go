@@ -30,6 +30,7 @@ func (m *machine) execute(ctx context.Context, steps []step) error {
 			m.log.Debug(s.String(), "took", time.Since(start), "error", err)
 		}
 		if err != nil {
+			m.listed = nil
 			return err
 		}
 	}
@@ -47,6 +48,7 @@ func (s createStep) run(ctx context.Context, m *machine) error {
 		return err
 	}
 	m.at.nodes[s.node.uuid] = dev
+	m.listed.note(s.node.uuid, s.node.name)
 	return nil
 }
 
@@ -93,6 +95,7 @@ type renameStep struct {
 func (s renameStep) String() string { return "rename device " + s.from + " to " + s.node.name }
 
 func (s renameStep) run(ctx context.Context, m *machine) error {
+	m.listed.note(s.node.uuid, s.node.name)
 	return m.kernel.Rename(ctx, s.from, s.node.name, s.node.visibility)
 }
 
@@ -116,6 +119,7 @@ type tidyStep struct{ step }
 
 func (s tidyStep) run(ctx context.Context, m *machine) error {
 	if err := s.step.run(ctx, m); err != nil {
+		m.listed = nil
 		m.log.Warn("tidy up", "step", s.String(), "error", err)
 	}
 	return nil

@@ -240,6 +240,11 @@ func (k *scripted) Table(context.Context, string) (dm.Table, error) {
 	return dm.Table{{Length: 64 * mibSectors, Target: raid}}, k.note("table")
 }
 
+func (k *scripted) Observe(ctx context.Context, name string) (dm.Info, dm.Table, error) {
+	table, err := k.Table(ctx, name)
+	return dm.Info{Device: k.devices[name], Live: true}, table, err
+}
+
 func (k *scripted) Status(context.Context, string) (dm.Status, error) {
 	line := "raid1 3 " + k.letters + " 131072/131072 idle 0 0 -"
 	own := dm.Info{Device: dm.Device{UUID: lunUUID(triple(3).ID)}}

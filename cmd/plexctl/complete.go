@@ -68,7 +68,7 @@ func plexNames(ctx context.Context, w *world, args []string) []cobra.Completion 
 		return nil
 	}
 	var found []cobra.Completion
-	for _, p := range newLUNDoc(props, w.drivePaths()).Plexes {
+	for _, p := range newLUNDoc(props, w.DrivePaths()).Plexes {
 		found = append(found, cobra.CompletionWithDesc(p.ID.String(), driveText(p.Drives)))
 	}
 	return found

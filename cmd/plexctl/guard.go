@@ -147,7 +147,7 @@ type someDrives struct {
 }
 
 // Scan is the drives that there are.
-func (s someDrives) Scan(ctx context.Context) ([]blockdev.Info, error) {
-	infos, err := s.Host.Scan(ctx)
+func (s someDrives) Scan(ctx context.Context, but ...string) ([]blockdev.Info, error) {
+	infos, err := s.Host.Scan(ctx, but...)
 	return slices.DeleteFunc(infos, func(i blockdev.Info) bool { return !slices.Contains(s.numbers, i.Dev.String()) }), err
 }

@@ -65,7 +65,7 @@ func (w *world) plexLoss(ctx context.Context, l *lun.LUN, plex uuid.UUID) (strin
 	if err != nil {
 		return "", err
 	}
-	doc := newLUNDoc(props, w.drivePaths())
+	doc := newLUNDoc(props, w.DrivePaths())
 	where := "no drive"
 	for _, p := range doc.Plexes {
 		if p.ID == plex {

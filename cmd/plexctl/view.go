@@ -35,15 +35,6 @@ func newDriveDocs(drives []lun.Drive) []driveDoc {
 	return docs
 }
 
-// drivePaths is where the drives of this machine are.
-func (w *world) drivePaths() map[uuid.UUID]string {
-	paths := map[uuid.UUID]string{}
-	for _, d := range w.Drives() {
-		paths[d.ID] = d.Info.Path
-	}
-	return paths
-}
-
 // survey is every operation and every LUN, and how they stand. Operations are looked at first: the look may find that one
 // has ended, and the LUN is then shown without it.
 func (w *world) survey(ctx context.Context) ([]operationDoc, []lun.Properties, error) {
@@ -66,7 +57,7 @@ func (w *world) luns(ctx context.Context) ([]lunDoc, error) {
 	if err != nil {
 		return nil, err
 	}
-	paths := w.drivePaths()
+	paths := w.DrivePaths()
 	docs := make([]lunDoc, len(all))
 	for i, p := range all {
 		docs[i] = newLUNDoc(p, paths)
@@ -97,7 +88,7 @@ func (w *world) lun(ctx context.Context, l *lun.LUN) (lunDoc, error) {
 	if err != nil {
 		return lunDoc{}, err
 	}
-	doc := newLUNDoc(props, w.drivePaths())
+	doc := newLUNDoc(props, w.DrivePaths())
 	if props.Tracked {
 		written, err := l.Written(ctx)
 		if err != nil {

@@ -194,28 +194,35 @@ func (t *table) length() int64 {
 
 // Table is the live table as the kernel prints it.
 func (k *Kernel) Table(ctx context.Context, name string) (dm.Table, error) {
-	return k.table(ctx, "read table of", name, func(d *device) *table { return d.live })
+	_, t, err := k.table(ctx, "read table of", name, func(d *device) *table { return d.live })
+	return t, err
+}
+
+// Observe is the state of one device and its live table, by one call.
+func (k *Kernel) Observe(ctx context.Context, name string) (dm.Info, dm.Table, error) {
+	return k.table(ctx, "observe", name, func(d *device) *table { return d.live })
 }
 
 // Waiting is the table in the inactive slot as the kernel prints it.
 func (k *Kernel) Waiting(ctx context.Context, name string) (dm.Table, error) {
-	return k.table(ctx, "read waiting table of", name, func(d *device) *table { return d.inactive })
+	_, t, err := k.table(ctx, "read waiting table of", name, func(d *device) *table { return d.inactive })
+	return t, err
 }
 
-func (k *Kernel) table(ctx context.Context, op, name string, which func(*device) *table) (dm.Table, error) {
+func (k *Kernel) table(ctx context.Context, op, name string, which func(*device) *table) (dm.Info, dm.Table, error) {
 	status, err := k.lines(ctx, op, name, which, target.params)
 	if err != nil {
-		return nil, err
+		return dm.Info{}, nil, err
 	}
 	var t dm.Table
 	for _, l := range status.Targets {
 		target, err := dm.ParseTarget(l.Type, l.Line)
 		if err != nil {
-			return nil, wrap(op, name, err)
+			return dm.Info{}, nil, wrap(op, name, err)
 		}
 		t = append(t, dm.Segment{Start: l.Start, Length: l.Length, Target: target})
 	}
-	return t, nil
+	return status.Info, t, nil
 }
 
 // Status is the state of a device and the status of its live table.
