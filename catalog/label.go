@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,7 +45,8 @@ const sumAt = 12
 // lastSecond is the end of the year 9999, the last time that JSON can carry.
 const lastSecond = 253402300799
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made when it is first needed: that takes longer than all else that a process does before it begins.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // encodeLabel is l as it stands on the drive: one block. Created is kept to the second.
 func encodeLabel(l Label) ([]byte, error) {
@@ -133,9 +135,9 @@ func isZero(b []byte) bool {
 
 // checksum is the CRC32C of b with the checksum in it taken as zero.
 func checksum(b []byte) uint32 {
-	sum := crc32.Update(0, castagnoli, b[:sumAt])
-	sum = crc32.Update(sum, castagnoli, make([]byte, 4))
-	return crc32.Update(sum, castagnoli, b[sumAt+4:])
+	sum := crc32.Update(0, castagnoli(), b[:sumAt])
+	sum = crc32.Update(sum, castagnoli(), make([]byte, 4))
+	return crc32.Update(sum, castagnoli(), b[sumAt+4:])
 }
 
 // equal reports whether two labels say the same.

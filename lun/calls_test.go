@@ -35,6 +35,11 @@ func (c *counter) Observe(ctx context.Context, name string) (dm.Info, dm.Table, 
 	return c.Kernel.Observe(ctx, name)
 }
 
+func (c *counter) Name(ctx context.Context, name string, v dm.Visibility) error {
+	c.asked["name"]++
+	return c.Kernel.Name(ctx, name, v)
+}
+
 func (c *counter) Status(ctx context.Context, name string) (dm.Status, error) {
 	c.asked["status"]++
 	return c.Kernel.Status(ctx, name)

@@ -182,6 +182,9 @@ func (m *machine) heal(ctx context.Context) error {
 			stale[id] = d.store.Catalog.LUNs
 		}
 	}
+	if len(stale) == 0 && len(m.set.Problems) == 0 {
+		return nil
+	}
 	if len(stale) > 0 {
 		if err := m.flushDrives(ctx); err != nil {
 			return err

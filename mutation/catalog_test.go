@@ -91,7 +91,7 @@ func catalogMutations() []mutation {
 			name:  "an older record's room is free",
 			harm:  "gives sectors away that a drive that comes back still claims",
 			file:  "catalog/space.go",
-			edits: []edit{{"slices.AppendSeq(append(luns, g.rivals...), maps.Values(g.records))", "append(luns, g.winner)"}, {"\t\"maps\"\n", ""}},
+			edits: []edit{{"for _, l := range g.records {\n\t\t\t\tluns = append(luns, *l)", "for range g.records {\n\t\t\t\tluns = append(luns, g.winner)"}},
 			test:  "TestFree",
 		},
 		{

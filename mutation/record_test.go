@@ -111,8 +111,8 @@ func recordMutations() []mutation {
 		{
 			name:  "only whole devices count as users of room",
 			harm:  "makes a LUN of sectors that a mirror still writes to",
-			file:  "lun/assemble.go",
-			edits: []edit{{"id != lunUUID(owner) && o.OpenCount == 0", "id != lunUUID(owner)"}},
+			file:  "lun/uses.go",
+			edits: []edit{{"o.OpenCount == 0 && dmUUID != lunUUID(owner)", "dmUUID != lunUUID(owner)"}},
 			test:  "TestRoomIsNotFreeBeforeTheSwap/create",
 		},
 		{
