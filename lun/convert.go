@@ -269,9 +269,10 @@ func (c conversion) left(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevN
 			merged.Or(bits)
 		}
 	}
-	if merged != nil && !c.l.Tracked() {
-		merged.ClearBelow(c.reached(old, seen), c.l.RegionSize)
+	if merged == nil {
+		return nil
 	}
+	merged.ClearBelow(c.reached(old, seen), c.l.RegionSize)
 	return merged
 }
 
@@ -286,8 +287,8 @@ func (c conversion) noted(slot raidmeta.Slot) raidmeta.Bits {
 	return b.Bits.Regrid(b.RegionSize, c.l.RegionSize, raidmeta.Regions(c.l.Size, c.l.RegionSize))
 }
 
-// reached is how many sectors from the start are equal on every plex: 0 with one that has failed or is away, whatever its
-// own superblock says.
+// reached is how many sectors from the start are equal on every plex: 0 with one that has failed, is away, or is vacant,
+// whatever its own superblock says.
 func (c conversion) reached(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevNo]dm.LegHealth) uint64 {
 	least := uint64(c.l.Size)
 	for _, p := range c.l.Plexes {

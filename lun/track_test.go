@@ -214,3 +214,62 @@ func TestThin(t *testing.T) {
 		})
 	}
 }
+
+// What is written while the drive of the new plex zeroes it is copied too.
+func TestTrackedWriteMeanwhile(t *testing.T) {
+	w := newTracked(t, dmtest.Linux6_12, 2)
+	w.write(0)
+	w.create("second", lunSize, 1)
+	wrote := false
+	w.mem.OnEffect = func(e blockdev.Effect) error {
+		if e.Kind == "zero" && !wrote {
+			wrote = true
+			w.write(1000)
+		}
+		return nil
+	}
+	w.must(addPlex("web1", "second")(w))
+	w.mem.OnEffect = nil
+	w.settle()
+	w.verify()
+	w.oracle().inOrder()
+	w.knows(2 * size.MiB)
+}
+
+// A source whose drive has zeroed parts of it for an attachment that failed then is given back with zeroed ends.
+func TestRuinedSource(t *testing.T) {
+	ruined := 0
+	for nth := 1; ; nth++ {
+		w := newTracked(t, dmtest.Linux6_12, 2)
+		w.write(0)
+		w.create("second", lunSize, 1)
+		at := int64(w.record("second").Plexes[0].Data[0].Start.Bytes())
+		_, err := w.medium(1).WriteAt(litter, at) // what a user has written
+		w.must(err)
+		kernel := &refusing{Kernel: w.kernel, nth: nth}
+		p, err := lun.Open(t.Context(), lun.Options{Kernel: kernel, Devices: w.mem, LockPath: w.lock})
+		w.must(err)
+		zeroed := false
+		w.mem.OnEffect = func(e blockdev.Effect) error { zeroed = zeroed || e.Kind == "zero"; return nil }
+		err = w.on(p, addPlex("web1", "second"))
+		w.mem.OnEffect = nil
+		p.Close()
+		if kernel.calls < nth {
+			break
+		}
+		w.restart()
+		w.assemble()
+		if l, findErr := w.p.LUN("second"); err != nil && findErr == nil && zeroed && l.Name() == "second" {
+			ruined++
+			first := make([]byte, block)
+			_, err := w.medium(1).ReadAt(first, at)
+			w.must(err)
+			if !allZero(first) {
+				t.Errorf("call %d refused: the source has zeros in its middle, and its beginning", nth)
+			}
+		}
+	}
+	if ruined == 0 {
+		t.Error("no source was given back after it had been zeroed")
+	}
+}

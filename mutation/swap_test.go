@@ -8,8 +8,8 @@ func swapMutations() []mutation {
 			harm: "lets users write to a mirror that no record knows: a crash then brings back the LUN as it was before",
 			file: "lun/plan.go",
 			edits: []edit{{
-				"present(c.commit), []step{c.swap(top)}",
-				"[]step{c.swap(top)}, present(c.commit)",
+				"present(c.commit), present(c.ready), []step{c.swap(top)}",
+				"present(c.ready), []step{c.swap(top)}, present(c.commit)",
 			}},
 			test: "TestPlan/attach",
 		},
@@ -76,7 +76,7 @@ func swapMutations() []mutation {
 			name:  "no leg counts in the window",
 			harm:  "puts a leg into the new table as in sync that has failed under the old one, and serves old data from it",
 			file:  "lun/convert.go",
-			edits: []edit{{"if c.inSync[i] {\n\t\t\tw.counted", "if !c.inSync[i] {\n\t\t\tw.counted"}},
+			edits: []edit{{"if c.inSync[i] && !w.linear {\n\t\t\tw.counted", "if !c.inSync[i] && !w.linear {\n\t\t\tw.counted"}},
 			test:  "TestWindowCountsOnWhatHoldsTheData",
 		},
 		{
@@ -97,7 +97,7 @@ func swapMutations() []mutation {
 			name:  "a live mirror is swapped in one call",
 			harm:  "starts the new table on bits from before the last writes",
 			file:  "lun/convert.go",
-			edits: []edit{{"if !c.was.mirror || ", "if true || "}},
+			edits: []edit{{"if c.blank == nil && (!c.was.mirror || ", "if c.blank == nil && (true || "}},
 			test:  "TestConvert/a plex goes",
 		},
 		{
