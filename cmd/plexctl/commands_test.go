@@ -53,6 +53,8 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		s.mem.AddDisk(info)
 	}),
+	// zeroes NAME: the disk can zero by itself.
+	"zeroes": on(func(_ *testscript.TestScript, s *stage, args []string) { s.mem.SetOffload("/dev/"+args[0], true) }),
 	// signature NAME [TYPE [LABEL]]: this is recognised on the disk; nothing without TYPE.
 	"signature": on(func(_ *testscript.TestScript, s *stage, args []string) {
 		if len(args) == 1 {

@@ -26,7 +26,8 @@ func newPlexAdd(a *app) *cobra.Command {
 		Use:   "add TARGET {SOURCE | --drive DRIVE...}",
 		Short: "Mirror a LUN, with another LUN or with room on drives as its new plex",
 		Long: "Add gives the LUN TARGET, which may be in use meanwhile, another plex. From the moment the command returns every\n" +
-			"write to TARGET goes to all its plexes; the kernel copies the rest.\n\n" +
+			"write to TARGET goes to all its plexes; the kernel copies the rest, but for what is known to be zero: of a tracked LUN\n" +
+			"what was never written, of a loop device or a thin SCSI disk what is not allocated.\n\n" +
 			"The LUN SOURCE becomes the plex: all data on SOURCE is lost and SOURCE is no LUN any more. It must be at least as\n" +
 			"large as TARGET, on other drives, and not in use. With --drive instead, room is made for the plex on these drives,\n" +
 			"each used up before the next; no data is lost, so nothing is asked.\n\n" +

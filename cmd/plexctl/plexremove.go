@@ -89,7 +89,7 @@ func newPlexSplit(a *app) *cobra.Command {
 		Short: "Take a plex away from a mirror, and make a LUN of it",
 		Long: "Split takes a plex away from a LUN, which may be in use meanwhile, and makes a LUN named NEW of it, with the content of\n" +
 			"that moment. A file system that is mounted from the LUN is frozen for it, so that the one on the new LUN is clean.\n" +
-			"No data is lost. `plexctl plex add` makes the new LUN a plex again; everything is copied then.",
+			"No data is lost. `plexctl plex add` makes the new LUN a plex again.",
 		Example:           "  plexctl plex split web1 /dev/sdc --name web1-monday",
 		Args:              operands("LUN", "PLEX"),
 		ValidArgsFunction: a.complete(lunNames, plexNames),
