@@ -34,8 +34,10 @@ func command(line string) func(k *killRig) []string {
 	}
 }
 
-// killOps are all operations.
-func killOps() []killOp { return slices.Concat(plexOps(), stateOps(), lunOps()) }
+// ops are all operations that can be on the rig's drives.
+func (k *killRig) ops() []killOp {
+	return slices.DeleteFunc(slices.Concat(plexOps(), stateOps(), lunOps()), func(op killOp) bool { return op.lost && k.brittle == nil })
+}
 
 // plexOps are those that change which plexes there are.
 func plexOps() []killOp {
@@ -140,7 +142,7 @@ func (k *killRig) lose() {
 // cutOff kills plexctl after the commit of a removal, before it suspends the LUN.
 func (k *killRig) cutOff() {
 	k.t.Helper()
-	op := killOps()[slices.IndexFunc(killOps(), func(o killOp) bool { return o.name == "remove of three" })]
+	op := k.ops()[slices.IndexFunc(k.ops(), func(o killOp) bool { return o.name == "remove of three" })]
 	window := slices.Index(k.effectsOf(op), "suspend plex-"+webName)
 	k.reach(op.from)
 	if got := trace(k.t, after(window), op.args(k)...); !got.killed {

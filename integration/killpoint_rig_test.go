@@ -23,7 +23,7 @@ import (
 type killRig struct {
 	*live
 	seed    uint64
-	brittle *brittle            // drive 1
+	brittle *brittle            // drive 1; nil where LUNs are tracked
 	effects map[string][]string // of each operation that has run to its end, by its name
 	killTally
 }
@@ -155,7 +155,9 @@ func (k *killRig) beginAnew() {
 	k.seed++
 	k.w = &writer{path: "/dev/mapper/plex-" + webName, stamps: stamps{seed: k.seed, length: killLength}, flags: unix.O_DSYNC}
 	k.w.onAck = func(uint64) { time.Sleep(3 * time.Millisecond) } // or nobody else gets to run in an emulated machine
-	fillWith(k.t, k.w.path, "\x00", killLength)
+	if !k.track {                                                 // else it is zero
+		fillWith(k.t, k.w.path, "\x00", killLength)
+	}
 	k.w.start(k.t)
 	k.more(5)
 }

@@ -49,7 +49,7 @@ func TestTrace(t *testing.T) {
 
 // TestKillsWouldBeNoticed spoils what is looked at after a kill.
 func TestKillsWouldBeNoticed(t *testing.T) {
-	k := newKillRig(t)
+	k := newKillRig(t, false)
 	k.reach("web1=02")
 	if mismatches, leaks := k.verify(); len(mismatches)+len(leaks) > 0 {
 		t.Fatalf("nothing is wrong yet: %q, %q", mismatches, leaks)

@@ -210,9 +210,31 @@ func TestThin(t *testing.T) {
 				w.write(300)
 				w.verify()
 				w.oracle().inOrder()
+				w.must(deactivate(w)) // empties the bitmaps
+				w.assemble()
+				w.rest()
 			}
 		})
 	}
+}
+
+// What is written between the survey and the swap is copied.
+func TestThinWriteMeanwhile(t *testing.T) {
+	w := newWorld(t, dmtest.Linux6_12, 2)
+	w.thins()
+	w.create("web1", lunSize, 0)
+	w.create("second", lunSize, 1)
+	w.mem.OnEffect = func(e blockdev.Effect) error {
+		if e.Kind == "load" && e.Object == "plex-web1" {
+			w.write(1000)
+		}
+		return nil
+	}
+	w.must(addPlex("web1", "second")(w))
+	w.mem.OnEffect = nil
+	w.settle()
+	w.verify()
+	w.oracle().inOrder()
 }
 
 // What is written while the drive of the new plex zeroes it is copied too.

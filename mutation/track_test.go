@@ -8,7 +8,7 @@ func trackMutations() []mutation {
 			harm:  "does not copy what was written between the survey and the swap",
 			file:  "lun/known.go",
 			edits: []edit{{"ranges, err := k.source.Confirm(ctx, k.ranges)", "ranges, err := k.ranges, ctx.Err()"}},
-			test:  "TestCrash/stops/attach, thin on 6.12",
+			test:  "TestThinWriteMeanwhile",
 		},
 		{
 			name:  "what was unwritten before the window counts",
@@ -36,7 +36,7 @@ func trackMutations() []mutation {
 			harm:  "copies to a new plex only what was written a moment ago",
 			file:  "lun/track.go",
 			edits: []edit{{"if !b.c.l.Tracked() {", "if !b.c.was.mirror {"}},
-			test:  "TestCrash/stops/attach to a mirror, thin on 6.12",
+			test:  "TestThin/6.12",
 		},
 		{
 			name:  "a source that was zeroed is given back as it was",

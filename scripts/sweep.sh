@@ -107,7 +107,8 @@ kernel_tests() {
 		run "lvm-cuts@$1" "$(share 30)" -run='^TestHostPowerCutsLVM$' ./integration
 		return
 	fi
-	run "kills@$1" "$(share 20)" -run='^TestKillPoints$' ./integration
+	run "kills@$1" "$(share 14)" -run='^TestKillPoints$' ./integration
+	run "tracked@$1" "$(share 6)" -run='^TestKillPointsTracked$' ./integration
 	run "cuts@$1" "$(share 29)" -run='^TestHostPowerCuts$' ./integration
 	run "logwrites@$1" "$(share 8)" -run='^TestLogWrites$' ./integration
 	run "legs@$1" "$(share 8)" -run='^TestLegs$' ./integration
