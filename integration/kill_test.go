@@ -73,7 +73,7 @@ func newKillRig(t *testing.T, track bool) *killRig {
 	t.Helper()
 	newLab(t)
 	k := &killRig{effects: map[string][]string{}}
-	second := ""
+	var second string
 	if track {
 		second = newLoop(t, killDrive, 512)
 	} else {

@@ -181,7 +181,10 @@ func (k *killRig) settle(recovers bool) {
 		k.end(l.Operation())
 	}
 	for _, l := range k.p.LUNs() {
-		waitFor(k.t, l.Name()+" to be healthy", syncLimit, func() bool { return k.health(l) == vds.HealthHealthy })
+		waitFor(k.t, l.Name()+" to be healthy", syncLimit, func() bool {
+			k.refresh()
+			return k.health(l) == vds.HealthHealthy
+		})
 	}
 	k.refresh()
 }
