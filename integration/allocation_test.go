@@ -276,7 +276,7 @@ func TestAllocationUnknown(t *testing.T) {
 	must(t, os.WriteFile(path+"-elsewhere (deleted)", make([]byte, size.MiB), 0o600)) // a name that misleads
 	unknown(t, device)
 	unknown(t, newLoopOn(t, device))
-	loadModule(t, "brd rd_nr=1 rd_size=16384")
+	loadModule(t, ramDisks)
 	unknown(t, "/dev/ram0")
 	name := "plexctl-test-allocation"
 	runTool(t, "dmsetup", "create", name, "--table", "0 16384 linear "+device+" 0")

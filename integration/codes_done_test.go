@@ -106,7 +106,7 @@ func recoverHealthy(t *testing.T, w *world, _ vds.Code) {
 // The source is a LUN again, with its GUID and its size.
 func cancelDone(t *testing.T, _ vds.Code) {
 	r := newCodesRig(t, 2)
-	target, source := r.create("web1", busyLength, 0), r.create("spare3", busyLength+size.MiB, 1)
+	target, source := r.createFull("web1", 0), r.create("spare3", busyLength+size.MiB, 1)
 	before, tables := r.luns(), r.tables()
 	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{Rate: lun.Paused})
 	must(t, err)
@@ -128,7 +128,7 @@ func (r *rig) gaveBack(luns any, tables map[string]string) {
 
 func cancelOnDrive(t *testing.T, _ vds.Code) {
 	r := newCodesRig(t, 2)
-	l := r.create("web1", busyLength, 0)
+	l := r.createFull("web1", 0)
 	before, tables, room := r.luns(), r.tables(), r.free(1)
 	op, err := l.AddNewPlex(t.Context(), r.drives[1:], lun.AttachOptions{Rate: lun.Paused})
 	must(t, err)
@@ -143,7 +143,7 @@ func cancelOnDrive(t *testing.T, _ vds.Code) {
 // A mirror that was a source comes back whole: with all of its plexes, under their GUIDs.
 func cancelOfMirror(t *testing.T, _ vds.Code) {
 	r := newCodesRig(t, 3)
-	target, source := r.create("web1", busyLength, 0), r.create("spare3", busyLength, 1)
+	target, source := r.createFull("web1", 0), r.create("spare3", busyLength, 1)
 	r.addOn(source, 2)
 	before := r.luns()
 	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{Rate: lun.Paused})

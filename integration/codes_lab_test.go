@@ -70,10 +70,18 @@ func (r *rig) mirrored(name string, drives ...int) *lun.LUN {
 // busyLength is the length of a LUN of which a paused copy leaves most undone: the kernel copies 2 MiB before it pauses.
 const busyLength = 16 * size.MiB
 
+// createFull makes a LUN of busyLength that is full of data: what is blank would not be copied.
+func (r *rig) createFull(name string, drive int) *lun.LUN {
+	r.t.Helper()
+	l := r.create(name, busyLength, drive)
+	fillWith(r.t, "/dev/mapper/plex-"+name, "what has to be copied ", busyLength)
+	return l
+}
+
 // busy makes a LUN under an AddPlex that does not get on.
 func (r *rig) busy(name string, drive, other int) (*lun.LUN, *resync.Async) {
 	r.t.Helper()
-	l := r.create(name, busyLength, drive)
+	l := r.createFull(name, drive)
 	op, err := l.AddNewPlex(r.t.Context(), []string{r.drives[other]}, lun.AttachOptions{Rate: lun.Paused, Now: true})
 	if err != nil {
 		r.t.Fatal(err)

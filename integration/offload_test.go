@@ -182,6 +182,6 @@ func unloadSCSI(t testing.TB) {
 
 func TestOffloadCannot(t *testing.T) {
 	newLab(t)
-	loadModule(t, "brd rd_nr=1 rd_size=16384")
+	loadModule(t, ramDisks)
 	refuseOffload(t, "/dev/ram0")
 }

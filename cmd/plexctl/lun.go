@@ -43,7 +43,8 @@ func newLUNCreate(a *app) *cobra.Command {
 			sizeHelp + "\n" +
 			"Several drives are used up one after the other; without --drive the drive with the most room is taken.\n\n" +
 			"With --track all of the LUN is zeroed, and every MiB that is written is noted from then on, so that a plex which is\n" +
-			"added gets these and no others. The drive zeroes by itself where it can; else that takes as long as writing it all.\n" +
+			"added gets these and no others. The drive zeroes by itself where it can; else that takes as long as writing it all,\n" +
+			"and nothing else can be changed meanwhile.\n" +
 			"A tracked LUN takes no discards, and after a crash a mirror copies all that was ever written between its plexes.",
 		Example: "  plexctl lun create web1 --size 10GiB --drive /dev/sdb\n" +
 			"  plexctl lun create web2 --size 10GiB --track",
