@@ -19,7 +19,7 @@ import (
 )
 
 // killGate is how long TestKillPoints takes without a sweep.
-const killGate = 25 * time.Second
+const killGate = 18 * time.Second
 
 // pointVar names the environment variable with the one point to kill plexctl at, after so many effects: "remove of two:17".
 const pointVar = "PLEXCTL_POINT"

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +16,8 @@ import (
 
 // trackedLength is the size of the LUNs of TestTracked, mostWritten what a file system and its writer write to one at most.
 const (
-	trackedLength = 128 * size.MiB
-	mostWritten   = 32 * size.MiB
+	trackedLength = 64 * size.MiB
+	mostWritten   = 20 * size.MiB
 )
 
 // A tracked LUN with a file system in use gets a plex, and no more is copied to it than was ever written. That stays known when
@@ -32,7 +33,9 @@ func TestTracked(t *testing.T) {
 		t.Errorf("%s were written to a new LUN", got)
 	}
 	dir := mountNew(t, "/dev/mapper/plex-web1")
-	l.w = startWriter(t, newFile(t, dir, 4*size.MiB), 4*size.MiB)
+	l.w = &writer{path: newFile(t, dir, 4*size.MiB), stamps: stamps{seed: 1, length: 4 * size.MiB}}
+	l.w.onAck = func(uint64) { time.Sleep(5 * time.Millisecond) } // what it writes counts
+	l.w.start(t)
 	l.more(50)
 	discardRefused(t, dir)
 

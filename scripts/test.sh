@@ -29,7 +29,7 @@ elsewhere() {
 	case $1 in
 	6.1) echo '^Test(Demo|HostVMScript|Rate|CancelOfAPausedPlex|CopiesToOneDriveQueue|AttachOutlivesAKilledPlexctl|DriveInitRefusals|Host.*LVM)$' ;;
 	6.12) echo '^Test(Demo|HostPowerCutOfThreePlexes|RaceAddPlex|Host(KillPoints|PowerCuts)LVM)$' ;;
-	6.12+udev) echo '^Test(Tracked|Offload|Allocation|Codes|Race|Async|Lock|Killed|PlexChain|HostPowerCut|HostKill|Recover|Rate|Contract|Unreadable|Cancel|Copies|LegLost|LogWrites|Legs|Attach|Extend|Old|HostVM)' ;;
+	6.12+udev) echo '^Test(Start|CopyGoesOn|Tracked|Offload|Allocation|Codes|Race|Async|Lock|Killed|PlexChain|HostPowerCut|HostKill|Recover|Rate|Contract|Unreadable|Cancel|Copies|LegLost|LogWrites|Legs|Attach|Extend|Old|HostVM)' ;;
 	esac
 }
 

@@ -5,7 +5,7 @@ import (
 )
 
 // cleaned is longer than the kernel takes to clear the bits of regions that all legs have: two passes of its cleaner, in rests.
-const cleaned = 6
+const cleaned = 4
 
 // testVacant keeps a place for a leg that is never there: every region that was ever written keeps its bit, whichever legs come
 // and go.
