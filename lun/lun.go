@@ -99,6 +99,8 @@ type Spec struct {
 // vds.ErrObjectNotFound (drive), vds.ErrNotEnoughSpace, vds.ErrNotEnoughDrive.
 func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 	var made catalog.LUN
+	patience, done := untilCanceled(ctx)
+	defer done()
 	err := p.change(ctx, "create "+lunObject(spec.Name), func(ctx context.Context, m *machine) error {
 		var err error
 		made, err = m.newLUN(spec)
@@ -108,7 +110,7 @@ func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 		if err := m.refuseTaken(ctx, made); err != nil {
 			return err
 		}
-		return m.create(ctx, made)
+		return m.create(ctx, made, readyExtents(patience, made))
 	})
 	if err != nil || p.dry != nil {
 		return nil, err
@@ -148,14 +150,18 @@ func (m *machine) newLUN(spec Spec) (catalog.LUN, error) {
 	return made, nil
 }
 
-// create readies the extents of l, commits it and activates it. If activation fails, l is deleted again.
-func (m *machine) create(ctx context.Context, l catalog.LUN) error {
-	ready := []step{wipe(l), funcStep{text: "zero the room for the metadata of " + l.Name, do: func(ctx context.Context, m *machine) error {
+// readyExtents is the steps that prepare the extents of a new LUN.
+func readyExtents(patience context.Context, l catalog.LUN) []step {
+	if l.Tracked() {
+		return []step{readyTracked(patience, l)}
+	}
+	return []step{wipe(l), funcStep{text: "zero the room for the metadata of " + l.Name, do: func(ctx context.Context, m *machine) error {
 		return m.zero(ctx, l.Plexes[0].Meta)
 	}}}
-	if l.Tracked() {
-		ready = []step{readyTracked(l)}
-	}
+}
+
+// create readies the extents of l, commits it and activates it. If activation fails, l is deleted again.
+func (m *machine) create(ctx context.Context, l catalog.LUN, ready []step) error {
 	tx := &transaction{put: []catalog.LUN{l}}
 	steps := plan(change{want: m.wants(l), at: m.at, commit: tx.step("commit: " + l.Name + " is a LUN")})
 	err := m.execute(ctx, slices.Concat(ready, steps))

@@ -74,11 +74,11 @@ func checkTracked(l catalog.LUN) error {
 	}
 }
 
-// readyTracked is the step that prepares the extents of a tracked LUN before its birth.
-func readyTracked(l catalog.LUN) step {
+// readyTracked is the step that prepares the extents of a tracked LUN before its birth. It is given up when patience ends.
+func readyTracked(patience context.Context, l catalog.LUN) step {
 	return funcStep{text: "zero " + l.Name + ", and note that nothing is written to it", do: func(ctx context.Context, m *machine) error {
 		for _, p := range l.Copies() {
-			if err := m.clear(ctx, runsOf(p.Data, l.Size)); err != nil {
+			if err := m.clear(patience, runsOf(p.Data, l.Size)); err != nil {
 				return err
 			}
 			if err := m.zero(ctx, p.Meta); err != nil {
@@ -95,6 +95,17 @@ func readyTracked(l catalog.LUN) step {
 		}
 		return m.writeSlots(ctx, l, slots)
 	}}
+}
+
+// untilCanceled is a context that ends when ctx is canceled, and not at its deadline: that is for those who wait for others.
+func untilCanceled(ctx context.Context) (context.Context, func()) {
+	patience, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel()
+		}
+	})
+	return patience, func() { stop(); cancel() }
 }
 
 // clear makes runs read as zeros, durably: the drive does it by itself where it can.

@@ -2,8 +2,11 @@ package lun_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm/dmtest"
@@ -293,5 +296,30 @@ func TestRuinedSource(t *testing.T) {
 	}
 	if ruined == 0 {
 		t.Error("no source was given back after it had been zeroed")
+	}
+}
+
+// Nothing is left of a tracked LUN whose zeroing is given up.
+func TestTrackedGivenUp(t *testing.T) {
+	w := newWorld(t, dmtest.Linux6_12, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	w.mem.OnEffect = func(blockdev.Effect) error {
+		cancel()
+		time.Sleep(10 * time.Millisecond) // for it to get around
+		return nil
+	}
+	_, err := w.p.CreateLUN(ctx, lun.Spec{Name: "web1", Size: lunSize, Drives: []string{w.path(0)}, Track: true})
+	w.mem.OnEffect = nil
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("create: %v", err)
+	}
+	w.restart()
+	if luns := w.p.LUNs(); len(luns) != 0 || len(w.devices()) != 0 {
+		t.Errorf("%d LUNs and devices %v are left", len(luns), w.devices())
+	}
+	expired, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := w.p.CreateLUN(expired, lun.Spec{Name: "web1", Size: lunSize, Track: true}); err != nil {
+		t.Error(err)
 	}
 }
