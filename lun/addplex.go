@@ -224,10 +224,10 @@ func newOperation(kind vds.AsyncType, now time.Time) *catalog.Operation {
 // stamp is a time as records hold it.
 func stamp(now time.Time) time.Time { return now.UTC().Truncate(time.Millisecond) }
 
-// restore brings the kernel to a record after a failed change. A device that cannot be brought there is at least let go
-// on: whatever else is wrong, no LUN stays suspended. But for one whose new table could not be resumed: a mirror would go on
-// without its bitmap, and take the plexes that were to be filled for whole. It gets the table from before or waits.
-func (m *machine) restore(ctx context.Context, l catalog.LUN) error {
+// restore brings the kernel to a record after a failed change to put, which may be what l still is. A device that cannot be brought there is at least let go on: whatever else is wrong, no LUN stays suspended.
+// But one whose new table could not be resumed would go on without its bitmap, and take the plexes that were to be filled for
+// whole: it fails all I/O until it is assembled.
+func (m *machine) restore(ctx context.Context, l, put catalog.LUN) error {
 	l, err := m.cleanse(ctx, l)
 	if err == nil {
 		err = m.bringUp(ctx, l)
@@ -240,17 +240,22 @@ func (m *machine) restore(ctx context.Context, l catalog.LUN) error {
 		return joinUndo(err, viewErr)
 	}
 	live := have[lunUUID(l.ID)]
+	var again error
 	switch {
 	case !live.Suspended:
 		return err // nobody waits; a table that waits must not be made the live one
-	case !isRaid(live.table) || m.inForce(l, live.table):
+	case !isRaid(live.table) || m.inForce(l, live.table) && l.Generation != put.Generation:
 		top := node{name: live.Name, uuid: lunUUID(l.ID), visibility: dm.Public}
-		return joinUndo(err, m.execute(ctx, append(change{have: have}.clear(top), resumeStep{top})))
-	case len(l.Copies()) == 1: // the record leaves no doubt where the data is
-		return m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at, prepare: anew(l)}))
+		again = m.execute(ctx, append(change{have: have}.clear(top), resumeStep{top}))
+	case len(l.Plexes) == 1: // the record leaves no doubt where the data is
+		err, again = nil, m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at}))
 	default:
-		return err
+		again = m.rescue(ctx, l, put, have)
 	}
+	if again != nil {
+		again = joinUndo(again, m.deaden(ctx, l))
+	}
+	return joinUndo(err, again)
 }
 
 // joinUndo adds to an error that taking the change back failed too.

@@ -77,13 +77,13 @@ func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, force bool
 	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return len(all[b.ID]) - len(all[a.ID]) })
 	var results []Result
 	for _, l := range chosen {
-		err := m.start(ctx, l, len(all[l.ID]) > 0, used, force, now)
+		err := m.start(ctx, l, all[l.ID][lunUUID(l.ID)].Live, used, force, now)
 		results = append(results, Result{ID: l.ID, Name: l.Name, Err: fault("assemble", lunObject(l.Name), err)})
 	}
 	return results, nil
 }
 
-// start brings one LUN up. active says whether it has devices; used is for finding extents that another LUN's still use.
+// start brings one LUN up. active says whether it has a live table; used is for finding extents that another LUN's still use.
 func (m *machine) start(ctx context.Context, l catalog.LUN, active bool, used uses, force bool, now time.Time) error {
 	l, err := m.settleEnded(ctx, l, now)
 	if err != nil {

@@ -26,6 +26,16 @@ type transaction struct {
 	ruined func(l catalog.LUN) bool
 }
 
+// recordOf is the record of a LUN that tx puts; l when it puts none.
+func (tx *transaction) recordOf(l catalog.LUN) catalog.LUN {
+	for _, put := range tx.put {
+		if put.ID == l.ID {
+			return put
+		}
+	}
+	return l
+}
+
 // step is the transaction as a step of a plan.
 func (tx *transaction) step(text string) step {
 	return funcStep{
@@ -53,7 +63,7 @@ func (m *machine) carryOut(ctx context.Context, op, name string, steps []step, t
 		up = m.latest(up)
 	}
 	for _, l := range up {
-		failed = append(failed, m.restore(ctx, l))
+		failed = append(failed, m.restore(ctx, l, tx.recordOf(l)))
 	}
 	return joinUndo(failed[0], errors.Join(failed[1:]...))
 }

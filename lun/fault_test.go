@@ -18,16 +18,21 @@ import (
 // refusing is a kernel that refuses one of the calls that change something.
 type refusing struct {
 	*dmtest.Kernel
-	calls int // so far
-	nth   int // the call to refuse, from 1; 0: none
+	calls   int    // so far
+	nth     int    // the call to refuse, from 1; 0: none
+	instead func() // what happens before that call, which is carried out then; nil: it is refused
 }
 
 // refused is the error of the call that is refused.
 func (r *refusing) refused(op, name string) error {
-	if r.calls++; r.calls == r.nth {
-		return &dm.Error{Op: op, Device: name, Err: unix.ENOMEM}
+	if r.calls++; r.calls != r.nth {
+		return nil
 	}
-	return nil
+	if r.instead != nil {
+		r.instead()
+		return nil
+	}
+	return &dm.Error{Op: op, Device: name, Err: unix.ENOMEM}
 }
 
 func (r *refusing) Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error) {
@@ -84,6 +89,8 @@ func TestFaults(t *testing.T) {
 			for nth := 1; s.ioctlFails(t, m, whole, nth); nth++ {
 			}
 			for drive := range max(2, s.drives) {
+				for nth := 1; s.driveDies(t, m, whole, drive, nth); nth++ {
+				}
 				for nth := 1; nth <= 12; nth++ {
 					s.driveFails(t, m, whole, drive, "write", nth)
 				}
@@ -114,6 +121,26 @@ func (s scenario) ioctlFails(t *testing.T, m machine, whole course, nth int) boo
 	return met && !t.Failed()
 }
 
+// driveDies lets a drive fail for good before the nth call that changes the kernel, and reports whether there was one. Nothing
+// stays suspended, were it the only drive with the data; with the drive back, assemble finds its way.
+func (s scenario) driveDies(t *testing.T, m machine, whole course, drive, nth int) bool {
+	t.Helper()
+	met := false
+	synctest.Test(t, func(t *testing.T) {
+		w := s.world(t, m)
+		p, calls := dying(w, drive, nth)
+		err := w.on(p, s.act)
+		p.Close()
+		met = *calls >= nth
+		if w.notSuspended(); err != nil && t.Failed() {
+			t.Log(err)
+		}
+		w.mem.Heal(w.path(drive))
+		s.survived(w, whole, err, fmt.Sprintf("%s, drive %d dies before call %d", s.name, drive, nth))
+	})
+	return met && !t.Failed()
+}
+
 // driveFails lets the nth write to a drive fail, or what else it is asked to do.
 func (s scenario) driveFails(t *testing.T, m machine, whole course, drive int, kind string, nth int) {
 	t.Helper()
@@ -135,7 +162,7 @@ func (s scenario) survived(w *world, whole course, err error, where string) {
 		}
 	}()
 	w.notSuspended()
-	if info, there := w.devices()["plex-web1"]; there && info.Live {
+	if table, err := w.kernel.Table(w.t.Context(), "plex-web1"); err == nil && table[0].Target.Type() != "error" {
 		w.verify()
 	}
 	w.faulty = true

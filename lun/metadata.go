@@ -56,6 +56,9 @@ func (m *machine) restartSlots(ctx context.Context, l catalog.LUN) ([]raidmeta.S
 	if err != nil {
 		return nil, err
 	}
+	if err := m.checkReadable(ctx, l, slots); err != nil {
+		return nil, err
+	}
 	holding, behind := m.roles(l, slots)
 	if len(holding) == 0 && m.spoiled(l, slots) {
 		return m.afresh(l)
@@ -141,6 +144,27 @@ func freshestOf(slots []raidmeta.Slot) raidmeta.Super {
 		}
 	}
 	return freshest
+}
+
+// checkReadable refuses to start a mirror while the metadata of a plex cannot be read that nobody says has failed: the plex may
+// be newer than the others.
+func (m *machine) checkReadable(ctx context.Context, l catalog.LUN, slots []raidmeta.Slot) error {
+	fills, freshest := filled(l), freshestOf(slots)
+	for i, p := range l.Plexes {
+		if m.out(p) || fills[i] || slots[i].Super != (raidmeta.Super{}) || freshest.FailedDevices&(1<<i) != 0 {
+			continue
+		}
+		_, err := m.readSlot(ctx, p)
+		if err == nil || errors.Is(err, raidmeta.ErrNoMagic) || errors.Is(err, raidmeta.ErrInvalid) || errors.Is(err, raidmeta.ErrBitmap) {
+			continue
+		}
+		return &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Op: "start", Object: lunObject(l.Name), Err: err,
+			Reason: fmt.Sprintf("the metadata of plex %s cannot be read, and it may be newer than the others", p.ID),
+			Hint:   "see to its drive; to start without what only it has, detach the drive and run `plexctl assemble --force " + l.Name + "`",
+		}
+	}
+	return nil
 }
 
 // spoiled reports whether no plex that holds the data has metadata: see settled.

@@ -53,19 +53,19 @@ func (p *Provider) Operations() []*resync.Async {
 
 // Operation finds an operation by its GUID, a unique beginning of it (at least 4 digits), or its LUN's name or GUID.
 func (p *Provider) Operation(ref string) (*resync.Async, error) {
-	var found []*resync.Async
-	for _, a := range p.Operations() {
-		if id := a.ID.String(); id == strings.ToLower(ref) || len(ref) >= 4 && strings.HasPrefix(id, strings.ToLower(ref)) {
-			found = append(found, a)
-		}
+	all := p.Operations() // once: a handle that is watched knows more of a failure than the record does
+	matching := func(match func(*resync.Async) bool) []*resync.Async {
+		return slices.DeleteFunc(slices.Clone(all), func(a *resync.Async) bool { return !match(a) })
+	}
+	found := matching(func(a *resync.Async) bool {
+		id := a.ID.String()
+		return id == strings.ToLower(ref) || len(ref) >= 4 && strings.HasPrefix(id, strings.ToLower(ref))
+	})
+	if l, err := p.LUN(ref); err == nil && len(found) == 0 {
+		found = matching(func(a *resync.Async) bool { return a.LUN == l.ID() })
 	}
 	if len(found) == 1 {
 		return found[0], nil
-	}
-	if l, err := p.LUN(ref); err == nil && len(found) == 0 {
-		if a, err := l.Operation(); err != nil || a != nil {
-			return a, err
-		}
 	}
 	return nil, &vds.Error{
 		Code: vds.ErrObjectNotFound, Op: "find", Object: "operation " + ref,
@@ -336,7 +336,7 @@ func (s reviveStep) run(ctx context.Context, m *machine) error {
 		err = m.execute(ctx, s.steps)
 	}
 	if err != nil {
-		m.log.Warn("activate", "lun", s.lun.Name, "error", err)
+		m.log.Warn("activate", "lun", s.lun.Name, "error", joinUndo(err, m.withdraw(ctx, s.lun)))
 	}
 	return nil
 }

@@ -107,6 +107,12 @@ func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[stri
 	if err != nil {
 		return props.unreadable(err)
 	}
+	if len(status.Targets) == 1 && status.Targets[0].Type == deadTarget {
+		return m.recorded(l).failed(&vds.Error{
+			Code: vds.ErrObjectStatusFailed, Reason: "its drive failed in the middle of a change, so all of its I/O fails",
+			Hint: "see to the drive, then run `plexctl assemble " + l.Name + "`",
+		})
+	}
 	props.Open = status.OpenCount
 	if status.Suspended {
 		props.Status = vds.StatusNotReady

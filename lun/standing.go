@@ -23,6 +23,7 @@ type standing struct {
 	meta   map[uuid.UUID]raidmeta.Slot  // what these slots hold
 	parts  map[uuid.UUID]blockdev.DevNo // data device of each leg, by plex
 	stale  map[uuid.UUID]bool           // plexes that are out of date by the record, legs or not
+	unread bool                         // the metadata of a leg that the kernel has not given up cannot be read
 }
 
 // stand reads how the kernel stands to l's plexes.
@@ -91,6 +92,8 @@ func (m *machine) readLegs(ctx context.Context, l catalog.LUN, have view, raid d
 		}
 		if read.Super != (raidmeta.Super{}) {
 			st.meta[p.ID] = read
+		} else if letter := st.health[p.ID]; letter != dm.LegFailed && letter != dm.LegMissing {
+			st.unread = true
 		}
 	}
 	return ctx.Err()
@@ -124,12 +127,16 @@ func legPlex(l catalog.LUN, have view, leg dm.Leg) (catalog.Plex, catalog.Slot, 
 	return catalog.Plex{}, "", false
 }
 
-// holds reports whether a plex holds all of the data, as far as the kernel and its metadata on the drives go.
+// holds reports whether a plex holds all of the data, as far as the kernel and its metadata on the drives go. One that the kernel
+// does not call in sync may only seem to by its own metadata while that of another leg, which may be newer, cannot be read.
 func (st standing) holds(plex uuid.UUID) bool {
 	if !st.mirror {
 		return st.sole == plex
 	}
 	letter, ok := st.health[plex]
+	if st.unread && letter == dm.LegSyncing {
+		return false
+	}
 	return ok && letter != dm.LegFailed && letter != dm.LegMissing && st.inSync(plex)
 }
 

@@ -149,11 +149,16 @@ func (m *machine) bringUp(ctx context.Context, l catalog.LUN) error {
 	if err == nil || have.view[lunUUID(l.ID)].Live {
 		return err
 	}
-	left, viewErr := m.viewOf(ctx, l.ID)
-	if viewErr != nil {
-		return joinUndo(err, viewErr)
+	return joinUndo(err, m.withdraw(ctx, l))
+}
+
+// withdraw takes down what there is of l in the kernel.
+func (m *machine) withdraw(ctx context.Context, l catalog.LUN) error {
+	left, err := m.viewOf(ctx, l.ID)
+	if err != nil {
+		return err
 	}
-	return joinUndo(err, m.execute(ctx, plan(change{have: left, at: m.at})))
+	return m.execute(ctx, plan(change{have: left, at: m.at}))
 }
 
 // wake lets a LUN go on that a change which was cut off has left suspended, and completes that change.

@@ -97,6 +97,7 @@ func (m *machine) look(ctx context.Context, names map[string]string) (view, erro
 		if v == nil {
 			v = view{}
 		}
+		info.Live = info.Live && !isDead(table)
 		v[id] = observed{Info: info, table: table}
 		m.at.nodes[id] = info.Dev
 	}

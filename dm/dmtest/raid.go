@@ -160,7 +160,7 @@ func (r *raid) resume() error {
 	r.started = true
 	r.sync.frozen, r.sync.needed = false, true
 	if r.table.kernel.release != Linux6_1 && r.degraded() {
-		return r.update()
+		return unheard(r.update())
 	}
 	return nil
 }

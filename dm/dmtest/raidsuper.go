@@ -105,7 +105,7 @@ func (r *raid) update() error {
 	r.rewrite = false
 	r.events++
 	if r.bits.present {
-		if err := r.persistPage(0); err != nil {
+		if err := unheard(r.persistPage(0)); err != nil {
 			return err
 		}
 	}

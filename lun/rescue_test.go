@@ -1,0 +1,120 @@
+package lun_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// dying is a process during which a drive fails for good, before its nth call that changes the kernel, and how many it has made.
+func dying(w *world, drive, nth int) (p *lun.Provider, calls *int) {
+	w.t.Helper()
+	kernel := &refusing{Kernel: w.kernel, nth: nth, instead: func() {
+		for _, kind := range []string{"read", "write", "zero", "flush"} {
+			w.mem.Fail(w.path(drive), blockdev.Fault{Kind: kind})
+		}
+	}}
+	p, err := lun.Open(w.t.Context(), lun.Options{Kernel: kernel, Devices: w.mem, LockPath: w.lock})
+	w.must(err)
+	w.t.Cleanup(p.Close)
+	return p, &kernel.calls
+}
+
+// resumeOf is the number of the call that swaps web1's table when act is carried out on drives that work.
+func resumeOf(w *world, act func(w *world) error) int {
+	w.t.Helper()
+	calls, swap := 0, 0
+	w.mem.OnEffect = func(e blockdev.Effect) error {
+		switch e.Kind {
+		case "create", "load", "suspend", "resume", "remove", "rename":
+			if calls++; e.Kind == "resume" && e.Object == "plex-web1" {
+				swap = calls
+			}
+		}
+		return nil
+	}
+	w.must(act(w))
+	w.mem.OnEffect = nil
+	return swap
+}
+
+// The only drive with the data fails in the swap. All I/O of the LUN fails, as status says, until the drive is back.
+func TestTheOnlyDriveFailsInTheSwap(t *testing.T) {
+	prepare := func() *world {
+		w := quartet(t)
+		attached(w, 1)
+		return w
+	}
+	act := setRate(size.MiB)
+	swap := resumeOf(prepare(), act)
+	w := prepare()
+	p, _ := dying(w, 0, swap)
+	if err := w.on(p, act); err == nil {
+		t.Fatal("the call says that all is well")
+	}
+	w.notSuspended()
+	w.mem.Heal(w.path(0))
+	w.restart()
+	props, err := w.find("web1").Properties(t.Context())
+	w.must(err)
+	if props.Status != vds.StatusFailed || props.Device != "" || !strings.Contains(vds.HintOf(props.Problem), "plexctl assemble web1") {
+		t.Errorf("status %v, device %q, problem %v, hint %q", props.Status, props.Device, props.Problem, vds.HintOf(props.Problem))
+	}
+	if err := addPlex("web1", "third")(w); !errors.Is(err, vds.ErrAnotherCallInProgress) && !errors.Is(err, vds.ErrObjectStatusFailed) {
+		t.Errorf("attach: %v", err)
+	}
+	w.assemble()
+	w.verify()
+	w.settle()
+	w.verify()
+	w.nothingToDo("with the drive back")
+}
+
+// A drive of a mirror fails in the swap. The LUN goes on with the other one.
+func TestADriveOfAMirrorFailsInTheSwap(t *testing.T) {
+	for drive := range 2 {
+		prepare := func() *world {
+			w := quartet(t)
+			attached(w, -1)
+			return w
+		}
+		swap := resumeOf(prepare(), extend)
+		w := prepare()
+		p, _ := dying(w, drive, swap)
+		if err := w.on(p, extend); err == nil && drive == 0 {
+			t.Error("the call says that all is well")
+		}
+		w.notSuspended()
+		w.write(5)
+		w.verify()
+		w.mem.Heal(w.path(drive))
+		w.restart()
+		w.assemble()
+		w.must(recoverWeb(w))
+		w.settle()
+		w.verify()
+		w.nothingToDo("with the drive back")
+	}
+}
+
+// Of two plexes one had failed, which nobody noted but the other one's metadata. That cannot be read at the next start.
+func TestAnOlderPlexIsNotStartedWhileTheNewerCannotBeRead(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	broken(w, 1)
+	w.cut(blockdev.Lost)
+	meta := w.plexOn(0).Meta
+	w.mem.Fail(w.path(0), blockdev.Fault{Kind: "read", Offset: meta.Start.Bytes(), Length: meta.Length.Bytes()})
+	err := assemble(w)
+	if !errors.Is(err, vds.ErrObjectStatusFailed) || !strings.Contains(err.Error(), "may be newer") {
+		t.Errorf("assemble: %v", err)
+	}
+	w.mem.Heal(w.path(0))
+	w.must(assemble(w))
+	w.verify()
+}
