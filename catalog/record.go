@@ -64,6 +64,9 @@ type LUN struct {
 	Last       *Outcome     `json:"lastOperation,omitempty"`
 	Wipe       bool         `json:"wipe,omitempty"`    // first and last MiB must be zeroed before the LUN is activated
 	Deleted    bool         `json:"deleted,omitempty"` // the LUN is gone; kept until every drive knows
+	// Scan names a scan for what is zero, which has begun and not led to a plex yet. Meanwhile the LUN has one plex and a vacant one:
+	// the slot in force has a bit for every region that is written since the scan began, the other slot what the scan has found.
+	Scan uuid.UUID `json:"scan,omitzero"`
 }
 
 // Plex is one complete copy of a LUN.
@@ -76,7 +79,7 @@ type Plex struct {
 	// failed, or the LUN was started without it by force.
 	Stale bool `json:"stale,omitempty"`
 	// Vacant says that this is the place of a plex that is not there: it has no extents, is Stale, and the last. While there is one,
-	// the kernel keeps a bit for every region that is ever written, in the metadata of all other plexes; see LUN.Tracked.
+	// the kernel keeps a bit for every region that is written, in the metadata of all other plexes; see LUN.Tracked and LUN.Scan.
 	Vacant bool `json:"vacant,omitempty"`
 }
 

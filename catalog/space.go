@@ -101,11 +101,11 @@ func (l LUN) Copies() []Plex {
 	return slices.DeleteFunc(slices.Clone(l.Plexes), func(p Plex) bool { return p.Vacant })
 }
 
-// Tracked reports whether l has a vacant plex: every region of l whose bit is clear in the metadata of a plex that holds the
-// data has never been written, and reads as zeros from each such plex.
-func (l LUN) Tracked() bool {
-	return slices.ContainsFunc(l.Plexes, func(p Plex) bool { return p.Vacant })
-}
+// Tracked reports whether l has had a vacant plex since its birth: every region of l whose bit is clear in the metadata of a plex
+// that holds the data has never been written, and reads as zeros from each such plex. During a scan that is not so.
+func (l LUN) Tracked() bool { return l.vacant() && l.Scan == uuid.Nil }
+
+func (l LUN) vacant() bool { return len(l.Copies()) < len(l.Plexes) }
 
 // on reports whether l owns space on the drive.
 func (l LUN) on(drive uuid.UUID) bool {

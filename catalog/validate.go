@@ -107,7 +107,9 @@ func (l LUN) checkValues() error {
 		return invalid("%d plexes, limit %d", len(l.Plexes), MaxPlexes)
 	case len(l.Copies()) == 0 && !l.Deleted:
 		return invalid("no plex")
-	case l.Tracked() && (l.RegionSize == 0 || len(l.Plexes) != len(l.Copies())+1 || !l.Plexes[len(l.Plexes)-1].Vacant):
+	case l.Scan != uuid.Nil && (!l.vacant() || len(l.Copies()) > 1 || l.Operation != nil):
+		return invalid("a scan, and no vacant plex, several others, or an operation")
+	case l.vacant() && (l.RegionSize == 0 || len(l.Plexes) != len(l.Copies())+1 || !l.Plexes[len(l.Plexes)-1].Vacant):
 		return invalid("a vacant plex that is not the last, not the only one, or without a region size")
 	}
 	return nil

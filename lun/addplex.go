@@ -36,12 +36,9 @@ type AttachOptions struct {
 // vds.ErrProviderCacheCorrupt (the kernel has another table than the catalog says), vds.ErrInvalidArg (the rate).
 func (l *LUN) AddPlex(ctx context.Context, source uuid.UUID, opts AttachOptions) (*resync.Async, error) {
 	return l.begin(ctx, "add plex to", func(ctx context.Context, m *machine, target catalog.LUN) (catalog.LUN, error) {
-		from, ok := m.record(source)
-		if !ok {
-			return target, &vds.Error{
-				Code: vds.ErrObjectNotFound, Op: "add plex", Object: "lun " + source.String(),
-				Reason: "no LUN has this GUID", Hint: "`plexctl lun list` shows all",
-			}
+		from, err := m.sourceOf("add plex", source)
+		if err != nil {
+			return target, err
 		}
 		return m.attach(ctx, target, from, opts, l.p.now())
 	})
@@ -50,20 +47,39 @@ func (l *LUN) AddPlex(ctx context.Context, source uuid.UUID, opts AttachOptions)
 // AddNewPlex makes room for a plex on drives, as CreateLUN does, and adds it to l, as AddPlex does. A cancel frees the room.
 func (l *LUN) AddNewPlex(ctx context.Context, drives []string, opts AttachOptions) (*resync.Async, error) {
 	return l.begin(ctx, "add plex to", func(ctx context.Context, m *machine, target catalog.LUN) (catalog.LUN, error) {
-		ids, err := m.driveIDs(drives)
+		room, err := m.roomFor(target, drives)
 		if err != nil {
 			return target, err
 		}
-		if ids, err = m.elsewhere(target, ids); err != nil {
-			return target, err
-		}
-		plex, err := m.allocate(target.Size, ids)
-		if err != nil {
-			return target, err
-		}
-		room := catalog.LUN{ID: uuid.Nil, Name: "the new plex", Size: target.Size, Plexes: []catalog.Plex{plex}}
 		return m.attach(ctx, target, room, opts, l.p.now())
 	})
+}
+
+// roomFor is room for a plex of l on drives, as a LUN without an ID.
+func (m *machine) roomFor(l catalog.LUN, drives []string) (catalog.LUN, error) {
+	none := catalog.LUN{ID: uuid.Nil, Name: "the new plex", Size: l.Size}
+	ids, err := m.driveIDs(drives)
+	if err != nil {
+		return none, err
+	}
+	if ids, err = m.elsewhere(l, ids); err != nil {
+		return none, err
+	}
+	plex, err := m.allocate(l.Size, ids)
+	none.Plexes = []catalog.Plex{plex}
+	return none, err
+}
+
+// sourceOf is the record of a LUN that is to become a plex.
+func (m *machine) sourceOf(op string, id uuid.UUID) (catalog.LUN, error) {
+	from, ok := m.record(id)
+	if !ok {
+		return from, &vds.Error{
+			Code: vds.ErrObjectNotFound, Op: op, Object: "lun " + id.String(),
+			Reason: "no LUN has this GUID", Hint: "`plexctl lun list` shows all",
+		}
+	}
+	return from, nil
 }
 
 // elsewhere is ids or, when there are none, the drive with the most room on which l has nothing.
@@ -147,9 +163,11 @@ func (m *machine) attach(
 	}
 	how := move{
 		commit: tx.step(fmt.Sprintf("commit: %s has the plexes of %s", a.target.Name, a.source.Name)),
-		known:  m.survey(ctx, a.target, a.have.was, a.source), zeroing: new(bool),
+		known:  m.knowledge(ctx, a), zeroing: new(bool),
 	}
-	defer how.known.close()
+	if how.known != nil {
+		defer how.known.close()
+	}
 	tx.ruined = func(l catalog.LUN) bool { return *how.zeroing && l.ID == a.source.ID }
 	steps, err := m.transition(a.next, a.have, how)
 	if err != nil {
@@ -161,6 +179,20 @@ func (m *machine) attach(
 		up = append(up, a.source)
 	}
 	return a.next, m.carryOut(ctx, "add plex to", a.target.Name, slices.Concat(down, steps), tx, up...)
+}
+
+// knowledge is what is known to be zero of the plex that new ones are filled from; nil when nothing is.
+func (m *machine) knowledge(ctx context.Context, a attachment) knowledge {
+	if a.target.Scan != uuid.Nil {
+		if s := m.scanned(ctx, a.target, a.have.was); s != nil {
+			return s
+		}
+		return nil
+	}
+	if k := m.survey(ctx, a.target, a.have.was, a.source); k != nil {
+		return k
+	}
+	return nil
 }
 
 // before is the records that an attachment changes.
@@ -192,7 +224,7 @@ func (m *machine) prepareAttach(ctx context.Context, a *attachment, now time.Tim
 // next version of the record. A plex of the target that has failed is out from now on.
 func absorb(a attachment, now time.Time) catalog.LUN {
 	next := a.target
-	next.Plexes = nil
+	next.Plexes, next.Scan = nil, uuid.Nil
 	for _, p := range a.target.Copies() {
 		p.Stale = p.Stale || a.have.was.mirror && !a.have.was.holds(p.ID)
 		next.Plexes = append(next.Plexes, p)

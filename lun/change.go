@@ -103,6 +103,7 @@ func (m *machine) checkExtend(ctx context.Context, l catalog.LUN) (held, error) 
 	why := reasons{op: "extend", object: lunObject(l.Name)}
 	m.checkUsable(l, &why)
 	checkIdle(l, &why)
+	checkScan(l, &why)
 	have, err := m.holdIdle(ctx, l, &why)
 	if err != nil {
 		return have, err

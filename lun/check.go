@@ -50,6 +50,7 @@ func (m *machine) checkSource(s catalog.LUN, have held, why *reasons) {
 	}
 	m.checkUsable(s, why)
 	checkIdle(s, why)
+	checkScan(s, why)
 	m.checkKernel(s, have, why)
 	for id, letter := range have.was.health {
 		if letter == dm.LegFailed {
@@ -70,6 +71,13 @@ func (m *machine) checkUsable(l catalog.LUN, why *reasons) {
 func (m *machine) checkRecords(l catalog.LUN, why *reasons) {
 	if err := m.unusable(l.ID); err != nil {
 		why.add(vds.ErrDiskConfigurationNotSync, "see `plexctl status`", "%s: %v", lunObject(l.Name), err)
+	}
+}
+
+// checkScan adds a reason when a scan of l has begun.
+func checkScan(l catalog.LUN, why *reasons) {
+	if l.Scan != uuid.Nil {
+		why.add(vds.ErrAnotherCallInProgress, scanHint(l), "%s: a scan of it has begun", lunObject(l.Name))
 	}
 }
 

@@ -66,6 +66,7 @@ type conversion struct {
 	fresh  bool           // a plex is to be filled of which nobody knows what it lacks: everything is copied
 	fills  []catalog.Plex // those plexes, when none of them is a leg
 	blank  *blank         // what makes it known after all; nil where nothing does
+	forget bool           // the new table begins without a bit
 }
 
 // convert compares what the kernel has of a LUN with the record l, whose slots the live table does not use, and says what a
@@ -107,8 +108,12 @@ func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversi
 
 // learn makes it known what new plexes lack, where something tells: the bits of a tracked LUN, or what has nothing allocated to it.
 func (c *conversion) learn(how move) {
-	if len(c.fills) > 0 && (c.l.Tracked() && c.was.mirror || how.known != nil) {
-		c.blank = &blank{c: *c, known: how.known, begun: how.zeroing}
+	if len(c.fills) == 0 || how.known == nil && !(c.l.Tracked() && c.was.mirror) {
+		return
+	}
+	c.blank = &blank{c: *c, known: how.known, begun: how.zeroing}
+	if how.known == nil {
+		c.blank.known = nothing{}
 	}
 }
 
@@ -129,7 +134,11 @@ func (c conversion) prepare() step {
 		return nil
 	}
 	return funcStep{text: "write metadata of " + c.l.Name + ": " + c.purpose(), do: func(ctx context.Context, m *machine) error {
-		slots, err := c.slots(nil)
+		var bits raidmeta.Bits
+		if c.forget {
+			bits = raidmeta.NewBits(raidmeta.Regions(c.l.Size, c.l.RegionSize), false)
+		}
+		slots, err := c.slots(bits)
 		if err != nil {
 			return err
 		}
@@ -148,6 +157,8 @@ func (c conversion) ready() step {
 // purpose is what the kernel does with the metadata.
 func (c conversion) purpose() string {
 	switch {
+	case c.forget:
+		return "note what is written from now on"
 	case c.grows():
 		return "make the new part equal"
 	case c.level:

@@ -14,7 +14,7 @@ import (
 func scenarios() []scenario {
 	return slices.Concat(
 		attachScenarios(), endScenarios(), paceScenarios(), removeScenarios(), lifeScenarios(), assembleScenarios(),
-		recoverScenarios(), changeScenarios(),
+		recoverScenarios(), changeScenarios(), scanScenarios(),
 	)
 }
 
@@ -22,6 +22,9 @@ func scenarios() []scenario {
 // it is known what of the drives is blank.
 func onGoodDrives(all []scenario) []scenario {
 	for _, s := range all {
+		if s.good != nil {
+			continue // they are what it is about
+		}
 		name := s.name
 		s.name, s.good = name+", tracked", (*world).tracks
 		all = append(all, s)
@@ -33,7 +36,7 @@ func onGoodDrives(all []scenario) []scenario {
 
 // attachesOnGoodDrives is attachments on good drives; in a sweep all operations.
 func attachesOnGoodDrives() []scenario {
-	all := onGoodDrives(scenarios())
+	all := onGoodDrives(slices.DeleteFunc(scenarios(), func(s scenario) bool { return s.good != nil }))
 	return slices.DeleteFunc(all, func(s scenario) bool {
 		return s.good == nil || !sweep.On() && !strings.HasPrefix(s.name, "attach")
 	})

@@ -62,8 +62,14 @@ func TestDryRunPlansWhatIsDone(t *testing.T) {
 		if strings.HasPrefix(s.name, "settle") {
 			continue // to record an end is no change that anyone asks for
 		}
+		if strings.Contains(s.name, "part of a scan") || strings.Contains(s.name, "scan in part") || strings.HasPrefix(s.name, "go on with a scan") {
+			continue // they take their time, and their steps are those of others
+		}
 		t.Run(s.name, func(t *testing.T) {
 			w := newWorld(t, dmtest.Linux6_12, max(2, s.drives))
+			if s.good != nil {
+				s.good(w)
+			}
 			w.create("web1", lunSize, 0)
 			w.create("spare3", lunSize, 1)
 			s.prepare(w)

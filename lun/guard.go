@@ -11,9 +11,15 @@ import (
 )
 
 // Guard has another process stand by for a window in which a LUN is suspended (see convert.go): when this process dies in
-// it, the other one calls Provider.Wake, so that the LUN's users wait for a moment and not until somebody looks. Guard returns
-// when the other process is ready. dismiss sends it away, after the window. On an error the change does not begin.
-type Guard func(ctx context.Context, w Window) (dismiss func(), err error)
+// it, the other one calls Provider.Wake, so that the LUN's users wait for a moment and not until somebody looks. Guard starts the
+// other process when a change begins, and does not wait for it.
+type Guard func(ctx context.Context, w Window) (Post, error)
+
+// Post is a guard on its way to a window.
+type Post struct {
+	Ready   func() error // returns when the guard stands by: before the change is committed. On an error it is taken back
+	Dismiss func()       // sends the guard away, after the window or instead of it
+}
 
 // Window is what a guard has to know.
 type Window struct {
@@ -21,16 +27,30 @@ type Window struct {
 	Drives []blockdev.DevNo // all that Wake needs; others may be slow to answer, or lie on the LUN itself
 }
 
-// standBy has the guard stand by when one of these steps suspends a LUN.
-func (m *machine) standBy(ctx context.Context, steps []step) (dismiss func(), err error) {
-	for _, s := range steps {
-		if window, ok := s.(windowStep); ok && m.guard != nil {
-			before, _ := m.record(window.l.ID)
-			dismiss, err = m.guard(ctx, Window{LUN: window.l.ID, Drives: m.numbersOf(window.l, before)})
-			return dismiss, fault("guard", lunObject(window.l.Name), err)
-		}
+// standBy starts the guard when one of these steps suspends a LUN. The guard's place is before the step at the index.
+func (m *machine) standBy(ctx context.Context, steps []step) (post Post, at int, err error) {
+	none := Post{Ready: func() error { return nil }, Dismiss: func() {}}
+	i := slices.IndexFunc(steps, func(s step) bool { _, is := s.(windowStep); return is })
+	if i < 0 || m.guard == nil {
+		return none, -1, nil
 	}
-	return func() {}, nil
+	l := steps[i].(windowStep).l
+	before, _ := m.record(l.ID)
+	if post, err = m.guard(ctx, Window{LUN: l.ID, Drives: m.numbersOf(l, before)}); err != nil {
+		return none, -1, fault("guard", lunObject(l.Name), err)
+	}
+	ready := post.Ready
+	post.Ready = func() error { return fault("guard", lunObject(l.Name), ready()) }
+	if commit := slices.IndexFunc(steps[:i], isCommit); commit >= 0 {
+		i = commit
+	}
+	return post, i, nil
+}
+
+// isCommit reports whether a step makes a change final.
+func isCommit(s step) bool {
+	f, ok := s.(funcStep)
+	return ok && f.commit
 }
 
 // numbersOf is the drives of these LUNs that are here.

@@ -26,13 +26,17 @@ type watchman struct {
 	refuses error
 }
 
-func (g *watchman) guard(_ context.Context, w lun.Window) (func(), error) {
+func (g *watchman) guard(_ context.Context, w lun.Window) (lun.Post, error) {
 	g.called++
-	if g.refuses != nil {
-		return nil, g.refuses
-	}
-	g.on = &w
-	return func() { g.on = nil }, nil
+	return lun.Post{
+		Ready: func() error {
+			if g.refuses == nil {
+				g.on = &w
+			}
+			return g.refuses
+		},
+		Dismiss: func() { g.on = nil },
+	}, nil
 }
 
 // guarded starts a process with a guard on the machine of w.

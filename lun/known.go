@@ -83,26 +83,20 @@ func (m *machine) learn(ctx context.Context, k *known, l, source catalog.LUN) er
 	return nil
 }
 
-// close ends the use of k, which may be nil.
+// close ends the use of k.
 func (k *known) close() {
-	if k != nil && k.source != nil {
+	if k.source != nil {
 		_ = k.source.Close() // nothing was written
 	}
 }
 
-// surveyed is the regions of l that were zero before the change; nil when nothing is known.
-func (k *known) surveyed(l catalog.LUN) raidmeta.Bits {
-	if k == nil {
-		return nil
-	}
+// surveyed is the regions of l in which nothing was allocated before the change.
+func (k *known) surveyed(_ context.Context, l catalog.LUN) raidmeta.Bits {
 	return k.regions(l, k.ranges)
 }
 
-// confirmed is those of them that are still zero; nil when nothing is known any more. Nobody may write to l meanwhile.
+// confirmed is those of them in which nothing is allocated now.
 func (k *known) confirmed(ctx context.Context, l catalog.LUN) raidmeta.Bits {
-	if k == nil {
-		return nil
-	}
 	ranges, err := k.source.Confirm(ctx, k.ranges)
 	if err != nil {
 		return nil

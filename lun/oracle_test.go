@@ -1,6 +1,7 @@
 package lun_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"reflect"
@@ -275,8 +276,11 @@ func (o *oracle) locate(p catalog.Plex, off int64) (*blockdev.Medium, int64) {
 func (o *oracle) samePlexes() {
 	o.t.Helper()
 	for _, l := range o.luns {
-		if l.Tracked() {
-			o.blankElsewhere(l)
+		switch {
+		case l.Tracked():
+			o.blankElsewhere(l, o.slot(l.Plexes[0]).Bitmap.Bits)
+		case l.Scan != uuid.Nil:
+			o.blankElsewhere(l, o.unscanned(l))
 		}
 	}
 	const step = int64(size.MiB)
@@ -293,17 +297,36 @@ func (o *oracle) samePlexes() {
 	}
 }
 
-// blankElsewhere checks that a plex of a tracked LUN has zeros in all regions without a bit. Regions are of a MiB.
-func (o *oracle) blankElsewhere(l catalog.LUN) {
+// unscanned is the regions of a LUN that its scan has not found to be zero, or that were written since: all where nothing tells.
+// The LUN has few regions.
+func (o *oracle) unscanned(l catalog.LUN) raidmeta.Bits {
 	o.t.Helper()
 	p := l.Plexes[0]
-	slot := o.slot(p)
+	at := p.Meta.Start.Bytes()
+	if p.Slot == catalog.SlotA {
+		at += p.Meta.Length.Bytes() / 2
+	}
+	image := make([]byte, 8192)
+	_, err := o.media[p.Meta.Drive].ReadAt(image, int64(at))
+	o.must(err)
+	bits := raidmeta.NewBits(raidmeta.Regions(l.Size, l.RegionSize), true)
+	if string(image[:14]) == "plexctl scan 1" && bytes.Equal(image[16:32], l.Scan[:]) {
+		copy(bits, image[4096:])
+		bits.Or(o.slot(p).Bitmap.Bits)
+	}
+	return bits
+}
+
+// blankElsewhere checks that a plex of a LUN has zeros in all regions without a bit. Regions are of a MiB.
+func (o *oracle) blankElsewhere(l catalog.LUN, bits raidmeta.Bits) {
+	o.t.Helper()
+	p := l.Plexes[0]
 	for i := range raidmeta.Regions(l.Size, l.RegionSize) {
 		m, off := o.locate(p, int64(i)*int64(size.MiB))
 		region := make([]byte, size.MiB)
 		_, err := m.ReadAt(region, off)
 		o.must(err)
-		if !slot.Bitmap.Bits.Get(i) && !allZero(region) {
+		if !bits.Get(i) && !allZero(region) {
 			o.t.Errorf("region %d of %s has no bit, and is not zero", i, l.Name)
 		}
 	}

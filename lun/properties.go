@@ -30,6 +30,7 @@ type Properties struct {
 	Rate      size.Bytes         // most that the running operation copies to each plex, a second; Unlimited, Paused, or more
 	Queued    bool               // the running operation waits until another LUN on one of the drives is rebuilt
 	Tracked   bool               // what was ever written is noted, and a new plex gets nothing else
+	Scanning  bool               // a scan has begun, and has not led to a plex yet; see Scan
 	Problem   *vds.Error         // why the LUN is not as it should be, and what to do; nil when it is
 }
 
@@ -185,7 +186,7 @@ func (p Properties) unreadable(err error) Properties {
 func (m *machine) recorded(l catalog.LUN) Properties {
 	props := Properties{
 		ID: l.ID, Name: l.Name, Size: l.Size, Done: l.Size,
-		Type: typeOf(l), Status: vds.StatusOffline, Health: vds.HealthHealthy, Tracked: l.Tracked(),
+		Type: typeOf(l), Status: vds.StatusOffline, Health: vds.HealthHealthy, Tracked: l.Tracked(), Scanning: l.Scan != uuid.Nil,
 	}
 	if op := l.Operation; op != nil {
 		props.Operation = &resync.Descriptor{ID: op.ID, Type: op.Type, LUN: l.ID, Started: op.Started}

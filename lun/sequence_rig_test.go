@@ -85,9 +85,11 @@ func (r *rig) start(number int) *process {
 	p := &process{number: number}
 	opts := lun.Options{Kernel: doorKernel{r.kernel, p}, Devices: doorDevices{r.mem, p}, LockPath: r.lock, Hosts: []string{r.hostID()}, Readers: 1}
 	if r.guards {
-		opts.Guard = func(_ context.Context, w lun.Window) (func(), error) {
-			r.windows[p] = w
-			return func() { delete(r.windows, p) }, nil
+		opts.Guard = func(_ context.Context, w lun.Window) (lun.Post, error) {
+			return lun.Post{
+				Ready:   func() error { r.windows[p] = w; return nil },
+				Dismiss: func() { delete(r.windows, p) },
+			}, nil
 		}
 	}
 	var err error

@@ -18,12 +18,17 @@ func (m *machine) execute(ctx context.Context, steps []step) error {
 		m.dry.record(steps, m.at)
 		return nil
 	}
-	dismiss, err := m.standBy(ctx, steps)
+	guard, place, err := m.standBy(ctx, steps)
 	if err != nil {
 		return err
 	}
-	defer dismiss()
-	for _, s := range steps {
+	defer guard.Dismiss()
+	for i, s := range steps {
+		if i == place {
+			if err := guard.Ready(); err != nil {
+				return err
+			}
+		}
 		start := time.Now()
 		err := s.run(ctx, m)
 		if _, group := s.(reviveStep); !group { // its steps have been logged

@@ -157,10 +157,27 @@ func runsAfter(runs []run, skip size.Sectors) []run {
 // the plex that they are filled from may be zero too. In the window it knows which of these are, and need not be copied.
 type blank struct {
 	c      conversion
-	known  *known // may be nil
-	begun  *bool  // is set when what the plexes held is lost; may be nil
+	known  knowledge
+	begun  *bool // is set when what the plexes held is lost; may be nil
 	zeroed raidmeta.Bits
 }
+
+// knowledge tells which regions of the plex that new ones are filled from read as zeros. What it does not know is copied.
+type knowledge interface {
+	// surveyed is the regions of l, which gets the plexes, that are zero before the change; nil when none is known to be.
+	surveyed(ctx context.Context, l catalog.LUN) raidmeta.Bits
+	// confirmed is those of them that are still zero; nil when none is known to be any more. Nobody may write to l meanwhile.
+	confirmed(ctx context.Context, l catalog.LUN) raidmeta.Bits
+	// close ends its use.
+	close()
+}
+
+// nothing is the knowledge of nothing.
+type nothing struct{}
+
+func (nothing) surveyed(context.Context, catalog.LUN) raidmeta.Bits  { return nil }
+func (nothing) confirmed(context.Context, catalog.LUN) raidmeta.Bits { return nil }
+func (nothing) close()                                               {}
 
 func (b *blank) String() string {
 	return "have its drive zero what " + b.c.l.Name + " gets, so that only what was written has to be copied"
@@ -169,7 +186,7 @@ func (b *blank) String() string {
 // run has no error: where something goes wrong everything is copied, and that fails, or does not.
 func (b *blank) run(ctx context.Context, m *machine) error {
 	regions := b.unwritten(ctx, m)
-	for i, k := range b.known.surveyed(b.c.l) {
+	for i, k := range b.known.surveyed(ctx, b.c.l) {
 		regions[i] |= k
 	}
 	if b.begun != nil {

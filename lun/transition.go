@@ -49,9 +49,10 @@ func (h held) active() bool { return h.was.live }
 // move is how a transition is made.
 type move struct {
 	commit  step
-	freeze  bool   // a file system on the LUN is frozen for the swap
-	known   *known // of the plex that new ones are filled from; may be nil
-	zeroing *bool  // is set when new plexes are being zeroed; may be nil
+	freeze  bool      // a file system on the LUN is frozen for the swap
+	known   knowledge // of the plex that new ones are filled from; may be nil
+	zeroing *bool     // is set when new plexes are being zeroed; may be nil
+	forget  bool      // no region counts as written when the new table begins
 }
 
 // transition is the steps that make next of l, whose live table uses none of the slots in force in next. A LUN that is not
@@ -68,6 +69,7 @@ func (m *machine) transition(next catalog.LUN, have held, how move) ([]step, err
 		return nil, err
 	}
 	conv.learn(how)
+	conv.forget = how.forget
 	c.prepare, c.ready, c.window = conv.prepare(), conv.ready(), conv.window(how.freeze)
 	return plan(c), nil
 }

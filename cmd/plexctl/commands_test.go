@@ -165,6 +165,8 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		ts.Check(err)
 		s.interrupt = n
 	}),
+	// interrupt-at EFFECT: the user presses Ctrl-C at the next such effect, once.
+	"interrupt-at": on(func(_ *testscript.TestScript, s *stage, args []string) { s.interruptAt = args[0] }),
 	// terminal [color]: plexctl runs at a terminal. pipe: it does not.
 	"terminal": on(func(_ *testscript.TestScript, s *stage, args []string) {
 		s.terminal = terminal{in: true, out: true, err: true, width: 100, color: len(args) > 0}
@@ -233,6 +235,13 @@ func plexctlCmd(ts *testscript.TestScript, neg bool, args []string) {
 	defer cancel()
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
+	s.mem.OnEffect = func(e blockdev.Effect) error {
+		if e.Kind == s.interruptAt {
+			s.interruptAt = ""
+			interrupt()
+		}
+		return nil
+	}
 	var out, talk bytes.Buffer
 	s.status = s.app(&out, &talk, interrupt).run(ctx, args)
 	s.typed, s.raw = "", out.String()

@@ -47,7 +47,8 @@ var chapters = map[string]chapter{
 		[]string{threeDrives + "plexctl drive init /dev/sdb --yes\n"},
 		"stdout 'tracked: +0 B were ever written'\nwrite web2 1MiB 1MiB\nplexctl lun show web2\nstdout 'tracked: +1.0 MiB were ever written'\n",
 	},
-	"Replace a drive": {[]string{mirrored}, healthy + "! plexctl drive show /dev/sdc\ncode 3\nplexctl plex list web1\nstdout /dev/sdd\n"},
+	"Copy only what is not zero": {[]string{twoLUNs + "zeroes sdd\nplexctl drive init /dev/sdd --yes\n"}, healthy},
+	"Replace a drive":            {[]string{mirrored}, healthy + "! plexctl drive show /dev/sdc\ncode 3\nplexctl plex list web1\nstdout /dev/sdd\n"},
 	"Split a plex off for a backup": {
 		[]string{mirrored, "plexctl lun show web1-monday\nstdout /dev/mapper/plex-web1-monday\n"}, healthy,
 	},

@@ -27,32 +27,38 @@ import (
 // guardPatience is how long a guard may take to be ready.
 const guardPatience = 10 * time.Second
 
-// startGuard is the lun.Guard of a machine. It locks this process's memory for the window, too.
-func startGuard(_ context.Context, w lun.Window) (dismiss func(), err error) {
+// startGuard is the lun.Guard of a machine. This process's memory is locked when the guard is ready, too.
+func startGuard(_ context.Context, w lun.Window) (lun.Post, error) {
 	in, pulse, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return lun.Post{}, err
 	}
 	ready, out, err := os.Pipe()
 	if err != nil {
-		return nil, errors.Join(err, in.Close(), pulse.Close())
+		return lun.Post{}, errors.Join(err, in.Close(), pulse.Close())
 	}
-	defer ready.Close() //nolint:errcheck // nothing is written
 	guard, err := spawnGuard(w, in, out)
 	if err != nil {
-		return nil, errors.Join(err, pulse.Close())
+		return lun.Post{}, errors.Join(err, pulse.Close(), ready.Close())
 	}
-	if err := awaitGuard(ready); err != nil {
-		return nil, errors.Join(err, pulse.Close(), guard.Kill(), reap(guard))
-	}
-	unlock := lockMemory()
-	signal.Ignore(syscall.SIGTSTP) // Ctrl-Z would stop the LUN's users, too
-	return func() {
-		signal.Reset(syscall.SIGTSTP)
-		unlock()
-		pulse.Write([]byte{0}) //nolint:errcheck // a guard that is gone need not be sent away
-		pulse.Close()          //nolint:errcheck // same
-		reap(guard)            //nolint:errcheck // same
+	unlock := func() {}
+	return lun.Post{
+		Ready: func() error {
+			if err := awaitGuard(ready); err != nil {
+				return errors.Join(err, guard.Kill())
+			}
+			unlock = lockMemory()
+			signal.Ignore(syscall.SIGTSTP) // Ctrl-Z would stop the LUN's users, too
+			return nil
+		},
+		Dismiss: func() {
+			signal.Reset(syscall.SIGTSTP)
+			unlock()
+			pulse.Write([]byte{0}) //nolint:errcheck // a guard that is gone need not be sent away
+			pulse.Close()          //nolint:errcheck // same
+			ready.Close()          //nolint:errcheck // nothing is written
+			guard.Wait()           //nolint:errcheck // same
+		},
 	}, nil
 }
 
@@ -78,11 +84,6 @@ func awaitGuard(ready *os.File) error {
 		return fmt.Errorf("the process that is to stand by does not start: %w", err)
 	}
 	return nil
-}
-
-func reap(guard *os.Process) error {
-	_, err := guard.Wait()
-	return err
 }
 
 // guardName is the command that startGuard starts.

@@ -61,10 +61,26 @@ type lunDoc struct {
 	Openers   int           `json:"openers"`
 	Tracked   bool          `json:"tracked,omitempty"`
 	Written   *size.Bytes   `json:"writtenBytes,omitempty"`
+	Scanning  bool          `json:"scanning,omitempty"`
 	Plexes    []plexDoc     `json:"plexes"`
 	Resync    *resyncDoc    `json:"resync,omitempty"`
 	Operation *operationDoc `json:"operation,omitempty"`
 	Problems  []errorDoc    `json:"problems,omitempty"`
+}
+
+// scanDocument is how far a scan is: a line now and then with -o json.
+type scanDocument struct {
+	header
+	Scan scanDoc `json:"scan"`
+}
+
+// scanDoc is how far a scan is.
+type scanDoc struct {
+	LUN     lunRef     `json:"lun"`
+	Done    size.Bytes `json:"doneBytes"`
+	Total   size.Bytes `json:"totalBytes"`
+	Zero    size.Bytes `json:"zeroBytes"`
+	Percent int        `json:"percent"`
 }
 
 // plexDoc is a plex and how it stands.

@@ -64,7 +64,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	for title, value := range map[string]any{
 		"drive": driveDoc{}, "drive name": driveRef{}, "LUN name": lunRef{}, "LUN": lunDoc{}, "plex": plexDoc{},
 		"resync": resyncDoc{}, "operation": operationDoc{}, "code": codeDoc{}, "error": errorDoc{}, "result": resultDoc{},
-		"step": stepDoc{}, "check": checkDoc{},
+		"step": stepDoc{}, "check": checkDoc{}, "scan": scanDoc{},
 	} {
 		want[title] = fields(reflect.TypeOf(value))
 	}

@@ -149,6 +149,7 @@ func (a *app) lunDetails(out io.Writer, doc lunDoc) error {
 		{"device", doc.Device},
 		{"openers", fmt.Sprint(doc.Openers)},
 		{"tracked", trackedText(doc)},
+		{"scan", scanText(doc)},
 		{"copying", copyText(doc)},
 	}
 	for _, p := range doc.Problems {
@@ -159,6 +160,14 @@ func (a *app) lunDetails(out io.Writer, doc lunDoc) error {
 	}
 	fmt.Fprintln(out)
 	return a.plexTable(out, doc.Plexes)
+}
+
+// scanText is what to do about a scan that has begun.
+func scanText(doc lunDoc) string {
+	if !doc.Scanning {
+		return ""
+	}
+	return fmt.Sprintf("begun; `plexctl plex add %[1]s SOURCE --scan` goes on, `plexctl op cancel %[1]s` gives it up", doc.Name)
 }
 
 // trackedText is how much of a tracked LUN was ever written; empty for one that is not tracked.

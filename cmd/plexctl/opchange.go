@@ -22,7 +22,8 @@ func newOpCancel(a *app) *cobra.Command {
 			"stays as it is. What was the source is a LUN again, with its name and GUID, but with undefined contents; a plex\n" +
 			"that was made with --drive gives its room back.\n\n" +
 			"An operation that has ended cannot be cancelled, also not one that has failed: `plexctl lun recover` tries again, and\n" +
-			"`plexctl plex remove` takes the plex away that it was to fill. Only add-plex can be cancelled.",
+			"`plexctl plex remove` takes the plex away that it was to fill. Only add-plex can be cancelled.\n\n" +
+			"The name of a LUN whose scan (`plexctl plex add --scan`) has not led to a plex yet gives that scan up.",
 		Args:              operands("OPERATION"),
 		ValidArgsFunction: a.complete(operationNames),
 	}
@@ -33,6 +34,9 @@ func newOpCancel(a *app) *cobra.Command {
 }
 
 func cancelOp(ctx context.Context, a *app, w *world, ref string, yes bool) (outcome, error) {
+	if l := w.scanning(ctx, ref); l != nil {
+		return endScan(ctx, a, w, l)
+	}
 	operation, err := w.Operation(ref)
 	if err != nil {
 		return nil, err

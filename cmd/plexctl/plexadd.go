@@ -16,6 +16,7 @@ type plexAddOptions struct {
 	drives         []string
 	rate           rateFlag
 	now            bool
+	scan           bool
 	wait           bool
 	yes            bool
 }
@@ -33,7 +34,11 @@ func newPlexAdd(a *app) *cobra.Command {
 			"each used up before the next; no data is lost, so nothing is asked.\n\n" +
 			rateHelp + "\n" +
 			"`plexctl op set-rate` changes it later. While another LUN is being rebuilt on one of its drives a copy is queued; it\n" +
-			"begins when plexctl next looks after that, with `op wait` or `status` for example. With --now it begins at once.",
+			"begins when plexctl next looks after that, with `op wait` or `status` for example. With --now it begins at once.\n\n" +
+			"With --scan all of TARGET, which must have one plex, is read first, at RATE or 256 MiB in a second, while it is in\n" +
+			"use; what reads as zeros and is not written meanwhile is not copied then. The command returns after that. When it is\n" +
+			"interrupted nothing is lost: the same command goes on where it stopped, and `plexctl op cancel TARGET` gives it up.\n" +
+			"The drive of the new plex must be able to zero by itself.",
 		Example: "  plexctl plex add web1 spare3 --wait\n" +
 			"  plexctl plex add web1 --drive /dev/sdd --rate 50MiB",
 		Args:              operands("TARGET", "[SOURCE]"),
@@ -45,6 +50,7 @@ func newPlexAdd(a *app) *cobra.Command {
 	must(cmd.RegisterFlagCompletionFunc("drive", a.completeAll(driveNames)))
 	addRate(cmd, &opts.rate)
 	cmd.Flags().BoolVar(&opts.now, "now", false, "copy at once, though another LUN is being rebuilt on one of the drives")
+	cmd.Flags().BoolVar(&opts.scan, "scan", false, "first read TARGET, and then copy nothing that is zero")
 	cmd.Flags().BoolVar(&opts.wait, "wait", false, "wait until the plex holds all of the data, and show how it gets on")
 	yesFlag(cmd, &opts.yes)
 	return a.changing(cmd, func(ctx context.Context, w *world, _ []string) (outcome, error) { return addPlex(ctx, a, w, opts) })
@@ -71,13 +77,20 @@ func addPlex(ctx context.Context, a *app, w *world, opts plexAddOptions) (outcom
 		return nil, err
 	}
 	how := lun.AttachOptions{Rate: size.Bytes(opts.rate), Now: opts.now}
+	scan := lun.ScanOptions{Drives: opts.drives, Rate: how.Rate}
 	attach := func(ctx context.Context) (*resync.Async, error) { return target.AddNewPlex(ctx, opts.drives, how) }
 	if opts.source != "" {
 		source, err := a.surrender(ctx, w, target, opts)
 		if err != nil {
 			return nil, err
 		}
+		scan.Source = source.ID()
 		attach = func(ctx context.Context) (*resync.Async, error) { return target.AddPlex(ctx, source.ID(), how) }
+	}
+	if opts.scan {
+		if err := a.scan(ctx, target, scan); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := a.patient(ctx)
 	defer cancel()

@@ -49,10 +49,11 @@ type stage struct {
 	hosts    []string // ids of this host
 	broken   error    // of opening the machine
 
-	terminal  terminal
-	typed     string // what the user types at the next command
-	speed     int    // regions that are copied between two looks of a wait; 0: the resync stands still
-	interrupt int    // the user presses Ctrl-C after so many looks; 0: never
+	terminal    terminal
+	typed       string // what the user types at the next command
+	speed       int    // regions that are copied between two looks of a wait; 0: the resync stands still
+	interruptAt string // the effect at which the user presses Ctrl-C; "": none
+	interrupt   int    // the user presses Ctrl-C after so many looks; 0: never
 
 	status int    // exit status of the last command
 	raw    string // its stdout as it was

@@ -106,7 +106,7 @@ func (w *world) lun(ctx context.Context, l *lun.LUN) (lunDoc, error) {
 func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string) lunDoc {
 	doc := lunDoc{
 		ID: p.ID, Name: p.Name, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health,
-		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Resync: newResyncDoc(p),
+		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Scanning: p.Scanning, Resync: newResyncDoc(p),
 	}
 	if p.Problem != nil {
 		doc.Problems = append(doc.Problems, newErrorDoc(p.Problem))
