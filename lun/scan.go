@@ -29,6 +29,7 @@ import (
 // when its slot was written for another table, and where all bits are set.
 const (
 	scanRate     = 256 * size.MiB   // a second, where nothing else is asked for
+	tellPeriod   = time.Second      // between reports
 	scanChunk    = size.MiB         // read at once
 	notePeriod   = 10 * time.Second // between notes of what was found
 	notePatience = 30 * time.Second
@@ -39,7 +40,7 @@ type ScanOptions struct {
 	Source uuid.UUID          // the LUN that is to become a plex afterwards; Nil: room on drives
 	Drives []string           // these drives, as AddNewPlex has it
 	Rate   size.Bytes         // to read at most so much a second; Unlimited: 256 MiB
-	Report func(ScanProgress) // is called now and then and at the end; may be nil
+	Report func(ScanProgress) // is called about once a second and at the end; may be nil
 }
 
 // ScanProgress is how far a scan is.

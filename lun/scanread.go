@@ -42,7 +42,8 @@ func (s *scan) run(ctx context.Context, l *LUN) error {
 		return fault("scan", s.path, err)
 	}
 	defer disk.Close() //nolint:errcheck // nothing was written
-	noted, start := time.Now(), time.Now()
+	start := time.Now()
+	noted, told := start, start
 	buffer := make([]byte, scanChunk)
 	for i := uint64(0); i < regions && err == nil; i++ {
 		if !s.left.Get(i) {
@@ -57,11 +58,16 @@ func (s *scan) run(ctx context.Context, l *LUN) error {
 			s.total.Zero += s.length(i)
 			s.zero.Set(i)
 		}
+		if time.Since(told) > tellPeriod {
+			s.tell()
+			told = time.Now()
+		}
 		if time.Since(noted) > notePeriod {
 			err = s.note(ctx, l)
 			noted = time.Now()
 		}
 	}
+	s.tell()
 	if err = errors.Join(err, s.note(context.WithoutCancel(ctx), l)); ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -138,8 +144,12 @@ func (s *scan) note(ctx context.Context, l *LUN) error {
 	if err == nil {
 		clear(s.zero)
 	}
+	return err
+}
+
+// tell says how far the scan is.
+func (s *scan) tell() {
 	if s.opts.Report != nil {
 		s.opts.Report(s.total)
 	}
-	return err
 }
