@@ -209,28 +209,36 @@ func TestScanGoesOn(t *testing.T) {
 	})
 }
 
-// A scan ends when somebody else gives it up, and does not write to what was its map.
+// A scan ends when somebody else gives it up, also when another one has begun by then: what the first has found says nothing.
 func TestScanEndsWhenItIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := scanWorld(t)
-		ended := false
-		err := w.find("web1").Scan(t.Context(), lun.ScanOptions{
-			Source: w.find("spare3").ID(), Rate: 50 * size.KiB,
-			Report: func(lun.ScanProgress) {
-				if ended {
-					return
-				}
-				ended = true
-				other, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock})
-				w.must(err)
-				defer other.Close()
-				w.must(w.on(other, endScan))
-			},
+	for _, again := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := scanWorld(t)
+			ended := false
+			err := w.find("web1").Scan(t.Context(), lun.ScanOptions{
+				Source: w.find("spare3").ID(), Rate: 50 * size.KiB,
+				Report: func(p lun.ScanProgress) {
+					if ended || p.Zero == 0 {
+						return
+					}
+					ended = true
+					other, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock})
+					w.must(err)
+					defer other.Close()
+					w.must(w.on(other, endScan))
+					w.write(600) // in a region that was zero
+					if again {
+						w.must(w.on(other, scanPart))
+					}
+				},
+			})
+			if !errors.Is(err, vds.ErrOperationCanceled) {
+				t.Errorf("scan: %v, want VDS_E_OPERATION_CANCELED", err)
+			}
+			w.must(w.p.Refresh(t.Context()))
+			copiedAfter(w)
 		})
-		if !errors.Is(err, vds.ErrOperationCanceled) {
-			t.Errorf("scan: %v, want VDS_E_OPERATION_CANCELED", err)
-		}
-	})
+	}
 }
 
 // What a LUN that is scanned refuses, and what refuses to be scanned.

@@ -47,7 +47,7 @@ type edit struct{ old, new string }
 
 // all is every mutation.
 func all() []mutation {
-	return slices.Concat(swapMutations(), recordMutations(), standingMutations(), operationMutations(), catalogMutations(), metadataMutations(), deviceMutations(), trackMutations())
+	return slices.Concat(swapMutations(), recordMutations(), standingMutations(), operationMutations(), catalogMutations(), metadataMutations(), deviceMutations(), trackMutations(), scanMutations())
 }
 
 // dir is the package of a mutation.

@@ -195,14 +195,14 @@ func swapMutations() []mutation {
 			name:  "nobody stands by for a window",
 			harm:  "leaves users waiting until somebody looks when plexctl is killed while the LUN is suspended",
 			file:  "lun/guard.go",
-			edits: []edit{{"for _, s := range steps {", "for _, s := range steps[:0] {"}},
+			edits: []edit{{"if i < 0 || m.guard == nil {", "if i >= 0 || m.guard == nil {"}},
 			test:  "TestGuardMissing",
 		},
 		{
 			name:  "the guard is sent away before the window",
 			harm:  "leaves users waiting until somebody looks when plexctl is killed while the LUN is suspended",
 			file:  "lun/step.go",
-			edits: []edit{{"defer dismiss()", "dismiss()"}},
+			edits: []edit{{"defer guard.Dismiss()", "guard.Dismiss()\n\tguard.Dismiss, place = func() {}, -1"}},
 			test:  "TestGuard/remove the last of two on 6.12",
 		},
 		{
