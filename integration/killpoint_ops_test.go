@@ -17,6 +17,7 @@ type killOp struct {
 	old     string                              // the layout in the end when the operation was not done; from when empty
 	done    string                              // the layout in the end when it was
 	window  bool                                // the LUN is suspended on the way
+	maybe   bool                                // it may be: that depends on what is written to it
 	lost    bool                                // drive 1 has been lost, and is recovered in the end
 	check   func(k *killRig, from uint64) error // looks at what the operation has made; from: writes acknowledged before it. May be nil
 }
@@ -50,6 +51,10 @@ func plexOps() []killOp {
 		{name: "add a mirror", from: "spare=12 web1=0", args: command("plex add web1 spare --yes"), done: "web1=012"},
 		{name: "add room", from: "web1=0", args: command("plex add web1 --drive @1"), done: "web1=01"},
 		{name: "add room to a mirror", from: "web1=01", args: command("plex add web1 --drive @2"), done: "web1=012", window: true},
+		{
+			name: "add room after a scan", from: "web1=0",
+			args: command("plex add web1 --drive @2 --scan"), done: "web1=02", maybe: true, // drive 1 cannot zero
+		},
 		{
 			name: "cancel", from: "spare=1 web1=0", prepare: (*killRig).adding, args: command("op cancel web1 --yes"),
 			old: "web1=01", done: "spare=1 web1=0",
@@ -103,7 +108,7 @@ func stateOps() []killOp {
 		},
 		{
 			name: "assemble a change that was cut off", from: "web1=012", prepare: (*killRig).cutOff,
-			args: command("assemble"), old: "web1=01", done: "web1=01",
+			args: command("assemble"), old: "web1=01", done: "web1=01", window: true,
 		},
 	}
 }

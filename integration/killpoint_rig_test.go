@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
@@ -168,6 +169,10 @@ func (k *killRig) settle(recovers bool) {
 	for _, l := range k.p.LUNs() {
 		record, err := l.Record()
 		must(k.t, err)
+		if record.Scan != uuid.Nil {
+			must(k.t, l.EndScan(k.t.Context()))
+			continue
+		}
 		if recovers && k.health(l) == vds.HealthFailedRedundancy {
 			k.end(l.Recover(k.t.Context()))
 			continue
