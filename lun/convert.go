@@ -108,12 +108,12 @@ func convert(l catalog.LUN, was standing, out func(catalog.Plex) bool) (conversi
 
 // learn makes it known what new plexes lack, where something tells: the bits of a tracked LUN, or what has nothing allocated to it.
 func (c *conversion) learn(how move) {
-	if len(c.fills) == 0 || how.known == nil && !(c.l.Tracked() && c.was.mirror) {
-		return
+	known := how.known
+	if known == nil && c.l.Tracked() && c.was.mirror {
+		known = nothing{} // beyond its bits
 	}
-	c.blank = &blank{c: *c, known: how.known, begun: how.zeroing}
-	if how.known == nil {
-		c.blank.known = nothing{}
+	if len(c.fills) > 0 && known != nil {
+		c.blank = &blank{c: *c, known: known, begun: how.zeroing}
 	}
 }
 

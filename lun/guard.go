@@ -30,11 +30,12 @@ type Window struct {
 // standBy starts the guard when one of these steps suspends a LUN. The guard's place is before the step at the index.
 func (m *machine) standBy(ctx context.Context, steps []step) (post Post, at int, err error) {
 	none := Post{Ready: func() error { return nil }, Dismiss: func() {}}
-	i := slices.IndexFunc(steps, func(s step) bool { _, is := s.(windowStep); return is })
+	var window windowStep
+	i := slices.IndexFunc(steps, func(s step) (is bool) { window, is = s.(windowStep); return is })
 	if i < 0 || m.guard == nil {
 		return none, -1, nil
 	}
-	l := steps[i].(windowStep).l
+	l := window.l
 	before, _ := m.record(l.ID)
 	if post, err = m.guard(ctx, Window{LUN: l.ID, Drives: m.numbersOf(l, before)}); err != nil {
 		return none, -1, fault("guard", lunObject(l.Name), err)

@@ -177,7 +177,7 @@ func (m *machine) restartScan(ctx context.Context, l catalog.LUN) (catalog.LUN, 
 		return l, err
 	}
 	next := withVacancy(l)
-	next.Scan, next.Last = uuid.New(), nil
+	next.Scan = uuid.New()
 	next = m.next(m.flip(next, have.was))
 	if err := next.Validate(); err != nil {
 		return l, err

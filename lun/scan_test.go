@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +16,7 @@ import (
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -43,8 +46,10 @@ func scanPart(w *world) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}
-	return errors.Join(err, errors.New("the scan was not interrupted"))
+	return errors.Join(err, errEnded)
 }
+
+var errEnded = errors.New("the scan was not interrupted")
 
 func endScan(w *world) error { return w.find("web1").EndScan(w.t.Context()) }
 
@@ -304,5 +309,66 @@ func TestScanOfATrackedLUN(t *testing.T) {
 	w.must(scan(w))
 	if after := w.shape(); after != before {
 		t.Errorf("the machine is\n%swas\n%s", after, before)
+	}
+}
+
+// What happens between scans, in any order: the plex that comes after it is equal, and gets nothing that need not be copied when
+// nothing but scans, writes and restarts happened.
+func TestScanRandomly(t *testing.T) {
+	seed := sweep.Seed(t, 1)
+	limit, _ := sweep.Time(t)
+	for n, start := uint64(0), time.Now(); n < 40 || time.Since(start) < limit/10; n++ {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, n))
+			w := scanWorld(t)
+			var story []string
+			for range 2 + random.IntN(9) {
+				story = append(story, w.happensToScan(random))
+			}
+			w.notSuspended()
+			w.verify()
+			w.must(scan(w))
+			story = append(story, fmt.Sprintf("%d copied", copiedAfter(w)))
+			if t.Failed() {
+				t.Errorf("PLEXCTL_SEED=%d, story %d: %s", seed, n, strings.Join(story, ", "))
+			}
+		})
+	}
+}
+
+// happensToScan lets something happen to web1, and says what.
+func (w *world) happensToScan(random *rand.Rand) string {
+	w.t.Helper()
+	switch what := random.IntN(8); what {
+	case 0:
+		w.must(scan(w))
+		return "scan"
+	case 1:
+		if err := scanPart(w); err != nil && err.Error() != errEnded.Error() { // nothing else is joined to it
+			w.t.Error(err)
+		}
+		return "scan in part"
+	case 2, 3:
+		at := int64(2 * random.IntN(6*128))
+		w.write(at)
+		return fmt.Sprintf("write %d", at)
+	case 4:
+		at := int64(501 + 2*random.IntN(517)) // where nobody counts on what is there
+		w.put(at)
+		return fmt.Sprintf("write %d, not flushed", at)
+	case 5:
+		w.keep()
+		w.cut([]blockdev.Fate{blockdev.Lost, blockdev.Kept}[random.IntN(2)])
+		w.must(assemble(w))
+		return "cut"
+	case 6:
+		w.must(deactivate(w))
+		w.must(assemble(w))
+		return "restart"
+	default:
+		if err := endScan(w); err != nil && !errors.Is(err, vds.ErrInvalidOperation) {
+			w.t.Error(err)
+		}
+		return "give up"
 	}
 }
