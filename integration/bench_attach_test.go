@@ -25,6 +25,20 @@ func (b *bench) attachIdle() {
 	b.inTurns(b.everybody(), func(c contender, round int) { b.attachFilled(c, round, 100) })
 }
 
+// attachLarge measures attaches to a volume so large that the copy counts and not the command, of which little is written.
+func (b *bench) attachLarge() {
+	contenders := slices.Concat(b.plexctlTracked(), []contender{b.plexctlRaised(), b.lvmTuned(), b.mdadmUsual(), b.mdadmTuned()})
+	b.inTurns(contenders, func(c contender, round int) { b.attachFilled(c, round, 5) })
+}
+
+// caseOf is how much of the volume is written, in words.
+func (b *bench) caseOf(percent size.Bytes) string {
+	if b.length > benchLength {
+		return fmt.Sprintf("%d %% of %s written", percent, b.length)
+	}
+	return fmt.Sprintf("%d %% written", percent)
+}
+
 // part is so much of the volume, in whole MiB.
 func (b *bench) part(percent size.Bytes) size.Bytes {
 	return (b.length * percent / 100).RoundUp(size.MiB)
@@ -46,7 +60,7 @@ func (b *bench) attachFilled(c contender, round int, percent size.Bytes) {
 	filled, after := time.Since(start), b.traffic()
 	windows := probe.end()
 
-	f := figure{Case: fmt.Sprintf("%d %% written", percent), Subject: c.name(), Round: round}
+	f := figure{Case: b.caseOf(percent), Subject: c.name(), Round: round}
 	as := func(name string) figure { f.Figure = name; return f }
 	b.tellTime(as("attach"), call)
 	b.tellTime(as("redundant"), filled)

@@ -28,19 +28,21 @@ type bench struct {
 
 // benchPart is figures that are measured together.
 type benchPart struct {
-	name string
-	run  func(b *bench)
+	name   string
+	run    func(b *bench)
+	length size.Bytes // of the volume; 0: benchLength
 }
 
 // benchParts are the parts, by the names that scripts/bench.sh --only chooses from.
 func benchParts() []benchPart {
 	return []benchPart{
-		{"attach", (*bench).attachIdle},
-		{"stall", (*bench).attachUnderWriters},
-		{"many", (*bench).manyVolumes},
-		{"return", (*bench).returningLeg},
-		{"io", (*bench).throughput},
-		{"cost", (*bench).costs},
+		{name: "attach", run: (*bench).attachIdle},
+		{name: "large", run: (*bench).attachLarge, length: benchLarge},
+		{name: "stall", run: (*bench).attachUnderWriters},
+		{name: "many", run: (*bench).manyVolumes},
+		{name: "return", run: (*bench).returningLeg},
+		{name: "io", run: (*bench).throughput},
+		{name: "cost", run: (*bench).costs},
 	}
 }
 
@@ -54,7 +56,7 @@ func TestGuestBench(t *testing.T) {
 		if only.MatchString(part.name) {
 			t.Run(part.name, func(t *testing.T) {
 				start := time.Now()
-				part.run(newBench(t, rounds, benchLength))
+				part.run(newBench(t, rounds, cmp.Or(part.length, benchLength)))
 				fmt.Printf("bench: %s took %.0fs\n", part.name, time.Since(start).Seconds())
 			})
 		}

@@ -34,6 +34,7 @@ const (
 	benchSecond = "bench-second"
 	benchDrive  = 2 * size.GiB
 	benchLength = 256 * size.MiB
+	benchLarge  = 1792 * size.MiB
 )
 
 // figure is one thing measured, a line of JSON. The command in bench/ reads it.

@@ -32,7 +32,7 @@ const pointVar = "PLEXCTL_POINT"
 // up. Without, a few effects, others on each kernel.
 func TestKillPoints(t *testing.T) { killPoints(t, newKillRig(t, false)) }
 
-// TestKillPointsTracked is TestKillPoints with LUNs that are tracked.
+// TestKillPointsTracked is TestKillPoints with LUNs that are tracked. In a sweep its points are random.
 func TestKillPointsTracked(t *testing.T) { killPoints(t, newKillRig(t, true)) }
 
 func killPoints(t *testing.T, k *killRig) {
@@ -45,8 +45,10 @@ func killPoints(t *testing.T, k *killRig) {
 	switch point := os.Getenv(pointVar); {
 	case point != "":
 		k.replay(point)
-	case sweeping:
+	case sweeping && !k.track:
 		k.everyPoint()
+		k.randomPoints(end, draw)
+	case sweeping:
 		k.randomPoints(end, draw)
 	default:
 		k.somePoints(end, draw)
