@@ -38,11 +38,8 @@ func (w *world) tracks() {
 // MiB.
 func (w *world) thins() {
 	w.t.Helper()
-	for i, d := range w.p.Drives() {
-		if i > 0 {
-			w.litters(i)
-		}
-		w.mem.SetOffload(d.Info.Path, true)
+	w.scannable()
+	for _, d := range w.p.Drives() {
 		w.mem.SetAllocation(d.Info.Path, true)
 	}
 }
