@@ -53,7 +53,8 @@ type ScanProgress struct {
 // Scan finds out what of l is zero, so that AddPlex or AddNewPlex copies nothing else; call that next. It returns when all of
 // l is read. When ctx ends before, l stays as it is and keeps what was found: Scan goes on later, also in another process,
 // EndScan gives it up, and AddPlex makes do with what is known. A tracked LUN needs no scan. Codes: those of AddPlex;
-// vds.ErrNotSupported for a LUN with several plexes, and where the drives of the new plex cannot zero by themselves.
+// vds.ErrNotSupported for a LUN with several plexes, and where the drives of the new plex cannot zero by themselves;
+// vds.ErrOperationCanceled when somebody else gives the scan up.
 func (l *LUN) Scan(ctx context.Context, opts ScanOptions) error {
 	var s *scan
 	wait, cancel := context.WithTimeout(ctx, notePatience)
@@ -98,6 +99,9 @@ func (l *LUN) EndScan(ctx context.Context) error {
 
 // beginScan lets l note what is written from now on, unless it does already. It makes sure that a plex could be added.
 func (m *machine) beginScan(ctx context.Context, l catalog.LUN, opts ScanOptions, now time.Time) (*scan, error) {
+	if opts.Rate != Unlimited && opts.Rate < size.KiB {
+		return nil, &vds.Error{Code: vds.ErrInvalidArg, Op: "scan", Object: lunObject(l.Name), Reason: "a scan reads at least 1 KiB a second"}
+	}
 	a := attachment{target: l}
 	var err error
 	if opts.Source != uuid.Nil {

@@ -268,6 +268,9 @@ func TestScanRefusals(t *testing.T) {
 		"scan for what is not there": {func(*world) {}, func(w *world) error {
 			return w.find("web1").Scan(w.t.Context(), lun.ScanOptions{Source: uuid.New()})
 		}, vds.ErrObjectNotFound},
+		"scan at a standstill": {func(*world) {}, func(w *world) error {
+			return w.find("web1").Scan(w.t.Context(), lun.ScanOptions{Source: w.find("spare3").ID(), Rate: lun.Paused})
+		}, vds.ErrInvalidArg},
 		"end no scan": {func(*world) {}, endScan, vds.ErrInvalidOperation},
 	}
 	for name, test := range tests {

@@ -129,6 +129,9 @@ func (s *scan) note(ctx context.Context, l *LUN) error {
 		if err != nil {
 			return err
 		}
+		if err := m.unusable(record.ID); err != nil {
+			return err // its drive may be another host's
+		}
 		left, ok := raidmeta.Bits(nil), record.Scan == s.id
 		if ok {
 			left, ok = m.readMap(ctx, record)
