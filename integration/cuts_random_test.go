@@ -75,6 +75,7 @@ func cutAtRandom(t *testing.T, machine vm.Machine, end time.Time, seed uint64) {
 	draw := rand.New(rand.NewPCG(seed, 0))
 	var state cutsState
 	var cuts, steps, mismatches int
+	var before string // what the machine printed before the last cut
 	defer func() {
 		t.Logf("SWEEP cuts cuts=%d steps=%d mismatches=%d", cuts, steps, mismatches)
 	}()
@@ -84,9 +85,10 @@ func cutAtRandom(t *testing.T, machine vm.Machine, end time.Time, seed uint64) {
 		printed, err := bootForCuts(t, cut, state, draw.Uint64())
 		if !errors.Is(err, vm.ErrCut) {
 			mismatches++
-			t.Fatalf("after %d cuts: %v\n%s", cuts, err, printed)
+			t.Fatalf("after %d cuts: %v\n%sbefore that cut:\n%s", cuts, err, printed, before)
 		}
 		cuts++
+		before = printed
 		steps += strings.Count(printed, "\nplexctl ")
 		state = state.after(t, printed)
 	}
@@ -138,6 +140,12 @@ func TestGuestOperateUntilCut(t *testing.T) {
 		path: "/dev/mapper/plex-" + webName, flags: unix.O_DSYNC, stamps: stamps{seed: 5, length: killLength - scribbled},
 		onAck: func(n uint64) { fmt.Println(ackedLine + strconv.FormatUint(n, 10)) },
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			shown, _ := tryTool(t, "plexctl", "lun", "show", webName, "-o", "json")
+			t.Logf("in the end\n%s%s", k.portrait(), shown)
+		}
+	})
 	layout := k.afterCut(ackedWrites(t), os.Getenv(layoutsVar))
 	if os.Getenv(lastVar) != "" {
 		return
