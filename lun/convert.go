@@ -37,20 +37,23 @@ func flipped(l catalog.LUN) catalog.LUN {
 // flip is l with metadata slots in force that the live mirror does not use; of plexes that are no legs of it, the other ones,
 // because the table that they were legs of may have to come back. The slot of a plex that is out stays: its other one cannot be written, and may hold what somebody would believe when its drive is
 // back. A plex that neither holds the data nor is being filled is out of date from now on: should the new slots have to be
-// given up (see settled), nobody else would know.
+// given up (see settled), nobody else would know. But one that the kernel is filling since a crash, from a plex before it, goes
+// on: where nobody knows anything, the first plex is the source.
 func (m *machine) flip(l catalog.LUN, was standing) catalog.LUN {
 	if !was.mirror {
 		return flipped(l)
 	}
-	fills := filled(l)
+	fills, source := filled(l), false
 	l.Plexes = slices.Clone(l.Plexes)
 	for i, p := range l.Plexes {
+		holds := was.holds(p.ID)
+		source = source || holds && !fills[i] && !m.out(p)
 		if used, leg := was.slots[p.ID]; leg && !m.out(p) {
 			l.Plexes[i].Slot = used.Other()
 		} else if !m.out(p) {
 			l.Plexes[i].Slot = p.Slot.Other()
 		}
-		if !fills[i] && !was.holds(p.ID) {
+		if returning := source && !was.unread && was.health[p.ID] == dm.LegSyncing; !fills[i] && !holds && !returning {
 			l.Plexes[i].Stale = true
 		}
 	}

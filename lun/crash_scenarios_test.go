@@ -106,6 +106,12 @@ func paceScenarios() []scenario {
 	return []scenario{
 		{name: "limit", prepare: func(w *world) { attached(w, 3) }, act: setRate(size.MiB)},
 		{name: "pause at a mirror", drives: 3, prepare: func(w *world) { tripled(w, 3) }, act: setRate(lun.Paused)},
+		{name: "limit after a cut in mid-copy", drives: 3, prepare: func(w *world) {
+			tripled(w, 3)
+			w.put(noise)
+			w.cut(blockdev.Kept)
+			w.must(assemble(w))
+		}, act: setRate(size.MiB)},
 		{name: "go on after a pause", prepare: func(w *world) { attached(w, 1); w.must(setRate(lun.Paused)(w)) }, act: setRate(lun.Unlimited)},
 		{name: "settle at the head of the queue", drives: 3, prepare: func(w *world) {
 			rival(w)

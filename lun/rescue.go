@@ -2,6 +2,7 @@ package lun
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -14,27 +15,36 @@ import (
 
 // rescue lets a suspended mirror go on that can neither use its live table, which a change to put has loaded, nor be brought to
 // its record l, as when a drive has failed in the swap. Nothing has been written since, so that it is started like one that is
-// not active, with those plexes alone that held all of the data by put and can be written. What the live table has been made of
-// is given up first, because its end may empty the bitmaps (see settled).
-func (m *machine) rescue(ctx context.Context, l, put catalog.LUN, have view) error {
+// not active, with those plexes alone that hold all of the data by put and by their metadata and can be written. What the live
+// table has been made of is given up first, because its end may empty the bitmaps (see settled): while that cannot be, which
+// bound says, the table has to stay.
+func (m *machine) rescue(ctx context.Context, l, put catalog.LUN, have view) (bound bool, err error) {
 	top := have[lunUUID(l.ID)]
+	next, err := m.withoutDead(ctx, l, put)
+	if err != nil {
+		next = l
+	}
 	if slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return m.slotInUse(l, p, top.table) }) {
-		if err := m.execute(ctx, []step{spoil(l)}); err != nil {
-			return err
+		if spoilt := m.execute(ctx, []step{spoil(next)}); spoilt != nil {
+			return true, errors.Join(err, spoilt)
 		}
 	}
-	next, err := m.withoutDead(ctx, l, put)
-	if err == nil {
-		top.Live = false
-		have[lunUUID(l.ID)] = top
-		err = m.execute(ctx, plan(change{want: m.wants(next), have: have, at: m.at, prepare: restart(next)}))
+	if err != nil {
+		return false, err
 	}
-	return err
+	top.Live = false
+	have[lunUUID(l.ID)] = top
+	return false, m.execute(ctx, plan(change{want: m.wants(next), have: have, at: m.at, prepare: restart(next)}))
 }
 
-// withoutDead commits l with those plexes out of date that do not hold all of the data by put or cannot be written, and returns
-// that record. It fails when no plex is left.
+// withoutDead commits l with those plexes out of date that cannot be written, or do not hold all of the data by put and by their
+// metadata, and returns that record. It fails when no plex is left.
 func (m *machine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.LUN, error) {
+	slots, err := m.readSlots(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	holding, _ := m.roles(l, slots)
 	next := l
 	next.Plexes = slices.Clone(l.Plexes)
 	left, fills := false, filled(l)
@@ -43,7 +53,7 @@ func (m *machine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.
 		if err != nil {
 			m.log.WarnContext(ctx, "goes on without a plex", "lun", l.Name, "plex", p.ID, "error", err)
 		}
-		holds := m.holdsBy(put, p.ID)
+		holds := m.holdsBy(put, p.ID) && slices.Contains(holding, i)
 		left = left || holds && err == nil
 		if err != nil || !holds && !fills[i] {
 			next.Plexes[i].Stale = true

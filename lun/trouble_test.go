@@ -237,6 +237,31 @@ func TestASectorThatIsPassedOverFailsTheOperation(t *testing.T) {
 	w.verify()
 }
 
+// After a cut in mid-copy the kernel fills the second plex too, from the first. A change of the rate does not leave it behind.
+func TestRateAfterACutInMidCopy(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	w.must(addPlex("web1", "third")(w))
+	w.copied(3)
+	w.put(noise)
+	w.cut(blockdev.Kept)
+	w.must(assemble(w))
+	w.must(setRate(size.MiB)(w))
+	for i, p := range w.record("web1").Plexes {
+		if p.Stale {
+			t.Errorf("plex %d is out of date", i)
+		}
+	}
+	w.cut(blockdev.Lost)
+	w.must(assemble(w))
+	w.must(setRate(lun.Unlimited)(w))
+	w.copied(-1)
+	w.verify()
+	w.oracle().inOrder()
+	w.oracle().stands()
+	w.nothingToDo("in the end")
+}
+
 // A change of a LUN that a killed command has left suspended completes that command's change first.
 func TestTheNextChangeEndsASuspension(t *testing.T) {
 	for name, act := range map[string]func(w *world) error{

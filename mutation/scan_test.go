@@ -42,7 +42,7 @@ func scanMutations() []mutation {
 			name:  "what is swapped in when a drive fails takes any plex",
 			harm:  "starts from a plex that had failed long before",
 			file:  "lun/rescue.go",
-			edits: []edit{{"holds := m.holdsBy(put, p.ID)", "holds := true"}},
+			edits: []edit{{"holds := m.holdsBy(put, p.ID) && slices.Contains(holding, i)", "holds := true || slices.Contains(holding, i)"}},
 			test:  "TestFaults/recover two of three",
 		},
 		{
