@@ -273,7 +273,6 @@ func (m *machine) restore(ctx context.Context, l, put catalog.LUN) error {
 	}
 	live := have[lunUUID(l.ID)]
 	var again error
-	var bound bool
 	switch {
 	case !live.Suspended:
 		return err // nobody waits; a table that waits must not be made the live one
@@ -283,9 +282,9 @@ func (m *machine) restore(ctx context.Context, l, put catalog.LUN) error {
 	case len(l.Plexes) == 1: // the record leaves no doubt where the data is
 		err, again = nil, m.execute(ctx, plan(change{want: m.wants(l), have: have, at: m.at}))
 	default:
-		bound, again = m.rescue(ctx, l, put, have)
+		again = m.rescue(ctx, l, put, have)
 	}
-	if again != nil && !bound {
+	if again != nil {
 		again = joinUndo(again, m.deaden(ctx, l))
 	}
 	return joinUndo(err, again)

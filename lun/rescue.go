@@ -2,7 +2,6 @@ package lun
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -16,25 +15,21 @@ import (
 // rescue lets a suspended mirror go on that can neither use its live table, which a change to put has loaded, nor be brought to
 // its record l, as when a drive has failed in the swap. Nothing has been written since, so that it is started like one that is
 // not active, with those plexes alone that hold all of the data by put and by their metadata and can be written. What the live
-// table has been made of is given up first, because its end may empty the bitmaps (see settled): while that cannot be, which
-// bound says, the table has to stay.
-func (m *machine) rescue(ctx context.Context, l, put catalog.LUN, have view) (bound bool, err error) {
+// table has been made of is given up first, because its end may empty the bitmaps (see settled).
+func (m *machine) rescue(ctx context.Context, l, put catalog.LUN, have view) error {
 	top := have[lunUUID(l.ID)]
 	next, err := m.withoutDead(ctx, l, put)
 	if err != nil {
-		next = l
+		return err
 	}
 	if slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return m.slotInUse(l, p, top.table) }) {
-		if spoilt := m.execute(ctx, []step{spoil(next)}); spoilt != nil {
-			return true, errors.Join(err, spoilt)
+		if err := m.execute(ctx, []step{spoil(next)}); err != nil {
+			return err
 		}
-	}
-	if err != nil {
-		return false, err
 	}
 	top.Live = false
 	have[lunUUID(l.ID)] = top
-	return false, m.execute(ctx, plan(change{want: m.wants(next), have: have, at: m.at, prepare: restart(next)}))
+	return m.execute(ctx, plan(change{want: m.wants(next), have: have, at: m.at, prepare: restart(next)}))
 }
 
 // withoutDead commits l with those plexes out of date that cannot be written, or do not hold all of the data by put and by their
@@ -94,7 +89,8 @@ func (m *machine) writable(ctx context.Context, p catalog.Plex) error {
 }
 
 // deaden fails all I/O of a LUN that is still suspended: nobody waits for ever, and nothing is written of which no metadata
-// knows. Assemble starts it like one that is not active.
+// knows. Assemble starts it like one that is not active. Where the table that goes uses metadata in force, those devices fail
+// first: its end may empty the bitmaps (see settled).
 func (m *machine) deaden(ctx context.Context, l catalog.LUN) error {
 	have, err := m.viewOf(ctx, l.ID)
 	top := have[lunUUID(l.ID)]
@@ -102,13 +98,23 @@ func (m *machine) deaden(ctx context.Context, l catalog.LUN) error {
 		return err
 	}
 	steps := change{have: have}.clear(node{name: top.Name, uuid: top.UUID})
-	return m.execute(ctx, append(steps, funcStep{text: "fail all I/O of " + top.Name, do: func(ctx context.Context, m *machine) error {
-		dead := dm.Table{{Length: top.table.Size(), Target: dm.Other{Name: deadTarget}}}
-		if err := m.kernel.Load(ctx, top.Name, dead); err != nil {
+	for _, p := range l.Plexes {
+		if meta, ok := have[metaNode(l, p).uuid]; ok && m.slotInUse(l, p, top.table) {
+			steps = append(steps, fail(meta, dm.Private))
+		}
+	}
+	return m.execute(ctx, append(steps, fail(top, dm.Public)))
+}
+
+// fail is the step that makes all I/O of a device fail.
+func fail(o observed, v dm.Visibility) step {
+	return funcStep{text: "fail all I/O of " + o.Name, do: func(ctx context.Context, m *machine) error {
+		dead := dm.Table{{Length: o.table.Size(), Target: dm.Other{Name: deadTarget}}}
+		if err := m.kernel.Load(ctx, o.Name, dead); err != nil {
 			return err
 		}
-		return m.kernel.Resume(ctx, top.Name, dm.Public)
-	}}))
+		return m.kernel.Resume(ctx, o.Name, v)
+	}}
 }
 
 // deadTarget is the device-mapper target that fails all I/O.

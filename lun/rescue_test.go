@@ -1,11 +1,14 @@
 package lun_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -117,4 +120,62 @@ func TestAnOlderPlexIsNotStartedWhileTheNewerCannotBeRead(t *testing.T) {
 	w.mem.Heal(w.path(0))
 	w.must(assemble(w))
 	w.verify()
+}
+
+// flickering is a kernel before whose swap of web1 both drives fail, until all I/O of web1 is made to fail.
+type flickering struct {
+	*dmtest.Kernel
+	w        *world
+	resumes  int // of web1 until the swap
+	deadened bool
+}
+
+func (k *flickering) Resume(ctx context.Context, name string, v dm.Visibility) error {
+	if name == "plex-web1" {
+		if k.resumes--; k.resumes == 0 {
+			for drive := range 2 {
+				for _, kind := range []string{"read", "write", "zero", "flush"} {
+					k.w.mem.Fail(k.w.path(drive), blockdev.Fault{Kind: kind})
+				}
+			}
+		}
+	}
+	return k.Kernel.Resume(ctx, name, v)
+}
+
+func (k *flickering) Load(ctx context.Context, name string, t dm.Table) error {
+	if name == "plex-web1" && t[0].Target.Type() == "error" {
+		k.deadened = true
+		k.w.mem.Heal(k.w.path(0))
+		k.w.mem.Heal(k.w.path(1))
+	}
+	return k.Kernel.Load(ctx, name, t)
+}
+
+// The record cannot be taken back, and the drives are well again when the table ends that could not be resumed: what is to be
+// copied is still known.
+func TestBothDrivesFlickerInTheSwap(t *testing.T) {
+	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
+		w := newWorld(t, release, 2)
+		w.create("web1", lunSize, 0)
+		w.create("spare3", lunSize, 1)
+		for at := range int64(20) {
+			w.write(at * 70)
+		}
+		attached(w, 1)
+		kernel := &flickering{Kernel: w.kernel, w: w, resumes: 1}
+		p, err := lun.Open(t.Context(), lun.Options{Kernel: kernel, Devices: w.mem, LockPath: w.lock})
+		w.must(err)
+		if err := w.on(p, setRate(size.MiB)); err == nil || !kernel.deadened {
+			t.Errorf("set rate: %v, all I/O was made to fail: %v", err, kernel.deadened)
+		}
+		p.Close()
+		w.notSuspended()
+		w.restart()
+		w.assemble()
+		w.settle()
+		w.verify()
+		w.oracle().inOrder()
+		w.oracle().stands()
+	}
 }
