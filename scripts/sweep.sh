@@ -107,9 +107,9 @@ kernel_tests() {
 		run "lvm-cuts@$1" "$(share 30)" -run='^TestHostPowerCutsLVM$' ./integration
 		return
 	fi
+	run "cuts@$1" "$(share 29)" -run='^TestHostPowerCuts$' ./integration
 	run "kills@$1" "$(share 14)" -run='^TestKillPoints$' ./integration
 	run "tracked@$1" "$(share 6)" -run='^TestKillPointsTracked$' ./integration
-	run "cuts@$1" "$(share 29)" -run='^TestHostPowerCuts$' ./integration
 	run "logwrites@$1" "$(share 8)" -run='^TestLogWrites$' ./integration
 	run "legs@$1" "$(share 8)" -run='^TestLegs$' ./integration
 }
