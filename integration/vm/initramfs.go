@@ -53,7 +53,7 @@ func writeInitramfs(ctx context.Context, w io.Writer, m *Machine, args []string)
 	a.skeleton(m.Dir)
 	err = errors.Join(
 		a.addProgram(m.Init, initFile),
-		a.addModules(modules),
+		a.addModules(m.Kernel.Release, modules),
 		a.addTools(m.Tools),
 		a.addFiles(m.Files),
 	)
@@ -61,7 +61,7 @@ func writeInitramfs(ctx context.Context, w io.Writer, m *Machine, args []string)
 		err = errors.Join(err, a.addUdev())
 	}
 	config := guestConfig{Load: load, Modules: modules, Udev: m.Udev, Terminal: m.Terminal, Dir: m.Dir, Env: m.Env, Args: args}
-	err = errors.Join(err, a.addBusybox(ctx), a.addConfig(config))
+	err = errors.Join(err, a.addBusybox(ctx, m.Kernel.Release, modules), a.addConfig(config))
 	if err != nil {
 		return err
 	}
@@ -188,9 +188,9 @@ func (a *initramfs) addFiles(files map[string]string) error {
 }
 
 // addModules adds kernel modules and makes modules name them by their path in the guest.
-func (a *initramfs) addModules(modules []module) error {
+func (a *initramfs) addModules(release string, modules []module) error {
 	for i := range modules {
-		guest := path.Join(moduleDir, modules[i].Name+".ko")
+		guest := path.Join(moduleDir, release, modules[i].Name+".ko")
 		if err := a.addFile(modules[i].File, guest); err != nil {
 			return err
 		}
@@ -211,8 +211,9 @@ func (a *initramfs) addUdev() error {
 	)
 }
 
-// addBusybox gives the guest, where busybox is among its tools, a link for each applet that it has no command for.
-func (a *initramfs) addBusybox(ctx context.Context) error {
+// addBusybox gives the guest, where busybox is among its tools, a link for each applet that it has no command for. The kernel
+// runs its modprobe then, which takes a tenth of the time: with every table of a mirror the kernel asks for a module.
+func (a *initramfs) addBusybox(ctx context.Context, release string, modules []module) error {
 	const busybox = "/usr/bin/busybox"
 	if _, ok := a.files[busybox[1:]]; !ok {
 		return nil
@@ -222,11 +223,33 @@ func (a *initramfs) addBusybox(ctx context.Context) error {
 		return err
 	}
 	for applet := range strings.FieldsSeq(applets) {
-		if !a.has("usr/bin/"+applet) && !a.has("usr/sbin/"+applet) {
+		if applet == "modprobe" {
+			a.put(cpio.Symlink("sbin/modprobe", busybox))
+			a.addIndex(release, modules)
+		} else if !a.has("usr/bin/"+applet) && !a.has("usr/sbin/"+applet) {
 			a.put(cpio.Symlink("usr/bin/"+applet, busybox))
 		}
 	}
 	return nil
+}
+
+// addIndex adds what modprobe reads: what each module needs, the nearest first, and its aliases.
+func (a *initramfs) addIndex(release string, modules []module) {
+	var needs, aliases strings.Builder
+	for _, m := range modules {
+		fmt.Fprintf(&needs, "%s.ko:", m.Name)
+		for _, need := range slices.Backward(modules) {
+			if m.needs(need.Name, modules) {
+				fmt.Fprintf(&needs, " %s.ko", need.Name)
+			}
+		}
+		needs.WriteString("\n")
+		for _, alias := range m.Aliases {
+			fmt.Fprintf(&aliases, "alias %s %s\n", alias, m.Name)
+		}
+	}
+	a.put(cpio.StaticFile(path.Join(moduleDir, release, "modules.dep"), needs.String(), 0o644))
+	a.put(cpio.StaticFile(path.Join(moduleDir, release, "modules.alias"), aliases.String(), 0o644))
 }
 
 // has reports whether the guest has a file.

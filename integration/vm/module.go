@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,13 @@ type module struct {
 	File    string   // its path, on the host or in the guest
 	Needs   []string // modules that must be loaded before it
 	Aliases []string // patterns under which the kernel asks for it
+}
+
+// needs reports whether m needs the named one of modules, itself or through another.
+func (m module) needs(name string, modules []module) bool {
+	return slices.Contains(m.Needs, name) || slices.ContainsFunc(modules, func(between module) bool {
+		return slices.Contains(m.Needs, between.Name) && between.needs(name, modules)
+	})
 }
 
 // bootModules are loaded in every machine before anything runs: what the machine itself needs, then what every test of
