@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -19,7 +21,9 @@ func (a *app) print(doc any, text func(io.Writer) error) error {
 	if a.format == formatJSON {
 		return json.NewEncoder(a.out).Encode(doc)
 	}
-	return text(a.out)
+	w := bufio.NewWriter(a.out) // a table is written cell by cell
+	err := text(w)
+	return errors.Join(err, w.Flush())
 }
 
 // done ends a command that has no result of its own: doc with -o json, else talk on stderr.

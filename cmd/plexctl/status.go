@@ -68,7 +68,7 @@ func runStatus(ctx context.Context, a *app, w *world, opts statusOptions) error 
 		return err
 	}
 	if !opts.watch {
-		if err := a.printStatus(a.out, doc); err != nil {
+		if err := a.printStatus(doc); err != nil {
 			return err
 		}
 		return doc.Summary.exit()
@@ -82,7 +82,7 @@ func (a *app) watchStatus(ctx context.Context, w *world, opts statusOptions, doc
 		if a.terminal.out && a.format == formatText {
 			fmt.Fprint(a.out, "\x1b[H\x1b[2J") // home, erase
 		}
-		if err := a.printStatus(a.out, doc); err != nil {
+		if err := a.printStatus(doc); err != nil {
 			return err
 		}
 		select {
@@ -151,8 +151,8 @@ func summarize(doc statusDocument) summary {
 	return worst
 }
 
-func (a *app) printStatus(w io.Writer, doc statusDocument) error {
-	return a.print(doc, func(io.Writer) error {
+func (a *app) printStatus(doc statusDocument) error {
+	return a.print(doc, func(w io.Writer) error {
 		if err := a.statusTable(w, doc.LUNs); err != nil {
 			return err
 		}
