@@ -85,7 +85,7 @@ type Disk interface {
 	// Sync makes all completed writes durable: it flushes the drive's volatile cache. After an error nothing is known
 	// about any write since the last successful Sync.
 	Sync() error
-	// Info is the device as it was when it was opened.
+	// Info is the device as it was when Info was first called.
 	Info() Info
 }
 

@@ -35,7 +35,7 @@ func (h Host) allocation(ctx context.Context, d *hostDisk) (Allocation, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &allocation{extents: e, info: d.info}, nil
+		return &allocation{extents: e, info: d.info()}, nil
 	}
 	start, err := strconv.ParseUint(d.node.text("start"), 10, 54)
 	if err != nil {
@@ -49,7 +49,7 @@ func (h Host) allocation(ctx context.Context, d *hostDisk) (Allocation, error) {
 	if err != nil {
 		return nil, errors.Join(err, disk.Close())
 	}
-	return &allocation{extents: withPart{e, d}, info: d.info, start: size.Sectors(start).Bytes()}, nil
+	return &allocation{extents: withPart{e, d}, info: d.info(), start: size.Sectors(start).Bytes()}, nil
 }
 
 // withPart keeps a partition open beside its disk, so that it stays where it is.

@@ -29,10 +29,10 @@ func openThinDisk(d *hostDisk) (*thinDisk, error) {
 	switch c := t.capacity; {
 	case !c.thin || !c.zeros:
 		return nil, fmt.Errorf("%w: the disk is not thin, or does not read zeros where it has nothing", ErrNoAllocation)
-	case c.block != d.info.LogicalBlock || c.blocks != uint64(d.info.Size/c.block):
-		return nil, fmt.Errorf("%w: the disk has %d blocks of %d bytes, its device %d bytes", ErrNoAllocation, c.blocks, c.block, d.info.Size)
+	case c.block != d.info().LogicalBlock || c.blocks != uint64(d.info().Size/c.block):
+		return nil, fmt.Errorf("%w: the disk has %d blocks of %d bytes, its device %d bytes", ErrNoAllocation, c.blocks, c.block, d.info().Size)
 	}
-	if _, _, err := t.extent(0, d.info.Size); err != nil { // it may not know the command
+	if _, _, err := t.extent(0, d.info().Size); err != nil { // it may not know the command
 		return nil, fmt.Errorf("%w: %w", ErrNoAllocation, err)
 	}
 	return t, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,8 @@ type hostDisk struct {
 	file *os.File
 	disk *os.File // the whole disk of a partition, which carries the flock; nil otherwise
 	node node
-	info Info
+	path string      // the kernel's own name
+	info func() Info // reads some twenty attributes when it is first called, which most who open a device do not do
 }
 
 // Open opens the device at path, which may be a link. Reads and writes bypass the page cache (O_DIRECT).
@@ -80,14 +82,10 @@ func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode)
 	if err != nil {
 		return nil, err
 	}
-	info, err := n.info()
-	if err != nil {
-		return nil, err
-	}
 	if err := h.checkNode(path, dev); err != nil {
 		return nil, err
 	}
-	d := &hostDisk{file: file, node: n, info: info}
+	d := &hostDisk{file: file, node: n, path: n.path(), info: sync.OnceValue(func() Info { return n.infoOf(dev) })}
 	if mode != Exclusive {
 		return d, nil
 	}
@@ -121,13 +119,10 @@ func (h Host) checkNode(path string, dev DevNo) error {
 
 // lockDisk takes the flock that udevd respects: on the whole disk (systemd, "Locking Block Device Access").
 func (h Host) lockDisk(ctx context.Context, d *hostDisk) error {
-	n, err := h.nodeOf(d.info.Dev)
-	if err != nil {
-		return err
-	}
 	locked := d.file
-	if n.partition() {
-		d.disk, err = os.OpenFile(n.disk().path(), os.O_RDONLY|unix.O_CLOEXEC, 0)
+	if d.node.partition() {
+		var err error
+		d.disk, err = os.OpenFile(d.node.disk().path(), os.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return fmt.Errorf("lock whole disk: %w", err)
 		}
@@ -174,7 +169,7 @@ func (d *hostDisk) WriteAt(p []byte, off int64) (int, error) {
 // aligned itself, b is rest, and p is one piece.
 func (d *hostDisk) transfer(op string, p []byte, off int64, move func(b, rest []byte, at int64) (int, error)) (int, error) {
 	if off < 0 || off%Align != 0 || len(p)%Align != 0 {
-		return 0, fmt.Errorf("%s %d bytes of %s at %d: %w", op, len(p), d.info.Path, off, ErrAlign)
+		return 0, fmt.Errorf("%s %d bytes of %s at %d: %w", op, len(p), d.path, off, ErrAlign)
 	}
 	buffer := p
 	if !isAligned(p) {
@@ -188,7 +183,7 @@ func (d *hostDisk) transfer(op string, p []byte, off int64, move func(b, rest []
 			return done, io.EOF
 		}
 		if err != nil {
-			return done, fmt.Errorf("%s %s at %d: %w", op, d.info.Path, off+int64(done), cause(err))
+			return done, fmt.Errorf("%s %s at %d: %w", op, d.path, off+int64(done), cause(err))
 		}
 	}
 	return len(p), nil
@@ -197,7 +192,7 @@ func (d *hostDisk) transfer(op string, p []byte, off int64, move func(b, rest []
 // Sync flushes the drive's cache (fsync).
 func (d *hostDisk) Sync() error {
 	if err := d.file.Sync(); err != nil {
-		return fmt.Errorf("flush %s: %w", d.info.Path, cause(err))
+		return fmt.Errorf("flush %s: %w", d.path, cause(err))
 	}
 	return nil
 }
@@ -222,10 +217,10 @@ func (d *hostDisk) RereadPartitions() error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("reread partitions of %s: %w", d.info.Path, err)
+		return fmt.Errorf("reread partitions of %s: %w", d.path, err)
 	}
 	return nil
 }
 
-// Info is the device as it was when it was opened.
-func (d *hostDisk) Info() Info { return d.info }
+// Info is the device as it was when Info was first called.
+func (d *hostDisk) Info() Info { return d.info() }

@@ -30,9 +30,19 @@ func newFileDisk(t testing.TB, length int64) (*hostDisk, string) {
 	if err := file.Truncate(length); err != nil {
 		t.Fatal(err)
 	}
-	d := &hostDisk{file: file, info: Info{Path: path, Size: size.Bytes(length)}}
+	d := &hostDisk{file: file, path: path, info: known(Info{Path: path, Size: size.Bytes(length)})}
 	t.Cleanup(func() { _ = d.Close() }) // a test may have closed it
 	return d, path
+}
+
+// known is the description of a disk that a test makes up.
+func known(info Info) func() Info { return func() Info { return info } }
+
+// withBlock is the description of d with logical blocks of another size.
+func withBlock(d *hostDisk, block size.Bytes) func() Info {
+	info := d.info()
+	info.LogicalBlock = block
+	return known(info)
 }
 
 // memory is n random bytes that start shift bytes behind an aligned place.
@@ -124,7 +134,7 @@ func TestHostDiskErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer readOnly.Close()
-	r := &hostDisk{file: readOnly, info: d.info}
+	r := &hostDisk{file: readOnly, path: path, info: d.info}
 	if _, err := r.WriteAt(make([]byte, Align), 0); !errors.Is(err, unix.EBADF) || strings.Count(err.Error(), path) != 1 {
 		t.Errorf("write to what is open for reading: %v", err)
 	}
@@ -248,7 +258,7 @@ func (tr *tree) openFile(dev DevNo) *hostDisk {
 	if err != nil {
 		tr.t.Fatal(err)
 	}
-	d := &hostDisk{file: file, info: info}
+	d := &hostDisk{file: file, node: tr.host.node(filepath.Base(info.Path)), path: info.Path, info: known(info)}
 	tr.t.Cleanup(func() { _ = d.Close() })
 	return d
 }
@@ -270,12 +280,8 @@ func TestLockDiskFails(t *testing.T) {
 	if err := tr.host.lockDisk(t.Context(), tr.openFile(DevNo{8, 1})); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("partition whose disk has no node: error %v", err)
 	}
-	gone := &hostDisk{info: Info{Dev: DevNo{8, 77}}}
-	if err := tr.host.lockDisk(t.Context(), gone); !errors.Is(err, ErrNotExist) {
-		t.Errorf("device that has gone: error %v", err)
-	}
-	closed := tr.openFile(DevNo{8, 1})
-	closed.info.Dev = DevNo{8, 16}
+	tr.file("dev/sdb", "")
+	closed := tr.openFile(DevNo{8, 16})
 	if err := closed.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -129,6 +129,11 @@ func (n node) info() (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
+	return n.infoOf(dev), nil
+}
+
+// infoOf is info of a device whose number is known. Of one that is gone it has no more than that.
+func (n node) infoOf(dev DevNo) Info {
 	disk := n.disk()
 	zoned, integrity := disk.text("queue/zoned"), disk.text("integrity/format")
 	info := Info{
@@ -149,7 +154,7 @@ func (n node) info() (Info, error) {
 	if n.mapped() {
 		info.DMUUID = n.text("dm/uuid")
 	}
-	return info, nil
+	return info
 }
 
 // model is what people know the device by.

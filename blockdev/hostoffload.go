@@ -28,7 +28,7 @@ func (d *hostDisk) offload() (offload, error) {
 		return offload{}, ErrNoOffload
 	case queue.hidesGranules(o.granule):
 		return offload{}, fmt.Errorf("%w: nobody knows its granules", ErrNoOffload)
-	case o.granule <= max(d.info.LogicalBlock, size.Sector):
+	case o.granule <= max(d.info().LogicalBlock, size.Sector):
 		o.granule = 0 // every request is whole granules
 	}
 	return o, nil

@@ -292,7 +292,7 @@ func newOffloadDisk(t *testing.T, attributes map[string]string) *hostDisk {
 		t.Fatal(err)
 	}
 	h := Host{Sys: t.TempDir()}
-	d.node, d.info.LogicalBlock = h.node("sda"), 512
+	d.node, d.info = h.node("sda"), withBlock(d, 512)
 	for name, text := range attributes {
 		put(t, d.node.dir+"/"+name, []byte(text+"\n"))
 	}
@@ -340,17 +340,17 @@ func TestHostZeroOffload(t *testing.T) {
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile(d.info.Path)
+	got, err := os.ReadFile(d.path)
 	want := blocks(64, 0xa5)
 	clear(want[3*Align : 43*Align])
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%v, or what should be zero is not, or something else is", err)
 	}
-	file, err := os.Open(d.info.Path)
+	file, err := os.Open(d.path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	readOnly := &hostDisk{file: file, node: d.node, info: d.info}
+	readOnly := &hostDisk{file: file, node: d.node, path: d.path, info: d.info}
 	defer readOnly.Close()
 	if err := ZeroOffload(t.Context(), readOnly, 0, Align); !errors.Is(err, unix.EBADF) || errors.Is(err, ErrNoOffload) {
 		t.Errorf("open for reading: %v, want %v", err, unix.EBADF)

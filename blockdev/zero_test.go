@@ -62,7 +62,7 @@ func TestZeroEnd(t *testing.T) {
 	for name, tt := range endCases() {
 		t.Run(name, func(t *testing.T) {
 			d, path := newFileDisk(t, int64(tt.device))
-			d.info.LogicalBlock = tt.block
+			d.info = withBlock(d, tt.block)
 			if _, err := d.file.WriteAt(bytes.Repeat([]byte{0xa5}, int(tt.device)), 0); err != nil {
 				t.Fatal(err)
 			}
@@ -96,8 +96,7 @@ func TestZeroEndDirect(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			on := &hostDisk{file: direct, info: d.info}
-			on.info.LogicalBlock = tt.block
+			on := &hostDisk{file: direct, path: path, info: withBlock(d, tt.block)}
 			defer on.Close()
 			if err := Zero(t.Context(), on, tt.start, tt.length); !errors.Is(err, tt.want) {
 				t.Fatalf("error %v, want %v", err, tt.want)
