@@ -50,14 +50,11 @@ func (c *Control) Create(ctx context.Context, name, uuid string) (blockdev.DevNo
 	if err := errors.Join(checkName(name), checkUUID(uuid)); err != nil {
 		return fail(err)
 	}
-	if err := devmapper.Create(name, uuid); err != nil {
-		return fail(cause(err))
-	}
-	info, err := devmapper.InfoByName(name)
+	rep, err := c.call(request{command: unix.DM_DEV_CREATE, name: name, uuid: uuid})
 	if err != nil {
-		return fail(cause(err))
+		return fail(err)
 	}
-	return decodeDev(info.DevNo), nil
+	return rep.dev, nil
 }
 
 // Load builds t in the kernel and puts it in the inactive slot of the device, in place of a table that is there. The live

@@ -114,7 +114,10 @@ func (l *links) right(name string, dev blockdev.DevNo) bool {
 
 // make puts a link to dev at name, over a wrong one in one step. It leaves alone what is no device-mapper device.
 func (l *links) make(name string, dev blockdev.DevNo) error {
-	path := filepath.Join(l.dir, name)
+	path, target := filepath.Join(l.dir, name), filepath.Join("..", filepath.Base(l.node(dev)))
+	if err := os.Symlink(target, path); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	if err := l.ours(path, dev); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -122,7 +125,7 @@ func (l *links) make(name string, dev blockdev.DevNo) error {
 	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Symlink(filepath.Join("..", filepath.Base(l.node(dev))), draft); err != nil {
+	if err := os.Symlink(target, draft); err != nil {
 		return err
 	}
 	return os.Rename(draft, path)

@@ -256,9 +256,10 @@ func newOperation(kind vds.AsyncType, now time.Time) *catalog.Operation {
 // stamp is a time as records hold it.
 func stamp(now time.Time) time.Time { return now.UTC().Truncate(time.Millisecond) }
 
-// restore brings the kernel to a record after a failed change to put, which may be what l still is. A device that cannot be brought there is at least let go on: whatever else is wrong, no LUN stays suspended.
-// But one whose new table could not be resumed would go on without its bitmap, and take the plexes that were to be filled for
-// whole: it fails all I/O until it is assembled.
+// restore brings the kernel to a record after a failed change to put, which may be what l still is. A device that cannot be
+// brought there is at least let go on: whatever else is wrong, no LUN stays suspended. But one whose new table could not be
+// resumed would go on without its bitmap, and take the plexes that were to be filled for whole: it is rescued, or fails all
+// I/O until it is assembled.
 func (m *machine) restore(ctx context.Context, l, put catalog.LUN) error {
 	l, err := m.cleanse(ctx, l)
 	if err == nil {

@@ -77,19 +77,20 @@ func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, force bool
 	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return len(all[b.ID]) - len(all[a.ID]) })
 	var results []Result
 	for _, l := range chosen {
-		err := m.start(ctx, l, all[l.ID][lunUUID(l.ID)].Live, used, force, now)
+		err := m.start(ctx, l, all[l.ID], used, force, now)
 		results = append(results, Result{ID: l.ID, Name: l.Name, Err: fault("assemble", lunObject(l.Name), err)})
 	}
 	return results, nil
 }
 
-// start brings one LUN up. active says whether it has a live table; used is for finding extents that another LUN's still use.
-func (m *machine) start(ctx context.Context, l catalog.LUN, active bool, used uses, force bool, now time.Time) error {
+// start brings one LUN up, of which the kernel has had that; used is for finding extents that another LUN's devices still use.
+func (m *machine) start(ctx context.Context, l catalog.LUN, had view, used uses, force bool, now time.Time) error {
+	top, exists := had[lunUUID(l.ID)]
 	l, err := m.settleEnded(ctx, l, now)
 	if err != nil {
 		return err
 	}
-	if !active {
+	if !top.Live {
 		if why := m.startable(ctx, l); why != nil && !force {
 			return why
 		} else if why != nil {
@@ -112,7 +113,7 @@ func (m *machine) start(ctx context.Context, l catalog.LUN, active bool, used us
 	if err := m.bringUp(ctx, l); err != nil {
 		return err
 	}
-	if m.dry == nil {
+	if exists && m.dry == nil { // else it has just got its name
 		if err := m.kernel.Name(ctx, lunName(l.Name), dm.Public); err != nil {
 			return err
 		}
