@@ -15,7 +15,7 @@ import (
 // falls, and is 100 with the end.
 func TestAsyncPercent(t *testing.T) {
 	r := newCodesRig(t, 2)
-	l := r.create("web1", busyLength, 0)
+	l := r.createFull("web1", 0)
 	op, err := l.AddNewPlex(t.Context(), r.drives[1:], lun.AttachOptions{Rate: 4 * size.MiB})
 	must(t, err)
 	last, seen := 0, map[int]bool{}

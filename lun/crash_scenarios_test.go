@@ -150,7 +150,7 @@ func removeScenarios() []scenario {
 func lifeScenarios() []scenario {
 	return []scenario{
 		{name: "create", drives: 3, prepare: func(*world) {}, act: func(w *world) error {
-			_, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: "third", Size: lunSize, Drives: []string{w.path(2)}})
+			_, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: "third", Size: lunSize, Drives: []string{w.path(2)}, Track: w.track})
 			return err
 		}},
 		{name: "create on two drives", drives: 4, prepare: func(*world) {}, act: span},

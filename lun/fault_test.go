@@ -93,6 +93,7 @@ func TestFaults(t *testing.T) {
 				}
 				for nth := 1; nth <= 12; nth++ {
 					s.driveFails(t, m, whole, drive, "write", nth)
+					s.driveFails(t, m, whole, drive, "flush", nth)
 				}
 				if s.good != nil {
 					s.driveFails(t, m, whole, drive, "zero", 1)
@@ -101,6 +102,24 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCreateThatCannotBeFlushed has a drive take all writes and refuse a flush. What is refused is not there.
+func TestCreateThatCannotBeFlushed(t *testing.T) {
+	for _, kind := range []string{"write", "flush"} {
+		refused := true
+		for nth := 1; refused && !t.Failed(); nth++ {
+			w := newWorld(t, dmtest.Linux6_12, 1)
+			w.mem.Fail(w.path(0), blockdev.Fault{Kind: kind, Nth: nth})
+			_, err := w.p.CreateLUN(t.Context(), lun.Spec{Name: "web1", Size: lunSize})
+			refused = err != nil
+			w.mem.Heal(w.path(0))
+			w.restart()
+			if _, missing := w.p.LUN("web1"); (missing != nil) != refused {
+				t.Errorf("%s %d fails: create: %v, then: %v", kind, nth, err, missing)
+			}
+		}
 	}
 }
 

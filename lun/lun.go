@@ -203,7 +203,8 @@ func (l *LUN) Delete(ctx context.Context) error {
 	})
 }
 
-// discard takes a LUN down and commits that it is gone.
+// discard takes a LUN down and commits that it is gone, also to those of its drives of which nobody knows whether they have
+// ever got its record.
 func (m *machine) discard(ctx context.Context, l catalog.LUN) error {
 	have, err := m.settled(ctx, l)
 	if err != nil {
@@ -212,7 +213,7 @@ func (m *machine) discard(ctx context.Context, l catalog.LUN) error {
 	gone := l
 	gone.Deleted = true
 	gone = m.next(gone)
-	tx := &transaction{put: []catalog.LUN{gone}}
+	tx := &transaction{put: []catalog.LUN{gone}, first: l.Drives()}
 	if err := m.execute(ctx, plan(change{have: have.view, settle: have.settle, at: m.at, commit: tx.step("commit that " + l.Name + " is deleted")})); err != nil {
 		return fault("delete", lunObject(l.Name), err)
 	}

@@ -34,8 +34,8 @@ type change struct {
 //
 //	names │ metadata │ private devices │ load │ COMMIT │ zero new plexes │ swap │ what is left over
 //
-// Before the commit nothing that users see has changed; after it every step can be repeated by a later plan. A LUN that is
-// not active is committed before its device is made, so that no device is without a record. From a linear table the swap
+// Before the commit nothing that users see has changed; after it every step can be repeated by a later plan. A LUN that has no
+// device is committed before any is made, so that no device is without a record. From a linear table the swap
 // is a single call: the kernel suspends, exchanges the tables and resumes within it, so no process can die in between. A
 // live mirror is swapped through a window; see convert.go.
 func plan(c change) []step {
@@ -56,11 +56,10 @@ func plan(c change) []step {
 	if top.mirror != nil {
 		steps = append(steps, present(c.prepare)...)
 	}
-	steps = append(steps, c.private()...)
 	if !exists {
-		return slices.Concat(steps, present(c.commit), []step{createStep{top}, loadStep{top}, resumeStep{top}}, tidy(c.leftover()))
+		return slices.Concat(steps, present(c.commit), c.private(), []step{createStep{top}, loadStep{top}, resumeStep{top}}, tidy(c.leftover()))
 	}
-	return slices.Concat(steps, []step{loadStep{top}}, present(c.commit), present(c.ready), []step{c.swap(top)}, tidy(c.leftover()))
+	return slices.Concat(steps, c.private(), []step{loadStep{top}}, present(c.commit), present(c.ready), []step{c.swap(top)}, tidy(c.leftover()))
 }
 
 // swap makes the loaded table of the LUN the live one.

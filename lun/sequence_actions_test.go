@@ -29,7 +29,7 @@ func seqActions() map[string]seqAction {
 		"split": {5, (*rig).split, nil}, "recover": {7, (*rig).recover, nil}, "extend": {4, (*rig).extend, nil},
 		"rename": {3, (*rig).rename, nil}, "rate": {4, (*rig).setRate, nil}, "assemble": {8, (*rig).assemble, nil},
 		"assemble one": {3, (*rig).assembleOne, nil}, "force": {2, (*rig).force, nil}, "deactivate": {4, (*rig).deactivate, nil},
-		"reenumerate": {3, (*rig).reenumerate, nil}, "take over": {2, (*rig).takeOver, nil}, "look": {5, (*rig).observe, nil},
+		"scan": {4, (*rig).scan, nil}, "end scan": {2, (*rig).endScan, nil}, "reenumerate": {3, (*rig).reenumerate, nil}, "take over": {2, (*rig).takeOver, nil}, "look": {5, (*rig).observe, nil},
 
 		"nothing": {0, nil, func(*rig, seqStep) {}},
 		"write":   {8, nil, (*rig).writes}, "tick": {8, nil, (*rig).ticks}, "age": {2, nil, (*rig).age}, "hold": {2, nil, (*rig).hold},
@@ -80,9 +80,9 @@ func (r *rig) create(p *process, s seqStep) *call {
 	}
 	r.named++
 	name, length := fmt.Sprintf("lun%d", r.named), size.Bytes(2+s.B%3)*size.MiB
-	spec := lun.Spec{Name: name, Size: length, Drives: []string{seqPath(s.C % seqDrives)}}
+	spec := lun.Spec{Name: name, Size: length, Drives: []string{seqPath(s.C % seqDrives)}, Track: s.B%2 == 0}
 	return &call{
-		text:  fmt.Sprintf("create %s of %s on %s", name, length, spec.Drives[0]),
+		text:  fmt.Sprintf("create %s of %s on %s, tracked %v", name, length, spec.Drives[0], spec.Track),
 		do:    func(ctx context.Context) error { _, err := p.provider.CreateLUN(ctx, spec); return err },
 		after: r.members(r.records).with(name, member{size: length.Sectors(), drives: on(spec.Drives...)}),
 		codes: []vds.Code{vds.ErrNotEnoughSpace, vds.ErrProviderCacheCorrupt, vds.ErrAccessDenied},
@@ -127,7 +127,7 @@ func (r *rig) absorbed(t, f catalog.LUN) members {
 // drivesOf is the drives that the plexes of a LUN lie on.
 func (r *rig) drivesOf(l catalog.LUN) []string {
 	var drives []string
-	for _, p := range l.Plexes {
+	for _, p := range l.Copies() {
 		drives = append(drives, r.paths[p.Meta.Drive])
 	}
 	return drives
@@ -185,7 +185,7 @@ func (r *rig) cancel(p *process, _ seqStep) *call {
 // back, and with it.
 func (r *rig) cancelled(l catalog.LUN) (without, with members) {
 	kept := l
-	kept.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool { return slices.Contains(l.Operation.Plexes, p.ID) })
+	kept.Plexes = slices.DeleteFunc(slices.Clone(l.Copies()), func(p catalog.Plex) bool { return slices.Contains(l.Operation.Plexes, p.ID) })
 	without = r.onDrives(l, r.drivesOf(kept))
 	source := l.Operation.Source
 	if source == nil {
@@ -196,11 +196,12 @@ func (r *rig) cancelled(l catalog.LUN) (without, with members) {
 
 // pickPlex is one of the plexes of a LUN, and the LUN without it.
 func pickPlex(l catalog.LUN, n int) (uuid.UUID, catalog.LUN) {
-	if len(l.Plexes) == 0 {
+	copies := l.Copies()
+	if len(copies) == 0 {
 		return uuid.Nil, l
 	}
-	p := l.Plexes[n%len(l.Plexes)].ID
-	l.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(other catalog.Plex) bool { return other.ID == p })
+	p := copies[n%len(copies)].ID
+	l.Plexes = slices.DeleteFunc(slices.Clone(copies), func(other catalog.Plex) bool { return other.ID == p })
 	return p, l
 }
 
@@ -211,10 +212,10 @@ func (r *rig) removePlex(p *process, s seqStep) *call {
 	}
 	plex, rest := pickPlex(record, s.B)
 	return &call{
-		text:  fmt.Sprintf("remove plex %d of %s", s.B%max(1, len(record.Plexes)), l.Name()),
+		text:  fmt.Sprintf("remove plex %d of %s", s.B%max(1, len(record.Copies())), l.Name()),
 		do:    func(ctx context.Context) error { _, err := l.RemovePlex(ctx, plex); return err },
 		after: r.onDrives(record, r.drivesOf(rest)),
-		must:  r.inOrder(record) && len(record.Plexes) > 1, codes: changeCodes(vds.ErrPlexLastActive),
+		must:  r.inOrder(record) && len(record.Copies()) > 1, codes: changeCodes(vds.ErrPlexLastActive),
 	}
 }
 
@@ -227,14 +228,14 @@ func (r *rig) split(p *process, s seqStep) *call {
 	r.named++
 	name := fmt.Sprintf("part%d", r.named)
 	after := r.onDrives(record, r.drivesOf(rest))
-	if len(record.Plexes) > 0 {
-		drive := r.paths[record.Plexes[s.B%len(record.Plexes)].Meta.Drive]
+	if copies := record.Copies(); len(copies) > 0 {
+		drive := r.paths[copies[s.B%len(copies)].Meta.Drive]
 		after = after.with(name, member{size: record.Size, drives: drive})
 	}
 	return &call{
-		text: fmt.Sprintf("split plex %d of %s off as %s", s.B%max(1, len(record.Plexes)), l.Name(), name), part: l.ID(),
+		text: fmt.Sprintf("split plex %d of %s off as %s", s.B%max(1, len(record.Copies())), l.Name(), name), part: l.ID(),
 		do:    func(ctx context.Context) error { _, err := l.Split(ctx, plex, name); return err },
-		after: after, must: r.inOrder(record) && len(record.Plexes) > 1, codes: changeCodes(vds.ErrPlexLastActive),
+		after: after, must: r.inOrder(record) && len(record.Copies()) > 1, codes: changeCodes(vds.ErrPlexLastActive),
 	}
 }
 
@@ -246,7 +247,7 @@ func (r *rig) recover(p *process, s seqStep) *call {
 	return &call{
 		text: "recover " + l.Name(),
 		do:   func(ctx context.Context) error { _, err := l.Recover(ctx); return err },
-		must: r.inOrder(record) && len(record.Plexes) > 1, codes: changeCodes(),
+		must: r.inOrder(record) && len(record.Copies()) > 1, codes: changeCodes(),
 	}
 }
 
@@ -264,6 +265,27 @@ func (r *rig) extend(p *process, s seqStep) *call {
 		do:    func(ctx context.Context) error { _, err := l.Extend(ctx, more, nil); return err },
 		after: all.with(record.Name, grown), codes: changeCodes(vds.ErrNotEnoughSpace, vds.ErrNotSupported),
 	}
+}
+
+func (r *rig) scan(p *process, s seqStep) *call {
+	l, _ := r.pick(p, s.A)
+	if l == nil || !r.changeable() {
+		return nil
+	}
+	drive := seqPath(s.C % seqDrives)
+	return &call{
+		text:  fmt.Sprintf("scan %s for a plex on %s", l.Name(), drive),
+		do:    func(ctx context.Context) error { return l.Scan(ctx, lun.ScanOptions{Drives: []string{drive}}) },
+		loose: true, codes: changeCodes(vds.ErrNotEnoughSpace, vds.ErrNotSupported, vds.ErrOperationCanceled),
+	}
+}
+
+func (r *rig) endScan(p *process, s seqStep) *call {
+	l, _ := r.pick(p, s.A)
+	if l == nil || !r.changeable() {
+		return nil
+	}
+	return &call{text: "end the scan of " + l.Name(), do: l.EndScan, codes: changeCodes()}
 }
 
 func (r *rig) rename(p *process, s seqStep) *call {

@@ -227,7 +227,7 @@ func (r *rig) whole() {
 			r.fail("%s is not whole: %+v", l.Name, l)
 		}
 		if devices++; len(l.Plexes) > 1 {
-			devices += 2 * len(l.Plexes)
+			devices += 2 * len(l.Copies())
 			r.equal(l)
 		}
 	}
@@ -257,8 +257,9 @@ func (r *rig) idle() {
 func (r *rig) equal(l catalog.LUN) {
 	first, other := make([]byte, 64*size.KiB), make([]byte, 64*size.KiB)
 	for off := size.Bytes(0); off < l.Size.Bytes(); off += size.Bytes(len(first)) {
-		r.read(l.Plexes[0], off, first)
-		for i, p := range l.Plexes[1:] {
+		copies := l.Copies()
+		r.read(copies[0], off, first)
+		for i, p := range copies[1:] {
 			if r.read(p, off, other); string(first) != string(other) {
 				r.fail("plex %d of %s differs from plex 0 after %s", i+1, l.Name, off)
 			}

@@ -244,7 +244,7 @@ func (r *rig) members(records map[uuid.UUID]catalog.LUN) members {
 	m := members{}
 	for id, l := range records {
 		var drives []string
-		for _, p := range l.Plexes {
+		for _, p := range l.Copies() {
 			drives = append(drives, r.paths[p.Meta.Drive])
 		}
 		m[l.Name] = member{id: id, size: l.Size, drives: on(drives...)}
@@ -253,6 +253,7 @@ func (r *rig) members(records map[uuid.UUID]catalog.LUN) members {
 }
 
 // device is the name of the device of a LUN that has a live table and is not suspended, and its length; "" when there is none.
+// A table that fails all I/O, as a drive leaves it that fails in the swap, is none: it stays until somebody assembles.
 func (r *rig) device(id uuid.UUID) (string, int64) {
 	ctx := context.Background()
 	list, err := r.kernel.List(ctx)
@@ -268,7 +269,7 @@ func (r *rig) device(id uuid.UUID) (string, int64) {
 			return "", 0
 		}
 		table, err := r.kernel.Table(ctx, d.Name)
-		if err != nil {
+		if err != nil || table[0].Target.Type() == "error" {
 			return "", 0
 		}
 		return d.Name, int64(table.Size().Bytes())
@@ -386,7 +387,7 @@ func (r *rig) notSuspended() {
 // live is whether the kernel has nothing to do for a mirror of these plexes, all of which are in order, or it is no mirror.
 func (r *rig) live(l catalog.LUN) bool {
 	name, _ := r.device(l.ID)
-	if name == "" || l.Operation != nil || slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return p.Stale }) {
+	if name == "" || l.Operation != nil || slices.ContainsFunc(l.Copies(), func(p catalog.Plex) bool { return p.Stale }) {
 		return false
 	}
 	status, err := r.kernel.Status(context.Background(), name)
@@ -394,5 +395,9 @@ func (r *rig) live(l catalog.LUN) bool {
 		return err == nil && len(l.Plexes) == 1 && status.Targets[0].Type == "linear"
 	}
 	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)
-	return err == nil && raid.Complete() && len(raid.Health) == len(l.Plexes)
+	if err != nil || len(raid.Health) != len(l.Plexes) {
+		return false
+	}
+	raid.Health = raid.Health[:len(l.Copies())] // a vacant plex is the last one
+	return raid.Complete()
 }

@@ -85,6 +85,7 @@ func newShelf(t *testing.T) *shelf {
 	defer p.Close()
 	for i := range seqDrives {
 		s.mem.AddDisk(blockdev.Info{Path: seqPath(i), Size: driveSize})
+		s.mem.SetOffload(seqPath(i), i > 0)
 		d, err := p.InitDrive(t.Context(), seqPath(i), lun.InitOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +143,9 @@ func actionNames() []string {
 func (r *rig) furnish() {
 	ctx := context.Background()
 	for drive, length := range []int{3, 3, 4} {
-		spec := lun.Spec{Name: []string{"web", "spare", "third"}[drive], Size: size.Bytes(length) * size.MiB, Drives: []string{seqPath(drive)}}
+		spec := lun.Spec{
+			Name: []string{"web", "spare", "third"}[drive], Size: size.Bytes(length) * size.MiB, Drives: []string{seqPath(drive)}, Track: drive == 2,
+		}
 		if _, err := r.procs[0].provider.CreateLUN(ctx, spec); err != nil {
 			r.fail("create %s: %v", spec.Name, err)
 		}
