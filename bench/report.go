@@ -58,7 +58,7 @@ var page string
 // markdown is the page.
 func (r report) markdown() ([]byte, error) {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"sections": sections, "table": r.table, "chart": r.chartFile, "facts": r.facts, "rounds": r.rounds, "leftOut": r.leftOut,
+		"sections": sections, "table": r.table, "chart": r.chartFile, "facts": r.facts, "rounds": r.rounds, "leftOut": r.leftOut, "goals": r.goals,
 	}).Parse(page)
 	if err != nil {
 		return nil, err

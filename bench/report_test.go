@@ -61,6 +61,31 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestGoals has goals that are reached, missed and not measured.
+func TestGoals(t *testing.T) {
+	r := reportOf(figuresOf(t, `{"kernel":"6.12","figure":"attach","case":"100 % written","subject":"plexctl","unit":"ms","value":100}
+{"kernel":"6.12","figure":"attach","case":"100 % written","subject":"lvm2","unit":"ms","value":900}
+{"kernel":"6.12","figure":"attach","case":"100 % written","subject":"lvm2 tuned","unit":"ms","value":200}
+{"kernel":"6.12","figure":"attach","case":"100 % written","subject":"mdadm","unit":"ms","value":10}
+{"kernel":"6.12","figure":"window","case":"100 % written","subject":"plexctl","unit":"ms","value":5}
+{"kernel":"6.12","figure":"status","case":"10 volumes","subject":"plexctl","unit":"ms","value":50}
+{"kernel":"6.12","figure":"status","case":"500 volumes","subject":"plexctl","unit":"ms","value":250}
+{"kernel":"6.12","figure":"size","case":"program","subject":"plexctl","unit":"MiB","value":7.5}
+`))
+	want := []string{
+		"| | goal | measured | |", "|---|---:|---:|---|",
+		"| Attach returns, of lvm2's time | ≤ 0.20× | 0.50× | **missed** |",
+		"| The same: cost per volume, of that with 10 | ≤ 1.00× | 0.10× | reached |",
+		"| Size of the program | ≤ 8.00 MiB | 7.50 MiB | reached |", "",
+	}
+	if diff := cmp.Diff(want, strings.Split(r.goals("6.12"), "\n")); diff != "" {
+		t.Errorf("goals (-want +got):\n%s", diff)
+	}
+	if got := r.goals("6.1"); got != "" {
+		t.Errorf("goals without figures: %q", got)
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for _, tt := range []struct {
 		values []float64

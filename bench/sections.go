@@ -30,6 +30,7 @@ func sections() []section {
 			Figure: "written-second", Title: "Written to the second leg for it",
 			Text: "The kernel counts as written what a drive zeroes by itself, which a tracked LUN has it do to all of the leg first.",
 		},
+		{Figure: "data-second", Title: "Written to the second leg for it, without what the drive has zeroed by itself"},
 		{
 			Figure: "return", Title: "A leg comes back: time until both legs are equal", chart: true,
 			Text: "After writes of 4 KiB at so many places while it was away. `plexctl lun recover`, `lvchange --refresh`, `mdadm --re-add`; mdadm " +

@@ -52,13 +52,13 @@ func (b *bench) attachFilled(c contender, round int, percent size.Bytes) {
 	c.create(b.length)
 	defer c.remove()
 	fillWith(b.t, c.path(), "written ", b.part(percent))
-	probe := b.watchWindows(c)
+	probe, zeroes := b.watchWindows(c), watchZeroed(b.t)
 	before := b.traffic()
 	start := time.Now()
 	call := timed(c.attach)
 	b.awaitFilled(c)
 	filled, after := time.Since(start), b.traffic()
-	windows := probe.end()
+	windows, zeroed := probe.end(), zeroes.end(b.drives[1])
 
 	f := figure{Case: b.caseOf(percent), Subject: c.name(), Round: round}
 	as := func(name string) figure { f.Figure = name; return f }
@@ -68,6 +68,7 @@ func (b *bench) attachFilled(c contender, round int, percent size.Bytes) {
 	for i, name := range []string{"read-first", "written-first", "read-second", "written-second"} {
 		b.tellBytes(as(name), after[i]-before[i])
 	}
+	b.tellBytes(as("data-second"), after[3]-before[3]-zeroed)
 }
 
 // tellWindows tells the longest of the times for which a volume was suspended, and their sum. An md device may have none.

@@ -1,8 +1,6 @@
 package integration
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,9 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
-
-// tracing is where the kernel has its trace.
-const tracing = "/sys/kernel/debug/tracing"
 
 // suspends is how the kernel stops a device and lets it go on.
 type suspends struct {
@@ -33,7 +28,7 @@ func arraySuspends() suspends {
 // windowProbe watches when a device is suspended, by probes on the functions of the kernel that do it: a single ioctl may
 // suspend, swap tables and resume, so that nothing can be seen from outside.
 type windowProbe struct {
-	t      testing.TB
+	traceFiles
 	device string // as the functions get it, in hexadecimal; empty: whichever there is
 }
 
@@ -41,7 +36,7 @@ type windowProbe struct {
 func (b *bench) watchWindows(c contender) *windowProbe {
 	b.t.Helper()
 	s := c.suspends()
-	p := &windowProbe{t: b.t}
+	p := &windowProbe{traceFiles: traceFiles{b.t}}
 	stop, goOn := p.function(s.stop), p.function(s.goOn)
 	p.put("trace_clock", "mono")
 	p.put("kprobe_events", "p:bench/stop "+stop+" device=%di")
@@ -91,23 +86,9 @@ func (p *windowProbe) end() []time.Duration {
 	return windowsOf(traceEvents(text), p.device)
 }
 
-func (p *windowProbe) put(file, text string) {
-	p.t.Helper()
-	must(p.t, os.WriteFile(filepath.Join(tracing, file), []byte(text+"\n"), 0))
-}
-
-func (p *windowProbe) add(file, text string) {
-	p.t.Helper()
-	f, err := os.OpenFile(filepath.Join(tracing, file), os.O_WRONLY|os.O_APPEND, 0)
-	must(p.t, err)
-	defer f.Close()
-	_, err = f.WriteString(text + "\n")
-	must(p.t, err)
-}
-
 func (p *windowProbe) trace() string {
 	p.t.Helper()
-	return readValue(p.t, filepath.Join(tracing, "trace"))
+	return p.read("trace")
 }
 
 // traceEvent is a line of the trace.
@@ -165,7 +146,7 @@ func windowsOf(events []traceEvent, device string) []time.Duration {
 
 func TestWindowsOf(t *testing.T) {
 	trace := strings.Join([]string{
-		"# tracer: nop",
+		"# traceFiles: nop",
 		"         plexctl-201     [001] d..2.    12.000100: stop: (dm_suspend+0x0/0x120 [dm_mod]) device=0xffff8b3fc1a2b000",
 		"             lvm-202     [000] d..2.    12.000200: stop: (dm_suspend+0x0/0x120 [dm_mod]) device=0xffff8b3fc1a2c000",
 		"             lvm-202     [000] d..2.    12.000250: goon: (dm_resume+0x0/0x90 [dm_mod]) device=0xffff8b3fc1a2c000",
