@@ -2,6 +2,7 @@ package integration
 
 import (
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/plexctl/plexctl/size"
@@ -78,12 +79,13 @@ func (p *plexctlContender) create(length size.Bytes) {
 	p.t.Helper()
 	p.set(p.limits)
 	p.run("drive", "init", p.drives[0], p.drives[1], "--yes", "--force")
-	web := []string{"lun", "create", "web1", "--size", length.String(), "--drive", p.drives[0]}
+	bytes := strconv.FormatUint(uint64(length), 10)
+	web := []string{"lun", "create", "web1", "--size", bytes, "--drive", p.drives[0]}
 	if p.tracked {
 		web = append(web, "--track")
 	}
 	p.run(web...)
-	p.run("lun", "create", "spare3", "--size", length.String(), "--drive", p.drives[1])
+	p.run("lun", "create", "spare3", "--size", bytes, "--drive", p.drives[1])
 }
 
 func (p *plexctlContender) attach() {
