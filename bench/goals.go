@@ -21,7 +21,7 @@ type goal struct {
 
 // goals are what was set before anything was measured.
 func goals() []goal {
-	const third, written, large = 1. / 3, "100 % written", "5 % of 1.8 GiB written"
+	const third, written, large = 1. / 3, "100 % written", "5 % of 3.0 GiB written"
 	lvm := []string{"lvm2", "lvm2 tuned"}
 	all := append([]string{"mdadm", "mdadm tuned"}, lvm...)
 	return []goal{
@@ -31,7 +31,7 @@ func goals() []goal {
 		{text: "The same of a tracked LUN", figure: "window", kase: written, own: "plexctl tracked", others: lvm, most: third},
 		{text: "What a writer feels, of lvm2's time", figure: "stall", kase: written + ", one writer", others: lvm, most: third},
 		{text: "The same with five writers", figure: "stall", kase: written + ", five writers", others: lvm, most: third},
-		{text: "5 % of a tracked LUN of 1.8 GiB written: data written to the new leg, 6 % of its size", figure: "data-second", kase: large, own: "plexctl tracked", most: 0.06 * 1792},
+		{text: "5 % of a tracked LUN of 3 GiB written: data written to the new leg, 6 % of its size", figure: "data-second", kase: large, own: "plexctl tracked", most: 0.06 * 3072},
 		{text: "The same: both legs are equal, of the best time of the others", figure: "redundant", kase: large, own: "plexctl tracked", others: all, most: 1. / 10},
 		{text: "All written: both legs are equal, of the best time of the others", figure: "redundant", kase: written, own: "plexctl tuned", others: all, most: 1},
 		{text: "Show 500 volumes, of lvm2's time", figure: "status", kase: "500 volumes", others: lvm, most: 1. / 10},

@@ -27,7 +27,7 @@ func (b *bench) attachIdle() {
 
 // attachLarge measures attaches to a volume so large that the copy counts and not the command, of which little is written.
 func (b *bench) attachLarge() {
-	contenders := slices.Concat(b.plexctlTracked(), []contender{b.plexctlRaised(), b.lvmTuned(), b.mdadmUsual(), b.mdadmTuned()})
+	contenders := append(b.plexctlTracked(), b.lvmTuned(), b.mdadmUsual(), b.mdadmTuned())
 	b.inTurns(contenders, func(c contender, round int) { b.attachFilled(c, round, 5) })
 }
 

@@ -32,9 +32,9 @@ const (
 const (
 	benchFirst  = "bench-first"
 	benchSecond = "bench-second"
-	benchDrive  = 2 * size.GiB
+	benchDrive  = 4 * size.GiB
 	benchLength = 256 * size.MiB
-	benchLarge  = 1792 * size.MiB
+	benchLarge  = 3 * size.GiB
 )
 
 // figure is one thing measured, a line of JSON. The command in bench/ reads it.

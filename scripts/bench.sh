@@ -3,9 +3,9 @@
 #
 #   scripts/bench.sh [--kernel 6.1|6.12|…]... [--rounds N] [--only REGEX] [--out DIR]
 #
-# One machine for each kernel (6.12), 5 rounds, about 25 minutes. Run it on a machine that does nothing else. The figures are kept in
+# One machine for each kernel (6.12), 5 rounds, about an hour. Run it on a machine that does nothing else. The figures are kept in
 # bin/bench, a file of JSON lines for each kernel; from all files there docs/performance.md and its charts are made, or
-# those in DIR. With --only, which chooses parts (attach, stall, many, return, io, cost), nothing of that is touched:
+# those in DIR. With --only, which chooses parts (attach, large, stall, many, return, io, cost), nothing of that is touched:
 # figures and page are in bin/bench/only.
 #
 # As root on Debian it installs the packages it needs; Go 1.26 must be there. It changes nothing else on this machine.
