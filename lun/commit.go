@@ -81,7 +81,8 @@ func (m *machine) latest(luns []catalog.LUN) []catalog.LUN {
 
 // commit writes the records of tx to every drive they concern that is here. On an error some drives may have them.
 func (m *machine) commit(ctx context.Context, tx *transaction) error {
-	var failed []error
+	var failed, spared []error // spared: of drives that need not take it, as long as another one does
+	reached := false
 	need := tx.needed()
 	for _, id := range need {
 		if d, here := m.drives[id]; here && d.foreign {
@@ -98,19 +99,26 @@ func (m *machine) commit(ctx context.Context, tx *transaction) error {
 	for _, id := range drives {
 		err := m.writeCatalog(ctx, id, m.set.Apply(id, tx.put...))
 		tx.begun = tx.begun || !untouched(err)
-		if err != nil && !slices.Contains(need, id) {
-			m.log.Warn("a drive does not learn of the change", "drive", id, "error", err)
+		if err == nil {
+			reached = true
 			continue
 		}
-		if err != nil {
-			failed = append(failed, &vds.Error{
-				Code: vds.ErrDiskConfigurationNotSaved, Op: "commit", Object: driveObject(id), Err: err,
-				Hint: "check the drive; `plexctl assemble` brings every LUN to its last committed state",
-			})
+		fault := &vds.Error{
+			Code: vds.ErrDiskConfigurationNotSaved, Op: "commit", Object: driveObject(id), Err: err,
+			Hint: "check the drive; `plexctl assemble` brings every LUN to its last committed state",
 		}
-		if len(failed) > 0 && !tx.all {
+		if !slices.Contains(need, id) {
+			m.log.Warn("a drive does not learn of the change", "drive", id, "error", err)
+			spared = append(spared, fault)
+			continue
+		}
+		failed = append(failed, fault)
+		if !tx.all {
 			break
 		}
+	}
+	if !reached {
+		failed = append(failed, spared...)
 	}
 	m.remerge()
 	if err := errors.Join(failed...); err != nil {

@@ -138,7 +138,7 @@ func (p *Provider) Reenumerate(ctx context.Context) ([]Result, error) {
 // reconcile brings the kernel to l, or l to what the kernel has made true.
 func (m *machine) reconcile(ctx context.Context, l catalog.LUN) error {
 	if err := m.unusable(l.ID); err != nil {
-		return err
+		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "reenumerate", Object: lunObject(l.Name), Err: err}
 	}
 	err := m.bringUp(ctx, l)
 	if !errors.Is(err, vds.ErrProviderCacheCorrupt) {

@@ -129,8 +129,8 @@ func (s *scan) note(ctx context.Context, l *LUN) error {
 		if err != nil {
 			return err
 		}
-		if err := m.unusable(record.ID); err != nil {
-			return err // its drive may be another host's
+		if err := m.unusable(record.ID); err != nil { // its drive may be another host's
+			return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "scan", Object: lunObject(record.Name), Err: err}
 		}
 		left, ok := raidmeta.Bits(nil), record.Scan == s.id
 		if ok {

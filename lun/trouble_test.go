@@ -53,6 +53,32 @@ func TestReenumerateAfterTheTableWasReplaced(t *testing.T) {
 	w.nothingToDo("after reenumerate")
 }
 
+// The only drive that is here refuses the cancel. It need not take it, but then nobody has: the operation goes on.
+func TestCancelThatNoDriveTakes(t *testing.T) {
+	w, _, _ := pair(t)
+	attached(w, 3)
+	w.must(deactivate(w))
+	w.mem.Vanish(w.path(0))
+	w.restart()
+	ops := w.p.Operations()
+	if len(ops) != 1 {
+		t.Fatalf("%d operations, want one", len(ops))
+	}
+	w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"})
+	if err := ops[0].Cancel(t.Context()); !errors.Is(err, vds.ErrDiskConfigurationNotSaved) {
+		t.Errorf("cancel: %v, want VDS_E_DISK_CONFIGURATION_UPDATE_FAILED", err)
+	}
+	w.mem.Heal(w.path(1))
+	w.mem.Return(w.path(0))
+	w.restart()
+	w.must(assemble(w))
+	w.settle()
+	w.verify()
+	if record := w.record("web1"); len(record.Plexes) != 2 {
+		t.Errorf("%d plexes, want two", len(record.Plexes))
+	}
+}
+
 // Drives of another host are left alone until they are taken over.
 func TestTakeOver(t *testing.T) {
 	w := quartet(t)

@@ -21,8 +21,22 @@ func recordMutations() []mutation {
 			name:  "a commit succeeds without its drives",
 			harm:  "swaps in a table of which the drives know nothing",
 			file:  "lun/commit.go",
-			edits: []edit{{"if err != nil && !slices.Contains(need, id) {", "if err != nil && !slices.Contains(need[:0], id) {"}},
+			edits: []edit{{"if !slices.Contains(need, id) {", "if !slices.Contains(need[:0], id) {"}},
 			test:  "TestACommitNeedsTheDrivesThatHoldTheData",
+		},
+		{
+			name:  "a commit that no drive takes succeeds",
+			harm:  "says that a LUN was given back, which is still a plex",
+			file:  "lun/commit.go",
+			edits: []edit{{"if !reached {", "if !reached && false {"}},
+			test:  "TestCancelThatNoDriveTakes",
+		},
+		{
+			name:  "a LUN that could not be flushed is not taken back",
+			harm:  "says that a LUN could not be made, which is there",
+			file:  "lun/lun.go",
+			edits: []edit{{"{put: []catalog.LUN{gone}, first: l.Drives()}", "{put: []catalog.LUN{gone}}"}},
+			test:  "TestCreateThatCannotBeFlushed",
 		},
 		{
 			name:  "the drives of plexes that are out of date hold a commit up",

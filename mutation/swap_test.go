@@ -17,8 +17,15 @@ func swapMutations() []mutation {
 			name:  "a device is made before its record",
 			harm:  "gives users a LUN whose room belongs to nobody after a crash",
 			file:  "lun/plan.go",
-			edits: []edit{{"present(c.commit), []step{createStep{top}, loadStep{top}, resumeStep{top}}", "[]step{createStep{top}, loadStep{top}, resumeStep{top}}, present(c.commit)"}},
+			edits: []edit{{"present(c.commit), c.private(), []step{createStep{top}, loadStep{top}, resumeStep{top}}", "c.private(), []step{createStep{top}, loadStep{top}, resumeStep{top}}, present(c.commit)"}},
 			test:  "TestPlan/activate a linear LUN",
+		},
+		{
+			name:  "what is below a device is made before the record",
+			harm:  "leaves devices on a drive that belong to no LUN when a tracked one cannot be made",
+			file:  "lun/plan.go",
+			edits: []edit{{"present(c.commit), c.private(), []step{createStep{top}", "c.private(), present(c.commit), []step{createStep{top}"}},
+			test:  "TestCrash/stops/create, tracked on 6.12",
 		},
 		{
 			name: "the table is loaded before its metadata is written",
