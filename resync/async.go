@@ -19,6 +19,8 @@ type Async struct {
 	op   Operation
 	done chan struct{} // closed at the end
 	wake func()        // asks the monitor for a look
+	// looking holds a token while somebody looks: who comes second must not end the handle while the end is being recorded.
+	looking chan struct{}
 
 	mu        sync.Mutex
 	watched   time.Time
@@ -37,6 +39,7 @@ func newAsync(d Descriptor, op Operation, wake func()) *Async {
 		op:         op,
 		done:       make(chan struct{}),
 		wake:       wake,
+		looking:    make(chan struct{}, 1),
 		watched:    time.Now(),
 		last:       Observation{State: Running},
 		result:     vds.ErrOperationPending,
@@ -132,6 +135,15 @@ func (a *Async) ended() bool {
 
 // look observes once and ends the handle when the operation has ended.
 func (a *Async) look(ctx context.Context) error {
+	select {
+	case a.looking <- struct{}{}:
+		defer func() { <-a.looking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if a.ended() {
+		return nil
+	}
 	seen, err := a.op.Observe(ctx)
 	if err != nil {
 		return fmt.Errorf("look at operation %s: %w", a.ID, err)
