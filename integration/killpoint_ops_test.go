@@ -117,6 +117,7 @@ func stateOps() []killOp {
 func lunOps() []killOp {
 	return []killOp{
 		{name: "create", from: "web1=0", args: command("lun create fresh --size 4MiB --drive @1"), done: "fresh=1 web1=0"},
+		{name: "create tracked", from: "web1=0", args: command("lun create fresh --size 4MiB --drive @1 --track"), done: "fresh=1 web1=0"},
 		{name: "delete", from: "spare=1 web1=0", args: command("lun delete spare --yes"), done: "web1=0"},
 		{name: "delete a mirror", from: "spare=12 web1=0", args: command("lun delete spare --yes"), done: "web1=0"},
 		{name: "rename", from: "web1=0", args: command("lun rename web1 web2"), done: "web2=0"},

@@ -35,10 +35,11 @@ func flipped(l catalog.LUN) catalog.LUN {
 }
 
 // flip is l with metadata slots in force that the live mirror does not use; of plexes that are no legs of it, the other ones,
-// because the table that they were legs of may have to come back. The slot of a plex that is out stays: its other one cannot be written, and may hold what somebody would believe when its drive is
-// back. A plex that neither holds the data nor is being filled is out of date from now on: should the new slots have to be
-// given up (see settled), nobody else would know. But one that the kernel is filling since a crash, from a plex before it, goes
-// on: where nobody knows anything, the first plex is the source.
+// because the table that they were legs of may have to come back. The slot of a plex that is out stays: its other one cannot be
+// written, and may hold what somebody would believe when its drive is back. A plex that neither holds the data nor is being
+// filled is out of date from now on: should the new slots have to be given up (see settled), nobody else would know. But one
+// that the kernel is filling since a crash, from a plex before it, goes on: where nobody knows anything, the first plex is the
+// source.
 func (m *machine) flip(l catalog.LUN, was standing) catalog.LUN {
 	if !was.mirror {
 		return flipped(l)

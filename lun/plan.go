@@ -35,9 +35,9 @@ type change struct {
 //	names │ metadata │ private devices │ load │ COMMIT │ zero new plexes │ swap │ what is left over
 //
 // Before the commit nothing that users see has changed; after it every step can be repeated by a later plan. A LUN that has no
-// device is committed before any is made, so that no device is without a record. From a linear table the swap
-// is a single call: the kernel suspends, exchanges the tables and resumes within it, so no process can die in between. A
-// live mirror is swapped through a window; see convert.go.
+// device is committed before any is made, so that no device is without a record. From a linear table the swap is a single call:
+// the kernel suspends, exchanges the tables and resumes within it, so no process can die in between. A live mirror is swapped
+// through a window; see convert.go.
 func plan(c change) []step {
 	if len(c.want) == 0 {
 		return slices.Concat(c.settle, c.takeDown(), present(c.commit))

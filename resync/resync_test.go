@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -287,6 +288,46 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 		}
 		if st, _ := a.QueryStatus(t.Context()); !st.Pending() {
 			t.Error("the end of a wait ended the operation")
+		}
+	})
+}
+
+// slowSettle takes a second to record the end. Whoever comes meanwhile is turned away, as by the host's lock.
+type slowSettle struct {
+	*script
+	busy     atomic.Bool
+	recorded atomic.Bool
+}
+
+func (s *slowSettle) Settle(context.Context, vds.Code) error {
+	if !s.busy.Swap(true) {
+		time.Sleep(time.Second)
+		s.recorded.Store(true)
+	}
+	return nil
+}
+
+// TestOneLookAtATime has two see the end at once: neither says so before it is recorded, because then the process may end.
+func TestOneLookAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		op := &slowSettle{script: steady(100, 100)}
+		a := newAsync(descriptor(), op, func() {})
+		time.Sleep(2 * time.Second) // it has ended
+		var looks sync.WaitGroup
+		for range 2 {
+			looks.Go(func() {
+				if st, err := a.QueryStatus(t.Context()); err != nil || st.Result != vds.OK || !op.recorded.Load() {
+					t.Errorf("status %+v, %v; recorded: %v", st, err, op.recorded.Load())
+				}
+			})
+		}
+		looks.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		b := newAsync(descriptor(), op, func() {})
+		b.looking <- struct{}{}
+		if _, err := b.QueryStatus(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("a look that waits for another one, with a context that is over: %v", err)
 		}
 	})
 }
