@@ -75,47 +75,19 @@ func (c *Control) Load(ctx context.Context, name string, t Table) error {
 	if err := checkTable(t); err != nil {
 		return &Error{Op: op, Device: name, Err: err}
 	}
-	log := openKernelLog(kmsgPath)
-	defer log.close()
-	if err := c.load(name, t); err != nil {
-		return c.explain(op, name, err, log)
-	}
-	return nil
-}
-
-func (c *Control) load(name string, t Table) error {
-	if tables, ok := linearTables(t); ok {
-		return cause(devmapper.Load(name, 0, tables...))
-	}
+	log := c.logs.open()
+	defer c.logs.put(log)
 	_, err := c.call(request{
 		command: unix.DM_TABLE_LOAD,
 		name:    name,
 		targets: uint32(len(t)),
 		payload: encodeTable(t),
 	})
-	return err
-}
-
-// linearTables is t for devmapper.go, which counts in bytes; false when t has other targets or numbers too large for it.
-func linearTables(t Table) ([]devmapper.Table, bool) {
-	tables := make([]devmapper.Table, len(t))
-	for i, s := range t {
-		l, ok := s.Target.(Linear)
-		if !ok || max(s.Start, s.Length, l.Offset) > maxSectors {
-			return nil, false
-		}
-		tables[i] = devmapper.LinearTable{
-			Start:         uint64(s.Start.Bytes()),
-			Length:        uint64(s.Length.Bytes()),
-			BackendDevice: l.Dev.String(),
-			BackendOffset: uint64(l.Offset.Bytes()),
-		}
+	if err != nil {
+		return c.explain(op, name, err, log)
 	}
-	return tables, true
+	return nil
 }
-
-// maxSectors is the largest number of sectors whose bytes fit 64 bits.
-const maxSectors = size.Sectors(^uint64(0) / uint64(size.Sector))
 
 // opening lists what the kernel answers when it cannot open a device that a table names.
 var opening = []error{unix.ENXIO, unix.ENODEV, unix.ENOENT, unix.ENOTBLK, unix.EBUSY, unix.EROFS, unix.EACCES}
@@ -174,8 +146,8 @@ func (c *Control) Resume(ctx context.Context, name string, v Visibility) error {
 	if err := ready(ctx, op, name); err != nil {
 		return err
 	}
-	log := openKernelLog(kmsgPath)
-	defer log.close()
+	log := c.logs.open()
+	defer c.logs.put(log)
 	rep, err := c.call(request{
 		command: unix.DM_DEV_SUSPEND,
 		name:    name,

@@ -37,6 +37,7 @@ type Control struct {
 	file     *os.File
 	conn     syscall.RawConn
 	links    *links
+	logs     kernelLogs
 	busyWait time.Duration
 	waiting  chan struct{} // holds a token while somebody is in WaitEvent
 }
@@ -59,6 +60,7 @@ func Open(opts Options) (*Control, error) {
 		file:     file,
 		conn:     conn,
 		links:    &links{dir: opts.Dir, udev: udevPath, wait: opts.LinkWait, log: opts.Logger},
+		logs:     kernelLogs{path: kmsgPath},
 		busyWait: opts.BusyWait,
 		waiting:  make(chan struct{}, 1),
 	}
@@ -85,7 +87,10 @@ func (o Options) withDefaults() Options {
 }
 
 // Close gives the control node back and ends a WaitEvent. Devices stay as they are.
-func (c *Control) Close() error { return c.file.Close() }
+func (c *Control) Close() error {
+	c.logs.close()
+	return c.file.Close()
+}
 
 // Version is the version of the kernel's device-mapper interface: 4.47.0 on Linux 6.1.
 func (c *Control) Version(ctx context.Context) (Version, error) {

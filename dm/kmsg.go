@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,23 +29,69 @@ const severityWarning = 4
 // echo is a line that follows every refusal and says nothing about it.
 const echo = "device-mapper: ioctl: error adding target to table"
 
-// kernelLog is /dev/kmsg, positioned behind what had been logged when it was opened.
+// kernelLog is /dev/kmsg, positioned behind what had been logged when it was taken from kernelLogs.
 type kernelLog struct {
 	fd int // -1 where the log cannot be read
 }
 
-// openKernelLog remembers the end of the kernel's log. It never fails: without the privilege, or in a container that
+// kernelLogs are descriptors of the kernel's log that no operation uses now. Whoever starts hundreds of devices opens it once.
+type kernelLogs struct {
+	path string
+
+	mu     sync.Mutex
+	idle   []kernelLog
+	closed bool
+}
+
+// open remembers the end of the kernel's log, and wants put. It never fails: without the privilege, or in a container that
 // hides the log, errors carry no line of it.
-func openKernelLog(path string) kernelLog {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
+func (p *kernelLogs) open() kernelLog {
+	log, ok := p.take()
+	if !ok {
+		fd, err := unix.Open(p.path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return kernelLog{fd: -1}
+		}
+		log = kernelLog{fd: fd}
+	}
+	if _, err := unix.Seek(log.fd, 0, unix.SEEK_END); err != nil {
+		log.close()
 		return kernelLog{fd: -1}
 	}
-	if _, err := unix.Seek(fd, 0, unix.SEEK_END); err != nil {
-		_ = unix.Close(fd) // read only
-		return kernelLog{fd: -1}
+	return log
+}
+
+func (p *kernelLogs) take() (kernelLog, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return kernelLog{}, false
 	}
-	return kernelLog{fd: fd}
+	log := p.idle[len(p.idle)-1]
+	p.idle = p.idle[:len(p.idle)-1]
+	return log, true
+}
+
+// put gives back what open has given.
+func (p *kernelLogs) put(log kernelLog) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || log.fd < 0 {
+		log.close()
+		return
+	}
+	p.idle = append(p.idle, log)
+}
+
+// close closes the descriptors; one in use is closed when it is put back.
+func (p *kernelLogs) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, log := range p.idle {
+		log.close()
+	}
+	p.idle = nil
 }
 
 // close gives the descriptor back.

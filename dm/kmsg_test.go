@@ -85,7 +85,7 @@ func TestKernelLog(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "kmsg")
 			write(t, path, tt.before)
-			log := openKernelLog(path)
+			log := (&kernelLogs{path: path}).open()
 			defer log.close()
 			write(t, path, tt.before+tt.after)
 			if got := log.lines(dmDev(3)); got != tt.want {
@@ -122,11 +122,55 @@ func TestKernelLogUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{filepath.Join(dir, "missing"), pipe} {
-		log := openKernelLog(path)
+		log := (&kernelLogs{path: path}).open()
 		if got := log.lines(dmDev(0)); got != "" || log.fd != -1 {
 			t.Errorf("%s: got %q, descriptor %d", filepath.Base(path), got, log.fd)
 		}
 		log.close()
+	}
+}
+
+// TestKernelLogsAreUsedAgain opens the log for one operation after the other, and for two at once.
+func TestKernelLogsAreUsedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kmsg")
+	text := ""
+	happens := func(line string) {
+		text += "3,1,1,-;device-mapper: raid: " + line + "\n"
+		write(t, path, text)
+	}
+	logs := &kernelLogs{path: path}
+	defer logs.close()
+	expect := func(log kernelLog, want string) {
+		t.Helper()
+		if got := log.lines(dmDev(3)); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	happens("Before")
+	first := logs.open()
+	happens("First")
+	other := logs.open()
+	if other == first {
+		t.Fatal("two operations share a descriptor")
+	}
+	expect(first, "device-mapper: raid: First")
+	expect(other, "")
+	logs.put(first)
+	happens("Between")
+	again := logs.open()
+	if again != first {
+		t.Error("a descriptor that nobody uses is not used again")
+	}
+	happens("Again")
+	expect(again, "device-mapper: raid: Again")
+	logs.close()
+	logs.put(again)
+	logs.put(other)
+	if _, err := unix.FcntlInt(uintptr(again.fd), unix.F_GETFD, 0); err == nil {
+		t.Error("a descriptor is left open")
+	}
+	if len(logs.idle) > 0 {
+		t.Error("a descriptor is kept after the end")
 	}
 }
 

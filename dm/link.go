@@ -105,8 +105,9 @@ func (l *links) await(ctx context.Context, name string, dev blockdev.DevNo) bool
 // right reports whether name leads to dev.
 func (l *links) right(name string, dev blockdev.DevNo) bool {
 	path := filepath.Join(l.dir, name)
-	if target, err := os.Readlink(path); err == nil {
-		return l.resolve(target) == l.node(dev)
+	target, err := os.Readlink(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err == nil && l.resolve(target) == l.node(dev)
 	}
 	number, ok := blockNumber(path)
 	return ok && number == dev

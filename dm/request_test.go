@@ -4,12 +4,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/anatol/devmapper.go"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
-	"github.com/plexctl/plexctl/size"
 )
 
 var (
@@ -177,45 +175,4 @@ func message(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-func TestLinearTables(t *testing.T) {
-	sda := blockdev.DevNo{Major: 8}
-	largest := size.Sectors(1<<55 - 1)
-	tests := []struct {
-		name  string
-		table Table
-		want  []devmapper.Table // nil: not for devmapper.go
-	}{
-		{
-			"in bytes",
-			Table{{0, 8, Linear{sda, 2048}}, {8, 16, Linear{sda, 0}}},
-			[]devmapper.Table{
-				devmapper.LinearTable{Start: 0, Length: 4096, BackendDevice: "8:0", BackendOffset: 1 << 20},
-				devmapper.LinearTable{Start: 4096, Length: 8192, BackendDevice: "8:0"},
-			},
-		},
-		{
-			"largest offset",
-			Table{{0, 8, Linear{sda, largest}}},
-			[]devmapper.Table{devmapper.LinearTable{Length: 4096, BackendDevice: "8:0", BackendOffset: 1<<64 - 512}},
-		},
-		{"offset whose bytes overflow", Table{{0, 8, Linear{sda, largest + 1}}}, nil},
-		{"length whose bytes overflow", Table{{0, largest + 1, Linear{sda, 0}}}, nil},
-		{"start whose bytes overflow", Table{{largest + 1, 8, Linear{sda, 0}}}, nil},
-		{"another target", Table{{0, 8, Linear{sda, 0}}, {8, 8, Other{"error", ""}}}, nil},
-		{"linear by another type", Table{{0, 8, Other{"linear", "8:0 0"}}}, nil},
-		{"raid1", Table{{0, 8, Raid1{}}}, nil},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, ok := linearTables(tt.table)
-			if ok != (tt.want != nil) {
-				t.Fatalf("covered: %v", ok)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("tables (-want +got):\n%s", diff)
-			}
-		})
-	}
 }

@@ -4,8 +4,8 @@
 //	Control  the open control node: executes, observes, waits for events
 //	Error    operation, device, errno and the line the kernel logged about it
 //
-// It knows no LUN and no plex, makes no decision, and keeps no state. github.com/anatol/devmapper.go does the calls it
-// covers (create, linear tables, suspend, remove, info); ioctls of this package do the others.
+// It knows no LUN and no plex, makes no decision, and keeps no state. github.com/anatol/devmapper.go does what it
+// does without loss (the version, removal); ioctls of this package do the rest, on a control node that stays open.
 package dm
 
 import (
