@@ -46,7 +46,7 @@ func (p *Provider) Assemble(ctx context.Context, opts AssembleOptions) ([]Result
 	return results, err
 }
 
-// choose is the records that refs name, or all.
+// choose is the records that refs name, each once, or all.
 func (m *machine) choose(refs []string) ([]catalog.LUN, error) {
 	if len(refs) == 0 {
 		return slices.Clone(m.set.LUNs), nil
@@ -57,12 +57,15 @@ func (m *machine) choose(refs []string) ([]catalog.LUN, error) {
 		if err != nil {
 			return nil, err
 		}
-		chosen = append(chosen, l)
+		if !slices.ContainsFunc(chosen, func(other catalog.LUN) bool { return other.ID == l.ID }) {
+			chosen = append(chosen, l)
+		}
 	}
 	return chosen, nil
 }
 
-// assemble starts with the LUNs that have the most devices: what they let go of may be what the others need.
+// assemble starts with the LUNs that have the most devices: what they let go of may be what the others need. Last come those
+// that only have to be started, several at a time.
 func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, force bool, now time.Time) ([]Result, error) {
 	done, err := m.keepList(ctx)
 	defer done()
@@ -75,12 +78,28 @@ func (m *machine) assemble(ctx context.Context, chosen []catalog.LUN, force bool
 	}
 	used := usesOf(all)
 	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return len(all[b.ID]) - len(all[a.ID]) })
-	var results []Result
-	for _, l := range chosen {
+	results := make([]Result, 0, len(chosen))
+	start := func(m *machine, l catalog.LUN) Result {
 		err := m.start(ctx, l, all[l.ID], used, force, now)
-		results = append(results, Result{ID: l.ID, Name: l.Name, Err: fault("assemble", lunObject(l.Name), err)})
+		return Result{ID: l.ID, Name: l.Name, Err: fault("assemble", lunObject(l.Name), err)}
 	}
-	return results, nil
+	var resting []catalog.LUN
+	for _, l := range chosen {
+		if m.atRest(l, all[l.ID], used) {
+			resting = append(resting, l)
+		} else {
+			results = append(results, start(m, l))
+		}
+	}
+	started := make([]Result, len(resting))
+	m.each(resting, func(m *machine, i int, l catalog.LUN) { started[i] = start(m, l) })
+	return append(results, started...), nil
+}
+
+// atRest reports whether to start l takes its devices and nothing else: no commit, and nothing of another LUN's.
+func (m *machine) atRest(l catalog.LUN, had view, used uses) bool {
+	return len(had) == 0 && l.Operation == nil && !l.Wipe && m.unusable(l.ID) == nil && len(l.MissingDrives(m.set)) == 0 &&
+		len(used.others(l, m.at)) == 0
 }
 
 // start brings one LUN up, of which the kernel has had that; used is for finding extents that another LUN's devices still use.
@@ -268,10 +287,11 @@ func (p *Provider) Deactivate(ctx context.Context, refs ...string) ([]Result, er
 		if err != nil {
 			return err
 		}
-		for _, l := range chosen {
+		results = make([]Result, len(chosen))
+		m.each(chosen, func(m *machine, i int, l catalog.LUN) {
 			err := m.takeDown(ctx, l)
-			results = append(results, Result{ID: l.ID, Name: l.Name, Err: fault("deactivate", lunObject(l.Name), err)})
-		}
+			results[i] = Result{ID: l.ID, Name: l.Name, Err: fault("deactivate", lunObject(l.Name), err)}
+		})
 		return nil
 	})
 	return results, err

@@ -3,6 +3,7 @@ package lun_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,31 +18,38 @@ import (
 // counter is a kernel that counts what it is asked.
 type counter struct {
 	*dmtest.Kernel
+	mu    sync.Mutex
 	asked map[string]int
 }
 
+func (c *counter) count(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked[what]++
+}
+
 func (c *counter) List(ctx context.Context) ([]dm.Device, error) {
-	c.asked["list"]++
+	c.count("list")
 	return c.Kernel.List(ctx)
 }
 
 func (c *counter) Info(ctx context.Context, name string) (dm.Info, error) {
-	c.asked["info"]++
+	c.count("info")
 	return c.Kernel.Info(ctx, name)
 }
 
 func (c *counter) Observe(ctx context.Context, name string) (dm.Info, dm.Table, error) {
-	c.asked["observe"]++
+	c.count("observe")
 	return c.Kernel.Observe(ctx, name)
 }
 
 func (c *counter) Name(ctx context.Context, name string, v dm.Visibility) error {
-	c.asked["name"]++
+	c.count("name")
 	return c.Kernel.Name(ctx, name, v)
 }
 
 func (c *counter) Status(ctx context.Context, name string) (dm.Status, error) {
-	c.asked["status"]++
+	c.count("status")
 	return c.Kernel.Status(ctx, name)
 }
 

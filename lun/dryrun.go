@@ -31,7 +31,7 @@ type recorder struct {
 // drives as p last read them or later, takes no lock, and is closed with p.
 func (p *Provider) DryRun() *Provider {
 	dry := &Provider{
-		kernel: p.kernel, devices: p.devices, log: p.log, lockPath: p.lockPath, hosts: p.hosts, now: p.now, readers: p.readers,
+		kernel: p.kernel, devices: p.devices, log: p.log, lockPath: p.lockPath, hosts: p.hosts, now: p.now, workers: p.workers,
 		monitor: resync.NewMonitor(p.kernel, p.log), dry: &recorder{made: map[string]string{}},
 	}
 	dry.current = p.machine()

@@ -39,7 +39,7 @@ func (w *world) logged() *steps {
 	w.t.Helper()
 	w.p.Close()
 	s := &steps{Handler: slog.DiscardHandler}
-	p, err := lun.Open(w.t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock, Logger: slog.New(s)})
+	p, err := lun.Open(w.t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock, Logger: slog.New(s), Workers: 1})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func (w *world) guarded() *watchman {
 // provider opens a Provider on the machine of w.
 func (w *world) provider(opts lun.Options) *lun.Provider {
 	w.t.Helper()
-	opts.Kernel, opts.LockPath = w.kernel, w.lock
+	opts.Kernel, opts.LockPath, opts.Workers = w.kernel, w.lock, 1
 	p, err := lun.Open(w.t.Context(), opts)
 	if err != nil {
 		w.t.Fatal(err)

@@ -24,6 +24,7 @@ type machine struct {
 	devices Devices
 	log     *slog.Logger
 	guard   Guard // may be nil
+	workers int   // see Options
 
 	drives   map[uuid.UUID]*drive
 	set      catalog.Set
@@ -44,7 +45,7 @@ type drive struct {
 // readMachine reads the catalogs of all drives. A device that cannot be read is no drive, or a problem when it looks like one.
 func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 	m := &machine{
-		kernel: p.kernel, devices: p.devices, log: p.log, guard: p.guard, dry: p.dry,
+		kernel: p.kernel, devices: p.devices, log: p.log, guard: p.guard, workers: p.workers, dry: p.dry,
 		drives: map[uuid.UUID]*drive{},
 		at:     numbers{drives: map[uuid.UUID]blockdev.DevNo{}, nodes: map[string]blockdev.DevNo{}},
 	}
@@ -77,7 +78,7 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 func (m *machine) readStores(ctx context.Context, p *Provider, infos []blockdev.Info) []catalog.Drive {
 	var found []*drive
 	unread := map[blockdev.DevNo]bool{}
-	reads := m.readAll(ctx, infos, p.readers)
+	reads := m.readAll(ctx, infos)
 	for i, info := range infos {
 		store, err := reads[i].store, reads[i].err
 		if errors.Is(err, catalog.ErrNoLabel) {
@@ -129,13 +130,11 @@ type read struct {
 	err   error
 }
 
-// readers is how many devices are read at the same time. Some may take seconds to answer.
-const readers = 16
-
-// readAll reads the catalogs of devices, some at a time, and returns them in the order of the devices.
-func (m *machine) readAll(ctx context.Context, infos []blockdev.Info, atOnce int) []read {
+// readAll reads the catalogs of devices, some at a time because one may take seconds to answer, and returns them in the order
+// of the devices.
+func (m *machine) readAll(ctx context.Context, infos []blockdev.Info) []read {
 	reads := make([]read, len(infos))
-	slots := make(chan struct{}, atOnce)
+	slots := make(chan struct{}, m.workers)
 	var group sync.WaitGroup
 	for i, info := range infos {
 		slots <- struct{}{}

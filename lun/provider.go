@@ -28,7 +28,7 @@ type Options struct {
 	LockPath string           // "": DefaultLockPath
 	Hosts    []string         // ids of this host, the first to be written into labels; none: drives of other hosts pass for own
 	Now      func() time.Time // for the times in records; nil: time.Now
-	Readers  int              // how many drives are read at the same time; 0: 16
+	Workers  int              // how many drives are read, and LUNs are started or taken down, at the same time; 0: 16
 	Guard    Guard            // nil: a LUN stays suspended when the process dies in a window, until the next Assemble
 }
 
@@ -42,7 +42,7 @@ type Provider struct {
 	hosts    []string
 	now      func() time.Time
 	guard    Guard
-	readers  int
+	workers  int
 	monitor  *resync.Monitor
 
 	dry *recorder // not nil: changes are only planned
@@ -57,7 +57,7 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 	p := &Provider{
 		kernel: opts.Kernel, devices: opts.Devices, log: opts.Logger,
 		lockPath: opts.LockPath, hosts: opts.Hosts, now: opts.Now, guard: opts.Guard,
-		readers: cmp.Or(opts.Readers, readers),
+		workers: cmp.Or(opts.Workers, 16),
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

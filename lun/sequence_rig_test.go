@@ -83,7 +83,7 @@ func (r *rig) boot() {
 // start starts a process.
 func (r *rig) start(number int) *process {
 	p := &process{number: number}
-	opts := lun.Options{Kernel: doorKernel{r.kernel, p}, Devices: doorDevices{r.mem, p}, LockPath: r.lock, Hosts: []string{r.hostID()}, Readers: 1}
+	opts := lun.Options{Kernel: doorKernel{r.kernel, p}, Devices: doorDevices{r.mem, p}, LockPath: r.lock, Hosts: []string{r.hostID()}, Workers: 1}
 	if r.guards {
 		opts.Guard = func(_ context.Context, w lun.Window) (lun.Post, error) {
 			return lun.Post{

@@ -72,10 +72,11 @@ func newWorldAt(t testing.TB, release dmtest.Release, n int, lock string) *world
 
 func (w *world) path(drive int) string { return fmt.Sprintf("/dev/sd%c", 'a'+drive) }
 
-// open starts a process that reads the drives.
+// open starts a process that reads the drives, and does one thing after the other: what it does at the nth moment is the same
+// in every run.
 func (w *world) open() {
 	w.t.Helper()
-	opts := lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock, Hosts: w.hosts, Guard: w.guard}
+	opts := lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock, Hosts: w.hosts, Guard: w.guard, Workers: 1}
 	p, err := lun.Open(w.t.Context(), opts)
 	if err != nil {
 		w.t.Fatal(err)

@@ -117,6 +117,20 @@ func standingMutations() []mutation {
 			test:  "TestDropped",
 		},
 		{
+			name:  "a LUN whose room another one's device still uses is started beside the others",
+			harm:  "lets two LUNs write to the same place",
+			file:  "lun/assemble.go",
+			edits: []edit{{" &&\n\t\tlen(used.others(l, m.at)) == 0", ""}},
+			test:  "TestALUNIsNotStartedWhereAnotherWrites",
+		},
+		{
+			name:  "a LUN with an operation is started beside the others",
+			harm:  "commits beside other commits, of which the later takes the earlier back",
+			file:  "lun/assemble.go",
+			edits: []edit{{"l.Operation == nil && !l.Wipe && m.unusable", "m.unusable"}},
+			test:  "TestManyCommit",
+		},
+		{
 			name:  "a mirror is started without a plex that may be newer",
 			harm:  "serves data from before the last writes, and makes the plex that has them out of date",
 			file:  "lun/assemble.go",
