@@ -38,7 +38,9 @@ func goals() []goal {
 		{text: "The same: cost per volume, of that with 10", figure: "status", kase: "500 volumes", from: "10 volumes", most: 1},
 		{text: "Start 500 volumes, of lvm2's time", figure: "activate", kase: "500 volumes", others: lvm, most: third},
 		{text: "The same: cost per volume, of that with 10", figure: "activate", kase: "500 volumes", from: "10 volumes", most: 1},
-		{text: "Memory with 500 volumes", figure: "memory", kase: "status, 500 volumes", most: 20},
+		{text: "Memory to show 500 volumes", figure: "memory", kase: "status, 500 volumes", most: 20},
+		{text: "The same: to start them", figure: "memory", kase: "activate, 500 volumes", most: 20},
+		{text: "The same: to stop them", figure: "memory", kase: "deactivate, 500 volumes", most: 20},
 		{text: "Size of the program", figure: "size", kase: "program", most: 8},
 	}
 }

@@ -43,11 +43,12 @@ func sections() []section {
 		},
 		{Figure: "status-json", Title: "Show all volumes, as JSON", Text: "`plexctl status -o json`, `lvs --reportformat json`."},
 		{Figure: "activate", Title: "Start all volumes", chart: true, Text: "`plexctl assemble`, `vgchange -ay`."},
+		{Figure: "deactivate", Title: "Stop all volumes", chart: true, Text: "`plexctl deactivate`, `vgchange -an`."},
 		{Figure: "io", Title: "I/O on the finished mirror", more: true, chart: true, Text: "Past the page cache; more is better. Random I/O by four threads, the rest by one."},
 		{Figure: "start", Title: "Start of the program"},
 		{
 			Figure: "memory", Title: "Memory at the peak",
-			Text: "Of the commands above that show all volumes. `mdadm --detail` shows one array.",
+			Text: "Of the commands above that show, start and stop all volumes. `mdadm --detail` shows one array.",
 		},
 		{Figure: "size", Title: "Size of the program", Text: "plexctl is static: it needs no libraries."},
 	}

@@ -18,10 +18,10 @@ var versionOf = regexp.MustCompile(`(?m)^(?: *LVM version:|plexctl|mdadm - v|QEM
 // startCommands are the commands that do next to nothing, whose time is that of the start.
 func startCommands() []manyCommand {
 	return []manyCommand{
-		{"start", "plexctl", []string{"plexctl", "version"}, nil},
-		{"start", "lvm2", []string{"lvm", "version"}, nil},
-		{"start", "mdadm", []string{"mdadm", "--version"}, nil},
-		{"start", "dmsetup", []string{"dmsetup", "--version"}, nil},
+		{"start", "plexctl", []string{"plexctl", "version"}},
+		{"start", "lvm2", []string{"lvm", "version"}},
+		{"start", "mdadm", []string{"mdadm", "--version"}},
+		{"start", "dmsetup", []string{"dmsetup", "--version"}},
 	}
 }
 
