@@ -101,10 +101,18 @@ func stateOps() []killOp {
 			name: "deactivate of three", from: "web1=012", prepare: func(k *killRig) { k.w.stop() },
 			args: command("deactivate"), done: "web1=012",
 		},
+		{
+			name: "deactivate several", from: "spare=12 web1=01", prepare: func(k *killRig) { k.w.stop() },
+			args: command("deactivate"), done: "spare=12 web1=01",
+		},
 		{name: "assemble", from: "web1=01", prepare: func(k *killRig) { k.down(false) }, args: command("assemble"), done: "web1=01"},
 		{
 			name: "assemble after a crash", from: "web1=012", prepare: func(k *killRig) { k.down(true) },
 			args: command("assemble"), done: "web1=012",
+		},
+		{
+			name: "assemble several", from: "spare=12 web1=01", prepare: func(k *killRig) { k.down(false) },
+			args: command("assemble"), done: "spare=12 web1=01",
 		},
 		{
 			name: "assemble a change that was cut off", from: "web1=012", prepare: (*killRig).cutOff,

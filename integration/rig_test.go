@@ -47,9 +47,10 @@ func rigOn(t testing.TB, devices ...string) *rig {
 	t.Helper()
 	r := openRig(t, devices...)
 	for _, d := range devices {
-		r.run("drive", "init", d, "--yes", "--force")
+		if _, err := r.p.InitDrive(t.Context(), d, lun.InitOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	r.refresh()
 	return r
 }
 

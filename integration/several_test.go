@@ -1,0 +1,70 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/plexctl/plexctl/size"
+)
+
+// TestSeveralAtOnce has LUNs of every kind started and taken down by one command, which does several of them at a time: each
+// has its own content afterwards, its plexes are equal, and nothing is left over. One that cannot be taken down keeps no other.
+func TestSeveralAtOnce(t *testing.T) {
+	const length = 4 * size.MiB
+	r := newRig(t, 3, 128*size.MiB)
+	plexes := map[string]int{}
+	for i := range 2 {
+		plain, mirror, tracked := fmt.Sprintf("plain%d", i), fmt.Sprintf("mirror%d", i), fmt.Sprintf("tracked%d", i)
+		r.create(plain, length, 0)
+		r.addOn(r.create(mirror, length, 0), 1)
+		r.track = true
+		r.create(tracked, length, 2)
+		r.track = false
+		plexes[plain], plexes[mirror], plexes[tracked] = 1, 2, 1
+	}
+	for name := range plexes {
+		fillWith(t, "/dev/mapper/plex-"+name, name+" ", length)
+	}
+	all := func(step string) {
+		t.Helper()
+		r.refresh()
+		for name, n := range plexes {
+			r.healthy(name)
+			r.whole(step, name, n)
+			var content bytes.Buffer
+			copyRange(t, &content, "/dev/mapper/plex-"+name, 0, size.MiB)
+			if want := strings.Repeat(name+" ", int(size.MiB)); content.String() != want[:size.MiB] {
+				t.Errorf("%s: the content of %s is not its own: %q", step, name, content.String()[:32])
+			}
+		}
+	}
+	none := func(step string) {
+		t.Helper()
+		if out := runTool(t, "dmsetup", "ls"); strings.Contains(out, "plex-") {
+			t.Errorf("%s: there is\n%s", step, out)
+		}
+	}
+	r.run("deactivate")
+	none("deactivated")
+	r.run("assemble")
+	all("assembled")
+
+	user, err := os.Open("/dev/mapper/plex-mirror1")
+	must(t, err)
+	r.refuse(4, []string{"deactivate"}, "mirror1", "in use")
+	must(t, user.Close())
+	if out := runTool(t, "dmsetup", "ls"); !strings.Contains(out, "plex-mirror1\t") || strings.Contains(out, "plex-mirror0") || strings.Contains(out, "plex-plain") {
+		t.Errorf("one was open, and there is\n%s", out)
+	}
+	r.run("assemble")
+
+	for name := range plexes {
+		r.crash(name)
+	}
+	none("after a crash")
+	r.run("assemble")
+	all("assembled after a crash")
+}
