@@ -44,7 +44,9 @@ func (m *machine) each(luns []catalog.LUN, f func(m *machine, i int, l catalog.L
 func (m *machine) apart(id uuid.UUID) *machine {
 	part := *m
 	part.at.nodes = map[string]blockdev.DevNo{}
-	part.listed = listing{id: maps.Clone(m.listed[id])}
+	if m.listed != nil {
+		part.listed = listing{id: maps.Clone(m.listed[id])}
+	}
 	return &part
 }
 
