@@ -225,3 +225,16 @@ func TestALUNIsNotStartedWhereAnotherWrites(t *testing.T) {
 		t.Errorf("results %v, want %v for the first alone", results, vds.ErrProviderCacheCorrupt)
 	}
 }
+
+// However few workers are asked for, what is asked is done.
+func TestNoWorkers(t *testing.T) {
+	w := many(t, 4)
+	p, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock, Workers: -1})
+	w.must(err)
+	t.Cleanup(p.Close)
+	_, err = p.Assemble(t.Context(), lun.AssembleOptions{})
+	w.must(err)
+	if devices := w.devices(); len(devices) != 4 {
+		t.Errorf("there are %d devices, want 4", len(devices))
+	}
+}

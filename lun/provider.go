@@ -1,7 +1,6 @@
 package lun
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -28,7 +27,7 @@ type Options struct {
 	LockPath string           // "": DefaultLockPath
 	Hosts    []string         // ids of this host, the first to be written into labels; none: drives of other hosts pass for own
 	Now      func() time.Time // for the times in records; nil: time.Now
-	Workers  int              // how many drives are read, and LUNs are started or taken down, at the same time; 0: 16
+	Workers  int              // how many drives are read, and LUNs are started or taken down, at the same time; less than 1: 16
 	Guard    Guard            // nil: a LUN stays suspended when the process dies in a window, until the next Assemble
 }
 
@@ -57,7 +56,10 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 	p := &Provider{
 		kernel: opts.Kernel, devices: opts.Devices, log: opts.Logger,
 		lockPath: opts.LockPath, hosts: opts.Hosts, now: opts.Now, guard: opts.Guard,
-		workers: cmp.Or(opts.Workers, 16),
+		workers: opts.Workers,
+	}
+	if p.workers < 1 { // without one nothing would be done, and nobody told
+		p.workers = 16
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
