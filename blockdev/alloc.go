@@ -35,20 +35,26 @@ type Allocation interface {
 	io.Closer
 }
 
-// extents is one way of knowing. Offsets are those of a whole disk.
-type extents interface {
-	// check makes sure that what was learned when the device was opened still holds.
-	check() error
-	// extent tells of the place at, before end, whether it is blank, and up to where it is the same, behind at.
-	extent(at, end size.Bytes) (blank bool, until size.Bytes, err error)
+// Extents is one way to know the allocation of a disk. Offsets are those of the whole disk.
+type Extents interface {
+	// Check makes sure that what was learned when the device was opened still holds.
+	Check() error
+	// Extent tells of the place at, before end, whether it is blank, and up to where it is the same, behind at.
+	Extent(at, end size.Bytes) (blank bool, until size.Bytes, err error)
 	io.Closer
 }
 
 // allocation is the Allocation of a whole disk, or of a part of it.
 type allocation struct {
-	extents
+	Extents
 	info  Info
 	start size.Bytes // of the part on the disk
+}
+
+// NewAllocation is the Allocation of the device that info describes, which starts at a place on the disk that e knows. It
+// closes e when it is closed.
+func NewAllocation(info Info, start size.Bytes, e Extents) Allocation {
+	return &allocation{Extents: e, info: info, start: start}
 }
 
 // Survey looks at all extents within r.
@@ -61,7 +67,7 @@ func (a *allocation) Survey(ctx context.Context, r Range, limit int) ([]Range, e
 }
 
 func (a *allocation) survey(ctx context.Context, r Range, found *largest) error {
-	if err := a.check(); err != nil {
+	if err := a.Check(); err != nil {
 		return err
 	}
 	r = a.onDisk(r)
@@ -70,7 +76,7 @@ func (a *allocation) survey(ctx context.Context, r Range, found *largest) error 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		blank, until, err := a.extent(at, r.End())
+		blank, until, err := a.Extent(at, r.End())
 		if err != nil {
 			return err
 		}
@@ -97,7 +103,7 @@ func (a *allocation) Confirm(ctx context.Context, candidates []Range) ([]Range, 
 
 func (a *allocation) confirm(ctx context.Context, candidates []Range) ([]Range, error) {
 	confirmed := make([]Range, 0, len(candidates))
-	if err := a.check(); err != nil {
+	if err := a.Check(); err != nil {
 		return nil, err
 	}
 	for _, c := range candidates {
@@ -108,7 +114,7 @@ func (a *allocation) confirm(ctx context.Context, candidates []Range) ([]Range, 
 		if r.Length == 0 {
 			continue
 		}
-		blank, until, err := a.extent(r.Start, r.End())
+		blank, until, err := a.Extent(r.Start, r.End())
 		if err != nil {
 			return nil, err
 		}

@@ -1,17 +1,17 @@
 // Package blockdev is plexctl's access to block devices: what a device is, who uses it, and reads and writes of metadata
 // that bypass the page cache.
 //
-//	Host   the machine's own devices: sysfs, O_DIRECT, flock, signatures
-//	Mem    drives in memory with a volatile cache, for tests that cut the power
+// Host is the machine's own devices: sysfs, O_DIRECT, flock, signatures. Package blocktest has drives in memory, with a
+// volatile cache, for tests that cut the power.
 //
 // It knows no plexctl label and no device-mapper table. Data of users never passes through it: the kernel moves that.
 package blockdev
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -31,34 +31,22 @@ var (
 	ErrAlign = errors.New("offset or length is not a multiple of 4096")
 )
 
-// DevNo is the number by which the kernel knows a block device. Numbers are reused: never persist one.
-type DevNo struct {
-	Major uint32
-	Minor uint32
-}
-
-// String is the form device-mapper tables use: "253:4".
-func (d DevNo) String() string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }
-
-// IsZero reports whether d names no device.
-func (d DevNo) IsZero() bool { return d == DevNo{} }
-
 // Info describes a block device as the kernel sees it now.
 type Info struct {
 	Path          string // "/dev/sdb": the kernel's own name, not a link
-	Dev           DevNo
+	Dev           devno.No
 	Size          size.Bytes
 	LogicalBlock  size.Bytes // smallest addressable unit: 512 or 4096
 	PhysicalBlock size.Bytes
 	ReadOnly      bool
-	Zoned         bool    // queue/zoned is not "none"
-	DAX           bool    // queue/dax is 1
-	Integrity     bool    // T10 protection information is formatted and in use
-	Model         string  // model or backing file, for people; may be empty
-	Serial        string  // may be empty
-	DMUUID        string  // the dm UUID when the device is a device-mapper device, else empty
-	Holders       []DevNo // devices stacked on this one or on a partition of it
-	Slaves        []DevNo // devices this one is stacked on
+	Zoned         bool       // queue/zoned is not "none"
+	DAX           bool       // queue/dax is 1
+	Integrity     bool       // T10 protection information is formatted and in use
+	Model         string     // model or backing file, for people; may be empty
+	Serial        string     // may be empty
+	DMUUID        string     // the dm UUID when the device is a device-mapper device, else empty
+	Holders       []devno.No // devices stacked on this one or on a partition of it
+	Slaves        []devno.No // devices this one is stacked on
 }
 
 // Mode says what an opened Disk is for.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/plexctl/plexctl/devno"
 )
 
 // put writes a file of a host that consists of folders.
@@ -60,7 +62,7 @@ func FuzzUsers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, mounts, swaps []byte) {
 		put(t, h.proc("self/mountinfo"), mounts)
 		put(t, h.proc("swaps"), swaps)
-		devs := []DevNo{{8, 1}}
+		devs := []devno.No{{Major: 8, Minor: 1}}
 		for _, u := range append(h.mounts(devs), h.swaps(devs)...) {
 			if u.Kind == "mount" && !appears(u.Name, mounts) || u.Kind == "swap" && !appears(u.Name, swaps) {
 				t.Errorf("user %+v is in neither table", u)
@@ -75,25 +77,6 @@ func FuzzUsers(f *testing.F) {
 // appears reports whether a table has a word that stands for name.
 func appears(name string, table []byte) bool {
 	return slices.ContainsFunc(strings.Fields(string(table)), func(word string) bool { return unescape(word) == name })
-}
-
-// FuzzDevNo reads any text as a device number. What is one reads the same when it is written again.
-func FuzzDevNo(f *testing.F) {
-	for _, text := range []string{"8:16", "253:4294967295", "8:", ":", "8:16:1", "-1:0", "4294967296:0", "8: 1"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		dev, err := parseDevNo(text)
-		if err != nil {
-			if !dev.IsZero() {
-				t.Errorf("%q: %v comes with the error %v", text, dev, err)
-			}
-			return
-		}
-		if again, err := parseDevNo(dev.String()); err != nil || again != dev {
-			t.Errorf("%q: %v, again %v, %v", text, dev, again, err)
-		}
-	})
 }
 
 // FuzzUnescape undoes escapes. Text without any stays as it is, and all that are undone give one byte for four.

@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/internal/eintr"
 )
 
 // Host is the machine's own block devices, as sysfs, procfs and /dev show them. The zero Host is the real machine; an
@@ -77,25 +80,25 @@ func (h Host) Stat(_ context.Context, path string) (Info, error) {
 }
 
 // nodeDevice is the number of the block device whose node is at path.
-func nodeDevice(path string) (DevNo, error) {
+func nodeDevice(path string) (devno.No, error) {
 	var st unix.Stat_t
-	if err := ignoringEINTR(func() error { return unix.Stat(path, &st) }); err != nil {
-		return DevNo{}, err
+	if err := eintr.Retry(func() error { return unix.Stat(path, &st) }); err != nil {
+		return devno.No{}, err
 	}
-	return rdev(st)
+	return blockDevice(&st)
 }
 
-// rdev is the number of the block device that a node stands for.
-func rdev(st unix.Stat_t) (DevNo, error) {
-	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return DevNo{}, ErrNotBlock
+// blockDevice is the number of the block device that a node stands for.
+func blockDevice(st *unix.Stat_t) (devno.No, error) {
+	dev, ok := devno.FromStat(st)
+	if !ok {
+		return devno.No{}, ErrNotBlock
 	}
-	number := uint64(st.Rdev) //nolint:unconvert // 32 bits on some machines
-	return DevNo{Major: unix.Major(number), Minor: unix.Minor(number)}, nil
+	return dev, nil
 }
 
 // byNumber describes the device with this number.
-func (h Host) byNumber(dev DevNo) (Info, error) {
+func (h Host) byNumber(dev devno.No) (Info, error) {
 	n, err := h.nodeOf(dev)
 	if err != nil {
 		return Info{}, err
@@ -104,7 +107,7 @@ func (h Host) byNumber(dev DevNo) (Info, error) {
 }
 
 // nodeOf is the device with this number.
-func (h Host) nodeOf(dev DevNo) (node, error) {
+func (h Host) nodeOf(dev devno.No) (node, error) {
 	target, err := os.Readlink(h.sys("dev/block/" + dev.String()))
 	if err != nil {
 		return node{}, fmt.Errorf("device %s: %w", dev, ErrNotExist)
@@ -132,15 +135,6 @@ func cause(err error) error {
 		return e.Err
 	}
 	return err
-}
-
-// ignoringEINTR repeats call while a signal interrupts it.
-func ignoringEINTR(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }
 
 // IDs name this host for good: the machine id, and the UUID in its firmware, of which an initramfs may know only the latter.

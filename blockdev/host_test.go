@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -120,7 +121,7 @@ func newMachine(t testing.TB) *tree {
 func (tr *tree) wanted() []Info {
 	info := func(name string, major, minor uint32) Info {
 		return Info{
-			Path: tr.root + "/dev/" + name, Dev: DevNo{major, minor}, Size: 100 * size.MiB, LogicalBlock: 512, PhysicalBlock: 4096,
+			Path: tr.root + "/dev/" + name, Dev: devno.No{Major: major, Minor: minor}, Size: 100 * size.MiB, LogicalBlock: 512, PhysicalBlock: 4096,
 		}
 	}
 	sda, sda1, sda2, sdb := info("sda", 8, 0), info("sda1", 8, 1), info("sda2", 8, 2), info("sdb", 8, 16)
@@ -128,16 +129,16 @@ func (tr *tree) wanted() []Info {
 		i.Model, i.Serial = "WDC WD40EFRX", "WD-1234567"
 	}
 	sda1.Size, sda2.Size, sda1.ReadOnly = 10*size.MiB, 80*size.MiB, true
-	sda.Holders = []DevNo{{253, 0}, {253, 1}}
+	sda.Holders = []devno.No{{Major: 253, Minor: 0}, {Major: 253, Minor: 1}}
 	sda2.Holders = sda.Holders
-	sdb.Zoned, sdb.Integrity, sdb.Holders = true, true, []DevNo{{9, 0}}
+	sdb.Zoned, sdb.Integrity, sdb.Holders = true, true, []devno.No{{Major: 9, Minor: 0}}
 	nvme := info("nvme0n1", 259, 0)
 	nvme.Model, nvme.Serial, nvme.LogicalBlock, nvme.DAX = "Fast", "S1", 4096, true
 	vda, loop, dm := info("vda", 254, 0), info("loop0", 7, 0), info("dm-0", 253, 0)
 	vda.Serial, loop.Model = "disk-7", "/srv/a b.img"
-	dm.Model, dm.DMUUID, dm.Slaves = "vg-root", "LVM-abc", []DevNo{{8, 2}}
+	dm.Model, dm.DMUUID, dm.Slaves = "vg-root", "LVM-abc", []devno.No{{Major: 8, Minor: 2}}
 	md := info("md0", 9, 0)
-	md.Slaves = []DevNo{{8, 16}}
+	md.Slaves = []devno.No{{Major: 8, Minor: 16}}
 	return []Info{info("cciss/c0d0", 104, 0), dm, loop, md, nvme, sda, sda1, sda2, sdb, vda}
 }
 
@@ -174,11 +175,11 @@ func TestByNumber(t *testing.T) {
 			t.Errorf("device %s (-want +got):\n%s", want.Dev, diff)
 		}
 	}
-	if suspended, err := tr.host.byNumber(DevNo{253, 1}); err != nil || suspended.DMUUID != "PLEX-1" {
+	if suspended, err := tr.host.byNumber(devno.No{Major: 253, Minor: 1}); err != nil || suspended.DMUUID != "PLEX-1" {
 		t.Errorf("suspended device: %+v, %v", suspended, err)
 	}
 	tr.link("sys/dev/block/8:99", "../../devices/gone/sdz")
-	for _, dev := range []DevNo{{8, 77}, {8, 99}} {
+	for _, dev := range []devno.No{{Major: 8, Minor: 77}, {Major: 8, Minor: 99}} {
 		if _, err := tr.host.byNumber(dev); !errors.Is(err, ErrNotExist) {
 			t.Errorf("device %s: error %v, want %v", dev, err, ErrNotExist)
 		}
@@ -263,18 +264,18 @@ func TestCheckNode(t *testing.T) {
 	tr := newMachine(t)
 	tests := map[string]struct {
 		path string
-		dev  DevNo
+		dev  devno.No
 		want error
 	}{
-		"kernel's name":                  {tr.root + "/dev/sda", DevNo{8, 0}, nil},
-		"kernel's name with a slash":     {tr.root + "/dev/cciss/c0d0", DevNo{104, 0}, nil},
-		"name of something else":         {tr.root + "/dev/sda", DevNo{8, 16}, ErrNotExist},
-		"partition of something else":    {tr.root + "/dev/sda1", DevNo{8, 2}, ErrNotExist},
-		"with a slash, something else":   {tr.root + "/dev/cciss/c0d0", DevNo{8, 0}, ErrNotExist},
-		"link that is no kernel's name":  {tr.root + "/dev/mapper/vg-root", DevNo{253, 0}, nil},
-		"name that has gone from sysfs":  {tr.root + "/dev/sdz", DevNo{8, 0}, nil},
-		"node in a folder of a user":     {"/srv/sda", DevNo{8, 16}, nil},
-		"name that only starts like one": {tr.root + "/dev/sda3", DevNo{8, 0}, nil},
+		"kernel's name":                  {tr.root + "/dev/sda", devno.No{Major: 8, Minor: 0}, nil},
+		"kernel's name with a slash":     {tr.root + "/dev/cciss/c0d0", devno.No{Major: 104, Minor: 0}, nil},
+		"name of something else":         {tr.root + "/dev/sda", devno.No{Major: 8, Minor: 16}, ErrNotExist},
+		"partition of something else":    {tr.root + "/dev/sda1", devno.No{Major: 8, Minor: 2}, ErrNotExist},
+		"with a slash, something else":   {tr.root + "/dev/cciss/c0d0", devno.No{Major: 8, Minor: 0}, ErrNotExist},
+		"link that is no kernel's name":  {tr.root + "/dev/mapper/vg-root", devno.No{Major: 253, Minor: 0}, nil},
+		"name that has gone from sysfs":  {tr.root + "/dev/sdz", devno.No{Major: 8, Minor: 0}, nil},
+		"node in a folder of a user":     {"/srv/sda", devno.No{Major: 8, Minor: 16}, nil},
+		"name that only starts like one": {tr.root + "/dev/sda3", devno.No{Major: 8, Minor: 0}, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -304,39 +305,12 @@ func TestPathError(t *testing.T) {
 	}
 }
 
-func TestIgnoringEINTR(t *testing.T) {
-	calls := 0
-	err := ignoringEINTR(func() error {
-		calls++
-		if calls < 4 {
-			return fmt.Errorf("wrapped: %w", unix.EINTR)
-		}
-		return unix.EIO
-	})
-	if calls != 4 || !errors.Is(err, unix.EIO) {
-		t.Errorf("%d calls, error %v", calls, err)
-	}
-}
-
-func TestParseDevNo(t *testing.T) {
-	for _, text := range []string{"", "8", "8:", ":1", "a:b", "8:1:2", "-1:0", "8:4294967296", "8:1 "} {
-		if dev, err := parseDevNo(text); err == nil {
-			t.Errorf("%q is taken for %s", text, dev)
-		}
-	}
-	for text, want := range map[string]DevNo{"8:0": {8, 0}, "259:1048575": {259, 1048575}} {
-		if dev, err := parseDevNo(text); err != nil || dev != want {
-			t.Errorf("%q: %s, %v", text, dev, err)
-		}
-	}
-}
-
 // TestAttributeOfOnePage has the longest path that a loop device can show.
 func TestAttributeOfOnePage(t *testing.T) {
 	tr := newTree(t)
 	long := "/" + strings.Repeat("x", os.Getpagesize()-2)
 	tr.device(virtualDir, "loop1", "7:1", attributes{"size": "8", "loop/backing_file": long})
-	info, err := tr.host.byNumber(DevNo{7, 1})
+	info, err := tr.host.byNumber(devno.No{Major: 7, Minor: 1})
 	if err != nil || info.Model != long {
 		t.Errorf("%d bytes of %d, %v", len(info.Model), len(long), err)
 	}

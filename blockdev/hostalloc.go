@@ -35,7 +35,7 @@ func (h Host) allocation(ctx context.Context, d *hostDisk) (Allocation, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &allocation{extents: e, info: d.info()}, nil
+		return NewAllocation(d.info(), 0, e), nil
 	}
 	start, err := strconv.ParseUint(d.node.text("start"), 10, 54)
 	if err != nil {
@@ -49,20 +49,20 @@ func (h Host) allocation(ctx context.Context, d *hostDisk) (Allocation, error) {
 	if err != nil {
 		return nil, errors.Join(err, disk.Close())
 	}
-	return &allocation{extents: withPart{e, d}, info: d.info(), start: size.Sectors(start).Bytes()}, nil
+	return NewAllocation(d.info(), size.Sectors(start).Bytes(), withPart{e, d}), nil
 }
 
 // withPart keeps a partition open beside its disk, so that it stays where it is.
 type withPart struct {
-	extents
+	Extents
 	part *hostDisk
 }
 
 // Close closes both.
-func (w withPart) Close() error { return errors.Join(w.extents.Close(), w.part.Close()) }
+func (w withPart) Close() error { return errors.Join(w.Extents.Close(), w.part.Close()) }
 
 // extentsOf is the way of knowing about a whole disk. It keeps d, unless it fails.
-func extentsOf(d *hostDisk) (extents, error) {
+func extentsOf(d *hostDisk) (Extents, error) {
 	switch {
 	case strings.HasPrefix(d.node.name, "loop"):
 		return openLoopFile(d)

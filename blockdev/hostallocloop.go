@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/internal/eintr"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -57,12 +59,11 @@ func openRegular(path string) (*os.File, error) {
 // device's status has the number of the file's device encoded as in a stat (huge_encode_dev in include/linux/kdev_t.h).
 func (l *loopFile) checkFile() error {
 	var st unix.Stat_t
-	if err := ignoringEINTR(func() error { return unix.Fstat(int(l.file.Fd()), &st) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstat(int(l.file.Fd()), &st) }); err != nil {
 		return err
 	}
-	dev := uint64(st.Dev) //nolint:unconvert // 32 bits on some machines
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Ino != l.status.Inode ||
-		unix.Major(dev) != unix.Major(l.status.Device) || unix.Minor(dev) != unix.Minor(l.status.Device) {
+	dev := devno.FromDev(uint64(st.Dev)) //nolint:unconvert // 32 bits on some machines
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Ino != l.status.Inode || dev != devno.FromDev(l.status.Device) {
 		return errors.New("not the file behind the loop device")
 	}
 	return trustHoles(l.file)
@@ -79,7 +80,7 @@ func (l *loopFile) checkFile() error {
 // the client knows, and ZFS has called fresh data a hole.
 func trustHoles(file *os.File) error {
 	var fs unix.Statfs_t
-	if err := ignoringEINTR(func() error { return unix.Fstatfs(int(file.Fd()), &fs) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstatfs(int(file.Fd()), &fs) }); err != nil {
 		return err
 	}
 	switch kind := uint32(fs.Type); kind {
@@ -90,9 +91,9 @@ func trustHoles(file *os.File) error {
 	}
 }
 
-// check makes sure that the device still shows the same part of the same file. LOOP_SET_STATUS64 can move it, and
+// Check makes sure that the device still shows the same part of the same file. LOOP_SET_STATUS64 can move it, and
 // LOOP_CHANGE_FD gives it another file.
-func (l *loopFile) check() error {
+func (l *loopFile) Check() error {
 	now, err := unix.IoctlLoopGetStatus64(int(l.device.file.Fd()))
 	if err != nil {
 		return fmt.Errorf("status of the loop device: %w", err)
@@ -104,7 +105,8 @@ func (l *loopFile) check() error {
 	return l.holes.look()
 }
 
-func (l *loopFile) extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
+// Extent looks for a hole of the file.
+func (l *loopFile) Extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
 	return l.holes.extent(at, end)
 }
 
@@ -121,7 +123,7 @@ type fileHoles struct {
 // look takes the file's length.
 func (f *fileHoles) look() error {
 	var st unix.Stat_t
-	if err := ignoringEINTR(func() error { return unix.Fstat(int(f.file.Fd()), &st) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstat(int(f.file.Fd()), &st) }); err != nil {
 		return err
 	}
 	f.length = size.Bytes(st.Size)

@@ -32,14 +32,14 @@ func openThinDisk(d *hostDisk) (*thinDisk, error) {
 	case c.block != d.info().LogicalBlock || c.blocks != uint64(d.info().Size/c.block):
 		return nil, fmt.Errorf("%w: the disk has %d blocks of %d bytes, its device %d bytes", ErrNoAllocation, c.blocks, c.block, d.info().Size)
 	}
-	if _, _, err := t.extent(0, d.info().Size); err != nil { // it may not know the command
+	if _, _, err := t.Extent(0, d.info().Size); err != nil { // it may not know the command
 		return nil, fmt.Errorf("%w: %w", ErrNoAllocation, err)
 	}
 	return t, nil
 }
 
-// check makes sure that the disk is what it was.
-func (t *thinDisk) check() error {
+// Check makes sure that the disk is what it was.
+func (t *thinDisk) Check() error {
 	now, err := t.readCapacity()
 	if err == nil && now != t.capacity {
 		err = errors.New("the disk has another size, or another kind of provisioning, than before")
@@ -47,7 +47,8 @@ func (t *thinDisk) check() error {
 	return err
 }
 
-func (t *thinDisk) extent(at, _ size.Bytes) (blank bool, until size.Bytes, err error) {
+// Extent asks the disk.
+func (t *thinDisk) Extent(at, _ size.Bytes) (blank bool, until size.Bytes, err error) {
 	lba := uint64(at / t.capacity.block)
 	command := serviceActionIn(getLBAStatus, statusReply)
 	binary.BigEndian.PutUint64(command[2:], lba)

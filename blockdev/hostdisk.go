@@ -12,6 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/internal/eintr"
+	"github.com/plexctl/plexctl/internal/hostlock"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -95,17 +98,17 @@ func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode)
 	return d, nil
 }
 
-func fileDevice(file *os.File) (DevNo, error) {
+func fileDevice(file *os.File) (devno.No, error) {
 	var st unix.Stat_t
-	if err := ignoringEINTR(func() error { return unix.Fstat(int(file.Fd()), &st) }); err != nil {
-		return DevNo{}, err
+	if err := eintr.Retry(func() error { return unix.Fstat(int(file.Fd()), &st) }); err != nil {
+		return devno.No{}, err
 	}
-	return rdev(st)
+	return blockDevice(&st)
 }
 
 // checkNode makes sure that a path that is a kernel's name leads to the device of that name. A node that was made by hand,
 // or was left over, may not.
-func (h Host) checkNode(path string, dev DevNo) error {
+func (h Host) checkNode(path string, dev devno.No) error {
 	name, ok := strings.CutPrefix(path, h.dev(""))
 	if !ok {
 		return nil
@@ -130,7 +133,7 @@ func (h Host) lockDisk(ctx context.Context, d *hostDisk) error {
 	}
 	limited, stop := context.WithTimeout(ctx, lockWait)
 	defer stop()
-	if err := flock(limited, locked); err != nil {
+	if err := hostlock.Flock(limited, locked); err != nil {
 		d.closeDisk()
 		return lockError(ctx, limited, err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -34,6 +35,9 @@ func newFileDisk(t testing.TB, length int64) (*hostDisk, string) {
 	t.Cleanup(func() { _ = d.Close() }) // a test may have closed it
 	return d, path
 }
+
+// blocks is n blocks of 4 KiB full of b.
+func blocks(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n*Align) }
 
 // known is the description of a disk that a test makes up.
 func known(info Info) func() Info { return func() Info { return info } }
@@ -211,11 +215,11 @@ func TestOpenFlags(t *testing.T) {
 // TestLockDisk locks devices of a made-up machine whose nodes are files: the flock is on the whole disk.
 func TestLockDisk(t *testing.T) {
 	tests := map[string]struct {
-		dev  DevNo
+		dev  devno.No
 		node string // whose flock is taken
 	}{
-		"whole disk": {DevNo{8, 16}, "sdb"},
-		"partition":  {DevNo{8, 1}, "sda"},
+		"whole disk": {devno.No{Major: 8, Minor: 16}, "sdb"},
+		"partition":  {devno.No{Major: 8, Minor: 1}, "sda"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -248,7 +252,7 @@ func TestLockDisk(t *testing.T) {
 }
 
 // openFile opens the file that stands for a device's node.
-func (tr *tree) openFile(dev DevNo) *hostDisk {
+func (tr *tree) openFile(dev devno.No) *hostDisk {
 	tr.t.Helper()
 	info, err := tr.host.byNumber(dev)
 	if err != nil {
@@ -277,11 +281,11 @@ func (tr *tree) lockable(node string) bool {
 func TestLockDiskFails(t *testing.T) {
 	tr := newMachine(t)
 	tr.file("dev/sda1", "")
-	if err := tr.host.lockDisk(t.Context(), tr.openFile(DevNo{8, 1})); !errors.Is(err, os.ErrNotExist) {
+	if err := tr.host.lockDisk(t.Context(), tr.openFile(devno.No{Major: 8, Minor: 1})); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("partition whose disk has no node: error %v", err)
 	}
 	tr.file("dev/sdb", "")
-	closed := tr.openFile(DevNo{8, 16})
+	closed := tr.openFile(devno.No{Major: 8, Minor: 16})
 	if err := closed.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package blockdev
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/internal/eintr"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -46,10 +47,10 @@ func (n node) number(attribute string) uint64 {
 }
 
 // devNo is the device's number. It fails when the device is gone.
-func (n node) devNo() (DevNo, error) {
-	dev, err := parseDevNo(n.text("dev"))
+func (n node) devNo() (devno.No, error) {
+	dev, err := devno.Parse(n.text("dev"))
 	if err != nil {
-		return DevNo{}, fmt.Errorf("device %s: %w", n.name, ErrNotExist)
+		return devno.No{}, fmt.Errorf("device %s: %w", n.name, ErrNotExist)
 	}
 	return dev, nil
 }
@@ -133,7 +134,7 @@ func (n node) info() (Info, error) {
 }
 
 // infoOf is info of a device whose number is known. Of one that is gone it has no more than that.
-func (n node) infoOf(dev DevNo) Info {
+func (n node) infoOf(dev devno.No) Info {
 	disk := n.disk()
 	zoned, integrity := disk.text("queue/zoned"), disk.text("integrity/format")
 	info := Info{
@@ -195,10 +196,10 @@ func (n node) label() string {
 
 // devNos is the numbers of devices, each once. A drive may be held by thousands of device-mapper devices: of these one is
 // asked, and the others have its major number and the minor that is in their names (drivers/md/dm.c, alloc_dev).
-func devNos(nodes []node) []DevNo {
-	var devs []DevNo
-	var mapper DevNo
-	seen := map[DevNo]bool{}
+func devNos(nodes []node) []devno.No {
+	var devs []devno.No
+	var mapper devno.No
+	seen := map[devno.No]bool{}
 	for _, n := range nodes {
 		dev, known := n.sibling(mapper)
 		if !known {
@@ -219,24 +220,13 @@ func devNos(nodes []node) []DevNo {
 }
 
 // sibling is the number of a device-mapper device, given that of another one; false when there is none, or n is no such device.
-func (n node) sibling(other DevNo) (DevNo, bool) {
+func (n node) sibling(other devno.No) (devno.No, bool) {
 	text, mapped := strings.CutPrefix(n.name, "dm-")
 	minor, err := strconv.ParseUint(text, 10, 20)
 	if !mapped || err != nil || other.IsZero() {
-		return DevNo{}, false
+		return devno.No{}, false
 	}
-	return DevNo{Major: other.Major, Minor: uint32(minor)}, true
-}
-
-// parseDevNo reads "8:16".
-func parseDevNo(text string) (DevNo, error) {
-	major, minor, _ := strings.Cut(text, ":")
-	a, errA := strconv.ParseUint(major, 10, 32)
-	b, errB := strconv.ParseUint(minor, 10, 32)
-	if err := errors.Join(errA, errB); err != nil {
-		return DevNo{}, fmt.Errorf("device number %q: %w", text, err)
-	}
-	return DevNo{Major: uint32(a), Minor: uint32(b)}, nil
+	return devno.No{Major: other.Major, Minor: uint32(minor)}, true
 }
 
 // entries is the names in a folder, sorted; none when it cannot be read.
@@ -262,7 +252,7 @@ func printable(b []byte) string { return strings.Trim(string(b), " \t\r\n\x00") 
 // six, which a scan of thousands of devices feels.
 func readSmall(path string) []byte {
 	var fd int
-	err := ignoringEINTR(func() (err error) {
+	err := eintr.Retry(func() (err error) {
 		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		return err
 	})
@@ -272,7 +262,7 @@ func readSmall(path string) []byte {
 	defer unix.Close(fd) //nolint:errcheck // read only
 	b := make([]byte, os.Getpagesize())
 	var n int
-	err = ignoringEINTR(func() (err error) {
+	err = eintr.Retry(func() (err error) {
 		n, err = unix.Read(fd, b)
 		return err
 	})

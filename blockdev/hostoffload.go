@@ -7,29 +7,30 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/internal/eintr"
 	"github.com/plexctl/plexctl/size"
 )
 
-// offload is what the kernel knows about the drive. A drive that does its duty zeroes all it is asked for, whole granules
+// Offload is what the kernel knows about the drive. A drive that does its duty zeroes all it is asked for, whole granules
 // or not (SBC-4, WRITE SAME; NVMe, Write Zeroes; virtio, VIRTIO_BLK_T_WRITE_ZEROES). Not all do: of granules asked for in
 // part, scsi_debug drops the request (unmap_region in drivers/scsi/scsi_debug.c). Where granules start cannot be had from
 // the kernel: discard_alignment of a whole disk shows another value (disk_discard_alignment_show in block/genhd.c).
 //
 // A request of at most what the queue takes at once is one for the drive too: the kernel splits larger ones anywhere
 // (bio_split_write_zeroes in block/blk-merge.c) and merges none.
-func (d *hostDisk) offload() (offload, error) {
+func (d *hostDisk) Offload() (Offload, error) {
 	queue := d.node.disk()
-	o := offload{
-		most:    size.Bytes(queue.number("queue/write_zeroes_max_bytes")),
-		granule: size.Bytes(queue.number("queue/discard_granularity")),
+	o := Offload{
+		Most:    size.Bytes(queue.number("queue/write_zeroes_max_bytes")),
+		Granule: size.Bytes(queue.number("queue/discard_granularity")),
 	}
 	switch {
-	case o.most == 0:
-		return offload{}, ErrNoOffload
-	case queue.hidesGranules(o.granule):
-		return offload{}, fmt.Errorf("%w: nobody knows its granules", ErrNoOffload)
-	case o.granule <= max(d.info().LogicalBlock, size.Sector):
-		o.granule = 0 // every request is whole granules
+	case o.Most == 0:
+		return Offload{}, ErrNoOffload
+	case queue.hidesGranules(o.Granule):
+		return Offload{}, fmt.Errorf("%w: nobody knows its granules", ErrNoOffload)
+	case o.Granule <= max(d.info().LogicalBlock, size.Sector):
+		o.Granule = 0 // every request is whole granules
 	}
 	return o, nil
 }
@@ -54,11 +55,11 @@ func (n node) zeroingMode() string {
 	return ""
 }
 
-// zeroByDrive punches a hole: blkdev_fallocate (block/fops.c) passes this on as REQ_OP_WRITE_ZEROES with
+// ZeroByDrive punches a hole: blkdev_fallocate (block/fops.c) passes this on as REQ_OP_WRITE_ZEROES with
 // BLKDEV_ZERO_NOFALLBACK, where FALLOC_FL_ZERO_RANGE and BLKZEROOUT have the kernel write when the drive cannot. It drops
 // the page cache of the range. EREMOTEIO is a refusal of a SCSI drive that the kernel does not remember as one.
-func (d *hostDisk) zeroByDrive(start, length size.Bytes) error {
-	err := ignoringEINTR(func() error {
+func (d *hostDisk) ZeroByDrive(start, length size.Bytes) error {
+	err := eintr.Retry(func() error {
 		return unix.Fallocate(int(d.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(start), int64(length))
 	})
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EREMOTEIO) {

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/internal/eintr"
 )
 
 // Constants of <scsi/sg.h>.
@@ -71,7 +73,7 @@ func scsiReadOnce(device *os.File, command [16]byte, reply []byte) (n int, sense
 		senseRoom: senseRoom, sense: unsafe.Pointer(&sense),
 		dataLength: uint32(len(reply)), data: unsafe.Pointer(unsafe.SliceData(reply)),
 	}
-	err = ignoringEINTR(func() error {
+	err = eintr.Retry(func() error {
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, device.Fd(), sgIO, uintptr(unsafe.Pointer(h))); errno != 0 {
 			return errno
 		}

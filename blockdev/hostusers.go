@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/plexctl/plexctl/devno"
 )
 
 // Users says who uses a device or a partition of it: mounts of this mount namespace, swap, devices stacked on it,
 // partitions. Only when there are none it looks for processes that have it open, this one left out; of those it finds what
 // this process may see. ErrNotExist: there is no such device.
-func (h Host) Users(ctx context.Context, dev DevNo) ([]User, error) {
+func (h Host) Users(ctx context.Context, dev devno.No) ([]User, error) {
 	n, err := h.nodeOf(dev)
 	if err != nil {
 		return nil, fmt.Errorf("users: %w", err)
@@ -44,14 +46,14 @@ func unique(users []User) []User {
 
 // mounts is the mount points of devs. A line of mountinfo has the device's number in its third field and the mount point
 // in its fifth; the source, second after the dash, says what the number of a btrfs does not.
-func (h Host) mounts(devs []DevNo) []User {
+func (h Host) mounts(devs []devno.No) []User {
 	var users []User
 	for _, fields := range h.table("self/mountinfo") {
 		dash := slices.Index(fields, "-")
 		if dash < 6 {
 			continue
 		}
-		dev, err := parseDevNo(fields[2])
+		dev, err := devno.Parse(fields[2])
 		if err != nil || !slices.Contains(devs, dev) {
 			if dash+2 >= len(fields) || !h.isOneOf(unescape(fields[dash+2]), devs) {
 				continue
@@ -63,7 +65,7 @@ func (h Host) mounts(devs []DevNo) []User {
 }
 
 // swaps is those of devs that are swapped on. The first field of a line is the path.
-func (h Host) swaps(devs []DevNo) []User {
+func (h Host) swaps(devs []devno.No) []User {
 	var users []User
 	for _, fields := range h.table("swaps") {
 		if path := unescape(fields[0]); h.isOneOf(path, devs) {
@@ -74,7 +76,7 @@ func (h Host) swaps(devs []DevNo) []User {
 }
 
 // loops is the loop devices on one of devs: these claim nothing.
-func (h Host) loops(devs []DevNo) []node {
+func (h Host) loops(devs []devno.No) []node {
 	var loops []node
 	for _, name := range entries(h.sys("class/block")) {
 		n := h.node(name)
@@ -87,7 +89,7 @@ func (h Host) loops(devs []DevNo) []node {
 
 // isOneOf reports whether a path that the kernel shows leads to one of devs. Its own names are looked up in sysfs, other
 // nodes below /dev as what they are. A path elsewhere is no device's, and a look at it could hang.
-func (h Host) isOneOf(path string, devs []DevNo) bool {
+func (h Host) isOneOf(path string, devs []devno.No) bool {
 	name, ok := strings.CutPrefix(path, h.dev(""))
 	if !ok {
 		return false
@@ -100,7 +102,7 @@ func (h Host) isOneOf(path string, devs []DevNo) bool {
 }
 
 // processes is who has one of devs open, once for each process.
-func (h Host) processes(ctx context.Context, devs []DevNo) ([]User, error) {
+func (h Host) processes(ctx context.Context, devs []devno.No) ([]User, error) {
 	var users []User
 	for _, pid := range entries(h.proc("")) {
 		if err := ctx.Err(); err != nil {
@@ -115,7 +117,7 @@ func (h Host) processes(ctx context.Context, devs []DevNo) ([]User, error) {
 }
 
 // opens reports whether a process has one of devs open.
-func (h Host) opens(pid string, devs []DevNo) bool {
+func (h Host) opens(pid string, devs []devno.No) bool {
 	dir := h.proc(pid + "/fd")
 	return slices.ContainsFunc(entries(dir), func(fd string) bool {
 		path, err := os.Readlink(dir + "/" + fd)

@@ -8,11 +8,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/plexctl/plexctl/devno"
 )
 
 func TestUsers(t *testing.T) {
 	const others = "21 1 0:20 / /proc rw - proc proc rw\n22 1 253:9 / / rw,relatime shared:1 - ext4 /dev/vdz1 rw\n"
-	sda, sda1, sda2, sdb, loop := DevNo{8, 0}, DevNo{8, 1}, DevNo{8, 2}, DevNo{8, 16}, DevNo{7, 0}
+	sda, sda1, sda2, sdb, loop := devno.No{Major: 8, Minor: 0}, devno.No{Major: 8, Minor: 1}, devno.No{Major: 8, Minor: 2}, devno.No{Major: 8, Minor: 16}, devno.No{Major: 7, Minor: 0}
 	partsOfSDA := []User{{"partition", "sda1"}, {"partition", "sda2"}}
 	holders := []User{{"holder", "vg-root"}, {"holder", "plex-web"}}
 	join := func(lists ...[]User) []User {
@@ -23,7 +25,7 @@ func TestUsers(t *testing.T) {
 		return all
 	}
 	tests := map[string]struct {
-		dev   DevNo
+		dev   devno.No
 		setup func(tr *tree)
 		want  []User
 	}{
@@ -81,7 +83,7 @@ func TestUsers(t *testing.T) {
 		},
 		"held by md, which has no dm name": {dev: sdb, want: []User{{"holder", "md0"}}},
 		"below a loop device": {
-			dev: DevNo{254, 0},
+			dev: devno.No{Major: 254, Minor: 0},
 			setup: func(tr *tree) {
 				tr.device(virtualDir, "loop7", "7:7", attributes{"loop/backing_file": tr.root + "/dev/vda"})
 				tr.device(virtualDir, "loop8", "7:8", attributes{"loop/backing_file": tr.root + "/dev/sda"})
@@ -148,13 +150,13 @@ func (tr *tree) process(pid int, comm string, files ...string) {
 
 func TestUsersFails(t *testing.T) {
 	tr := newMachine(t)
-	if _, err := tr.host.Users(t.Context(), DevNo{8, 77}); !errors.Is(err, ErrNotExist) {
+	if _, err := tr.host.Users(t.Context(), devno.No{Major: 8, Minor: 77}); !errors.Is(err, ErrNotExist) {
 		t.Errorf("no such device: error %v, want %v", err, ErrNotExist)
 	}
 	tr.process(1, "init")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := tr.host.Users(ctx, DevNo{7, 0}); !errors.Is(err, context.Canceled) {
+	if _, err := tr.host.Users(ctx, devno.No{Major: 7, Minor: 0}); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: error %v", err)
 	}
 }

@@ -47,31 +47,31 @@ func checkRange(device, start, length size.Bytes) error {
 	return nil
 }
 
-// offload is how a drive zeroes by itself.
-type offload struct {
-	// granule is the unit in which the drive allocates, 0 where that does not matter. Of a granule that a request covers in
-	// part, the drive may leave everything as it is. Nobody knows where granules start.
-	granule size.Bytes
-	most    size.Bytes // how much it takes at once
+// Offload is how a drive zeroes by itself.
+type Offload struct {
+	// Granule is the unit in which the drive allocates, 0 where that does not matter. If a request covers a granule in part,
+	// the drive may leave that part as it is. The kernel does not tell where granules start.
+	Granule size.Bytes
+	Most    size.Bytes // how much the drive takes at once
 }
 
-// offloader is a Disk whose drive may be able to zero by itself.
-type offloader interface {
-	// offload fails with ErrNoOffload when it cannot.
-	offload() (offload, error)
-	// zeroByDrive asks the drive for it. It fails with ErrNoOffload when the drive refuses.
-	zeroByDrive(start, length size.Bytes) error
+// Offloader is a Disk whose drive may be able to zero by itself. ZeroOffload asks for nothing else.
+type Offloader interface {
+	// Offload fails with ErrNoOffload when the drive cannot.
+	Offload() (Offload, error)
+	// ZeroByDrive asks the drive for it. It fails with ErrNoOffload when the drive refuses.
+	ZeroByDrive(start, length size.Bytes) error
 }
 
 // zeroOffload has all zeroed from start to end. A request overlaps the one before by a granule, so that each granule inside
 // the range is in one of them as a whole, wherever it starts. The granules at the ends may not be: zeros are written there,
 // at last, so that nothing has changed when the drive cannot zero.
 func zeroOffload(ctx context.Context, disk Disk, start, end size.Bytes) error {
-	drive, ok := disk.(offloader)
+	drive, ok := disk.(Offloader)
 	if !ok {
 		return ErrNoOffload
 	}
-	o, err := drive.offload()
+	o, err := drive.Offload()
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func zeroOffload(ctx context.Context, disk Disk, start, end size.Bytes) error {
 			return err
 		}
 		n := min(end-at, chunk)
-		if err := drive.zeroByDrive(at, n); err != nil {
+		if err := drive.ZeroByDrive(at, n); err != nil {
 			return fmt.Errorf("after %d bytes: %w", at-start, err)
 		}
 		at += n
@@ -100,10 +100,10 @@ func zeroOffload(ctx context.Context, disk Disk, start, end size.Bytes) error {
 }
 
 // chunk is how much to ask for at once, and how much of it again.
-func (o offload) chunk() (chunk, overlap size.Bytes, err error) {
-	chunk, overlap = min(o.most, offloadChunk).RoundDown(Align), o.granule.RoundUp(Align)
+func (o Offload) chunk() (chunk, overlap size.Bytes, err error) {
+	chunk, overlap = min(o.Most, offloadChunk).RoundDown(Align), o.Granule.RoundUp(Align)
 	if chunk < Align || chunk < 2*overlap || overlap > largestGranule {
-		return 0, 0, fmt.Errorf("%w: it takes %d bytes at once and has granules of %d", ErrNoOffload, o.most, o.granule)
+		return 0, 0, fmt.Errorf("%w: it takes %d bytes at once and has granules of %d", ErrNoOffload, o.Most, o.Granule)
 	}
 	return chunk, overlap, nil
 }

@@ -35,9 +35,11 @@ func Zero(ctx context.Context, disk Disk, start, length size.Bytes) error {
 	return zeroEnd(disk, end)
 }
 
-// ender is a Disk that can write less than Align at its end.
-type ender interface {
-	writeEnd(p []byte, off int64) error
+// EndWriter is a Disk that can write less than Align at its end. Zero needs it for a device whose size is not a multiple of
+// Align.
+type EndWriter interface {
+	// WriteEnd writes whole logical blocks, in memory that starts at a multiple of Align.
+	WriteEnd(p []byte, off int64) error
 }
 
 // zeroEnd zeroes the last n bytes of a disk, n being less than Align, without what is no whole logical block.
@@ -47,32 +49,18 @@ func zeroEnd(disk Disk, n size.Bytes) error {
 	if whole == 0 {
 		return nil
 	}
-	d, ok := disk.(ender)
+	d, ok := disk.(EndWriter)
 	if !ok {
 		return fmt.Errorf("zero the end of %s: %w", info.Path, ErrAlign)
 	}
-	if err := d.writeEnd(alignedBuffer(int(whole)), int64(info.Size-n)); err != nil {
+	if err := d.WriteEnd(alignedBuffer(int(whole)), int64(info.Size-n)); err != nil {
 		return fmt.Errorf("zero the end of %s: %w", info.Path, err)
 	}
 	return nil
 }
 
-// writeEnd writes whole logical blocks. The memory of p is aligned.
-func (d *hostDisk) writeEnd(p []byte, off int64) error {
+// WriteEnd writes whole logical blocks. The memory of p is aligned.
+func (d *hostDisk) WriteEnd(p []byte, off int64) error {
 	_, err := d.file.WriteAt(p, off)
 	return cause(err)
-}
-
-// writeEnd writes into the volatile cache.
-func (h *handle) writeEnd(p []byte, off int64) error {
-	if err := h.effect("write"); err != nil {
-		return err
-	}
-	h.mem.mu.Lock()
-	defer h.mem.mu.Unlock()
-	if err := h.usable("write"); err != nil {
-		return err
-	}
-	_, err := h.disk.writeAt(p, off)
-	return err
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/anatol/devmapper.go"
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -40,9 +40,9 @@ func (v Visibility) udevFlags() uint32 {
 // Create makes a device without a table and returns its number. Names and UUIDs have 1 to 127 and 0 to 128 bytes out of
 // letters, digits and #+-.:=@_; the kernel would take more, udev would change it. It fails with ErrBusy when the name or
 // the UUID is taken.
-func (c *Control) Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error) {
-	fail := func(err error) (blockdev.DevNo, error) {
-		return blockdev.DevNo{}, &Error{Op: "create", Device: name, Err: err}
+func (c *Control) Create(ctx context.Context, name, uuid string) (devno.No, error) {
+	fail := func(err error) (devno.No, error) {
+		return devno.No{}, &Error{Op: "create", Device: name, Err: err}
 	}
 	if err := ctx.Err(); err != nil {
 		return fail(err)

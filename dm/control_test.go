@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 )
 
 // newPipeControl is a Control whose node is a pipe: it knows no ioctl (ENOTTY) and is readable, as the real one is after
@@ -59,7 +59,7 @@ func TestOptionsDefaults(t *testing.T) {
 
 // operations is every method of Control that names one device.
 func operations(c *Control) map[string]func(ctx context.Context, name string) error {
-	linear := Table{{0, 8, Linear{Dev: blockdev.DevNo{Major: 1}}}}
+	linear := Table{{0, 8, Linear{Dev: devno.No{Major: 1}}}}
 	return map[string]func(ctx context.Context, name string) error{
 		"create":  func(ctx context.Context, name string) error { _, err := c.Create(ctx, name, ""); return err },
 		"load":    func(ctx context.Context, name string) error { return c.Load(ctx, name, linear) },

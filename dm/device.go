@@ -3,7 +3,7 @@ package dm
 import (
 	"strconv"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -11,7 +11,7 @@ import (
 type Device struct {
 	Name  string
 	UUID  string // empty when the device has none
-	Dev   blockdev.DevNo
+	Dev   devno.No
 	Event uint32 // the device's event counter; 0 where the kernel's list does not carry it
 }
 

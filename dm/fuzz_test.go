@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 )
 
 // The decoders see what a kernel wrote. None may panic, loop, or return both a value and an error.
@@ -151,7 +151,7 @@ func FuzzParseUnreadable(f *testing.F) {
 		if !strings.Contains(record, fmt.Sprintf(": dm-%d: ", minor)) || !strings.Contains(record, "md/raid1:") {
 			t.Errorf("%q is not about dm-%d", record, minor)
 		}
-		again := fmt.Sprintf("2,1,%d,-;md/raid1:mdX: dm-%d: unrecoverable I/O read error for block %d", math.MaxInt64/1000, minor, uint64(sector))
+		again := fmt.Sprintf("2,1,%d,-;md/raid1:mdX: dm-%d: unrecoverable I/O read error for block %d", int64(math.MaxInt64/1000), minor, uint64(sector))
 		if back, ok := parseUnreadable(again, dmDev(minor), time.Duration(since)); ok && back != sector {
 			t.Errorf("%q gives %d, then %d", record, sector, back)
 		}
@@ -174,7 +174,7 @@ func FuzzParsePersonality(f *testing.F) {
 }
 
 // sameDeps reports whether payload is a list of these devices.
-func sameDeps(payload []byte, deps []blockdev.DevNo) bool {
+func sameDeps(payload []byte, deps []devno.No) bool {
 	again, err := decodeDeps(payload)
 	return err == nil && slices.Equal(again, deps)
 }

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -102,7 +102,7 @@ func (l kernelLog) close() {
 }
 
 // lines is what was logged since the log was opened about dev, or about no device in particular.
-func (l kernelLog) lines(dev blockdev.DevNo) string {
+func (l kernelLog) lines(dev devno.No) string {
 	var found []string
 	for buf := make([]byte, maxRecord); l.fd >= 0 && len(found) < maxLines; {
 		n, err := unix.Read(l.fd, buf)
@@ -124,7 +124,7 @@ func (l kernelLog) lines(dev blockdev.DevNo) string {
 // at that moment it goes on behind it instead, and calls the leg in sync in the end (drivers/md/raid1.c,
 // fix_sync_read_error; drivers/md/md.c, md_do_sync, which moves recovery_offset past what was in flight; seen on 6.1 and
 // 6.12). Nothing but the log tells. Where the log cannot be read, or has been overwritten, there is no answer: false.
-func (c *Control) Unreadable(_ context.Context, leg blockdev.DevNo, since time.Time) (size.Sectors, bool) {
+func (c *Control) Unreadable(_ context.Context, leg devno.No, since time.Time) (size.Sectors, bool) {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
 		return 0, false
@@ -139,7 +139,7 @@ func (c *Control) Unreadable(_ context.Context, leg blockdev.DevNo, since time.T
 }
 
 // unreadable looks for the sector from where the log is positioned on; since is on the log's clock.
-func (l kernelLog) unreadable(leg blockdev.DevNo, since time.Duration) (size.Sectors, bool) {
+func (l kernelLog) unreadable(leg devno.No, since time.Duration) (size.Sectors, bool) {
 	for buf := make([]byte, maxRecord); ; {
 		n, err := unix.Read(l.fd, buf)
 		if err == unix.EPIPE || err == unix.EINTR {
@@ -156,7 +156,7 @@ func (l kernelLog) unreadable(leg blockdev.DevNo, since time.Duration) (size.Sec
 
 // parseUnreadable is the sector in a record such as
 // "2,1234,95878462,-;md/raid1:mdX: dm-6: unrecoverable I/O read error for block 40960".
-func parseUnreadable(record string, leg blockdev.DevNo, since time.Duration) (size.Sectors, bool) {
+func parseUnreadable(record string, leg devno.No, since time.Duration) (size.Sectors, bool) {
 	prefix, rest, _ := strings.Cut(record, ";")
 	fields := strings.Split(prefix, ",")
 	if len(fields) < 3 {
@@ -203,17 +203,12 @@ func parseRecord(record string) (string, bool) {
 }
 
 // about reports whether line is not about another device's table.
-func about(line string, dev blockdev.DevNo) bool {
+func about(line string, dev devno.No) bool {
 	rest, ok := strings.CutPrefix(line, "device-mapper: table: ")
 	if !ok {
 		return true
 	}
 	number, _, ok := strings.Cut(rest, ": ")
-	return !ok || number == dev.String() || !isDevNo(number)
-}
-
-// isDevNo reports whether text has the form "253:4".
-func isDevNo(text string) bool {
-	rest := strings.TrimLeft(text, "0123456789")
-	return strings.HasPrefix(rest, ":") && strings.TrimLeft(rest[1:], "0123456789") == ""
+	other, err := devno.Parse(number)
+	return !ok || err != nil || other == dev
 }

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -110,7 +110,7 @@ func TestKernelLogJoinsFewLines(t *testing.T) {
 		}
 	}
 	want := strings.Join([]string{"device-mapper: raid: one", "device-mapper: raid: two", "device-mapper: raid: three", "device-mapper: raid: four"}, "; ")
-	if got := log.lines(blockdev.DevNo{}); got != want {
+	if got := log.lines(devno.No{}); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

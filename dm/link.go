@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 )
 
 // links keeps the names of devices in step with the kernel:
@@ -31,7 +31,7 @@ type links struct {
 
 // follow makes the names of a device that runs now. Trouble is logged, not returned: it must not be taken for a device
 // that does not run.
-func (l *links) follow(ctx context.Context, name string, dev blockdev.DevNo, v Visibility) {
+func (l *links) follow(ctx context.Context, name string, dev devno.No, v Visibility) {
 	err := l.ensureNode(dev)
 	if err == nil && v == Public && !l.right(name, dev) && !l.await(ctx, name, dev) {
 		err = l.make(name, dev)
@@ -42,7 +42,7 @@ func (l *links) follow(ctx context.Context, name string, dev blockdev.DevNo, v V
 }
 
 // drop removes the link of a device that is gone, where udev did not.
-func (l *links) drop(ctx context.Context, name string, dev blockdev.DevNo) {
+func (l *links) drop(ctx context.Context, name string, dev devno.No) {
 	path := filepath.Join(l.dir, name)
 	if l.ours(path, dev) != nil {
 		return
@@ -54,7 +54,7 @@ func (l *links) drop(ctx context.Context, name string, dev blockdev.DevNo) {
 
 // repair makes the link of a device that runs, and removes what a process that was killed before it did may have left in its
 // place: the name from before a rename, and a draft. Where the link is there, nothing is looked for.
-func (l *links) repair(ctx context.Context, name string, dev blockdev.DevNo, v Visibility) {
+func (l *links) repair(ctx context.Context, name string, dev devno.No, v Visibility) {
 	if v != Public || l.right(name, dev) {
 		return
 	}
@@ -63,7 +63,7 @@ func (l *links) repair(ctx context.Context, name string, dev blockdev.DevNo, v V
 }
 
 // dropOthers removes links to dev that have names related to its own, but not its own.
-func (l *links) dropOthers(ctx context.Context, name string, dev blockdev.DevNo) {
+func (l *links) dropOthers(ctx context.Context, name string, dev devno.No) {
 	entries, err := os.ReadDir(l.dir)
 	for _, e := range entries {
 		path := filepath.Join(l.dir, e.Name())
@@ -87,7 +87,7 @@ func related(other, name string) bool {
 func draft(name string) string { return "." + name + ".new" }
 
 // await waits until udev has made the link, and reports whether it did in time.
-func (l *links) await(ctx context.Context, name string, dev blockdev.DevNo) bool {
+func (l *links) await(ctx context.Context, name string, dev devno.No) bool {
 	if _, err := os.Lstat(l.udev); err != nil || l.late.Load() {
 		return false
 	}
@@ -103,18 +103,18 @@ func (l *links) await(ctx context.Context, name string, dev blockdev.DevNo) bool
 }
 
 // right reports whether name leads to dev.
-func (l *links) right(name string, dev blockdev.DevNo) bool {
+func (l *links) right(name string, dev devno.No) bool {
 	path := filepath.Join(l.dir, name)
 	target, err := os.Readlink(path)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return err == nil && l.resolve(target) == l.node(dev)
 	}
-	number, ok := blockNumber(path)
+	number, ok := nodeAt(path)
 	return ok && number == dev
 }
 
 // make puts a link to dev at name, over a wrong one in one step. It leaves alone what is no device-mapper device.
-func (l *links) make(name string, dev blockdev.DevNo) error {
+func (l *links) make(name string, dev devno.No) error {
 	path, target := filepath.Join(l.dir, name), filepath.Join("..", filepath.Base(l.node(dev)))
 	if err := os.Symlink(target, path); !errors.Is(err, fs.ErrExist) {
 		return err
@@ -134,26 +134,26 @@ func (l *links) make(name string, dev blockdev.DevNo) error {
 
 // ours says why the thing at path is not to be replaced or removed: it is neither a link to a device-mapper node nor,
 // as libdm makes them, such a node itself.
-func (l *links) ours(path string, dev blockdev.DevNo) error {
+func (l *links) ours(path string, dev devno.No) error {
 	if _, err := os.Lstat(path); err != nil {
 		return err
 	}
 	if target, err := os.Readlink(path); err == nil && strings.HasPrefix(filepath.Base(l.resolve(target)), "dm-") {
 		return nil
 	}
-	if number, ok := blockNumber(path); ok && number.Major == dev.Major {
+	if number, ok := nodeAt(path); ok && number.Major == dev.Major {
 		return nil
 	}
 	return fmt.Errorf("%s is in the way: not a device-mapper device", path)
 }
 
 // ensureNode makes the block node of dev where there is no devtmpfs.
-func (l *links) ensureNode(dev blockdev.DevNo) error {
+func (l *links) ensureNode(dev devno.No) error {
 	path := l.node(dev)
-	if number, ok := blockNumber(path); ok && number == dev {
+	if number, ok := nodeAt(path); ok && number == dev {
 		return nil
 	}
-	err := unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(dev.Major, dev.Minor)))
+	err := unix.Mknod(path, unix.S_IFBLK|0o600, int(dev.Dev()))
 	if err != nil {
 		return &fs.PathError{Op: "mknod", Path: path, Err: err}
 	}
@@ -161,7 +161,7 @@ func (l *links) ensureNode(dev blockdev.DevNo) error {
 }
 
 // node is the kernel's name of dev: "/dev/dm-3".
-func (l *links) node(dev blockdev.DevNo) string {
+func (l *links) node(dev devno.No) string {
 	return filepath.Join(filepath.Dir(l.dir), fmt.Sprintf("dm-%d", dev.Minor))
 }
 
@@ -173,13 +173,13 @@ func (l *links) resolve(target string) string {
 	return filepath.Join(l.dir, target)
 }
 
-// blockNumber is the number of the block node at path itself, which is not followed.
-func blockNumber(path string) (blockdev.DevNo, bool) {
+// nodeAt is the device of the block node at path itself. A link is not followed.
+func nodeAt(path string) (devno.No, bool) {
 	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return blockdev.DevNo{}, false
+	if err := unix.Lstat(path, &st); err != nil {
+		return devno.No{}, false
 	}
-	return decodeDev(st.Rdev), true
+	return devno.FromStat(&st)
 }
 
 // sleep waits for d, or until ctx ends and says so.

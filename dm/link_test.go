@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 )
 
 // newLinks is a directory like /dev/mapper below one like /dev. Its block nodes are missing: making them needs
@@ -147,7 +147,7 @@ func TestLinkDropOthers(t *testing.T) {
 	for name, text := range found {
 		l.put(t, name, text)
 	}
-	dev := blockdev.DevNo{Major: 253, Minor: 3}
+	dev := devno.No{Major: 253, Minor: 3}
 	l.repair(t.Context(), "plex-web1", dev, Public) // its link is there: nothing is looked for
 	l.repair(t.Context(), "plex-gone", dev, Private)
 	for name, want := range found {

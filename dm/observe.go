@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 )
 
 // List is every device-mapper device of the machine, whoever made it, in no order.
@@ -120,7 +120,7 @@ func (c *Control) lines(ctx context.Context, op, name string, flags uint32) (Sta
 }
 
 // Deps is every device that the live table names, in no order, without repeats; empty when there is no live table.
-func (c *Control) Deps(ctx context.Context, name string) ([]blockdev.DevNo, error) {
+func (c *Control) Deps(ctx context.Context, name string) ([]devno.No, error) {
 	const op = "read dependencies of"
 	rep, err := c.device(ctx, op, name, request{command: unix.DM_TABLE_DEPS, room: firstRoom})
 	if err != nil {

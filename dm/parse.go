@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -45,7 +45,7 @@ func (r Raid1) Params() string {
 }
 
 // devWord is a device of a leg as a table line has it.
-func devWord(dev blockdev.DevNo) string {
+func devWord(dev devno.No) string {
 	if dev.IsZero() {
 		return wordNone
 	}
@@ -77,7 +77,7 @@ func parseLinear(words []string) (Target, error) {
 	if len(words) != 2 {
 		return nil, fmt.Errorf("%d words, want a device and an offset", len(words))
 	}
-	dev, err := parseDev(words[0])
+	dev, err := devno.Parse(words[0])
 	offset, err2 := strconv.ParseUint(words[1], 10, 64)
 	if err := errors.Join(err, err2); err != nil {
 		return nil, err
@@ -171,21 +171,9 @@ func parseLegs(words []string) ([]Leg, error) {
 }
 
 // parseLegDev is a device number, or none for "-".
-func parseLegDev(word string) (blockdev.DevNo, error) {
+func parseLegDev(word string) (devno.No, error) {
 	if word == wordNone {
-		return blockdev.DevNo{}, nil
+		return devno.No{}, nil
 	}
-	return parseDev(word)
-}
-
-// parseDev is a device number as the kernel prints it: "253:4".
-func parseDev(word string) (blockdev.DevNo, error) {
-	a, b, _ := strings.Cut(word, ":")
-	major, err := strconv.ParseUint(a, 10, 32)
-	minor, err2 := strconv.ParseUint(b, 10, 32)
-	dev := blockdev.DevNo{Major: uint32(major), Minor: uint32(minor)}
-	if errors.Join(err, err2) != nil || dev.IsZero() {
-		return blockdev.DevNo{}, fmt.Errorf("device %q: not a number such as 253:4", word)
-	}
-	return dev, nil
+	return devno.Parse(word)
 }

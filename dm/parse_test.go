@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 )
 
 // legs of the tests: 253:1 253:2, 253:3 253:4, …
@@ -14,7 +14,7 @@ func testLegs(n int) []Leg {
 	legs := make([]Leg, n)
 	for i := range legs {
 		at := uint32(2*i) + 1
-		legs[i] = Leg{Meta: blockdev.DevNo{Major: 253, Minor: at}, Data: blockdev.DevNo{Major: 253, Minor: at + 1}}
+		legs[i] = Leg{Meta: devno.No{Major: 253, Minor: at}, Data: devno.No{Major: 253, Minor: at + 1}}
 	}
 	return legs
 }
@@ -47,7 +47,7 @@ func TestRaid1Params(t *testing.T) {
 		},
 		{
 			"leg without metadata",
-			Raid1{RegionSize: 2048, Legs: []Leg{{Data: blockdev.DevNo{Major: 7}}}},
+			Raid1{RegionSize: 2048, Legs: []Leg{{Data: devno.No{Major: 7}}}},
 			"raid1 3 0 region_size 2048 1 - 7:0",
 		},
 		{"default regions", Raid1{Legs: testLegs(1)}, "raid1 1 0 1 253:1 253:2"},
@@ -74,8 +74,8 @@ func TestParseTarget(t *testing.T) {
 		params string
 		want   Target
 	}{
-		{"linear", "linear", "8:16 2048", Linear{Dev: blockdev.DevNo{Major: 8, Minor: 16}, Offset: 2048}},
-		{"linear on a large minor", "linear", "259:1048575 0", Linear{Dev: blockdev.DevNo{Major: 259, Minor: 1048575}}},
+		{"linear", "linear", "8:16 2048", Linear{Dev: devno.No{Major: 8, Minor: 16}, Offset: 2048}},
+		{"linear on a large minor", "linear", "259:1048575 0", Linear{Dev: devno.No{Major: 259, Minor: 1048575}}},
 		{
 			"raid1 in the kernel's order", "raid", "raid1 7 0 min_recovery_rate 1 max_recovery_rate 900 region_size 2048" + legs,
 			Raid1{RegionSize: 2048, MinRate: 1, MaxRate: 900, Legs: testLegs(2)},

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -21,7 +21,7 @@ type reply struct {
 	event   uint32
 	targets uint32
 	open    int32
-	dev     blockdev.DevNo
+	dev     devno.No
 	name    string
 	uuid    string
 	payload []byte
@@ -55,7 +55,7 @@ func decodeReply(buf []byte) (reply, error) {
 		open:    int32(get(buf[atOpenCount:])),
 		flags:   get(buf[atFlags:]),
 		event:   get(buf[atEvent:]),
-		dev:     decodeDev(binary.NativeEndian.Uint64(buf[atDev:])),
+		dev:     devno.FromDev(binary.NativeEndian.Uint64(buf[atDev:])),
 		name:    unix.ByteSliceToString(buf[atName : atName+unix.DM_NAME_LEN]),
 		uuid:    unix.ByteSliceToString(buf[atUUID : atUUID+unix.DM_UUID_LEN]),
 	}
@@ -68,11 +68,6 @@ func decodeReply(buf []byte) (reply, error) {
 	}
 	r.payload = buf[start:end]
 	return r, nil
-}
-
-// decodeDev is a device number as dm_ioctl carries it; it is encoded like the dev_t of stat and mknod.
-func decodeDev(dev uint64) blockdev.DevNo {
-	return blockdev.DevNo{Major: unix.Major(dev), Minor: unix.Minor(dev)}
 }
 
 // listed is an entry of LIST_DEVICES. Kernels up to 5.10 do not say whether a device has a UUID.
@@ -97,7 +92,7 @@ func decodeList(payload []byte) ([]listed, error) {
 		if dev == 0 && next == 0 && len(list) == 0 {
 			return nil, nil
 		}
-		entry, err := decodeListed(record, decodeDev(dev))
+		entry, err := decodeListed(record, devno.FromDev(dev))
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +106,7 @@ func decodeList(payload []byte) ([]listed, error) {
 }
 
 // decodeListed reads what follows dev and next in one record.
-func decodeListed(record []byte, dev blockdev.DevNo) (listed, error) {
+func decodeListed(record []byte, dev devno.No) (listed, error) {
 	name, err := text(record[12:], "device name")
 	if err != nil {
 		return listed{}, err
@@ -135,7 +130,7 @@ func decodeListed(record []byte, dev blockdev.DevNo) (listed, error) {
 }
 
 // decodeDeps takes the payload of TABLE_DEPS apart: count u32, pad u32, dev u64 for each device.
-func decodeDeps(payload []byte) ([]blockdev.DevNo, error) {
+func decodeDeps(payload []byte) ([]devno.No, error) {
 	if len(payload) < 8 {
 		return nil, fmt.Errorf("%w: dependencies in %d bytes", errReply, len(payload))
 	}
@@ -143,9 +138,9 @@ func decodeDeps(payload []byte) ([]blockdev.DevNo, error) {
 	if uint64(count)*8 > uint64(len(payload)-8) {
 		return nil, fmt.Errorf("%w: %d dependencies in %d bytes", errReply, count, len(payload))
 	}
-	deps := make([]blockdev.DevNo, count)
+	deps := make([]devno.No, count)
 	for i := range deps {
-		deps[i] = decodeDev(binary.NativeEndian.Uint64(payload[8+8*i:]))
+		deps[i] = devno.FromDev(binary.NativeEndian.Uint64(payload[8+8*i:]))
 	}
 	return deps, nil
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 )
 
 var kernel61 = [3]uint32{4, 47, 0}
 
-func dmDev(minor uint32) blockdev.DevNo { return blockdev.DevNo{Major: 254, Minor: minor} }
+func dmDev(minor uint32) devno.No { return devno.No{Major: 254, Minor: minor} }
 
 // number is dmDev as the kernel encodes it for minors below 256.
 func number(minor uint64) uint64 { return 254<<8 | minor }
@@ -201,11 +201,11 @@ func TestDecodeDeps(t *testing.T) {
 	tests := []struct {
 		name    string
 		payload wire
-		want    []blockdev.DevNo
+		want    []devno.No
 	}{
-		{"none", wire{}.u32(0, 0), []blockdev.DevNo{}},
-		{"two", wire{}.u32(2, 0).u64(number(1), 8<<8|16), []blockdev.DevNo{dmDev(1), {Major: 8, Minor: 16}}},
-		{"more room than devices", wire{}.u32(1, 0).u64(number(1), 0, 0), []blockdev.DevNo{dmDev(1)}},
+		{"none", wire{}.u32(0, 0), []devno.No{}},
+		{"two", wire{}.u32(2, 0).u64(number(1), 8<<8|16), []devno.No{dmDev(1), {Major: 8, Minor: 16}}},
+		{"more room than devices", wire{}.u32(1, 0).u64(number(1), 0, 0), []devno.No{dmDev(1)}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 )
 
 var (
@@ -62,7 +62,7 @@ func TestTableBytes(t *testing.T) {
 		table Table
 		want  []wire
 	}{
-		{"linear", Table{{0, 2048, Linear{Dev: blockdev.DevNo{Major: 8, Minor: 16}, Offset: 4096}}}, []wire{spec(0, 2048, 56, "linear", "8:16 4096")}},
+		{"linear", Table{{0, 2048, Linear{Dev: devno.No{Major: 8, Minor: 16}, Offset: 4096}}}, []wire{spec(0, 2048, 56, "linear", "8:16 4096")}},
 		{"no parameters", Table{{0, 8, Other{"error", ""}}}, []wire{spec(0, 8, 48, "error", "")}},
 		{"parameters fill the padding", Table{{0, 8, Other{"delay", "1234567"}}}, []wire{spec(0, 8, 48, "delay", "1234567")}},
 		{"NUL needs another eight", Table{{0, 8, Other{"delay", "12345678"}}}, []wire{spec(0, 8, 56, "delay", "12345678")}},
@@ -145,7 +145,7 @@ func TestCheckUUID(t *testing.T) {
 }
 
 func TestCheckTable(t *testing.T) {
-	linear := Segment{0, 8, Linear{Dev: blockdev.DevNo{Major: 8}}}
+	linear := Segment{0, 8, Linear{Dev: devno.No{Major: 8}}}
 	tests := []struct {
 		name  string
 		table Table

@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -56,7 +56,7 @@ func (t Table) String() string {
 
 // Linear maps a segment onto a run of another device (drivers/md/dm-linear.c).
 type Linear struct {
-	Dev    blockdev.DevNo
+	Dev    devno.No
 	Offset size.Sectors
 }
 
@@ -80,8 +80,8 @@ type Raid1 struct {
 
 // Leg is one copy. The zero Leg is a missing one, "- -" in the table.
 type Leg struct {
-	Meta blockdev.DevNo
-	Data blockdev.DevNo
+	Meta devno.No
+	Data devno.No
 }
 
 // Missing reports whether the leg has no devices.

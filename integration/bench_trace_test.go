@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -65,7 +65,7 @@ func (p zeroProbe) end(drive string) size.Bytes {
 var zeroLine = regexp.MustCompile(`\{ dev:\s*(\d+) \} hitcount:\s*\d+\s+bytes:\s*(\d+)`)
 
 // zeroedOf is what a histogram says of a device, whose number stands there as the kernel has it.
-func zeroedOf(text string, dev blockdev.DevNo) size.Bytes {
+func zeroedOf(text string, dev devno.No) size.Bytes {
 	for _, m := range zeroLine.FindAllStringSubmatch(text, -1) {
 		if m[1] == strconv.FormatUint(uint64(dev.Major)<<20|uint64(dev.Minor), 10) {
 			n, _ := strconv.ParseUint(m[2], 10, 64) // digits
@@ -82,7 +82,7 @@ func TestZeroedOf(t *testing.T) {
 
 Totals:
     Hits: 4`
-	for dev, want := range map[blockdev.DevNo]size.Bytes{{Major: 254}: 256 * size.MiB, {Major: 254, Minor: 16}: 4096, {Major: 254, Minor: 32}: 0} {
+	for dev, want := range map[devno.No]size.Bytes{{Major: 254}: 256 * size.MiB, {Major: 254, Minor: 16}: 4096, {Major: 254, Minor: 32}: 0} {
 		if got := zeroedOf(text, dev); got != want {
 			t.Errorf("%s: %d, want %d", dev, got, want)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -60,7 +61,7 @@ func TestBlockdevInUse(t *testing.T) {
 			mapped := newDevice(t, "plexlab-holder", "0 2048 linear "+device+" 0")
 			check(t, blockdev.User{Kind: "holder", Name: "plexlab-holder"})
 			below, above := statDevice(t, device), statDevice(t, mapped)
-			if !slices.Equal(below.Holders, []blockdev.DevNo{above.Dev}) || !slices.Equal(above.Slaves, []blockdev.DevNo{dev}) {
+			if !slices.Equal(below.Holders, []devno.No{above.Dev}) || !slices.Equal(above.Slaves, []devno.No{dev}) {
 				t.Errorf("holders %v, slaves %v", below.Holders, above.Slaves)
 			}
 		})
@@ -95,7 +96,7 @@ func TestBlockdevInUse(t *testing.T) {
 }
 
 // lastingUsers is who uses a device once udevd, which looks into every new one, has let go of it.
-func lastingUsers(t *testing.T, dev blockdev.DevNo) (users []blockdev.User, err error) {
+func lastingUsers(t *testing.T, dev devno.No) (users []blockdev.User, err error) {
 	t.Helper()
 	waitFor(t, "udevd to let go", 10*time.Second, func() bool {
 		users, err = host.Users(t.Context(), dev)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/internal/hostlock"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -90,7 +91,7 @@ func (r *rig) deniedTo(cmd *exec.Cmd, code vds.Code, hint string, before state) 
 // The command waits a minute for the lock, so that only the library is made to give up here. TestLock has a changer of
 // another process hold it.
 func lockHeld(t *testing.T, w *world, code vds.Code) {
-	lock, err := blockdev.Lock(t.Context(), lun.DefaultLockPath, "hold the lock")
+	lock, err := hostlock.Acquire(t.Context(), lun.DefaultLockPath, "hold the lock")
 	must(t, err)
 	defer lock.Unlock()
 	holder := []string{"process " + strconv.Itoa(os.Getpid()) + " hold the lock", "another plexctl"}

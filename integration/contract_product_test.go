@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/size"
@@ -85,7 +86,7 @@ type contractDisk struct {
 	path string
 }
 
-func (d *contractDisk) Dev() blockdev.DevNo { return d.Info().Dev }
+func (d *contractDisk) Dev() devno.No { return d.Info().Dev }
 
 func (d *contractDisk) Hold(t testing.TB) func() {
 	held := d.lab.open(t, d.path, blockdev.Exclusive)

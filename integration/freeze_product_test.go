@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -55,7 +56,7 @@ func newFrozenLab(t testing.TB) *frozenLab {
 }
 
 // number is the number of the device at path.
-func (f *frozenLab) number(path string) blockdev.DevNo {
+func (f *frozenLab) number(path string) devno.No {
 	f.Helper()
 	info, err := (blockdev.Host{}).Stat(f.Context(), path)
 	if err != nil {
@@ -65,7 +66,7 @@ func (f *frozenLab) number(path string) blockdev.DevNo {
 }
 
 // load loads a linear table on a drive.
-func (f *frozenLab) load(dev blockdev.DevNo) {
+func (f *frozenLab) load(dev devno.No) {
 	f.Helper()
 	table := dm.Table{{Length: frozenSize.Sectors(), Target: dm.Linear{Dev: dev}}}
 	if err := f.control.Load(f.Context(), f.name, table); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -305,10 +305,10 @@ func (k *killRig) leaks() []string {
 }
 
 // leadsTo reports whether a path is a block device, or leads to it.
-func leadsTo(path string, dev blockdev.DevNo) bool {
+func leadsTo(path string, dev devno.No) bool {
 	var st unix.Stat_t
 	err := unix.Stat(path, &st)
-	return err == nil && unix.Major(st.Rdev) == dev.Major && unix.Minor(st.Rdev) == dev.Minor
+	return err == nil && devno.FromDev(uint64(st.Rdev)) == dev //nolint:unconvert // 32 bits on some machines
 }
 
 // goesOnLimit is how long a LUN may stay suspended before it counts as left so. It goes on within a second where the machine has

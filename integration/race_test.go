@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/internal/hostlock"
 	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/vds"
@@ -177,7 +177,7 @@ func readersRead(t *testing.T, r *rig) {
 // TestLockDryRun plans a change while somebody else holds the lock, which it does not need.
 func TestLockDryRun(t *testing.T) {
 	r, target, source := pair(t)
-	lock, err := blockdev.Lock(t.Context(), lun.DefaultLockPath, "hold the lock")
+	lock, err := hostlock.Acquire(t.Context(), lun.DefaultLockPath, "hold the lock")
 	must(t, err)
 	defer lock.Unlock()
 	before := r.state(everything)

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 )
 
 // A device-mapper device takes the kernel some time to make and more to remove, in which it mostly waits. So LUNs that have
@@ -43,7 +43,7 @@ func (m *machine) each(luns []catalog.LUN, f func(m *machine, i int, l catalog.L
 // apart is m for one LUN.
 func (m *machine) apart(id uuid.UUID) *machine {
 	part := *m
-	part.at.nodes = map[string]blockdev.DevNo{}
+	part.at.nodes = map[string]devno.No{}
 	if m.listed != nil {
 		part.listed = listing{id: maps.Clone(m.listed[id])}
 	}

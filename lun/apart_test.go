@@ -11,6 +11,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/vds"
@@ -30,9 +31,9 @@ const patience = 50 * time.Millisecond
 
 var errBroken = errors.New("cannot be made")
 
-func (k *waitingKernel) Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error) {
+func (k *waitingKernel) Create(ctx context.Context, name, uuid string) (devno.No, error) {
 	if name == k.broken {
-		return blockdev.DevNo{}, errBroken
+		return devno.No{}, errBroken
 	}
 	k.meet(name)
 	return k.Kernel.Create(ctx, name, uuid)

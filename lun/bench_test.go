@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
@@ -82,7 +83,7 @@ func TestCallsPerLUN(t *testing.T) {
 				clear(kernel.asked)
 				drives.opened.Store(0)
 				writes := 0
-				w.mem.OnEffect = func(e blockdev.Effect) error {
+				w.mem.OnEffect = func(e blocktest.Effect) error {
 					if e.Kind == "write" {
 						writes++
 					}
@@ -106,7 +107,7 @@ func TestCallsPerLUN(t *testing.T) {
 
 // openCounter is drives that count how often one is opened.
 type openCounter struct {
-	*blockdev.Mem
+	*blocktest.Mem
 	opened atomic.Int64
 }
 

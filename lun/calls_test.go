@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
@@ -130,7 +130,7 @@ func TestAttachIsTakenBackWhenADriveFails(t *testing.T) {
 		for nth := 1; nth <= 8; nth++ {
 			w, target, source := pair(t)
 			before := w.tables()
-			w.mem.Fail(w.path(drive), blockdev.Fault{Kind: "write", Nth: nth})
+			w.mem.Fail(w.path(drive), blocktest.Fault{Kind: "write", Nth: nth})
 			_, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
 			w.mem.Heal(w.path(drive))
 			w.notSuspended()
@@ -162,7 +162,7 @@ func TestRemoveABrokenSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"})
+	w.mem.Fail(w.path(1), blocktest.Fault{Kind: "write"})
 	w.write(3)
 	if err := op.Wait(t.Context()); !errors.Is(err, vds.ErrObjectStatusFailed) {
 		t.Errorf("wait: %v, want VDS_E_OBJECT_STATUS_FAILED", err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/size"
@@ -239,7 +240,7 @@ func (c conversion) window(freeze bool) *windowStep {
 }
 
 // carry copies, while the LUN is suspended, the bits that the old table has left to the slots that are now in force.
-func (c conversion) carry(ctx context.Context, m *machine, seen map[blockdev.DevNo]dm.LegHealth) error {
+func (c conversion) carry(ctx context.Context, m *machine, seen map[devno.No]dm.LegHealth) error {
 	bits := c.blank.toCopy(ctx, m)
 	if c.blank == nil {
 		bits = c.left(m.reread(ctx, c.l, c.was.slots), seen)
@@ -270,7 +271,7 @@ func (c conversion) carry(ctx context.Context, m *machine, seen map[blockdev.Dev
 
 // left is what is left to copy by the metadata of the old table: the regions with a bit, but for those that every plex has
 // got. nil, which is all, when no bitmap tells.
-func (c conversion) left(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevNo]dm.LegHealth) raidmeta.Bits {
+func (c conversion) left(old map[uuid.UUID]raidmeta.Slot, seen map[devno.No]dm.LegHealth) raidmeta.Bits {
 	if c.grows() {
 		bits := raidmeta.NewBits(raidmeta.Regions(c.l.Size, c.l.RegionSize), true)
 		bits.ClearBelow(uint64(c.before()), c.l.RegionSize)
@@ -304,7 +305,7 @@ func (c conversion) noted(slot raidmeta.Slot) raidmeta.Bits {
 
 // reached is how many sectors from the start are equal on every plex: 0 with one that has failed, is away, or is vacant,
 // whatever its own superblock says.
-func (c conversion) reached(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.DevNo]dm.LegHealth) uint64 {
+func (c conversion) reached(old map[uuid.UUID]raidmeta.Slot, seen map[devno.No]dm.LegHealth) uint64 {
 	least := uint64(c.l.Size)
 	for _, p := range c.l.Plexes {
 		letter := seen[c.was.parts[p.ID]]
@@ -322,10 +323,10 @@ func (c conversion) reached(old map[uuid.UUID]raidmeta.Slot, seen map[blockdev.D
 type windowStep struct {
 	node    node
 	l       catalog.LUN
-	linear  bool             // the live table is
-	freeze  bool             // a file system on the LUN is made clean and frozen meanwhile
-	counted []blockdev.DevNo // data devices of the legs that must be in order
-	inside  func(ctx context.Context, m *machine, legs map[blockdev.DevNo]dm.LegHealth) error
+	linear  bool       // the live table is
+	freeze  bool       // a file system on the LUN is made clean and frozen meanwhile
+	counted []devno.No // data devices of the legs that must be in order
+	inside  func(ctx context.Context, m *machine, legs map[devno.No]dm.LegHealth) error
 }
 
 func (s windowStep) String() string {
@@ -355,7 +356,7 @@ func (m *machine) goOn(ctx context.Context, n node) error {
 }
 
 // check looks at the legs of the suspended mirror, and returns their health by data device.
-func (s windowStep) check(ctx context.Context, m *machine) (map[blockdev.DevNo]dm.LegHealth, error) {
+func (s windowStep) check(ctx context.Context, m *machine) (map[devno.No]dm.LegHealth, error) {
 	if s.linear {
 		return nil, nil
 	}
@@ -375,7 +376,7 @@ func (s windowStep) check(ctx context.Context, m *machine) (map[blockdev.DevNo]d
 	if err != nil {
 		return nil, err
 	}
-	legs := map[blockdev.DevNo]dm.LegHealth{}
+	legs := map[devno.No]dm.LegHealth{}
 	for i, leg := range raid.Legs {
 		if i < len(seen.Health) {
 			legs[leg.Data] = seen.Health[i]

@@ -3,7 +3,7 @@ package lun_test
 import (
 	"testing"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/lun"
 )
 
@@ -42,11 +42,11 @@ func TestTheFirstPlexFailsBeforeAnyoneSeesTheEnd(t *testing.T) {
 				if err := w.kernel.RunToEnd(); err != nil {
 					t.Fatal(err)
 				}
-				w.mem.Fail(w.path(0), blockdev.Fault{Kind: "write"})
+				w.mem.Fail(w.path(0), blocktest.Fault{Kind: "write"})
 				w.write(7)
 				between(t, w)
 				if cut {
-					w.cut(blockdev.Kept)
+					w.cut(blocktest.Kept)
 					w.restart()
 				}
 				results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{})

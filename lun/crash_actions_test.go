@@ -4,7 +4,7 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
@@ -55,7 +55,7 @@ func tripled(w *world, n int) {
 // broken lets the drive of a plex of web1 fail, and be in order again when web1 has lost it.
 func broken(w *world, drive int) {
 	w.t.Helper()
-	w.mem.Fail(w.path(drive), blockdev.Fault{Kind: "write"})
+	w.mem.Fail(w.path(drive), blocktest.Fault{Kind: "write"})
 	w.write(11)
 	w.mem.Heal(w.path(drive))
 }
@@ -162,7 +162,7 @@ func rename(w *world) error { return w.find("spare3").Rename(w.t.Context(), "spa
 
 // alone cuts the power, and brings the machine up without its second drive.
 func alone(w *world) {
-	w.cut(blockdev.Kept)
+	w.cut(blocktest.Kept)
 	w.mem.Vanish(w.path(1))
 	w.away = true
 	w.restart()

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
@@ -109,7 +109,7 @@ func paceScenarios() []scenario {
 		{name: "limit after a cut in mid-copy", drives: 3, prepare: func(w *world) {
 			tripled(w, 3)
 			w.put(noise)
-			w.cut(blockdev.Kept)
+			w.cut(blocktest.Kept)
 			w.must(assemble(w))
 		}, act: setRate(size.MiB)},
 		{name: "go on after a pause", prepare: func(w *world) { attached(w, 1); w.must(setRate(lun.Paused)(w)) }, act: setRate(lun.Unlimited)},
@@ -173,23 +173,23 @@ func lifeScenarios() []scenario {
 
 func assembleScenarios() []scenario {
 	return []scenario{
-		{name: "assemble in mid-copy", prepare: func(w *world) { attached(w, 3); w.cut(blockdev.Lost) }, act: assemble},
+		{name: "assemble in mid-copy", prepare: func(w *world) { attached(w, 3); w.cut(blocktest.Lost) }, act: assemble},
 		{name: "assemble what was paused", prepare: func(w *world) {
 			attached(w, 1)
 			w.must(setRate(lun.Paused)(w))
-			w.cut(blockdev.Kept)
+			w.cut(blocktest.Kept)
 		}, act: assemble},
-		{name: "assemble a mirror", prepare: func(w *world) { attached(w, -1); w.put(noise); w.cut(blockdev.Lost) }, act: assemble},
+		{name: "assemble a mirror", prepare: func(w *world) { attached(w, -1); w.put(noise); w.cut(blocktest.Lost) }, act: assemble},
 		{name: "assemble what was taken down", prepare: func(w *world) { attached(w, -1); w.must(deactivate(w)) }, act: assemble},
 		{name: "assemble three", drives: 3, prepare: func(w *world) {
 			tripled(w, -1)
 			w.put(noise)
-			w.cut(blockdev.Torn(w.random()))
+			w.cut(blocktest.Torn(w.random()))
 		}, act: assemble},
 		{name: "assemble three in mid-copy", drives: 3, prepare: func(w *world) {
 			tripled(w, 3)
 			w.put(noise)
-			w.cut(blockdev.Torn(w.random()))
+			w.cut(blocktest.Torn(w.random()))
 		}, act: assemble},
 		{name: "assemble without a plex that had failed", drives: 3, prepare: func(w *world) {
 			tripled(w, -1)
@@ -204,7 +204,7 @@ func assembleScenarios() []scenario {
 			attached(w, -1)
 			w.must(extend(w))
 			w.must(w.kernel.Tick(1))
-			w.cut(blockdev.Lost)
+			w.cut(blocktest.Lost)
 		}, act: assemble},
 	}
 }

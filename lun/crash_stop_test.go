@@ -8,7 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 )
@@ -51,8 +51,8 @@ func (m machine) crash(t testing.TB, how crash, random *rand.Rand) *world {
 // stop is the machine in front of an effect of its process, or after the last.
 type stop struct {
 	machine
-	n      int             // how many effects there were before
-	before blockdev.Effect // none after the last
+	n      int              // how many effects there were before
+	before blocktest.Effect // none after the last
 }
 
 func (s stop) String() string {
@@ -71,7 +71,7 @@ type sample struct {
 }
 
 // add takes or leaves the machine of w as the next stop.
-func (s *sample) add(w *world, g *watchman, before blockdev.Effect) {
+func (s *sample) add(w *world, g *watchman, before blocktest.Effect) {
 	n := s.seen
 	s.seen++
 	place := len(s.stops)
@@ -97,7 +97,7 @@ func (w *world) run(some *sample, do func(w *world) error) error {
 	w.guard = g.guard
 	w.p.Close()
 	w.open()
-	w.mem.OnEffect = func(e blockdev.Effect) error {
+	w.mem.OnEffect = func(e blocktest.Effect) error {
 		w.write(some.random.Int64N(noise))
 		w.put(noise + some.random.Int64N(100))
 		if some.random.IntN(4) == 0 {
@@ -112,6 +112,6 @@ func (w *world) run(some *sample, do func(w *world) error) error {
 	err := do(w)
 	synctest.Wait() // for whoever watches an operation
 	w.mem.OnEffect = nil
-	some.add(w, g, blockdev.Effect{})
+	some.add(w, g, blocktest.Effect{})
 	return err
 }

@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/internal/sweep"
 )
@@ -36,8 +36,8 @@ type scenario struct {
 // crash is what ends the process, and what is left after it.
 type crash struct {
 	name  string
-	fate  func(*rand.Rand) blockdev.Fate // of what was not flushed, when the power fails
-	guard bool                           // the process dies alone, and its guard goes on where there is one
+	fate  func(*rand.Rand) blocktest.Fate // of what was not flushed, when the power fails
+	guard bool                            // the process dies alone, and its guard goes on where there is one
 }
 
 // crashes is every way in which the scenario's machine can crash.
@@ -50,16 +50,16 @@ func (s scenario) crashes() []crash {
 
 // crashes is every way in which a machine can crash, those that leave the kernel alive first.
 func crashes() []crash {
-	always := func(fate blockdev.Fate) func(*rand.Rand) blockdev.Fate {
-		return func(*rand.Rand) blockdev.Fate { return fate }
+	always := func(fate blocktest.Fate) func(*rand.Rand) blocktest.Fate {
+		return func(*rand.Rand) blocktest.Fate { return fate }
 	}
 	return []crash{
 		{name: "process"},
 		{name: "process, not its guard", guard: true},
-		{name: "power, unflushed writes lost", fate: always(blockdev.Lost)},
-		{name: "power, unflushed writes kept", fate: always(blockdev.Kept)},
-		{name: "power, unflushed writes torn", fate: blockdev.Torn},
-		{name: "power, unflushed writes reordered", fate: blockdev.Reordered},
+		{name: "power, unflushed writes lost", fate: always(blocktest.Lost)},
+		{name: "power, unflushed writes kept", fate: always(blocktest.Kept)},
+		{name: "power, unflushed writes torn", fate: blocktest.Torn},
+		{name: "power, unflushed writes reordered", fate: blocktest.Reordered},
 	}
 }
 
@@ -335,7 +335,7 @@ func (s scenario) complete(t *testing.T, m machine) (whole course) {
 		w := s.world(t, m)
 		whole.before = w.shape()
 		whole.ended = append(whole.ended, w.ended())
-		w.mem.OnEffect = func(blockdev.Effect) error { whole.effects++; return nil }
+		w.mem.OnEffect = func(blocktest.Effect) error { whole.effects++; return nil }
 		if err := s.act(w); err != nil {
 			t.Fatal(err)
 		}
@@ -390,8 +390,8 @@ func (s scenario) recovered(w *world, whole course, where string) {
 // nothingToDo checks that assembling again has no effect.
 func (w *world) nothingToDo(where string) {
 	w.t.Helper()
-	var effects []blockdev.Effect
-	w.mem.OnEffect = func(e blockdev.Effect) error { effects = append(effects, e); return nil }
+	var effects []blocktest.Effect
+	w.mem.OnEffect = func(e blocktest.Effect) error { effects = append(effects, e); return nil }
 	w.assemble()
 	w.mem.OnEffect = nil
 	if len(effects) > 0 {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 )
 
@@ -20,7 +20,7 @@ func TestRecordsThatWereNotFlushed(t *testing.T) {
 	m := s.machine(t)
 	whole := s.complete(t, m)
 	every := func() *sample { return &sample{random: rand.New(rand.NewPCG(1, 1)), most: -1} }
-	lost := crash{fate: func(*rand.Rand) blockdev.Fate { return blockdev.Lost }}
+	lost := crash{fate: func(*rand.Rand) blocktest.Fate { return blocktest.Lost }}
 	splits := every()
 	s.stops(t, m, splits)
 	for _, first := range splits.stops {
@@ -33,7 +33,7 @@ func TestRecordsThatWereNotFlushed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := second.crash(t, crash{}, nil)
 				w.assemble()
-				w.cut(blockdev.Lost)
+				w.cut(blocktest.Lost)
 				s.recovered(w, whole, "split "+first.String()+", assemble "+second.String())
 			})
 			if t.Failed() {

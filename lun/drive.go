@@ -12,6 +12,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -176,7 +177,7 @@ func (m *machine) checkInit(ctx context.Context, info blockdev.Info, opts InitOp
 
 // lastingUsers is who uses a device and does not go in a moment. Partitions by themselves use nothing: those that are
 // mounted or held are listed as such.
-func (m *machine) lastingUsers(ctx context.Context, dev blockdev.DevNo) ([]blockdev.User, error) {
+func (m *machine) lastingUsers(ctx context.Context, dev devno.No) ([]blockdev.User, error) {
 	for deadline := time.Now().Add(passingOpen); ; time.Sleep(passingPause) {
 		users, err := m.devices.Users(ctx, dev)
 		users = slices.DeleteFunc(users, func(u blockdev.User) bool { return u.Kind == "partition" })

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/resync"
 )
@@ -109,12 +109,12 @@ func (r *recorder) table(n node, at numbers) string {
 	names := slices.Sorted(maps.Keys(r.made))
 	for i, id := range names {
 		if at.nodes[id].IsZero() {
-			all.nodes[id] = blockdev.DevNo{Major: noMajor, Minor: uint32(i)}
+			all.nodes[id] = devno.No{Major: noMajor, Minor: uint32(i)}
 		}
 	}
 	text := n.table(all).String()
 	for i, id := range slices.Backward(names) { // the longer numbers first: 12 before 1
-		text = strings.ReplaceAll(text, blockdev.DevNo{Major: noMajor, Minor: uint32(i)}.String(), r.made[id])
+		text = strings.ReplaceAll(text, devno.No{Major: noMajor, Minor: uint32(i)}.String(), r.made[id])
 	}
 	return text
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
@@ -75,7 +75,7 @@ func TestDryRunPlansWhatIsDone(t *testing.T) {
 			s.prepare(w)
 			log := w.logged()
 			dry := w.p.DryRun()
-			w.mem.OnEffect = func(e blockdev.Effect) error {
+			w.mem.OnEffect = func(e blocktest.Effect) error {
 				t.Errorf("a dry run does: %s %s", e.Kind, e.Object)
 				return nil
 			}

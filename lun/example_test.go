@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
@@ -20,7 +21,7 @@ import (
 //	control, err := dm.Open(dm.Options{})
 //	lun.Options{Kernel: control, Devices: blockdev.Host{}}
 func exampleMachine(ctx context.Context) (p *lun.Provider, kernel *dmtest.Kernel, done func()) {
-	mem := blockdev.NewMem()
+	mem := blocktest.New()
 	kernel = dmtest.New(mem, dmtest.Linux6_12)
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
@@ -35,9 +36,9 @@ func (r *refusing) refused(op, name string) error {
 	return &dm.Error{Op: op, Device: name, Err: unix.ENOMEM}
 }
 
-func (r *refusing) Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error) {
+func (r *refusing) Create(ctx context.Context, name, uuid string) (devno.No, error) {
 	if err := r.refused("create", name); err != nil {
-		return blockdev.DevNo{}, err
+		return devno.No{}, err
 	}
 	return r.Kernel.Create(ctx, name, uuid)
 }
@@ -111,7 +112,7 @@ func TestCreateThatCannotBeFlushed(t *testing.T) {
 		refused := true
 		for nth := 1; refused && !t.Failed(); nth++ {
 			w := newWorld(t, dmtest.Linux6_12, 1)
-			w.mem.Fail(w.path(0), blockdev.Fault{Kind: kind, Nth: nth})
+			w.mem.Fail(w.path(0), blocktest.Fault{Kind: kind, Nth: nth})
 			_, err := w.p.CreateLUN(t.Context(), lun.Spec{Name: "web1", Size: lunSize})
 			refused = err != nil
 			w.mem.Heal(w.path(0))
@@ -165,7 +166,7 @@ func (s scenario) driveFails(t *testing.T, m machine, whole course, drive int, k
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := s.world(t, m)
-		w.mem.Fail(w.path(drive), blockdev.Fault{Kind: kind, Nth: nth})
+		w.mem.Fail(w.path(drive), blocktest.Fault{Kind: kind, Nth: nth})
 		err := s.act(w)
 		w.mem.Heal(w.path(drive))
 		s.survived(w, whole, err, fmt.Sprintf("%s, %s %d of drive %d fails", s.name, kind, nth, drive))

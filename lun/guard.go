@@ -6,8 +6,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 )
 
 // Guard has another process stand by for a window in which a LUN is suspended (see convert.go): when this process dies in
@@ -24,7 +24,7 @@ type Post struct {
 // Window is what a guard has to know.
 type Window struct {
 	LUN    uuid.UUID
-	Drives []blockdev.DevNo // all that Wake needs; others may be slow to answer, or lie on the LUN itself
+	Drives []devno.No // all that Wake needs; others may be slow to answer, or lie on the LUN itself
 }
 
 // standBy starts the guard when one of these steps suspends a LUN. The guard's place is before the step at the index.
@@ -55,8 +55,8 @@ func isCommit(s step) bool {
 }
 
 // numbersOf is the drives of these LUNs that are here.
-func (m *machine) numbersOf(luns ...catalog.LUN) []blockdev.DevNo {
-	var devs []blockdev.DevNo
+func (m *machine) numbersOf(luns ...catalog.LUN) []devno.No {
+	var devs []devno.No
 	for _, l := range luns {
 		for _, id := range l.Drives() {
 			if dev, here := m.at.drives[id]; here && !slices.Contains(devs, dev) {

@@ -13,6 +13,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
@@ -62,8 +64,8 @@ func (w *world) provider(opts lun.Options) *lun.Provider {
 
 // someDrives is a machine of which only these drives answer.
 type someDrives struct {
-	*blockdev.Mem
-	devs []blockdev.DevNo
+	*blocktest.Mem
+	devs []devno.No
 }
 
 func (s someDrives) Scan(ctx context.Context, but ...string) ([]blockdev.Info, error) {
@@ -111,7 +113,7 @@ func (s scenario) guardedStops(t *testing.T, m machine) []int {
 		w := s.world(t, m)
 		g := w.guarded()
 		n := 0
-		w.mem.OnEffect = func(blockdev.Effect) error {
+		w.mem.OnEffect = func(blocktest.Effect) error {
 			if g.on != nil {
 				stops = append(stops, n)
 			} else {
@@ -135,7 +137,7 @@ func (s scenario) guardOnce(t *testing.T, m machine, whole course, stop int) {
 	g := w.guarded()
 	var window lun.Window
 	n := 0
-	w.mem.OnEffect = func(blockdev.Effect) error {
+	w.mem.OnEffect = func(blocktest.Effect) error {
 		if n == stop {
 			window = *g.on
 		}

@@ -6,8 +6,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -156,8 +156,8 @@ func slotExtent(p catalog.Plex, s catalog.Slot) catalog.Extent {
 
 // numbers gives the block device numbers that a table needs. A number that is not known is zero.
 type numbers struct {
-	drives map[uuid.UUID]blockdev.DevNo
-	nodes  map[string]blockdev.DevNo // by dm UUID
+	drives map[uuid.UUID]devno.No
+	nodes  map[string]devno.No // by dm UUID
 }
 
 // resolved reports whether every device that n names is known.

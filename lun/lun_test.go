@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
@@ -225,9 +227,9 @@ func TestAttachRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, target, _ := pair(t)
 			source := test.prepare(w)
-			before, records := w.tables(), w.mem.Cut(blockdev.Kept)
+			before, records := w.tables(), w.mem.Cut(blocktest.Kept)
 			effects := 0
-			w.mem.OnEffect = func(blockdev.Effect) error { effects++; return nil }
+			w.mem.OnEffect = func(blocktest.Effect) error { effects++; return nil }
 			if _, err := target.AddPlex(t.Context(), source, lun.AttachOptions{}); !errors.Is(err, test.code) {
 				t.Errorf("AddPlex: %v (%v), want %v", err, vds.CodeOf(err), test.code)
 			}
@@ -332,7 +334,7 @@ func TestInitDriveRefusals(t *testing.T) {
 	}
 }
 
-func (w *world) dev(drive int) blockdev.DevNo {
+func (w *world) dev(drive int) devno.No {
 	w.t.Helper()
 	info, err := w.mem.Stat(context.Background(), w.path(drive))
 	if err != nil {
@@ -375,7 +377,7 @@ func TestRecoverCopiesOnlyWhatWasWritten(t *testing.T) {
 	if err := w.kernel.Age(); err != nil {
 		t.Fatal(err)
 	}
-	w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"})
+	w.mem.Fail(w.path(1), blocktest.Fault{Kind: "write"})
 	w.write(7)
 	props, err := target.Properties(t.Context())
 	if err != nil || props.Health != vds.HealthFailedRedundancy || props.Plexes[1].Health != vds.HealthFailed {
@@ -392,7 +394,7 @@ func TestRecoverCopiesOnlyWhatWasWritten(t *testing.T) {
 	if err := op.Cancel(t.Context()); !errors.Is(err, vds.ErrNotSupported) {
 		t.Errorf("cancel: %v, want VDS_E_NOT_SUPPORTED", err)
 	}
-	w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"}) // and again
+	w.mem.Fail(w.path(1), blocktest.Fault{Kind: "write"}) // and again
 	w.write(8)
 	if err := op.Wait(t.Context()); !errors.Is(err, vds.ErrObjectStatusFailed) {
 		t.Errorf("wait: %v, want VDS_E_OBJECT_STATUS_FAILED", err)
@@ -425,7 +427,7 @@ func TestAMirrorWithoutAPlexIsNotStartedByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.settle()
-	w.cut(blockdev.Kept)
+	w.cut(blocktest.Kept)
 	w.mem.Vanish(w.path(1))
 	w.restart()
 	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{})
@@ -457,7 +459,7 @@ func TestAnUnfilledPlexIsNeverStartedAlone(t *testing.T) {
 	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.cut(blockdev.Kept)
+	w.cut(blocktest.Kept)
 	w.mem.Vanish(w.path(0))
 	w.restart()
 	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{LUNs: []string{"web1"}, Force: true})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -47,7 +48,7 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 	m := &machine{
 		kernel: p.kernel, devices: p.devices, log: p.log, guard: p.guard, workers: p.workers, dry: p.dry,
 		drives: map[uuid.UUID]*drive{},
-		at:     numbers{drives: map[uuid.UUID]blockdev.DevNo{}, nodes: map[string]blockdev.DevNo{}},
+		at:     numbers{drives: map[uuid.UUID]devno.No{}, nodes: map[string]devno.No{}},
 	}
 	own, err := m.active(ctx)
 	if err != nil {
@@ -77,7 +78,7 @@ func readMachine(ctx context.Context, p *Provider) (*machine, error) {
 // readStores fills m.drives and returns the catalogs for merging, those of cloned drives included.
 func (m *machine) readStores(ctx context.Context, p *Provider, infos []blockdev.Info) []catalog.Drive {
 	var found []*drive
-	unread := map[blockdev.DevNo]bool{}
+	unread := map[devno.No]bool{}
 	reads := m.readAll(ctx, infos)
 	for i, info := range infos {
 		store, err := reads[i].store, reads[i].err
@@ -108,16 +109,16 @@ func (m *machine) readStores(ctx context.Context, p *Provider, infos []blockdev.
 // withoutOwn drops what is a device of plexctl's or lies on one. Such a device is no drive, and to read it while a LUN is
 // suspended would take until it goes on.
 func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info {
-	is := map[blockdev.DevNo]bool{}
+	is := map[devno.No]bool{}
 	for _, d := range own {
 		is[d.Dev] = true
 	}
-	byDev := map[blockdev.DevNo]blockdev.Info{}
+	byDev := map[devno.No]blockdev.Info{}
 	for _, info := range infos {
 		byDev[info.Dev] = info
 	}
-	var above func(blockdev.DevNo) bool
-	above = func(dev blockdev.DevNo) bool {
+	var above func(devno.No) bool
+	above = func(dev devno.No) bool {
 		_, made := ownerOf(byDev[dev].DMUUID) // since own was read
 		return made || is[dev] || slices.ContainsFunc(byDev[dev].Slaves, above)
 	}
@@ -150,13 +151,13 @@ func (m *machine) readAll(ctx context.Context, infos []blockdev.Info) []read {
 // withoutPaths drops devices that only lead to another one with the same label: the paths of a multipath device, the
 // legs of an md mirror. An upper device that cannot be read now is taken for such a one: to go past it to what is below
 // would be wrong when it comes back.
-func withoutPaths(found []*drive, unread map[blockdev.DevNo]bool) []*drive {
-	byDev := map[blockdev.DevNo]uuid.UUID{}
+func withoutPaths(found []*drive, unread map[devno.No]bool) []*drive {
+	byDev := map[devno.No]uuid.UUID{}
 	for _, d := range found {
 		byDev[d.info.Dev] = d.store.Label.Drive
 	}
 	return slices.DeleteFunc(found, func(d *drive) bool {
-		return slices.ContainsFunc(d.info.Holders, func(upper blockdev.DevNo) bool {
+		return slices.ContainsFunc(d.info.Holders, func(upper devno.No) bool {
 			return unread[upper] || byDev[upper] == d.store.Label.Drive
 		})
 	})

@@ -13,7 +13,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/dm/raidmeta"
@@ -141,7 +143,7 @@ func TestWaitingMetadataIsGivenUpFirst(t *testing.T) {
 		"the other slots are in force": {flipped(l), []string{"clear the waiting table of plex-web1"}},
 	} {
 		m, _ := shelf(t, l, empty(3))
-		m.kernel, m.at = k, numbers{nodes: map[string]blockdev.DevNo{}}
+		m.kernel, m.at = k, numbers{nodes: map[string]devno.No{}}
 		h, err := m.settled(t.Context(), test.l)
 		if diff := cmp.Diff(test.want, texts(h.settle)); err != nil || diff != "" {
 			t.Errorf("%s: %v, steps (-want +got):\n%s", name, err, diff)
@@ -154,7 +156,7 @@ func TestForeignDrivesAreNotHealed(t *testing.T) {
 	m, mem := shelf(t, triple(3), empty(3))
 	m.drives[drive1].foreign = true
 	effects := 0
-	mem.OnEffect = func(blockdev.Effect) error { effects++; return nil }
+	mem.OnEffect = func(blocktest.Effect) error { effects++; return nil }
 	if n, err := m.healOnce(t.Context(), map[uuid.UUID][]catalog.LUN{drive1: nil}); n != 0 || err != nil || effects > 0 {
 		t.Errorf("%d drives healed, %v, %d effects", n, err, effects)
 	}
@@ -162,9 +164,9 @@ func TestForeignDrivesAreNotHealed(t *testing.T) {
 
 // twins is a host with two LUNs of 6 MiB on drives of their own, of which the second becomes a plex of the first, which has
 // data all over.
-func twins(t *testing.T) (*Provider, *blockdev.Mem, *dmtest.Kernel) {
+func twins(t *testing.T) (*Provider, *blocktest.Mem, *dmtest.Kernel) {
 	t.Helper()
-	mem := blockdev.NewMem()
+	mem := blocktest.New()
 	kernel := dmtest.New(mem, dmtest.Linux6_12)
 	p, err := Open(t.Context(), Options{Kernel: kernel, Devices: mem, LockPath: t.TempDir() + "/lock"})
 	if err != nil {
@@ -208,7 +210,7 @@ func TestACancelledSourceIsWipedAtTheEnd(t *testing.T) {
 		return b[0]
 	}
 	before := byte(0)
-	mem.OnEffect = func(e blockdev.Effect) error {
+	mem.OnEffect = func(e blocktest.Effect) error {
 		if e.Kind == "resume" && e.Object == "plex-web1" {
 			before = firstByte()
 		}
@@ -226,7 +228,7 @@ func TestACancelledSourceIsWipedAtTheEnd(t *testing.T) {
 // A plex that was never filled to the end gets everything when it is recovered, not only what was written since.
 func TestAPlexThatWasNeverWholeGetsEverything(t *testing.T) {
 	p, mem, kernel := twins(t)
-	mem.Fail("/dev/spare3", blockdev.Fault{Kind: "write"})
+	mem.Fail("/dev/spare3", blocktest.Fault{Kind: "write"})
 	if err := kernel.WriteAt(t.Context(), "plex-web1", make([]byte, blockdev.Align), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +279,7 @@ func TestASuspendedMirrorGetsANewTable(t *testing.T) {
 	l := triple(3)
 	nodes := layout(l, here)
 	at := lab(nodes...)
-	at.drives[drive3] = blockdev.DevNo{Major: 8, Minor: 32}
+	at.drives[drive3] = devno.No{Major: 8, Minor: 32}
 	view := running(at, nodes...)
 	top := view[lunUUID(lunA)]
 	for suspended, want := range map[bool]bool{true: true, false: false} {
@@ -323,7 +325,7 @@ func TestSlots(t *testing.T) {
 func TestACommitNeedsTheDrivesThatHoldTheData(t *testing.T) {
 	for name, want := range map[string]bool{"web1": true, "spare3": false} {
 		p, mem, _ := twins(t)
-		mem.Fail("/dev/"+name, blockdev.Fault{Kind: "write"})
+		mem.Fail("/dev/"+name, blocktest.Fault{Kind: "write"})
 		err := p.change(t.Context(), "commit", func(ctx context.Context, m *machine) error {
 			next := conclude(m.set.LUNs[0], vds.ErrIO, time.Unix(1e9, 0)) // the plex on spare3 is out of date
 			return m.commit(ctx, &transaction{put: []catalog.LUN{m.next(next)}})
@@ -339,13 +341,13 @@ func TestMetadataIsDurable(t *testing.T) {
 	l := triple(3)
 	slots := []raidmeta.Slot{slotWith(0, 1), slotWith(1, 1), slotWith(2, 1)}
 	m, mem := shelf(t, l, slots)
-	m.devices = mem.Cut(blockdev.Lost)
+	m.devices = mem.Cut(blocktest.Lost)
 	if found, err := m.readSlots(t.Context(), l); err != nil || cmp.Diff(slots, found) != "" {
 		t.Errorf("after a power cut: %v (-want +got):\n%s", err, cmp.Diff(slots, found))
 	}
 	m.devices = mem
 	var effects []string
-	mem.OnEffect = func(e blockdev.Effect) error { effects = append(effects, e.Kind); return nil }
+	mem.OnEffect = func(e blocktest.Effect) error { effects = append(effects, e.Kind); return nil }
 	if err := m.markClean(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
@@ -110,7 +110,7 @@ func TestOracle(t *testing.T) {
 }
 
 // medium is a drive, past everything.
-func (w *world) medium(drive int) *blockdev.Medium {
+func (w *world) medium(drive int) *blocktest.Medium {
 	w.t.Helper()
 	info, err := w.mem.Stat(w.t.Context(), w.path(drive))
 	w.must(err)

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -17,7 +17,7 @@ import (
 // recorded, none of them suspended or with a table waiting, and no other devices.
 func (o *oracle) kernelAgrees() {
 	o.t.Helper()
-	needed := map[blockdev.DevNo]bool{}
+	needed := map[devno.No]bool{}
 	for _, l := range o.luns {
 		for _, dev := range o.devicesOf(l) {
 			needed[dev] = true
@@ -36,7 +36,7 @@ func (o *oracle) kernelAgrees() {
 }
 
 // devicesOf checks the devices of a LUN, and returns them.
-func (o *oracle) devicesOf(l catalog.LUN) []blockdev.DevNo {
+func (o *oracle) devicesOf(l catalog.LUN) []devno.No {
 	o.t.Helper()
 	name := "plex-" + l.Name
 	info, err := o.kernel.Info(o.t.Context(), name)
@@ -46,7 +46,7 @@ func (o *oracle) devicesOf(l catalog.LUN) []blockdev.DevNo {
 	}
 	if len(l.Plexes) == 1 {
 		o.lies(name, l.Plexes[0].Data, l.Size)
-		return []blockdev.DevNo{info.Dev}
+		return []devno.No{info.Dev}
 	}
 	table, err := o.kernel.Table(o.t.Context(), name)
 	o.must(err)
@@ -55,7 +55,7 @@ func (o *oracle) devicesOf(l catalog.LUN) []blockdev.DevNo {
 		o.t.Errorf("%s has the table\n%v\nand is recorded as %+v", name, table, l)
 		return nil
 	}
-	used := []blockdev.DevNo{info.Dev}
+	used := []devno.No{info.Dev}
 	for i, leg := range raid.Legs {
 		used = append(used, o.leg(l, l.Plexes[i], leg)...)
 	}
@@ -63,7 +63,7 @@ func (o *oracle) devicesOf(l catalog.LUN) []blockdev.DevNo {
 }
 
 // leg checks the devices of one leg of a mirror, and returns them.
-func (o *oracle) leg(l catalog.LUN, p catalog.Plex, leg dm.Leg) []blockdev.DevNo {
+func (o *oracle) leg(l catalog.LUN, p catalog.Plex, leg dm.Leg) []devno.No {
 	o.t.Helper()
 	absent := slices.ContainsFunc(drivesOf(p), func(id uuid.UUID) bool { _, here := o.media[id]; return !here })
 	if leg.Missing() {
@@ -72,7 +72,7 @@ func (o *oracle) leg(l catalog.LUN, p catalog.Plex, leg dm.Leg) []blockdev.DevNo
 		}
 		return nil
 	}
-	for _, dev := range []blockdev.DevNo{leg.Meta, leg.Data} {
+	for _, dev := range []devno.No{leg.Meta, leg.Data} {
 		if name := o.nodes[dev].Name; !strings.HasPrefix(name, "plex-"+l.Name+":") {
 			o.t.Errorf("%s: a leg is called %q", l.Name, name)
 		}
@@ -86,7 +86,7 @@ func (o *oracle) leg(l catalog.LUN, p catalog.Plex, leg dm.Leg) []blockdev.DevNo
 		o.lies(o.nodes[leg.Meta].Name, []catalog.Extent{slot}, half)
 		o.lies(o.nodes[leg.Data].Name, p.Data, l.Size)
 	}
-	return []blockdev.DevNo{leg.Meta, leg.Data}
+	return []devno.No{leg.Meta, leg.Data}
 }
 
 // lies checks that a device is the first length sectors of extents.

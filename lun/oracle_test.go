@@ -11,7 +11,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/size"
@@ -24,12 +26,12 @@ type oracle struct {
 	media  map[uuid.UUID]medium
 	newest map[uuid.UUID]catalog.LUN // of every LUN of which a drive has a record
 	luns   []catalog.LUN             // those that exist, by name
-	nodes  map[blockdev.DevNo]dm.Info
+	nodes  map[devno.No]dm.Info
 }
 
 // medium is a drive past all that plexctl has opened.
 type medium struct {
-	*blockdev.Medium
+	*blocktest.Medium
 	info    blockdev.Info
 	catalog catalog.Drive
 }
@@ -37,7 +39,7 @@ type medium struct {
 // oracle reads the machine of w, whose process must be alive.
 func (w *world) oracle() *oracle {
 	w.t.Helper()
-	o := &oracle{world: w, media: map[uuid.UUID]medium{}, newest: map[uuid.UUID]catalog.LUN{}, nodes: map[blockdev.DevNo]dm.Info{}}
+	o := &oracle{world: w, media: map[uuid.UUID]medium{}, newest: map[uuid.UUID]catalog.LUN{}, nodes: map[devno.No]dm.Info{}}
 	infos, err := w.mem.Scan(w.t.Context())
 	w.must(err)
 	for _, info := range infos {
@@ -253,7 +255,7 @@ func (o *oracle) holdsWritten(l catalog.LUN, plex int) {
 }
 
 // locate is where a byte of a plex lies.
-func (o *oracle) locate(p catalog.Plex, off int64) (*blockdev.Medium, int64) {
+func (o *oracle) locate(p catalog.Plex, off int64) (*blocktest.Medium, int64) {
 	o.t.Helper()
 	for _, e := range p.Data {
 		length := int64(e.Length.Bytes())

@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -51,11 +51,11 @@ func second(p catalog.Plex) bool { return p.Meta.Drive == drive2 }
 // lab is a machine of numbers: drives at 8:0 and 8:16, dm devices at 253:n in the order given.
 func lab(nodes ...node) numbers {
 	at := numbers{
-		drives: map[uuid.UUID]blockdev.DevNo{drive1: {Major: 8}, drive2: {Major: 8, Minor: 16}},
-		nodes:  map[string]blockdev.DevNo{},
+		drives: map[uuid.UUID]devno.No{drive1: {Major: 8}, drive2: {Major: 8, Minor: 16}},
+		nodes:  map[string]devno.No{},
 	}
 	for i, n := range nodes {
-		at.nodes[n.uuid] = blockdev.DevNo{Major: 253, Minor: uint32(i)}
+		at.nodes[n.uuid] = devno.No{Major: 253, Minor: uint32(i)}
 	}
 	return at
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -17,7 +18,7 @@ type Kernel interface {
 	// Info is the state of one device.
 	Info(ctx context.Context, name string) (dm.Info, error)
 	// Create makes a device without a table.
-	Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error)
+	Create(ctx context.Context, name, uuid string) (devno.No, error)
 	// Load builds t and puts it in the inactive slot. The live table is not touched.
 	Load(ctx context.Context, name string, t dm.Table) error
 	// Clear empties the inactive slot.
@@ -45,12 +46,12 @@ type Kernel interface {
 	// Status is the state of one device and the status of its live table, by one call.
 	Status(ctx context.Context, name string) (dm.Status, error)
 	// Unreadable is a sector of a leg that a resync could not read since a moment, as the kernel's log tells.
-	Unreadable(ctx context.Context, leg blockdev.DevNo, since time.Time) (size.Sectors, bool)
+	Unreadable(ctx context.Context, leg devno.No, since time.Time) (size.Sectors, bool)
 	// WaitEvent returns when any device-mapper device has had an event since WaitEvent was last called.
 	WaitEvent(ctx context.Context) error
 }
 
-// Devices finds and opens block devices: blockdev.Host on a real machine, *blockdev.Mem in tests.
+// Devices finds and opens block devices: blockdev.Host on a real machine, *blocktest.Mem in tests.
 type Devices interface {
 	// Scan is every block device of the machine that could be a drive, without those at the paths in but.
 	Scan(ctx context.Context, but ...string) ([]blockdev.Info, error)
@@ -61,7 +62,7 @@ type Devices interface {
 	// Allocation is what is known about where the device at path is blank; blockdev.ErrNoAllocation where nothing is.
 	Allocation(ctx context.Context, path string) (blockdev.Allocation, error)
 	// Users says who uses a device: mounts, swap, holders, partitions. Empty when nobody does.
-	Users(ctx context.Context, dev blockdev.DevNo) ([]blockdev.User, error)
+	Users(ctx context.Context, dev devno.No) ([]blockdev.User, error)
 	// Signatures is what is recognised in the content of the device at path. Empty when nothing is.
 	Signatures(ctx context.Context, path string) ([]blockdev.Signature, error)
 }

@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/internal/hostlock"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -136,7 +136,7 @@ func (p *Provider) changeWithin(wait, ctx context.Context, purpose string, f fun
 		}
 		return f(ctx, m)
 	}
-	lock, err := blockdev.Lock(wait, p.lockPath, purpose)
+	lock, err := hostlock.Acquire(wait, p.lockPath, purpose)
 	if err != nil {
 		return lockFault(purpose, err)
 	}
@@ -165,7 +165,7 @@ func (p *Provider) publish(m *machine) {
 }
 
 func lockFault(purpose string, err error) error {
-	if errors.Is(err, blockdev.ErrBusy) {
+	if errors.Is(err, hostlock.ErrHeld) {
 		return &vds.Error{
 			Code: vds.ErrAnotherCallInProgress, Op: purpose, Reason: "another plexctl is changing this host's LUNs", Err: err,
 			Hint: "wait for it to end and try again",

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
@@ -19,7 +19,7 @@ func dying(w *world, drive, nth int) (p *lun.Provider, calls *int) {
 	w.t.Helper()
 	kernel := &refusing{Kernel: w.kernel, nth: nth, instead: func() {
 		for _, kind := range []string{"read", "write", "zero", "flush"} {
-			w.mem.Fail(w.path(drive), blockdev.Fault{Kind: kind})
+			w.mem.Fail(w.path(drive), blocktest.Fault{Kind: kind})
 		}
 	}}
 	p, err := lun.Open(w.t.Context(), lun.Options{Kernel: kernel, Devices: w.mem, LockPath: w.lock})
@@ -32,7 +32,7 @@ func dying(w *world, drive, nth int) (p *lun.Provider, calls *int) {
 func resumeOf(w *world, act func(w *world) error) int {
 	w.t.Helper()
 	calls, swap := 0, 0
-	w.mem.OnEffect = func(e blockdev.Effect) error {
+	w.mem.OnEffect = func(e blocktest.Effect) error {
 		switch e.Kind {
 		case "create", "load", "suspend", "resume", "remove", "rename":
 			if calls++; e.Kind == "resume" && e.Object == "plex-web1" {
@@ -110,9 +110,9 @@ func TestAnOlderPlexIsNotStartedWhileTheNewerCannotBeRead(t *testing.T) {
 	w := quartet(t)
 	attached(w, -1)
 	broken(w, 1)
-	w.cut(blockdev.Lost)
+	w.cut(blocktest.Lost)
 	meta := w.plexOn(0).Meta
-	w.mem.Fail(w.path(0), blockdev.Fault{Kind: "read", Offset: meta.Start.Bytes(), Length: meta.Length.Bytes()})
+	w.mem.Fail(w.path(0), blocktest.Fault{Kind: "read", Offset: meta.Start.Bytes(), Length: meta.Length.Bytes()})
 	err := assemble(w)
 	if !errors.Is(err, vds.ErrObjectStatusFailed) || !strings.Contains(err.Error(), "may be newer") {
 		t.Errorf("assemble: %v", err)
@@ -135,7 +135,7 @@ func (k *flickering) Resume(ctx context.Context, name string, v dm.Visibility) e
 		if k.resumes--; k.resumes == 0 {
 			for drive := range 2 {
 				for _, kind := range []string{"read", "write", "zero", "flush"} {
-					k.w.mem.Fail(k.w.path(drive), blockdev.Fault{Kind: kind})
+					k.w.mem.Fail(k.w.path(drive), blocktest.Fault{Kind: kind})
 				}
 			}
 		}

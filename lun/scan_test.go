@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/internal/sweep"
@@ -64,18 +64,18 @@ func scanScenarios() []scenario {
 		{name: "go on with a scan after a cut", good: good, prepare: func(w *world) {
 			w.must(scanPart(w))
 			w.put(noise)
-			w.cut(blockdev.Kept)
+			w.cut(blocktest.Kept)
 			w.must(assemble(w))
 		}, act: scan},
 		{name: "give up a scan", good: good, prepare: scanned, act: endScan},
-		{name: "assemble a scanned LUN", good: good, prepare: func(w *world) { scanned(w); w.cut(blockdev.Lost) }, act: assemble},
+		{name: "assemble a scanned LUN", good: good, prepare: func(w *world) { scanned(w); w.cut(blocktest.Lost) }, act: assemble},
 		{name: "deactivate a scanned LUN", good: good, prepare: scanned, act: deactivate},
 		{name: "attach after a scan", good: good, prepare: func(w *world) { scanned(w); w.put(noise) }, act: addPlex("web1", "spare3")},
 		{name: "attach after a part of a scan", good: good, prepare: func(w *world) { w.must(scanPart(w)) }, act: addPlex("web1", "spare3")},
 		{name: "attach after a scan and a cut", good: good, prepare: func(w *world) {
 			scanned(w)
 			w.put(noise)
-			w.cut(blockdev.Kept)
+			w.cut(blocktest.Kept)
 			w.must(assemble(w))
 		}, act: addPlex("web1", "spare3")},
 	}
@@ -116,7 +116,7 @@ func TestScanCopiesWhatIsNotZero(t *testing.T) {
 		"a region is written": {func(w *world) { w.write(1000) }, 3},
 		"the machine starts anew": {func(w *world) {
 			w.write(1000)
-			w.cut(blockdev.Lost)
+			w.cut(blocktest.Lost)
 			w.must(assemble(w))
 		}, 3},
 		"it is stopped and started": {func(w *world) { w.must(deactivate(w)); w.must(assemble(w)); w.write(1000) }, 3},
@@ -361,7 +361,7 @@ func (w *world) happensToScan(random *rand.Rand) string {
 		return fmt.Sprintf("write %d, not flushed", at)
 	case 5:
 		w.keep()
-		w.cut([]blockdev.Fate{blockdev.Lost, blockdev.Kept}[random.IntN(2)])
+		w.cut([]blocktest.Fate{blocktest.Lost, blocktest.Kept}[random.IntN(2)])
 		w.must(assemble(w))
 		return "cut"
 	case 6:

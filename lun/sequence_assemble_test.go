@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -59,7 +59,7 @@ func (r *rig) assembling(p *process, text string, opts lun.AssembleOptions, all 
 
 // foreign reports whether a drive that is here is another host's.
 func (r *rig) foreign() bool {
-	p := r.reader(r.mem.Cut(blockdev.Kept))
+	p := r.reader(r.mem.Cut(blocktest.Kept))
 	defer p.Close()
 	return slices.ContainsFunc(p.Drives(), func(d lun.Drive) bool { return d.Label.Host != r.hostID() })
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
@@ -70,7 +71,7 @@ func (r *rig) restart(s seqStep) {
 func (r *rig) powerCut(seqStep) {
 	before := r.members(r.records)
 	r.cut(someFate(r.random))
-	r.records = r.truth(blockdev.Kept)
+	r.records = r.truth(blocktest.Kept)
 	if now := r.members(r.records); !now.is(before) && !r.unsure {
 		r.fail("power cut: LUNs were\n%s\nand are\n%s", before, now)
 	}
@@ -220,7 +221,7 @@ func (r *rig) mended(p *lun.Provider) bool {
 
 // whole checks that every LUN is served from all of its plexes, which are equal, and that there is nothing else.
 func (r *rig) whole() {
-	r.records = r.truth(blockdev.Kept)
+	r.records = r.truth(blocktest.Kept)
 	devices := 0
 	for _, l := range r.records {
 		if !r.live(l) {
@@ -245,8 +246,8 @@ func (r *rig) whole() {
 
 // idle checks that there is nothing to do for Assemble.
 func (r *rig) idle() {
-	var effects []blockdev.Effect
-	r.mem.OnEffect = func(e blockdev.Effect) error { effects = append(effects, e); return nil }
+	var effects []blocktest.Effect
+	r.mem.OnEffect = func(e blocktest.Effect) error { effects = append(effects, e); return nil }
 	defer func() { r.mem.OnEffect = nil }()
 	if _, err := r.procs[0].provider.Assemble(context.Background(), lun.AssembleOptions{}); err != nil || len(effects) > 0 {
 		r.fail("assembling again does %v, %v", effects, err)

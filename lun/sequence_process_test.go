@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
@@ -59,7 +61,7 @@ func (p *process) ask(ctx context.Context, kind, object string, effect bool) err
 		}
 	}
 	if p.dead.Load() {
-		return fmt.Errorf("%s %s: %w", kind, object, blockdev.ErrDead)
+		return fmt.Errorf("%s %s: %w", kind, object, blocktest.ErrDead)
 	}
 	return nil
 }
@@ -84,9 +86,9 @@ func (k doorKernel) Info(ctx context.Context, name string) (dm.Info, error) {
 	return k.Kernel.Info(ctx, name)
 }
 
-func (k doorKernel) Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error) {
+func (k doorKernel) Create(ctx context.Context, name, uuid string) (devno.No, error) {
 	if err := k.p.ask(ctx, "create", name, true); err != nil {
-		return blockdev.DevNo{}, err
+		return devno.No{}, err
 	}
 	return k.Kernel.Create(ctx, name, uuid)
 }
@@ -163,7 +165,7 @@ func (k doorKernel) Status(ctx context.Context, name string) (dm.Status, error) 
 
 // doorDevices is the drives as a process sees them.
 type doorDevices struct {
-	*blockdev.Mem
+	*blocktest.Mem
 	p *process
 }
 
@@ -181,7 +183,7 @@ func (d doorDevices) Stat(ctx context.Context, path string) (blockdev.Info, erro
 	return d.Mem.Stat(ctx, path)
 }
 
-func (d doorDevices) Users(ctx context.Context, dev blockdev.DevNo) ([]blockdev.User, error) {
+func (d doorDevices) Users(ctx context.Context, dev devno.No) ([]blockdev.User, error) {
 	if err := d.p.ask(ctx, "users", dev.String(), false); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
@@ -26,7 +27,7 @@ import (
 type rig struct {
 	t      *rapid.T
 	linux  dmtest.Release
-	mem    *blockdev.Mem
+	mem    *blocktest.Mem
 	kernel *dmtest.Kernel
 	lock   string
 	paths  map[uuid.UUID]string
@@ -56,7 +57,7 @@ type tally struct{ sequences, steps, faults int }
 
 // shelf is what every sequence begins with: a machine with empty drives that is switched off.
 type shelf struct {
-	mem   *blockdev.Mem
+	mem   *blocktest.Mem
 	paths map[uuid.UUID]string // of the drives
 	lock  string
 	tally *tally
@@ -65,7 +66,7 @@ type shelf struct {
 // newRig is a rig on a copy of a machine.
 func newRig(t *rapid.T, from *shelf, linux dmtest.Release, guards bool) *rig {
 	r := &rig{
-		t: t, linux: linux, guards: guards, mem: from.mem.Cut(blockdev.Kept), lock: from.lock, paths: from.paths, tally: from.tally,
+		t: t, linux: linux, guards: guards, mem: from.mem.Cut(blocktest.Kept), lock: from.lock, paths: from.paths, tally: from.tally,
 		volumes: map[uuid.UUID]*volume{}, absent: map[string]bool{}, sick: map[string]bool{},
 		held: map[uuid.UUID]func(){}, windows: map[*process]lun.Window{},
 	}
@@ -120,7 +121,7 @@ func (r *rig) fail(format string, args ...any) {
 // state is how kernel and drives stand, for whoever looks into a failure.
 func (r *rig) state() []string {
 	var lines []string
-	drives := r.mem.Cut(blockdev.Kept)
+	drives := r.mem.Cut(blocktest.Kept)
 	for away := range r.absent {
 		drives.Return(away)
 	}
@@ -139,7 +140,7 @@ func (r *rig) state() []string {
 }
 
 // slots is what the metadata slots of a plex hold.
-func (r *rig) slots(drives *blockdev.Mem, p catalog.Plex) []string {
+func (r *rig) slots(drives *blocktest.Mem, p catalog.Plex) []string {
 	disk, err := drives.Open(context.Background(), r.paths[p.Meta.Drive], blockdev.Read)
 	if err != nil {
 		return []string{err.Error()}
@@ -172,7 +173,7 @@ func (r *rig) violated(format string, args ...any) {
 func (r *rig) trouble() bool { return len(r.absent)+len(r.sick) > 0 }
 
 // cut cuts the power and boots again.
-func (r *rig) cut(fate blockdev.Fate) {
+func (r *rig) cut(fate blocktest.Fate) {
 	r.close()
 	r.mem = r.mem.Cut(fate)
 	clear(r.sick)
@@ -206,14 +207,14 @@ func (r *rig) kill(p *process) {
 }
 
 // truth is what all drives together say after a power cut.
-func (r *rig) truth(fate blockdev.Fate) map[uuid.UUID]catalog.LUN {
+func (r *rig) truth(fate blocktest.Fate) map[uuid.UUID]catalog.LUN {
 	return r.recordsOn(r.mem.Cut(fate), slices.Collect(maps.Keys(r.absent)))
 }
 
 // visible is what the drives say that are here.
-func (r *rig) visible() map[uuid.UUID]catalog.LUN { return r.recordsOn(r.mem.Cut(blockdev.Kept), nil) }
+func (r *rig) visible() map[uuid.UUID]catalog.LUN { return r.recordsOn(r.mem.Cut(blocktest.Kept), nil) }
 
-func (r *rig) recordsOn(mem *blockdev.Mem, back []string) map[uuid.UUID]catalog.LUN {
+func (r *rig) recordsOn(mem *blocktest.Mem, back []string) map[uuid.UUID]catalog.LUN {
 	for _, path := range back {
 		mem.Return(path)
 	}
@@ -231,7 +232,7 @@ func (r *rig) recordsOn(mem *blockdev.Mem, back []string) map[uuid.UUID]catalog.
 }
 
 // reader is a Provider on another machine with copies of these drives.
-func (r *rig) reader(mem *blockdev.Mem) *lun.Provider {
+func (r *rig) reader(mem *blocktest.Mem) *lun.Provider {
 	p, err := lun.Open(context.Background(), lun.Options{Kernel: dmtest.New(mem, r.linux), Devices: mem, LockPath: r.lock})
 	if err != nil {
 		r.fail("read drives: %v", err)

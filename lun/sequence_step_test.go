@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -124,7 +124,7 @@ func (m *meddler) strike(a ask) error {
 	case troubleKill, troubleCut:
 		m.off = m.step.Trouble == troubleCut
 		m.p.dead.Store(true)
-		return blockdev.ErrDead
+		return blocktest.ErrDead
 	case troubleErrno:
 		return a.refuse(someErrno(r.random, a))
 	case troubleShort:
@@ -159,7 +159,7 @@ func (r *rig) harm(drive string) {
 	kinds := [][]string{{"read"}, {"write", "flush"}, {"read", "write", "flush"}}[r.random.IntN(3)]
 	r.note("    every %v of %s fails", kinds, drive)
 	for _, kind := range kinds {
-		r.mem.Fail(drive, blockdev.Fault{Kind: kind})
+		r.mem.Fail(drive, blocktest.Fault{Kind: kind})
 	}
 	r.sick[drive] = true
 }
@@ -183,7 +183,7 @@ func (r *rig) spoilSlot(drive string) {
 	if r.random.IntN(3) == 0 {
 		at += driveSize - 4*size.MiB
 	}
-	fault := blockdev.Fault{Kind: []string{"write", "read"}[r.random.IntN(2)], Offset: at, Length: slot, Nth: 1 + r.random.IntN(2)}
+	fault := blocktest.Fault{Kind: []string{"write", "read"}[r.random.IntN(2)], Offset: at, Length: slot, Nth: 1 + r.random.IntN(2)}
 	r.note("    %s %d of %s at %s fails", fault.Kind, fault.Nth, drive, at)
 	r.mem.Fail(drive, fault)
 	r.sick[drive] = true
@@ -260,7 +260,7 @@ func (r *rig) quieten(p *process) {
 		_ = p.provider.Refresh(context.Background())
 		r.usable("look", "", observeAll(context.Background(), p))
 		synctest.Wait()
-		r.records = r.truth(blockdev.Kept)
+		r.records = r.truth(blocktest.Kept)
 	}
 }
 
@@ -284,7 +284,7 @@ func (r *rig) perform(s seqStep, c call) {
 	case killed:
 		r.kill(p)
 	}
-	r.records = r.truth(blockdev.Kept)
+	r.records = r.truth(blocktest.Kept)
 	if !killed {
 		r.judge(c, m, err, ill)
 	}
@@ -298,7 +298,7 @@ func (r *rig) perform(s seqStep, c call) {
 		r.fail("%s: %v\nLUNs were\n%s\nare\n%s\nwant\n%s", c.text, err, before, now, allowed)
 	}
 	r.adopt(c, twin)
-	safe := r.members(r.truth(blockdev.Lost))
+	safe := r.members(r.truth(blocktest.Lost))
 	r.unsure = !now.is(safe)
 	if r.unsure && err == nil && !killed && !doubt {
 		r.fail("%s: done, but a power cut takes it back:\n%s\nwould be\n%s", c.text, now, safe)
@@ -309,8 +309,8 @@ func (r *rig) perform(s seqStep, c call) {
 }
 
 // someFate is what a power cut leaves.
-func someFate(random *rand.Rand) blockdev.Fate {
-	return []blockdev.Fate{blockdev.Lost, blockdev.Kept, blockdev.Torn(random), blockdev.Reordered(random)}[random.IntN(4)]
+func someFate(random *rand.Rand) blocktest.Fate {
+	return []blocktest.Fate{blocktest.Lost, blocktest.Kept, blocktest.Torn(random), blocktest.Reordered(random)}[random.IntN(4)]
 }
 
 // allowed is what LUNs there may be after a call.

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
@@ -76,7 +77,7 @@ func setFlags(t *testing.T, values map[string]string) {
 // newShelf makes a machine with empty drives.
 func newShelf(t *testing.T) *shelf {
 	t.Helper()
-	s := &shelf{mem: blockdev.NewMem(), paths: map[uuid.UUID]string{}, lock: filepath.Join(t.TempDir(), "lock"), tally: &tally{}}
+	s := &shelf{mem: blocktest.New(), paths: map[uuid.UUID]string{}, lock: filepath.Join(t.TempDir(), "lock"), tally: &tally{}}
 	opts := lun.Options{Kernel: dmtest.New(s.mem, dmtest.Linux6_12), Devices: s.mem, LockPath: s.lock, Hosts: []string{"host0"}}
 	p, err := lun.Open(t.Context(), opts)
 	if err != nil {
@@ -150,7 +151,7 @@ func (r *rig) furnish() {
 			r.fail("create %s: %v", spec.Name, err)
 		}
 	}
-	r.records = r.truth(blockdev.Kept)
+	r.records = r.truth(blocktest.Kept)
 	r.adopt(call{}, nil)
 	r.random = rand.New(rand.NewPCG(1, 1))
 	for _, id := range slices.SortedFunc(maps.Keys(r.volumes), compareUUIDs) {

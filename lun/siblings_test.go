@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
@@ -239,7 +239,7 @@ func TestSetRateDoesNotStartAnew(t *testing.T) {
 	}
 	w.must(setRate(lun.Unlimited)(w))
 	copied := 0
-	w.mem.OnEffect = func(e blockdev.Effect) error {
+	w.mem.OnEffect = func(e blocktest.Effect) error {
 		if e.Kind == "write" && e.Object == w.path(1) {
 			copied++
 		}

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
 
 // slowDevices are drives that take longer to be found than a look at an operation waits for the lock.
-type slowDevices struct{ *blockdev.Mem }
+type slowDevices struct{ *blocktest.Mem }
 
 func (s slowDevices) Scan(ctx context.Context, but ...string) ([]blockdev.Info, error) {
 	select {
@@ -62,7 +63,7 @@ func TestTheEndIsRecordedOnAMachineWithManyDrives(t *testing.T) {
 func TestRecoverAfterAnUnreadableSector(t *testing.T) {
 	w, target, source := pair(t)
 	middle := w.record("web1").Plexes[0].Data[0].Start.Bytes() + lunSize/2
-	w.mem.Fail(w.path(0), blockdev.Fault{Kind: "read", Offset: middle, Length: 4 * size.KiB})
+	w.mem.Fail(w.path(0), blocktest.Fault{Kind: "read", Offset: middle, Length: 4 * size.KiB})
 	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -5,8 +5,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/vds"
@@ -15,22 +15,22 @@ import (
 // standing is what the kernel does with the plexes of a LUN: its live table, read as legs.
 type standing struct {
 	live   bool
-	mirror bool                         // the live table is a raid1
-	status dm.RaidStatus                // of the mirror
-	health map[uuid.UUID]dm.LegHealth   // by plex; a plex that is no leg of the live table is not in it
-	slots  map[uuid.UUID]catalog.Slot   // the metadata slot that the live table uses, by plex
-	sole   uuid.UUID                    // the plex that a live linear table is; Nil when it is none of l's
-	meta   map[uuid.UUID]raidmeta.Slot  // what these slots hold
-	parts  map[uuid.UUID]blockdev.DevNo // data device of each leg, by plex
-	stale  map[uuid.UUID]bool           // plexes that are out of date by the record, legs or not
-	unread bool                         // the metadata of a leg that the kernel has not given up cannot be read
+	mirror bool                        // the live table is a raid1
+	status dm.RaidStatus               // of the mirror
+	health map[uuid.UUID]dm.LegHealth  // by plex; a plex that is no leg of the live table is not in it
+	slots  map[uuid.UUID]catalog.Slot  // the metadata slot that the live table uses, by plex
+	sole   uuid.UUID                   // the plex that a live linear table is; Nil when it is none of l's
+	meta   map[uuid.UUID]raidmeta.Slot // what these slots hold
+	parts  map[uuid.UUID]devno.No      // data device of each leg, by plex
+	stale  map[uuid.UUID]bool          // plexes that are out of date by the record, legs or not
+	unread bool                        // the metadata of a leg that the kernel has not given up cannot be read
 }
 
 // stand reads how the kernel stands to l's plexes.
 func (m *machine) stand(ctx context.Context, l catalog.LUN, have view) (standing, error) {
 	st := standing{
 		health: map[uuid.UUID]dm.LegHealth{}, slots: map[uuid.UUID]catalog.Slot{},
-		meta: map[uuid.UUID]raidmeta.Slot{}, parts: map[uuid.UUID]blockdev.DevNo{}, stale: map[uuid.UUID]bool{},
+		meta: map[uuid.UUID]raidmeta.Slot{}, parts: map[uuid.UUID]devno.No{}, stale: map[uuid.UUID]bool{},
 	}
 	for _, p := range l.Plexes {
 		st.stale[p.ID] = p.Stale

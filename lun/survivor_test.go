@@ -13,7 +13,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/size"
@@ -60,13 +62,13 @@ func slotWith(i int, bits ...byte) raidmeta.Slot {
 }
 
 // part is the data device of the i-th leg.
-func part(i int) blockdev.DevNo { return blockdev.DevNo{Major: 253, Minor: uint32(i)} }
+func part(i int) devno.No { return devno.No{Major: 253, Minor: uint32(i)} }
 
 // legs is a live mirror of triple's plexes, a letter each, whose metadata says that all are in sync but for what edit does.
 func legs(letters string, edit func(st *standing, slots []raidmeta.Slot)) standing {
 	st := standing{
 		live: true, mirror: true, health: map[uuid.UUID]dm.LegHealth{}, meta: map[uuid.UUID]raidmeta.Slot{},
-		parts: map[uuid.UUID]blockdev.DevNo{}, stale: map[uuid.UUID]bool{},
+		parts: map[uuid.UUID]devno.No{}, stale: map[uuid.UUID]bool{},
 	}
 	slots := []raidmeta.Slot{slotWith(0), slotWith(1), slotWith(2)}
 	edit(&st, slots)
@@ -181,7 +183,7 @@ func TestLeft(t *testing.T) {
 				test.edit(st, slots)
 			})
 			c := conversion{l: triple(3), was: was, inSync: []bool{true, true, false}}
-			seen := map[blockdev.DevNo]dm.LegHealth{}
+			seen := map[devno.No]dm.LegHealth{}
 			for i := range test.letters {
 				seen[part(i)] = dm.LegHealth(test.letters[i])
 			}
@@ -235,7 +237,7 @@ func (k *scripted) Info(_ context.Context, name string) (dm.Info, error) {
 func (k *scripted) Table(context.Context, string) (dm.Table, error) {
 	raid := dm.Raid1{RegionSize: mibSectors}
 	for i := range k.letters {
-		raid.Legs = append(raid.Legs, dm.Leg{Meta: blockdev.DevNo{Major: 252, Minor: uint32(i)}, Data: part(i)})
+		raid.Legs = append(raid.Legs, dm.Leg{Meta: devno.No{Major: 252, Minor: uint32(i)}, Data: part(i)})
 	}
 	return dm.Table{{Length: 64 * mibSectors, Target: raid}}, k.note("table")
 }
@@ -271,8 +273,8 @@ func TestWindow(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			k := &scripted{letters: test.letters, fail: test.fail}
-			w := windowStep{l: triple(3), counted: []blockdev.DevNo{part(0), part(1)}}
-			w.inside = func(context.Context, *machine, map[blockdev.DevNo]dm.LegHealth) error { return k.note("carry") }
+			w := windowStep{l: triple(3), counted: []devno.No{part(0), part(1)}}
+			w.inside = func(context.Context, *machine, map[devno.No]dm.LegHealth) error { return k.note("carry") }
 			err := w.run(t.Context(), &machine{kernel: k})
 			if got := strings.Join(k.asked, " "); got != test.want || (err != nil) != test.bad {
 				t.Errorf("calls %q, %v; want %q, an error: %v", got, err, test.want, test.bad)
@@ -288,24 +290,24 @@ func TestWindowCountsOnWhatHoldsTheData(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := c.window(false)
-	if diff := cmp.Diff([]blockdev.DevNo{part(0), part(1)}, w.counted); diff != "" || w.inside == nil {
+	if diff := cmp.Diff([]devno.No{part(0), part(1)}, w.counted); diff != "" || w.inside == nil {
 		t.Errorf("carries %v, counted (-want +got):\n%s", w.inside != nil, diff)
 	}
 }
 
 // shelf is a machine with triple's three drives, on which slots are in force.
-func shelf(t *testing.T, l catalog.LUN, slots []raidmeta.Slot) (*machine, *blockdev.Mem) {
+func shelf(t *testing.T, l catalog.LUN, slots []raidmeta.Slot) (*machine, *blocktest.Mem) {
 	t.Helper()
-	mem := blockdev.NewMem()
-	top := dm.Device{Name: lunName(l.Name), UUID: lunUUID(l.ID), Dev: blockdev.DevNo{Major: 251}}
+	mem := blocktest.New()
+	top := dm.Device{Name: lunName(l.Name), UUID: lunUUID(l.ID), Dev: devno.No{Major: 251}}
 	kernel := &scripted{letters: "AAA"[:len(l.Plexes)], devices: map[string]dm.Device{top.Name: top}}
 	for i, p := range l.Plexes {
 		n := metaNode(l, p)
-		kernel.devices[n.name] = dm.Device{Name: n.name, UUID: n.uuid, Dev: blockdev.DevNo{Major: 252, Minor: uint32(i)}}
+		kernel.devices[n.name] = dm.Device{Name: n.name, UUID: n.uuid, Dev: devno.No{Major: 252, Minor: uint32(i)}}
 	}
 	m := &machine{
 		kernel: kernel, devices: mem, log: slog.New(slog.DiscardHandler), drives: map[uuid.UUID]*drive{},
-		at: numbers{nodes: map[string]blockdev.DevNo{}},
+		at: numbers{nodes: map[string]devno.No{}},
 	}
 	for _, id := range []uuid.UUID{drive1, drive2, drive3} {
 		info := blockdev.Info{Path: "/dev/" + id.String()[:2], Size: 128 * size.MiB}

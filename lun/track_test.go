@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
@@ -87,7 +87,7 @@ func TestTracked(t *testing.T) {
 			w.settle()
 			w.knows(3 * size.MiB)
 
-			w.cut(blockdev.Lost)
+			w.cut(blocktest.Lost)
 			w.assemble()
 			w.settle()
 			w.knows(3 * size.MiB)
@@ -118,7 +118,7 @@ func TestTracked(t *testing.T) {
 			if got := w.objections(); !strings.Contains(got, "differs from plex 0 in the MiB at 0") {
 				t.Errorf("a clean start has copied something: %q", got)
 			}
-			w.cut(blockdev.Kept)
+			w.cut(blocktest.Kept)
 			w.assemble()
 			w.settle() // which has
 			w.knows(5 * size.MiB)
@@ -165,7 +165,7 @@ func TestTrackedOffloadRefused(t *testing.T) {
 	w := newTracked(t, dmtest.Linux6_12, 2)
 	w.write(0)
 	w.create("second", lunSize, 1)
-	w.mem.OnEffect = func(e blockdev.Effect) error {
+	w.mem.OnEffect = func(e blocktest.Effect) error {
 		if e.Kind == "load" && e.Object == "plex-web1" {
 			w.mem.SetOffload(w.path(1), false)
 		}
@@ -224,7 +224,7 @@ func TestThinWriteMeanwhile(t *testing.T) {
 	w.thins()
 	w.create("web1", lunSize, 0)
 	w.create("second", lunSize, 1)
-	w.mem.OnEffect = func(e blockdev.Effect) error {
+	w.mem.OnEffect = func(e blocktest.Effect) error {
 		if e.Kind == "load" && e.Object == "plex-web1" {
 			w.write(1000)
 		}
@@ -243,7 +243,7 @@ func TestTrackedWriteMeanwhile(t *testing.T) {
 	w.write(0)
 	w.create("second", lunSize, 1)
 	wrote := false
-	w.mem.OnEffect = func(e blockdev.Effect) error {
+	w.mem.OnEffect = func(e blocktest.Effect) error {
 		if e.Kind == "zero" && !wrote {
 			wrote = true
 			w.write(1000)
@@ -272,7 +272,7 @@ func TestRuinedSource(t *testing.T) {
 		p, err := lun.Open(t.Context(), lun.Options{Kernel: kernel, Devices: w.mem, LockPath: w.lock})
 		w.must(err)
 		zeroed := false
-		w.mem.OnEffect = func(e blockdev.Effect) error { zeroed = zeroed || e.Kind == "zero"; return nil }
+		w.mem.OnEffect = func(e blocktest.Effect) error { zeroed = zeroed || e.Kind == "zero"; return nil }
 		err = w.on(p, addPlex("web1", "second"))
 		w.mem.OnEffect = nil
 		p.Close()
@@ -300,7 +300,7 @@ func TestRuinedSource(t *testing.T) {
 func TestTrackedGivenUp(t *testing.T) {
 	w := newWorld(t, dmtest.Linux6_12, 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	w.mem.OnEffect = func(blockdev.Effect) error {
+	w.mem.OnEffect = func(blocktest.Effect) error {
 		cancel()
 		time.Sleep(10 * time.Millisecond) // for it to get around
 		return nil

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
@@ -64,7 +66,7 @@ func TestCancelThatNoDriveTakes(t *testing.T) {
 	if len(ops) != 1 {
 		t.Fatalf("%d operations, want one", len(ops))
 	}
-	w.mem.Fail(w.path(1), blockdev.Fault{Kind: "write"})
+	w.mem.Fail(w.path(1), blocktest.Fault{Kind: "write"})
 	if err := ops[0].Cancel(t.Context()); !errors.Is(err, vds.ErrDiskConfigurationNotSaved) {
 		t.Errorf("cancel: %v, want VDS_E_DISK_CONFIGURATION_UPDATE_FAILED", err)
 	}
@@ -133,7 +135,7 @@ func TestTakeOver(t *testing.T) {
 func TestAStalePlexIsNeverServedAlone(t *testing.T) {
 	w := quartet(t)
 	attached(w, -1)
-	w.cut(blockdev.Kept)
+	w.cut(blocktest.Kept)
 	w.mem.Vanish(w.path(1))
 	w.restart()
 	force := lun.AssembleOptions{LUNs: []string{"web1"}, Force: true}
@@ -169,7 +171,7 @@ func TestAFailedPlexIsNotMissed(t *testing.T) {
 	w := quartet(t)
 	attached(w, -1)
 	broken(w, 1)
-	w.cut(blockdev.Lost)
+	w.cut(blocktest.Lost)
 	w.mem.Vanish(w.path(1))
 	w.restart()
 	w.must(assembleOnly("web1")(w))
@@ -220,7 +222,7 @@ func TestRoomIsNotFreeBeforeTheSwap(t *testing.T) {
 			w := quartet(t)
 			attached(w, -1)
 			w.create("filler", 13*size.MiB, 1)
-			w.mem.OnEffect = func(e blockdev.Effect) error {
+			w.mem.OnEffect = func(e blocktest.Effect) error {
 				if e.Kind == "suspend" || e.Kind == "resume" && e.Object == "plex-web1" {
 					return errStop
 				}
@@ -270,7 +272,7 @@ func TestRateAfterACutInMidCopy(t *testing.T) {
 	w.must(addPlex("web1", "third")(w))
 	w.copied(3)
 	w.put(noise)
-	w.cut(blockdev.Kept)
+	w.cut(blocktest.Kept)
 	w.must(assemble(w))
 	w.must(setRate(size.MiB)(w))
 	for i, p := range w.record("web1").Plexes {
@@ -278,7 +280,7 @@ func TestRateAfterACutInMidCopy(t *testing.T) {
 			t.Errorf("plex %d is out of date", i)
 		}
 	}
-	w.cut(blockdev.Lost)
+	w.cut(blocktest.Lost)
 	w.must(assemble(w))
 	w.must(setRate(lun.Unlimited)(w))
 	w.copied(-1)
@@ -298,7 +300,7 @@ func TestTheNextChangeEndsASuspension(t *testing.T) {
 			attached(w, -1)
 			w.must(addPlex("web1", "third")(w))
 			w.copied(-1)
-			w.mem.OnEffect = func(e blockdev.Effect) error {
+			w.mem.OnEffect = func(e blocktest.Effect) error {
 				if e.Kind == "resume" && e.Object == "plex-web1" {
 					return errStop
 				}
@@ -339,9 +341,9 @@ func TestDevicesOnALUNAreNotRead(t *testing.T) {
 		t.Error("a device on a LUN was opened")
 		return nil, unix.EIO
 	}
-	crypt, vg := blockdev.DevNo{Major: 253, Minor: 200}, blockdev.DevNo{Major: 253, Minor: 201}
-	w.mem.Stack(blockdev.Info{Path: "/dev/mapper/crypt", Dev: crypt, Size: lunSize, Slaves: []blockdev.DevNo{device.Dev}}, hangs)
-	w.mem.Stack(blockdev.Info{Path: "/dev/mapper/vg-root", Dev: vg, Size: lunSize, Slaves: []blockdev.DevNo{crypt}}, hangs)
+	crypt, vg := devno.No{Major: 253, Minor: 200}, devno.No{Major: 253, Minor: 201}
+	w.mem.Stack(blockdev.Info{Path: "/dev/mapper/crypt", Dev: crypt, Size: lunSize, Slaves: []devno.No{device.Dev}}, hangs)
+	w.mem.Stack(blockdev.Info{Path: "/dev/mapper/vg-root", Dev: vg, Size: lunSize, Slaves: []devno.No{crypt}}, hangs)
 	w.assemble()
 }
 
@@ -362,8 +364,8 @@ func (d *deaf) Waiting(ctx context.Context, name string) (dm.Table, error) {
 func (d *deaf) Load(ctx context.Context, name string, t dm.Table) error {
 	if name == "plex-web1" {
 		d.on = true
-		d.w.mem.Fail(d.w.path(0), blockdev.Fault{Kind: "write"})
-		d.w.mem.Fail(d.w.path(1), blockdev.Fault{Kind: "write"})
+		d.w.mem.Fail(d.w.path(0), blocktest.Fault{Kind: "write"})
+		d.w.mem.Fail(d.w.path(1), blocktest.Fault{Kind: "write"})
 	}
 	return d.Kernel.Load(ctx, name, t)
 }

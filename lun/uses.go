@@ -6,14 +6,14 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
 
 // uses is which sectors the devices of LUNs use at one moment, by drive, sorted by their start.
-type uses map[blockdev.DevNo][]use
+type uses map[devno.No][]use
 
 // use is a run of sectors that a device of a LUN uses.
 type use struct {
@@ -68,7 +68,7 @@ func (u uses) others(l catalog.LUN, at numbers) []uuid.UUID {
 }
 
 // on is whose devices use an extent of a drive.
-func (u uses) on(dev blockdev.DevNo, e catalog.Extent) []uuid.UUID {
+func (u uses) on(dev devno.No, e catalog.Extent) []uuid.UUID {
 	var owners []uuid.UUID
 	list := u[dev]
 	i, _ := slices.BinarySearchFunc(list, e.End(), func(one use, end size.Sectors) int { return cmp.Compare(one.start, end) })

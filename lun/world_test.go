@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
@@ -34,7 +35,7 @@ const (
 type world struct {
 	t       testing.TB
 	linux   dmtest.Release
-	mem     *blockdev.Mem
+	mem     *blocktest.Mem
 	kernel  *dmtest.Kernel
 	lock    string
 	p       *lun.Provider
@@ -58,7 +59,7 @@ func newWorld(t testing.TB, release dmtest.Release, n int) *world {
 // newWorldAt is newWorld with the host's lock at a path.
 func newWorldAt(t testing.TB, release dmtest.Release, n int, lock string) *world {
 	t.Helper()
-	w := &world{t: t, linux: release, mem: blockdev.NewMem(), lock: lock, written: map[int64]uint64{}}
+	w := &world{t: t, linux: release, mem: blocktest.New(), lock: lock, written: map[int64]uint64{}}
 	w.kernel = dmtest.New(w.mem, w.linux)
 	w.open()
 	for i := range n {
@@ -95,7 +96,7 @@ func (w *world) restart() {
 }
 
 // cut cuts the power and boots again.
-func (w *world) cut(fate blockdev.Fate) {
+func (w *world) cut(fate blocktest.Fate) {
 	w.t.Helper()
 	w.p.Close()
 	w.mem = w.mem.Cut(fate)

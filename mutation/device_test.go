@@ -41,16 +41,16 @@ func deviceMutations() []mutation {
 		{
 			name:  "two processes change a host's LUNs at once",
 			harm:  "gives the same room to two LUNs",
-			file:  "blockdev/lock.go",
+			file:  "internal/hostlock/hostlock.go",
 			edits: []edit{{"unix.LOCK_EX|unix.LOCK_NB", "unix.LOCK_SH|unix.LOCK_NB"}},
-			test:  "TestLockExcludesAndNamesTheHolder",
+			test:  "TestExcludesAndNamesTheHolder",
 		},
 		{
 			name:  "a lock is held on a file that is gone",
 			harm:  "lets a second process change the host's LUNs at the same time",
-			file:  "blockdev/lock.go",
+			file:  "internal/hostlock/hostlock.go",
 			edits: []edit{{"if isAt(file, path) {", "if file != nil {"}},
-			test:  "TestLockFileRemoved",
+			test:  "TestFileRemoved",
 		},
 	}
 }

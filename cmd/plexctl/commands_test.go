@@ -14,9 +14,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/internal/hostlock"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -90,7 +92,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"plug":   on(func(_ *testscript.TestScript, s *stage, args []string) { s.mem.Return("/dev/" + args[0]) }),
 	// fail NAME read|write|flush: the disk refuses that. heal NAME: no more.
 	"fail": on(func(_ *testscript.TestScript, s *stage, args []string) {
-		s.mem.Fail("/dev/"+args[0], blockdev.Fault{Kind: args[1]})
+		s.mem.Fail("/dev/"+args[0], blocktest.Fault{Kind: args[1]})
 	}),
 	"heal": on(func(_ *testscript.TestScript, s *stage, args []string) { s.mem.Heal("/dev/" + args[0]) }),
 	// damage NAME: both copies of the drive's label are damaged.
@@ -132,7 +134,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	}),
 	// reboot: the machine is switched off and on; nothing is active.
 	"reboot": on(func(_ *testscript.TestScript, s *stage, _ []string) {
-		s.mem = s.mem.Cut(blockdev.Kept)
+		s.mem = s.mem.Cut(blocktest.Kept)
 		s.kernel = dmtest.New(s.mem, dmtest.Linux6_12)
 	}),
 	// lock hold|release: another plexctl changes something.
@@ -142,7 +144,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 			s.lock = nil
 			return
 		}
-		lock, err := blockdev.Lock(context.Background(), s.lockPath, "add plex")
+		lock, err := hostlock.Acquire(context.Background(), s.lockPath, "add plex")
 		ts.Check(err)
 		s.lock = lock
 	}),
@@ -235,7 +237,7 @@ func plexctlCmd(ts *testscript.TestScript, neg bool, args []string) {
 	defer cancel()
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
-	s.mem.OnEffect = func(e blockdev.Effect) error {
+	s.mem.OnEffect = func(e blocktest.Effect) error {
 		if e.Kind == s.interruptAt {
 			s.interruptAt = ""
 			interrupt()

@@ -63,7 +63,7 @@ func TestMapping(t *testing.T) {
 		file         bool
 	}{
 		{"00400000-00a25000 r-xp 00000000 08:01 1835043                            /usr/bin/plexctl", 0x400000, 0x625000, true},
-		{"c000000000-c000400000 rw-p 00000000 00:00 0 ", 0xc000000000, 0x400000, false},
+		{"c0000000-c0400000 rw-p 00000000 00:00 0 ", 0xc0000000, 0x400000, false},
 		{"00400000-00a25000 ---p 00000000 08:01 1835043 /usr/bin/plexctl", 0x400000, 0x625000, false},
 		{"00a25000-00400000 r-xp 00000000 08:01 1835043 /usr/bin/plexctl", 0, 0, false},
 		{"no mapping", 0, 0, false},

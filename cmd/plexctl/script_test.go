@@ -16,8 +16,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/internal/hostlock"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 )
@@ -39,11 +41,11 @@ func TestScripts(t *testing.T) {
 
 // stage is the machine of one script and the user in front of it.
 type stage struct {
-	mem      *blockdev.Mem
+	mem      *blocktest.Mem
 	kernel   *dmtest.Kernel
 	lockPath string
-	lock     *blockdev.HostLock // held by somebody else
-	held     map[string]func()  // releases what a script holds open, by LUN
+	lock     *hostlock.Lock    // held by somebody else
+	held     map[string]func() // releases what a script holds open, by LUN
 	facts    facts
 	root     bool
 	hosts    []string // ids of this host
@@ -66,7 +68,7 @@ type stageKey struct{}
 var scriptTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func newStage(dir string) *stage {
-	mem := blockdev.NewMem()
+	mem := blocktest.New()
 	return &stage{
 		mem: mem, kernel: dmtest.New(mem, dmtest.Linux6_12),
 		lockPath: filepath.Join(dir, "lock"), held: map[string]func(){}, root: true, speed: 1,

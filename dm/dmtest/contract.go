@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -21,7 +21,7 @@ import (
 type DeviceMapper interface {
 	List(ctx context.Context) ([]dm.Device, error)
 	Info(ctx context.Context, name string) (dm.Info, error)
-	Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error)
+	Create(ctx context.Context, name, uuid string) (devno.No, error)
 	Load(ctx context.Context, name string, t dm.Table) error
 	Clear(ctx context.Context, name string) error
 	Suspend(ctx context.Context, name string, freeze bool) error
@@ -31,7 +31,7 @@ type DeviceMapper interface {
 	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
 	Table(ctx context.Context, name string) (dm.Table, error)
 	Status(ctx context.Context, name string) (dm.Status, error)
-	Deps(ctx context.Context, name string) ([]blockdev.DevNo, error)
+	Deps(ctx context.Context, name string) ([]devno.No, error)
 	Message(ctx context.Context, name string, sector size.Sectors, text string) (string, error)
 	WaitEvent(ctx context.Context) error
 }
@@ -57,7 +57,7 @@ type Disk interface {
 	io.ReaderAt
 	io.WriterAt
 	// Dev is the drive's number.
-	Dev() blockdev.DevNo
+	Dev() devno.No
 	// Hold opens the drive exclusively, as a mount does, until release is called.
 	Hold(t testing.TB) (release func())
 }
@@ -262,7 +262,7 @@ func (b *bench) rest() {
 }
 
 // linearOn is a table that maps a whole device onto dev.
-func linearOn(dev blockdev.DevNo, offset, length size.Sectors) dm.Table {
+func linearOn(dev devno.No, offset, length size.Sectors) dm.Table {
 	return dm.Table{{Length: length, Target: dm.Linear{Dev: dev, Offset: offset}}}
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -121,7 +121,7 @@ func (b *bench) testRefusedTables() {
 	disk := b.lab.Disk(b, size.MiB)
 	name := b.create()
 	own := b.info(name).Dev
-	free := blockdev.DevNo{Major: own.Major, Minor: 1 << 18}
+	free := devno.No{Major: own.Major, Minor: 1 << 18}
 	tests := []struct {
 		name  string
 		table dm.Table
@@ -301,7 +301,7 @@ func (b *bench) testStacked() {
 	b.wants("remove of the lower device", b.k.Remove(b.ctx, lower), dm.ErrBusy)
 	deps, err := b.k.Deps(b.ctx, upper)
 	b.must(err)
-	b.same("dependencies", []blockdev.DevNo{dev}, deps)
+	b.same("dependencies", []devno.No{dev}, deps)
 	b.must(b.k.Load(b.ctx, upper, linearOn(dev, 0, sectMiB/2)))
 	b.same("openers with a second table", 1, b.info(lower).OpenCount)
 	b.must(b.k.Resume(b.ctx, upper, dm.Private))

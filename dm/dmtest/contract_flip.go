@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/size"
@@ -34,9 +34,9 @@ type flips struct {
 type flipLeg struct {
 	data     Disk
 	dataName string
-	dev      blockdev.DevNo
+	dev      devno.No
 	meta     Disk // slot 0, then slot 1
-	slots    [2]blockdev.DevNo
+	slots    [2]devno.No
 	used     int  // the slot that the live table uses
 	missing  bool // "- -" in the tables
 }

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/size"
@@ -235,7 +235,7 @@ func (b *bench) testRefusedRaid() {
 		b.wants(tt.name, b.k.Load(b.ctx, m.name, tt.table), unix.EINVAL)
 	}
 	b.wants("leg that does not exist", b.k.Load(b.ctx, m.name, loaded(dm.Raid1{Legs: []dm.Leg{
-		m.table[0], {Meta: m.table[1].Meta, Data: blockdev.DevNo{Major: m.table[0].Data.Major, Minor: 1 << 18}},
+		m.table[0], {Meta: m.table[1].Meta, Data: devno.No{Major: m.table[0].Data.Major, Minor: 1 << 18}},
 	}})), unix.ENXIO)
 	b.fill(m.meta[1], 0, 0, 4096)
 	b.wants("one leg without metadata", b.k.Load(b.ctx, m.name, m.raid()), unix.EINVAL)

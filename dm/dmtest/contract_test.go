@@ -8,13 +8,15 @@ import (
 	"testing"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
 func TestContract(t *testing.T) {
 	for _, release := range []Release{Linux6_1, Linux6_12} {
 		t.Run(string(release), func(t *testing.T) {
-			mem := blockdev.NewMem()
+			mem := blocktest.New()
 			RunContract(t, &memLab{mem: mem, kernel: New(mem, release), release: release, t: t})
 		})
 	}
@@ -22,7 +24,7 @@ func TestContract(t *testing.T) {
 
 // memLab is a Lab in memory.
 type memLab struct {
-	mem     *blockdev.Mem
+	mem     *blocktest.Mem
 	kernel  *Kernel
 	release Release
 	t       *testing.T
@@ -84,13 +86,13 @@ func (l *memLab) Open(t testing.TB, name string) File {
 
 // memDisk is a drive of a memLab. What the test writes to it is durable.
 type memDisk struct {
-	*blockdev.Medium
+	*blocktest.Medium
 	lab  *memLab
 	path string
-	dev  blockdev.DevNo
+	dev  devno.No
 }
 
-func (d *memDisk) Dev() blockdev.DevNo { return d.dev }
+func (d *memDisk) Dev() devno.No { return d.dev }
 
 func (d *memDisk) WriteAt(b []byte, off int64) (int, error) {
 	n, err := d.Medium.WriteAt(b, off)

@@ -4,13 +4,13 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 )
 
 // Fork is the device-mapper as the next process finds it, should this one die now, and the drives of that machine
-// (blockdev.Mem.Fork). Devices, tables, arrays and their threads are as they are; nobody has a device open but through Hold.
+// (blocktest.Mem.Fork). Devices, tables, arrays and their threads are as they are; nobody has a device open but through Hold.
 // k itself goes on.
-func (k *Kernel) Fork() (*Kernel, *blockdev.Mem) {
+func (k *Kernel) Fork() (*Kernel, *blocktest.Mem) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	after := New(k.mem.Fork(), k.release)

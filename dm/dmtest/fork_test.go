@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -20,7 +21,7 @@ import (
 // twin is a device-mapper and its drives.
 type twin struct {
 	kernel *Kernel
-	mem    *blockdev.Mem
+	mem    *blocktest.Mem
 }
 
 // seen is all that a twin shows of its devices, and what its drives hold, now and after a power cut.
@@ -39,7 +40,7 @@ func (w twin) seen(t *testing.T) any {
 		}
 		states = append(states, status, table, waiting, deps)
 	}
-	for _, mem := range []*blockdev.Mem{w.mem, w.mem.Cut(blockdev.Lost), w.mem.Cut(blockdev.Kept)} {
+	for _, mem := range []*blocktest.Mem{w.mem, w.mem.Cut(blocktest.Lost), w.mem.Cut(blocktest.Kept)} {
 		infos, err := mem.Scan(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +55,7 @@ func (w twin) seen(t *testing.T) any {
 }
 
 // sum stands for a drive's content.
-func sum(t *testing.T, mem *blockdev.Mem, info blockdev.Info) uint32 {
+func sum(t *testing.T, mem *blocktest.Mem, info blockdev.Info) uint32 {
 	t.Helper()
 	medium, err := mem.Medium(info.Dev)
 	if err != nil {
@@ -84,7 +85,7 @@ func (w twin) step(random *rand.Rand, name string, table dm.Table) error {
 	case 5, 6:
 		return w.kernel.Resume(ctx, name, dm.Private)
 	case 7:
-		w.mem.Fail("/dev/leg1", blockdev.Fault{Kind: "write", Nth: 1 + random.IntN(5)})
+		w.mem.Fail("/dev/leg1", blocktest.Fault{Kind: "write", Nth: 1 + random.IntN(5)})
 		return nil
 	}
 	at, letter := random.Int64N(regionCount), byte('a'+random.IntN(26))

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 )
 
 // ReadAt reads from a device as a user of it does, who is not the process under test. While the device is suspended it
@@ -157,7 +158,7 @@ func (h *handle) Sync() error {
 func (h *handle) do(kind string, do func(*table) error) error {
 	err := h.kernel.mem.Alive()
 	if err == nil && kind != "read" {
-		err = h.kernel.mem.Effect(blockdev.Effect{Kind: kind, Object: h.info.Path})
+		err = h.kernel.mem.Effect(blocktest.Effect{Kind: kind, Object: h.info.Path})
 	}
 	if err == nil {
 		h.kernel.mu.Lock()
@@ -177,7 +178,7 @@ func (h *handle) usable() error {
 	case h.closed:
 		return os.ErrClosed
 	case !h.open():
-		return blockdev.ErrDead
+		return blocktest.ErrDead
 	}
 	return nil
 }

@@ -2,7 +2,7 @@
 // from the metadata on the legs, and its ways of losing data: what the kernel copies, it copies; what the kernel skips
 // without a word, it skips too.
 //
-//	Kernel       the simulated device-mapper over the drives of a blockdev.Mem
+//	Kernel       the simulated device-mapper over the drives of a blocktest.Mem
 //	RunContract  the tests that Kernel and the real device-mapper pass alike
 //
 // Time stands still: a resync goes on when the test calls Tick or RunToEnd, md's cleaner runs when it calls Age. It does
@@ -20,7 +20,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -41,10 +42,10 @@ const major = 253
 var ErrHang = errors.New("the kernel hangs: it waits for a suspended device")
 
 // Kernel is a device-mapper in memory; it satisfies lun.Kernel. Its devices are seen in its Mem as /dev/dm-N and
-// /dev/mapper/NAME. It lives on when the process dies (blockdev.Mem.Restart); after a power cut a new one takes over
-// (New with blockdev.Mem.Cut). Its methods may be called by several goroutines at once.
+// /dev/mapper/NAME. It lives on when the process dies (blocktest.Mem.Restart); after a power cut a new one takes over
+// (New with blocktest.Mem.Cut). Its methods may be called by several goroutines at once.
 type Kernel struct {
-	mem     *blockdev.Mem
+	mem     *blocktest.Mem
 	release Release
 
 	mu      sync.Mutex
@@ -54,14 +55,14 @@ type Kernel struct {
 	seen    uint64        // events when WaitEvent last returned
 	moved   chan struct{} // closed by the next event
 
-	unreadable map[blockdev.DevNo]size.Sectors // what the log says could not be read, by leg
-	buffer     []byte                          // of what is being copied
+	unreadable map[devno.No]size.Sectors // what the log says could not be read, by leg
+	buffer     []byte                    // of what is being copied
 }
 
 // device is one device-mapper device.
 type device struct {
 	name, uuid string
-	dev        blockdev.DevNo
+	dev        devno.No
 	event      uint32
 	held       int             // openers that the test plays
 	stacked    map[*device]int // tables that use the device, by the device they belong to
@@ -73,7 +74,7 @@ type device struct {
 }
 
 // New is a device-mapper without devices over the drives of mem.
-func New(mem *blockdev.Mem, release Release) *Kernel {
+func New(mem *blocktest.Mem, release Release) *Kernel {
 	return &Kernel{mem: mem, release: release, moved: make(chan struct{})}
 }
 
@@ -106,7 +107,7 @@ func wrap(op, name string, err error) error {
 func (k *Kernel) change(ctx context.Context, op, kind, name string, do func(*device) error) error {
 	err := ctx.Err()
 	if err == nil {
-		err = k.mem.Effect(blockdev.Effect{Kind: kind, Object: name})
+		err = k.mem.Effect(blocktest.Effect{Kind: kind, Object: name})
 	}
 	if err == nil {
 		err = k.locked(name, do)
@@ -144,7 +145,7 @@ func (k *Kernel) find(name string) *device {
 }
 
 // numbered is the device of that number, nil when there is none.
-func (k *Kernel) numbered(dev blockdev.DevNo) *device {
+func (k *Kernel) numbered(dev devno.No) *device {
 	i := slices.IndexFunc(k.devices, func(d *device) bool { return d.dev == dev })
 	if i < 0 {
 		return nil
@@ -191,24 +192,24 @@ func (k *Kernel) info(d *device) dm.Info {
 }
 
 // Create makes a device without a table. It fails with dm.ErrBusy when the name or the UUID is taken.
-func (k *Kernel) Create(ctx context.Context, name, uuid string) (blockdev.DevNo, error) {
+func (k *Kernel) Create(ctx context.Context, name, uuid string) (devno.No, error) {
 	const op = "create"
 	err := errors.Join(ctx.Err(), checkText("name", name, 1, 127), checkText("uuid", uuid, 0, 128))
 	if err == nil {
-		err = k.mem.Effect(blockdev.Effect{Kind: op, Object: name})
+		err = k.mem.Effect(blocktest.Effect{Kind: op, Object: name})
 	}
 	if err != nil {
-		return blockdev.DevNo{}, wrap(op, name, err)
+		return devno.No{}, wrap(op, name, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, d := range k.devices {
 		if d.name == name || uuid != "" && d.uuid == uuid {
-			return blockdev.DevNo{}, wrap(op, name, unix.EBUSY)
+			return devno.No{}, wrap(op, name, unix.EBUSY)
 		}
 	}
 	d := &device{
-		name: name, uuid: uuid, dev: blockdev.DevNo{Major: major, Minor: k.minors}, stacked: make(map[*device]int),
+		name: name, uuid: uuid, dev: devno.No{Major: major, Minor: k.minors}, stacked: make(map[*device]int),
 	}
 	k.minors++
 	k.devices = append(k.devices, d)
@@ -277,17 +278,17 @@ func (k *Kernel) Rename(ctx context.Context, name, newName string, _ dm.Visibili
 }
 
 // LogUnreadable plays a resync that could not read a sector of a leg and has passed over it.
-func (k *Kernel) LogUnreadable(leg blockdev.DevNo, sector size.Sectors) {
+func (k *Kernel) LogUnreadable(leg devno.No, sector size.Sectors) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.unreadable == nil {
-		k.unreadable = map[blockdev.DevNo]size.Sectors{}
+		k.unreadable = map[devno.No]size.Sectors{}
 	}
 	k.unreadable[leg] = sector
 }
 
 // Unreadable is what LogUnreadable has put there, whenever that was.
-func (k *Kernel) Unreadable(_ context.Context, leg blockdev.DevNo, _ time.Time) (size.Sectors, bool) {
+func (k *Kernel) Unreadable(_ context.Context, leg devno.No, _ time.Time) (size.Sectors, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	sector, ok := k.unreadable[leg]
@@ -295,7 +296,7 @@ func (k *Kernel) Unreadable(_ context.Context, leg blockdev.DevNo, _ time.Time) 
 }
 
 // Deps is every device that the live table names, in no order.
-func (k *Kernel) Deps(ctx context.Context, name string) (deps []blockdev.DevNo, err error) {
+func (k *Kernel) Deps(ctx context.Context, name string) (deps []devno.No, err error) {
 	err = k.look(ctx, "read dependencies of", name, func(d *device) error {
 		if d.live != nil {
 			deps = slices.Clone(d.live.uses)

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 )
@@ -19,7 +21,7 @@ import (
 // rig is a simulated machine with one array of two legs, as legs has them, for tests that the real kernel cannot take.
 type rig struct {
 	*legs
-	mem    *blockdev.Mem
+	mem    *blocktest.Mem
 	kernel *Kernel
 }
 
@@ -32,7 +34,7 @@ func (r *rig) path(i int) string {
 
 func newRig(t *testing.T, release Release) *rig {
 	t.Helper()
-	mem := blockdev.NewMem()
+	mem := blocktest.New()
 	lab := &memLab{mem: mem, kernel: New(mem, release), release: release, t: t}
 	b := &bench{TB: t, lab: lab, k: lab.kernel, ctx: context.Background()}
 	return &rig{legs: b.mirror(2), mem: mem, kernel: lab.kernel}
@@ -149,7 +151,7 @@ func TestSecondResumeRevives(t *testing.T) {
 	r.swap(r.name, r.raid())
 	r.must(r.kernel.RunToEnd())
 	path := r.path(1)
-	r.mem.Fail(path, blockdev.Fault{Kind: "write", Nth: 1})
+	r.mem.Fail(path, blocktest.Fault{Kind: "write", Nth: 1})
 	r.paint('W', 9)
 	if got := r.line(r.name); got != rested("AD") {
 		t.Fatalf("status = %q", got)
@@ -166,12 +168,12 @@ func TestErrorOfTheLastLegIsTheCallers(t *testing.T) {
 	r.prepare([]bool{true, false}, nil)
 	r.swap(r.name, r.without(1))
 	r.must(r.kernel.RunToEnd())
-	r.mem.Fail(r.path(0), blockdev.Fault{Kind: "write"})
+	r.mem.Fail(r.path(0), blocktest.Fault{Kind: "write"})
 	err := r.kernel.WriteAt(r.ctx, r.name, make([]byte, 4096), 0)
 	if !errors.Is(err, unix.EIO) {
 		t.Errorf("write: %v, want %v", err, unix.EIO)
 	}
-	r.mem.Fail(r.path(0), blockdev.Fault{Kind: "read"})
+	r.mem.Fail(r.path(0), blocktest.Fault{Kind: "read"})
 	if err := r.kernel.ReadAt(r.ctx, r.name, make([]byte, 4096), 0); !errors.Is(err, unix.EIO) {
 		t.Errorf("read: %v, want %v", err, unix.EIO)
 	}
@@ -183,7 +185,7 @@ func TestReadErrorIsRepaired(t *testing.T) {
 	r.prepare([]bool{true, false}, nil)
 	r.swap(r.name, r.raid())
 	r.must(r.kernel.RunToEnd())
-	r.mem.Fail(r.path(1), blockdev.Fault{Kind: "read", Nth: 1})
+	r.mem.Fail(r.path(1), blocktest.Fault{Kind: "read", Nth: 1})
 	b := make([]byte, 4096)
 	r.must(r.kernel.ReadAt(r.ctx, r.name, b, 0))
 	r.same("content", byte('A'), b[0])
@@ -252,12 +254,12 @@ func TestSeenInMem(t *testing.T) {
 	r.must(err)
 	want := blockdev.Info{
 		Path: "/dev/dm-4", Dev: r.info(r.name).Dev, Size: arraySects.Bytes(), LogicalBlock: 512, PhysicalBlock: 512,
-		DMUUID: "CONTRACT-" + r.name, Slaves: []blockdev.DevNo{r.table[0].Data},
+		DMUUID: "CONTRACT-" + r.name, Slaves: []devno.No{r.table[0].Data},
 	}
 	r.same("device", want, info)
 	below, err := r.mem.Stat(r.ctx, "/dev/dm-0")
 	r.must(err)
-	r.same("holders of the device below", []blockdev.DevNo{want.Dev}, below.Holders)
+	r.same("holders of the device below", []devno.No{want.Dev}, below.Holders)
 	if _, err := r.mem.Open(r.ctx, "/dev/dm-0", blockdev.Exclusive); !errors.Is(err, blockdev.ErrBusy) {
 		t.Errorf("exclusive open of a device in use: %v, want %v", err, blockdev.ErrBusy)
 	}
@@ -288,21 +290,21 @@ func TestDeadProcess(t *testing.T) {
 	r.must(r.k.Load(r.ctx, r.name, r.raid()))
 	disk, err := r.mem.Open(r.ctx, "/dev/mapper/"+r.name, blockdev.Write)
 	r.must(err)
-	var seen []blockdev.Effect
-	r.mem.OnEffect = func(e blockdev.Effect) error {
+	var seen []blocktest.Effect
+	r.mem.OnEffect = func(e blocktest.Effect) error {
 		seen = append(seen, e)
 		return errors.New("killed")
 	}
-	r.wants("resume", r.k.Resume(r.ctx, r.name, dm.Private), blockdev.ErrDead)
+	r.wants("resume", r.k.Resume(r.ctx, r.name, dm.Private), blocktest.ErrDead)
 	_, list := r.k.List(r.ctx)
 	_, info := r.k.Info(r.ctx, r.name)
 	_, written := disk.WriteAt(make([]byte, 4096), 0)
 	for what, err := range map[string]error{
 		"list": list, "info": info, "write": written, "load": r.k.Load(r.ctx, r.name, r.raid()), "wait": r.k.WaitEvent(r.ctx),
 	} {
-		r.wants(what+" after death", err, blockdev.ErrDead)
+		r.wants(what+" after death", err, blocktest.ErrDead)
 	}
-	r.same("effects", []blockdev.Effect{{Kind: "resume", Object: r.name}}, seen)
+	r.same("effects", []blocktest.Effect{{Kind: "resume", Object: r.name}}, seen)
 	r.mem.OnEffect = nil
 	r.mem.Restart()
 	state := r.info(r.name)

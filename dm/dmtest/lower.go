@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -20,7 +20,7 @@ type lower interface {
 }
 
 // drive is a drive of the Mem.
-type drive struct{ medium *blockdev.Medium }
+type drive struct{ medium *blocktest.Medium }
 
 func (d *drive) read(b []byte, off int64) error {
 	_, err := d.medium.ReadAt(b, off)

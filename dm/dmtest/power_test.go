@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/size"
@@ -30,8 +31,8 @@ func (p part) ReadAt(b []byte, off int64) (int, error)  { return p.memDisk.ReadA
 func (p part) WriteAt(b []byte, off int64) (int, error) { return p.memDisk.WriteAt(b, p.offset+off) }
 
 // newDrives is a machine with the drives of places, each large enough for data and metadata.
-func newDrives(places []place) *blockdev.Mem {
-	mem := blockdev.NewMem()
+func newDrives(places []place) *blocktest.Mem {
+	mem := blocktest.New()
 	for _, path := range []string{places[0].data, places[1].data, "/dev/other"} {
 		mem.AddDisk(blockdev.Info{Path: path, Size: (arraySects + 2*metaSects).Bytes()})
 	}
@@ -39,7 +40,7 @@ func newDrives(places []place) *blockdev.Mem {
 }
 
 // boot is the machine with these drives just after a boot: private devices, and an array without a table.
-func boot(t *testing.T, mem *blockdev.Mem, release Release, places []place) *rig {
+func boot(t *testing.T, mem *blocktest.Mem, release Release, places []place) *rig {
 	t.Helper()
 	lab := &memLab{mem: mem, kernel: New(mem, release), release: release, t: t}
 	b := &bench{TB: t, lab: lab, k: lab.kernel, ctx: context.Background()}
@@ -73,7 +74,7 @@ func TestPowerCut(t *testing.T) {
 			r.must(r.kernel.RunToEnd())
 		}
 		flushed := r.live(random)
-		fate := []blockdev.Fate{blockdev.Torn(random), blockdev.Reordered(random)}[random.IntN(2)]
+		fate := []blocktest.Fate{blocktest.Torn(random), blocktest.Reordered(random)}[random.IntN(2)]
 		after := boot(t, r.mem.Cut(fate), release, together)
 		after.restart()
 		if got := after.line(after.name); got != rested("AA") {
@@ -149,8 +150,8 @@ func TestPowerCutWithoutOwnMark(t *testing.T) {
 	r.swap(r.name, r.raid())
 	r.must(r.kernel.RunToEnd())
 	r.must(r.kernel.WriteAt(r.ctx, r.name, bytes.Repeat([]byte{'w'}, 4096), 0))
-	onlyFirst := func(cache []blockdev.Unflushed) []blockdev.Unflushed {
-		return slices.DeleteFunc(slices.Clone(cache), func(w blockdev.Unflushed) bool { return w.Path != "/dev/leg0" })
+	onlyFirst := func(cache []blocktest.Unflushed) []blocktest.Unflushed {
+		return slices.DeleteFunc(slices.Clone(cache), func(w blocktest.Unflushed) bool { return w.Path != "/dev/leg0" })
 	}
 	after := boot(t, r.mem.Cut(onlyFirst), Linux6_12, together)
 	after.swap(after.name, after.raid())
@@ -178,7 +179,7 @@ func TestMetadataOnAnotherDrive(t *testing.T) {
 	r.swap(r.name, r.raid())
 	r.must(r.kernel.RunToEnd())
 	r.must(r.kernel.Age())
-	after := boot(t, r.mem.Cut(blockdev.Lost), Linux6_12, apart)
+	after := boot(t, r.mem.Cut(blocktest.Lost), Linux6_12, apart)
 	after.restart()
 	if got := after.content(1); !strings.Contains(got, ".") {
 		t.Errorf("leg 1 = %s, want it to lack what the cut took", got)

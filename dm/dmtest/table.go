@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -19,7 +19,7 @@ type table struct {
 	kernel   *Kernel
 	holder   *device
 	segments []segment
-	uses     []blockdev.DevNo // devices opened for it, each once
+	uses     []devno.No // devices opened for it, each once
 }
 
 // segment is one target and the bytes of the device that it serves.
@@ -108,9 +108,9 @@ func (t *table) construct(kind string, words []string, length size.Sectors) (tar
 
 // open opens the device that a word of the table names and holds it until the table is destroyed.
 func (t *table) open(word string) (lower, error) {
-	dev, err := parseDev(word)
+	dev, err := devno.Parse(word)
 	if err != nil {
-		return nil, err
+		return nil, &refusal{errno: unix.ENODEV, inTable: true}
 	}
 	if dev == t.holder.dev && t.kernel.release == Linux6_1 {
 		return nil, &refusal{errno: unix.ENXIO, inTable: true, log: "device-mapper: table: linear: Device lookup failed (-ENXIO)"}
@@ -134,7 +134,7 @@ func (t *table) open(word string) (lower, error) {
 }
 
 // claim holds dev for the table.
-func (t *table) claim(dev blockdev.DevNo) error {
+func (t *table) claim(dev devno.No) error {
 	err := t.kernel.mem.Claim(dev, t.holder.dev, t.holder.name)
 	d := t.kernel.numbered(dev)
 	switch {
@@ -249,15 +249,4 @@ func (k *Kernel) lines(ctx context.Context, op, name string, which func(*device)
 		return nil
 	})
 	return status, err
-}
-
-// parseDev reads a device number such as 253:4.
-func parseDev(word string) (blockdev.DevNo, error) {
-	a, b, _ := strings.Cut(word, ":")
-	first, err := strconv.ParseUint(a, 10, 32)
-	second, err2 := strconv.ParseUint(b, 10, 32)
-	if errors.Join(err, err2) != nil {
-		return blockdev.DevNo{}, &refusal{errno: unix.ENODEV, inTable: true}
-	}
-	return blockdev.DevNo{Major: uint32(first), Minor: uint32(second)}, nil
 }

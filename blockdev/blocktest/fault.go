@@ -1,4 +1,4 @@
-package blockdev
+package blocktest
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -183,7 +185,7 @@ func (m *Mem) Fork() *Mem {
 
 // empty is a machine with m's links, without drives. m.mu is held.
 func (m *Mem) empty() *Mem {
-	return &Mem{links: maps.Clone(m.links), users: make(map[DevNo][]User), minors: m.minors}
+	return &Mem{links: maps.Clone(m.links), users: make(map[devno.No][]blockdev.User), minors: m.minors}
 }
 
 // cut is d after a power cut.
@@ -213,12 +215,12 @@ type Medium struct {
 }
 
 // Medium is the drive of that number. It fails with ErrNotExist when there is none; stacked devices have none.
-func (m *Mem) Medium(dev DevNo) (*Medium, error) {
+func (m *Mem) Medium(dev devno.No) (*Medium, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d := m.disk(dev)
 	if d == nil || d.gone || d.open != nil {
-		return nil, fmt.Errorf("open %v: %w", dev, ErrNotExist)
+		return nil, fmt.Errorf("open %v: %w", dev, blockdev.ErrNotExist)
 	}
 	return &Medium{m, d}, nil
 }
@@ -238,7 +240,7 @@ func (x *Medium) Same(off int64, other *Medium, at, length int64) bool {
 }
 
 // Info describes the drive as it is now.
-func (x *Medium) Info() Info {
+func (x *Medium) Info() blockdev.Info {
 	x.mem.mu.Lock()
 	defer x.mem.mu.Unlock()
 	return x.mem.describe(x.disk)

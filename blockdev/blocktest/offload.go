@@ -1,24 +1,27 @@
-package blockdev
+package blocktest
 
-import "github.com/plexctl/plexctl/size"
+import (
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/size"
+)
 
 // SetOffload says whether the drive at path can zero by itself (ZeroOffload), which a new one cannot.
 func (m *Mem) SetOffload(path string, can bool) {
 	m.edit(path, func(d *memDisk) { d.zeroes = can })
 }
 
-// offload is what the drive can do now.
-func (h *handle) offload() (offload, error) {
+// Offload is what the drive can do now.
+func (h *handle) Offload() (blockdev.Offload, error) {
 	h.mem.mu.Lock()
 	defer h.mem.mu.Unlock()
 	if !h.disk.zeroes {
-		return offload{}, ErrNoOffload
+		return blockdev.Offload{}, blockdev.ErrNoOffload
 	}
-	return offload{most: offloadChunk}, nil
+	return blockdev.Offload{Most: size.GiB}, nil
 }
 
-// zeroByDrive zeroes in the volatile cache.
-func (h *handle) zeroByDrive(start, length size.Bytes) error {
+// ZeroByDrive zeroes in the volatile cache.
+func (h *handle) ZeroByDrive(start, length size.Bytes) error {
 	if err := h.effect("zero"); err != nil {
 		return err
 	}

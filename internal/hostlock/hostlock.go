@@ -1,14 +1,22 @@
-package blockdev
+// Package hostlock is an exclusive lock among the processes of a host: a file with a flock on it, which the kernel drops
+// when the process dies. The file names its holder, for whoever waits.
+//
+// The lock holds for processes that see the same file. A container with a /run of its own does not.
+package hostlock
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/internal/eintr"
 )
 
 // How often a held lock is tried.
@@ -17,15 +25,18 @@ const (
 	lastRetry  = 100 * time.Millisecond
 )
 
-// LockedError says who held a lock when the wait for it ended. It matches ErrBusy and the context's error.
-type LockedError struct {
+// ErrHeld means that another process held the lock until the wait for it ended.
+var ErrHeld = errors.New("lock is held")
+
+// HeldError says who held a lock when the wait for it ended. It matches ErrHeld and the context's error.
+type HeldError struct {
 	Path   string
 	Holder string // "812 add plex": process id and purpose; empty when it is not known
 	Err    error  // why the wait ended
 }
 
 // Error names the holder.
-func (e *LockedError) Error() string {
+func (e *HeldError) Error() string {
 	holder := "another process"
 	if e.Holder != "" {
 		holder = "process " + e.Holder
@@ -33,16 +44,16 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("lock %s: held by %s: %v", e.Path, holder, e.Err)
 }
 
-// Unwrap is ErrBusy and the reason for the end of the wait.
-func (e *LockedError) Unwrap() []error { return []error{ErrBusy, e.Err} }
+// Unwrap is ErrHeld and the reason for the end of the wait.
+func (e *HeldError) Unwrap() []error { return []error{ErrHeld, e.Err} }
 
-// HostLock is an exclusive lock among the processes of a host. The kernel drops it when the process dies.
-type HostLock struct{ file *os.File }
+// Lock is a lock that this process holds.
+type Lock struct{ file *os.File }
 
-// Lock takes the lock at path, which it creates, with its folder, where it does not exist. It waits until ctx ends; the
-// error is then a *LockedError that names the holder by its purpose. A lock that is free is taken even when ctx has ended.
+// Acquire takes the lock at path, which it creates, with its folder, where it does not exist. It waits until ctx ends; the
+// error is then a *HeldError that names the holder by its purpose. A lock that is free is taken even when ctx has ended.
 // Different calls exclude each other also within one process.
-func Lock(ctx context.Context, path, purpose string) (*HostLock, error) {
+func Acquire(ctx context.Context, path, purpose string) (*Lock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, cause(err))
 	}
@@ -56,7 +67,7 @@ func Lock(ctx context.Context, path, purpose string) (*HostLock, error) {
 			if file.Truncate(0) == nil {
 				_, _ = file.WriteAt(fmt.Appendf(nil, "%d %s\n", os.Getpid(), purpose), 0)
 			}
-			return &HostLock{file}, nil
+			return &Lock{file}, nil
 		}
 		_ = file.Close() // somebody has removed the file that is locked now: the lock of others is another file
 	}
@@ -68,7 +79,7 @@ func lockFile(ctx context.Context, path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, cause(err))
 	}
-	err = flock(ctx, file)
+	err = Flock(ctx, file)
 	if err == nil {
 		return file, nil
 	}
@@ -76,7 +87,24 @@ func lockFile(ctx context.Context, path string) (*os.File, error) {
 	if ctx.Err() == nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return nil, &LockedError{Path: path, Holder: readLine(path), Err: err}
+	return nil, &HeldError{Path: path, Holder: readHolder(path), Err: err}
+}
+
+// readHolder is the text of a lock file, empty when it cannot be read.
+func readHolder(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// cause is err without operation and path, which the caller says better.
+func cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // isAt reports whether file is the one that path leads to.
@@ -90,15 +118,16 @@ func isAt(file *os.File, path string) bool {
 }
 
 // Unlock releases the lock. It must not be called twice.
-func (l *HostLock) Unlock() {
+func (l *Lock) Unlock() {
 	_ = l.file.Truncate(0) // a waiter would name a holder that is gone
 	_ = l.file.Close()
 }
 
-// flock takes flock(LOCK_EX) on file, trying again until ctx ends.
-func flock(ctx context.Context, file *os.File) error {
+// Flock takes flock(LOCK_EX) on file. It tries again until ctx ends, and the error is then that of ctx. Closing the file
+// drops the lock.
+func Flock(ctx context.Context, file *os.File) error {
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
-		err := ignoringEINTR(func() error { return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+		err := eintr.Retry(func() error { return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return err
 		}

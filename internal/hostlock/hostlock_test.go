@@ -1,4 +1,4 @@
-package blockdev
+package hostlock
 
 import (
 	"context"
@@ -15,23 +15,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestLockExcludesAndNamesTheHolder(t *testing.T) {
+func TestExcludesAndNamesTheHolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "plexctl", "lock")
-	held, err := Lock(t.Context(), path, "create lun web1")
+	held, err := Acquire(t.Context(), path, "create lun web1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
-	_, err = Lock(ctx, path, "second")
-	if !errors.Is(err, ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
+	_, err = Acquire(ctx, path, "second")
+	if !errors.Is(err, ErrHeld) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("second lock: %v, want busy and deadline exceeded", err)
 	}
 	if !strings.Contains(err.Error(), "create lun web1") {
 		t.Errorf("the holder is not named: %v", err)
 	}
 	held.Unlock()
-	again, err := Lock(t.Context(), path, "third")
+	again, err := Acquire(t.Context(), path, "third")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,15 +41,15 @@ func TestLockExcludesAndNamesTheHolder(t *testing.T) {
 	}
 }
 
-func TestLockWaits(t *testing.T) {
+func TestWaits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	held, err := Lock(t.Context(), path, "first")
+	held, err := Acquire(t.Context(), path, "first")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var released atomic.Bool
 	time.AfterFunc(100*time.Millisecond, func() { released.Store(true); held.Unlock() })
-	second, err := Lock(t.Context(), path, "second")
+	second, err := Acquire(t.Context(), path, "second")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,63 +59,63 @@ func TestLockWaits(t *testing.T) {
 	}
 }
 
-func TestLockInAPlaceThatCannotBe(t *testing.T) {
+func TestInAPlaceThatCannotBe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Lock(t.Context(), filepath.Join(file, "lock"), "x"); err == nil {
+	if _, err := Acquire(t.Context(), filepath.Join(file, "lock"), "x"); err == nil {
 		t.Error("a lock below a file")
-	} else if errors.Is(err, ErrBusy) {
+	} else if errors.Is(err, ErrHeld) {
 		t.Errorf("not a busy lock: %v", err)
 	}
 }
 
-func TestLockWhenContextHasEnded(t *testing.T) {
+func TestWhenContextHasEnded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	held, err := Lock(ctx, path, "first")
+	held, err := Acquire(ctx, path, "first")
 	if err != nil {
 		t.Fatalf("a free lock is refused: %v", err)
 	}
 	defer held.Unlock()
-	_, err = Lock(ctx, path, "second")
-	var locked *LockedError
-	if !errors.As(err, &locked) || !errors.Is(err, ErrBusy) || !errors.Is(err, context.Canceled) {
+	_, err = Acquire(ctx, path, "second")
+	var locked *HeldError
+	if !errors.As(err, &locked) || !errors.Is(err, ErrHeld) || !errors.Is(err, context.Canceled) {
 		t.Fatalf("a held lock: error %v", err)
 	}
-	want := LockedError{Path: path, Holder: fmt.Sprintf("%d first", os.Getpid()), Err: context.Canceled}
+	want := HeldError{Path: path, Holder: fmt.Sprintf("%d first", os.Getpid()), Err: context.Canceled}
 	if *locked != want {
 		t.Errorf("error %+v, want %+v", *locked, want)
 	}
 }
 
-func TestLockedErrorWithoutHolder(t *testing.T) {
-	err := &LockedError{Path: "/run/lock", Err: context.Canceled}
+func TestHeldErrorWithoutHolder(t *testing.T) {
+	err := &HeldError{Path: "/run/lock", Err: context.Canceled}
 	if !strings.Contains(err.Error(), "held by another process") {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestLockShorterPurpose(t *testing.T) {
+func TestShorterPurpose(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	if err := os.WriteFile(path, []byte("1 a purpose that somebody who was killed has left behind\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	held, err := Lock(t.Context(), path, "x")
+	held, err := Acquire(t.Context(), path, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.Unlock()
-	if got, want := readLine(path), fmt.Sprintf("%d x", os.Getpid()); got != want {
+	if got, want := readHolder(path), fmt.Sprintf("%d x", os.Getpid()); got != want {
 		t.Errorf("holder %q, want %q", got, want)
 	}
 }
 
-func TestLockIsPrivate(t *testing.T) {
+func TestIsPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	held, err := Lock(t.Context(), filepath.Join(dir, "lock"), "x")
+	held, err := Acquire(t.Context(), filepath.Join(dir, "lock"), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestLockIsPrivate(t *testing.T) {
 	}
 }
 
-func TestLockIsNotALink(t *testing.T) {
+func TestIsNotALink(t *testing.T) {
 	dir := t.TempDir()
 	victim := filepath.Join(dir, "victim")
 	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
@@ -137,7 +137,7 @@ func TestLockIsNotALink(t *testing.T) {
 	if err := os.Symlink(victim, filepath.Join(dir, "lock")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Lock(t.Context(), filepath.Join(dir, "lock"), "x"); !errors.Is(err, unix.ELOOP) {
+	if _, err := Acquire(t.Context(), filepath.Join(dir, "lock"), "x"); !errors.Is(err, unix.ELOOP) {
 		t.Errorf("error %v, want %v", err, unix.ELOOP)
 	}
 	if got, err := os.ReadFile(victim); string(got) != "precious" || err != nil {
@@ -147,15 +147,15 @@ func TestLockIsNotALink(t *testing.T) {
 
 // TestLockFileRemoved removes the file while it is held and waited for. The waiter gets it after the holder is done; it must
 // not take the removed file for the lock, since a third would lock the new one.
-func TestLockFileRemoved(t *testing.T) {
+func TestFileRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	held, err := Lock(t.Context(), path, "first")
+	held, err := Acquire(t.Context(), path, "first")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := make(chan *HostLock)
+	got := make(chan *Lock)
 	go func() {
-		second, err := Lock(context.Background(), path, "second")
+		second, err := Acquire(context.Background(), path, "second")
 		if err != nil {
 			t.Error(err)
 		}
@@ -173,20 +173,20 @@ func TestLockFileRemoved(t *testing.T) {
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
-	if _, err := Lock(ctx, path, "third"); !errors.Is(err, ErrBusy) {
-		t.Errorf("third lock: error %v, want %v", err, ErrBusy)
+	if _, err := Acquire(ctx, path, "third"); !errors.Is(err, ErrHeld) {
+		t.Errorf("third lock: error %v, want %v", err, ErrHeld)
 	}
 }
 
 // TestLockOneAtATime has many goroutines count without any other protection.
-func TestLockOneAtATime(t *testing.T) {
+func TestOneAtATime(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	var inside, total atomic.Int32
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
 			for range 5 {
-				held, err := Lock(t.Context(), path, "count")
+				held, err := Acquire(t.Context(), path, "count")
 				if err != nil {
 					t.Error(err)
 					return

@@ -1,4 +1,12 @@
-package blockdev
+// Package blocktest is block devices in memory, for tests: Mem has the methods of blockdev.Host, and its drives fail, vanish
+// and lose power when a test says so. A write stays in the drive's volatile cache until a Sync, as on a real drive.
+//
+//	Open, Scan, Stat, Users, …  what blockdev.Host does too
+//	Medium                      a drive as the kernel itself uses it; package dmtest stands on it
+//	Fail, Vanish                drives that break
+//	Cut, Fate                   what a power cut leaves
+//	OnEffect, Restart, Fork     processes that die
+package blocktest
 
 import (
 	"context"
@@ -6,6 +14,9 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 )
 
 // ErrDead is what every call gives after OnEffect has ended the process that the test plays.
@@ -25,7 +36,7 @@ type Mem struct {
 	mu     sync.Mutex
 	disks  []*memDisk
 	links  map[string]string
-	users  map[DevNo][]User
+	users  map[devno.No][]blockdev.User
 	claims []claim
 	minors uint32 // of the next drive
 	life   int    // rises with each Restart
@@ -38,18 +49,18 @@ type Effect struct {
 	Object string // path of the drive, or name of the device
 }
 
-// NewMem is a machine without drives.
-func NewMem() *Mem {
-	return &Mem{links: make(map[string]string), users: make(map[DevNo][]User)}
+// New is a machine without drives.
+func New() *Mem {
+	return &Mem{links: make(map[string]string), users: make(map[devno.No][]blockdev.User)}
 }
 
 // AddDisk adds a drive full of zeroes and returns its number. info.Path and info.Size must be set. A zero number means
 // the next free one, a zero block size 512 bytes.
-func (m *Mem) AddDisk(info Info) DevNo {
+func (m *Mem) AddDisk(info blockdev.Info) devno.No {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if info.Dev.IsZero() {
-		info.Dev = DevNo{Major: 8, Minor: m.minors}
+		info.Dev = devno.No{Major: 8, Minor: m.minors}
 		m.minors += 16
 	}
 	info.LogicalBlock = max(info.LogicalBlock, 512)
@@ -60,7 +71,7 @@ func (m *Mem) AddDisk(info Info) DevNo {
 
 // Stack shows a device of another layer, such as device-mapper's, beside the drives, or shows it anew when its number is
 // known. Its openers get what open gives.
-func (m *Mem) Stack(info Info, open func(Mode) (Disk, error)) {
+func (m *Mem) Stack(info blockdev.Info, open func(blockdev.Mode) (blockdev.Disk, error)) {
 	m.Unstack(info.Dev)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,7 +79,7 @@ func (m *Mem) Stack(info Info, open func(Mode) (Disk, error)) {
 }
 
 // Unstack hides the stacked device of that number.
-func (m *Mem) Unstack(dev DevNo) {
+func (m *Mem) Unstack(dev devno.No) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.disks = slices.DeleteFunc(m.disks, func(d *memDisk) bool { return d.open != nil && d.info.Dev == dev })
@@ -82,30 +93,30 @@ func (m *Mem) Link(link, path string) {
 }
 
 // Change lets change edit what the drive at path says about itself; its path and number must stay.
-func (m *Mem) Change(path string, change func(*Info)) {
+func (m *Mem) Change(path string, change func(*blockdev.Info)) {
 	m.edit(path, func(d *memDisk) { change(&d.info) })
 }
 
 // SetSignatures says what is recognised on the drive at path, whatever its content is.
-func (m *Mem) SetSignatures(path string, found ...Signature) {
+func (m *Mem) SetSignatures(path string, found ...blockdev.Signature) {
 	m.edit(path, func(d *memDisk) { d.signatures = found })
 }
 
 // SetUsers says who uses a device besides the kernel's claims and this process. A mount or swap is a claim too.
-func (m *Mem) SetUsers(dev DevNo, users ...User) {
+func (m *Mem) SetUsers(dev devno.No, users ...blockdev.User) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.users[dev] = users
 }
 
 // Scan is every drive and stacked device that is there, without those at the paths in but.
-func (m *Mem) Scan(ctx context.Context, but ...string) ([]Info, error) {
+func (m *Mem) Scan(ctx context.Context, but ...string) ([]blockdev.Info, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.alive(ctx); err != nil {
 		return nil, fmt.Errorf("scan block devices: %w", err)
 	}
-	var infos []Info
+	var infos []blockdev.Info
 	for _, d := range m.disks {
 		if !d.gone && !slices.Contains(but, d.info.Path) {
 			infos = append(infos, m.describe(d))
@@ -115,19 +126,19 @@ func (m *Mem) Scan(ctx context.Context, but ...string) ([]Info, error) {
 }
 
 // Stat describes the device at path, which may be a link. It fails with ErrNotExist when there is none.
-func (m *Mem) Stat(ctx context.Context, path string) (Info, error) {
+func (m *Mem) Stat(ctx context.Context, path string) (blockdev.Info, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, err := m.find(ctx, path)
 	if err != nil {
-		return Info{}, fmt.Errorf("look at %s: %w", path, err)
+		return blockdev.Info{}, fmt.Errorf("look at %s: %w", path, err)
 	}
 	return m.describe(d), nil
 }
 
 // Users says who uses a device: what SetUsers said, devices stacked on it, and this process where it has it open
 // exclusively.
-func (m *Mem) Users(ctx context.Context, dev DevNo) ([]User, error) {
+func (m *Mem) Users(ctx context.Context, dev devno.No) ([]blockdev.User, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.alive(ctx); err != nil {
@@ -135,7 +146,7 @@ func (m *Mem) Users(ctx context.Context, dev DevNo) ([]User, error) {
 	}
 	users := slices.Clone(m.users[dev])
 	for _, c := range m.claims {
-		if user := (User{Kind: "holder", Name: c.name}); c.dev == dev && !slices.Contains(users, user) {
+		if user := (blockdev.User{Kind: "holder", Name: c.name}); c.dev == dev && !slices.Contains(users, user) {
 			users = append(users, user)
 		}
 	}
@@ -143,7 +154,7 @@ func (m *Mem) Users(ctx context.Context, dev DevNo) ([]User, error) {
 }
 
 // Signatures is what SetSignatures said about the device at path.
-func (m *Mem) Signatures(ctx context.Context, path string) ([]Signature, error) {
+func (m *Mem) Signatures(ctx context.Context, path string) ([]blockdev.Signature, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, err := m.find(ctx, path)
@@ -155,7 +166,7 @@ func (m *Mem) Signatures(ctx context.Context, path string) ([]Signature, error) 
 
 // Open opens the device at path. It fails with ErrNotExist when there is none, and in mode Exclusive with ErrBusy when
 // the device has a claim or is open exclusively.
-func (m *Mem) Open(ctx context.Context, path string, mode Mode) (Disk, error) {
+func (m *Mem) Open(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error) {
 	disk, err := m.openAny(ctx, path, mode)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -163,7 +174,7 @@ func (m *Mem) Open(ctx context.Context, path string, mode Mode) (Disk, error) {
 	return disk, nil
 }
 
-func (m *Mem) openAny(ctx context.Context, path string, mode Mode) (Disk, error) {
+func (m *Mem) openAny(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error) {
 	m.mu.Lock()
 	d, err := m.find(ctx, path)
 	if err == nil && d.open != nil {
@@ -198,11 +209,11 @@ func (m *Mem) find(ctx context.Context, path string) (*memDisk, error) {
 			return d, nil
 		}
 	}
-	return nil, ErrNotExist
+	return nil, blockdev.ErrNotExist
 }
 
 // describe is what d says about itself, and who is stacked on it. m.mu is held.
-func (m *Mem) describe(d *memDisk) Info {
+func (m *Mem) describe(d *memDisk) blockdev.Info {
 	info := d.info
 	info.Holders, info.Slaves = nil, slices.Clone(d.info.Slaves)
 	for _, c := range m.claims {

@@ -1,4 +1,4 @@
-package blockdev
+package blocktest
 
 import (
 	"fmt"
@@ -8,14 +8,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
 // memDisk is a drive of a Mem, or a device stacked on drives: then open is set and there is no content.
 type memDisk struct {
-	info       Info
-	signatures []Signature
-	open       func(Mode) (Disk, error)
+	info       blockdev.Info
+	signatures []blockdev.Signature
+	open       func(blockdev.Mode) (blockdev.Disk, error)
 
 	now     store       // what a read gives
 	durable store       // what the medium has
@@ -37,29 +39,29 @@ type Unflushed struct {
 
 // claim is a hold of the kernel on a device: something is stacked on it.
 type claim struct {
-	dev, holder DevNo
+	dev, holder devno.No
 	name        string
 }
 
 // Claim holds the device of that number for a device stacked on it, as device-mapper does for each table that names
 // it. It fails with ErrNotExist when there is none, and with ErrBusy when somebody else holds it: a mount, swap, or an
 // exclusive open. Each Claim wants a Release.
-func (m *Mem) Claim(dev, holder DevNo, name string) error {
+func (m *Mem) Claim(dev, holder devno.No, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d := m.disk(dev)
 	if d == nil || d.gone {
-		return fmt.Errorf("claim %v: %w", dev, ErrNotExist)
+		return fmt.Errorf("claim %v: %w", dev, blockdev.ErrNotExist)
 	}
 	if d.exclusive != nil || m.mounted(dev) {
-		return fmt.Errorf("claim %s: %w", d.info.Path, ErrBusy)
+		return fmt.Errorf("claim %s: %w", d.info.Path, blockdev.ErrBusy)
 	}
 	m.claims = append(m.claims, claim{dev, holder, name})
 	return nil
 }
 
 // Release takes one Claim back.
-func (m *Mem) Release(dev, holder DevNo) {
+func (m *Mem) Release(dev, holder devno.No) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, c := range m.claims {
@@ -71,7 +73,7 @@ func (m *Mem) Release(dev, holder DevNo) {
 }
 
 // disk is the device of that number, nil when there is none. m.mu is held.
-func (m *Mem) disk(dev DevNo) *memDisk {
+func (m *Mem) disk(dev devno.No) *memDisk {
 	for _, d := range m.disks {
 		if d.info.Dev == dev {
 			return d
@@ -81,20 +83,20 @@ func (m *Mem) disk(dev DevNo) *memDisk {
 }
 
 // mounted reports whether a user of dev is one that claims it. m.mu is held.
-func (m *Mem) mounted(dev DevNo) bool {
-	return slices.ContainsFunc(m.users[dev], func(u User) bool { return u.Kind == "mount" || u.Kind == "swap" })
+func (m *Mem) mounted(dev devno.No) bool {
+	return slices.ContainsFunc(m.users[dev], func(u blockdev.User) bool { return u.Kind == "mount" || u.Kind == "swap" })
 }
 
 // openDisk opens a drive. m.mu is held.
-func (m *Mem) openDisk(d *memDisk, mode Mode) (Disk, error) {
-	if d.info.ReadOnly && mode != Read {
+func (m *Mem) openDisk(d *memDisk, mode blockdev.Mode) (blockdev.Disk, error) {
+	if d.info.ReadOnly && mode != blockdev.Read {
 		return nil, unix.EROFS
 	}
 	h := &handle{mem: m, disk: d, mode: mode, life: m.life, info: m.describe(d)}
-	if mode == Exclusive {
+	if mode == blockdev.Exclusive {
 		claimed := slices.ContainsFunc(m.claims, func(c claim) bool { return c.dev == d.info.Dev })
 		if claimed || d.exclusive != nil || m.mounted(d.info.Dev) {
-			return nil, ErrBusy
+			return nil, blockdev.ErrBusy
 		}
 		d.exclusive = h
 	}
@@ -105,14 +107,14 @@ func (m *Mem) openDisk(d *memDisk, mode Mode) (Disk, error) {
 type handle struct {
 	mem    *Mem
 	disk   *memDisk
-	mode   Mode
+	mode   blockdev.Mode
 	life   int
-	info   Info
+	info   blockdev.Info
 	closed bool
 }
 
 // Info is the drive as it was when it was opened.
-func (h *handle) Info() Info { return h.info }
+func (h *handle) Info() blockdev.Info { return h.info }
 
 // ReadAt reads what was written last, flushed or not.
 func (h *handle) ReadAt(b []byte, off int64) (int, error) {
@@ -132,8 +134,8 @@ func (h *handle) transfer(kind string, b []byte, off int64, do func([]byte, int6
 	h.mem.mu.Lock()
 	defer h.mem.mu.Unlock()
 	err := h.usable(kind)
-	if err == nil && (off%Align != 0 || len(b)%Align != 0) {
-		err = ErrAlign
+	if err == nil && (off%blockdev.Align != 0 || len(b)%blockdev.Align != 0) {
+		err = blockdev.ErrAlign
 	}
 	var n int
 	if err == nil {
@@ -143,6 +145,20 @@ func (h *handle) transfer(kind string, b []byte, off int64, do func([]byte, int6
 		return n, err
 	}
 	return n, fmt.Errorf("%s %s at %d: %w", kind, h.info.Path, off, err)
+}
+
+// WriteEnd writes into the volatile cache.
+func (h *handle) WriteEnd(p []byte, off int64) error {
+	if err := h.effect("write"); err != nil {
+		return err
+	}
+	h.mem.mu.Lock()
+	defer h.mem.mu.Unlock()
+	if err := h.usable("write"); err != nil {
+		return err
+	}
+	_, err := h.disk.writeAt(p, off)
+	return err
 }
 
 // Sync makes all writes to the drive durable, those of others too.
@@ -191,7 +207,7 @@ func (h *handle) usable(kind string) error {
 		return ErrDead
 	case h.closed:
 		return os.ErrClosed
-	case (kind == "write" || kind == "zero") && h.mode == Read:
+	case (kind == "write" || kind == "zero") && h.mode == blockdev.Read:
 		return unix.EBADF
 	}
 	return nil

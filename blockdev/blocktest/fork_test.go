@@ -1,4 +1,4 @@
-package blockdev
+package blocktest
 
 import (
 	"bytes"
@@ -8,14 +8,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
 
 func TestMemFork(t *testing.T) {
 	m, dev := oneDisk()
 	m.Link("/dev/disk/a", testDisk)
-	m.Stack(Info{Path: "/dev/dm-0", Dev: DevNo{253, 0}}, func(Mode) (Disk, error) { return nil, unix.EIO })
-	d := mustOpen(t, m, testDisk, Exclusive)
+	m.Stack(blockdev.Info{Path: "/dev/dm-0", Dev: devno.No{Major: 253, Minor: 0}}, func(blockdev.Mode) (blockdev.Disk, error) { return nil, unix.EIO })
+	d := mustOpen(t, m, testDisk, blockdev.Exclusive)
 	write(t, d, blocks(2, 1), 0)
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
@@ -27,28 +29,28 @@ func TestMemFork(t *testing.T) {
 	m.OnEffect = nil
 
 	mine := content(t, after, "/dev/disk/a")
-	if !bytes.Equal(mine[:2*Align], append(blocks(1, 2), blocks(1, 1)...)) {
+	if !bytes.Equal(mine[:2*blockdev.Align], append(blocks(1, 2), blocks(1, 1)...)) {
 		t.Error("the fork has another content")
 	}
-	if got := content(t, after.Cut(Lost), testDisk); !bytes.Equal(got[:2*Align], blocks(2, 1)) {
+	if got := content(t, after.Cut(Lost), testDisk); !bytes.Equal(got[:2*blockdev.Align], blocks(2, 1)) {
 		t.Error("the fork does not know what was flushed")
 	}
 	if infos, err := after.Scan(context.Background()); err != nil || len(infos) != 1 {
 		t.Errorf("scan = %v, %v, want the drive alone", infos, err)
 	}
-	other := mustOpen(t, after, testDisk, Exclusive)
+	other := mustOpen(t, after, testDisk, blockdev.Exclusive)
 	write(t, other, blocks(1, 3), 0)
 	if _, err := other.WriteAt(blocks(1, 4), 0); !errors.Is(err, unix.EIO) {
 		t.Errorf("second write: %v, want the fault that was there before", err)
 	}
-	write(t, d, blocks(1, 5), Align)
-	if got := content(t, m, testDisk); got[0] != 2 || got[Align] != 5 {
-		t.Errorf("content %d, %d; the fork has changed it", got[0], got[Align])
+	write(t, d, blocks(1, 5), blockdev.Align)
+	if got := content(t, m, testDisk); got[0] != 2 || got[blockdev.Align] != 5 {
+		t.Errorf("content %d, %d; the fork has changed it", got[0], got[blockdev.Align])
 	}
-	if got := content(t, after.Cut(Kept), testDisk); got[0] != 3 || got[Align] != 1 {
-		t.Errorf("content of the fork %d, %d; the machine has changed it", got[0], got[Align])
+	if got := content(t, after.Cut(Kept), testDisk); got[0] != 3 || got[blockdev.Align] != 1 {
+		t.Errorf("content of the fork %d, %d; the machine has changed it", got[0], got[blockdev.Align])
 	}
-	if next := after.AddDisk(Info{Path: "/dev/next", Size: Align}); next == dev {
+	if next := after.AddDisk(blockdev.Info{Path: "/dev/next", Size: blockdev.Align}); next == dev {
 		t.Errorf("a new drive has the number %v of the old one", next)
 	}
 }
@@ -77,15 +79,15 @@ func TestMediumInAFork(t *testing.T) {
 
 func TestMediumSame(t *testing.T) {
 	m, dev := oneDisk()
-	other := m.AddDisk(Info{Path: "/dev/other", Size: size.MiB})
+	other := m.AddDisk(blockdev.Info{Path: "/dev/other", Size: size.MiB})
 	x, err := m.Medium(dev)
 	y, err2 := m.Medium(other)
 	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
 	for _, write := range []func() (int, error){
-		func() (int, error) { return x.WriteAt(blocks(1, 1), 2*Align) },
-		func() (int, error) { return y.WriteAt(blocks(1, 1), 5*Align) },
+		func() (int, error) { return x.WriteAt(blocks(1, 1), 2*blockdev.Align) },
+		func() (int, error) { return y.WriteAt(blocks(1, 1), 5*blockdev.Align) },
 	} {
 		if _, err := write(); err != nil {
 			t.Fatal(err)
@@ -104,7 +106,7 @@ func TestMediumSame(t *testing.T) {
 		"the last block differs":  {4, 4, 2, false},
 		"the first block differs": {2, 2, 2, false},
 	} {
-		if got := x.Same(tt.off*Align, y, tt.at*Align, tt.length*Align); got != tt.want {
+		if got := x.Same(tt.off*blockdev.Align, y, tt.at*blockdev.Align, tt.length*blockdev.Align); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}

@@ -1,9 +1,10 @@
-package blockdev
+package blocktest
 
 import (
 	"context"
 	"fmt"
 
+	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -15,30 +16,32 @@ func (m *Mem) SetAllocation(path string, known bool) {
 
 // Allocation is what the drive at path tells, ErrNoAllocation where it does not, and for a stacked device. A Fault of the
 // kind "allocation" makes it fail later.
-func (m *Mem) Allocation(ctx context.Context, path string) (Allocation, error) {
+func (m *Mem) Allocation(ctx context.Context, path string) (blockdev.Allocation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, err := m.find(ctx, path)
 	if err == nil && (d.open != nil || !d.thin) {
-		err = ErrNoAllocation
+		err = blockdev.ErrNoAllocation
 	}
 	if err != nil {
 		return nil, fmt.Errorf("learn the allocation of %s: %w", path, err)
 	}
 	info := m.describe(d)
-	return &allocation{extents: memExtents{&handle{mem: m, disk: d, mode: Read, life: m.life, info: info}}, info: info}, nil
+	return blockdev.NewAllocation(info, 0, memExtents{&handle{mem: m, disk: d, mode: blockdev.Read, life: m.life, info: info}}), nil
 }
 
 // memExtents knows a drive by its pages.
 type memExtents struct{ *handle }
 
-func (e memExtents) check() error {
+// Check fails when the process cannot use the drive.
+func (e memExtents) Check() error {
 	e.mem.mu.Lock()
 	defer e.mem.mu.Unlock()
 	return e.usable("allocation")
 }
 
-func (e memExtents) extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
+// Extent looks at the pages.
+func (e memExtents) Extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
 	e.mem.mu.Lock()
 	defer e.mem.mu.Unlock()
 	if err := e.usable("allocation"); err != nil {
