@@ -29,20 +29,25 @@ type Options struct {
 	Now      func() time.Time // for the times in records; nil: time.Now
 	Workers  int              // how many drives are read, and LUNs are started or taken down, at the same time; less than 1: 16
 	Guard    Guard            // nil: a LUN stays suspended when the process dies in a window, until the next Assemble
+
+	// LockTimeout is how long a change waits for the host's lock, which another process may hold, before it ends with
+	// vds.ErrAnotherCallInProgress. 0: as long as the context of the change lets it. Negative: not at all.
+	LockTimeout time.Duration
 }
 
 // Provider knows the drives and LUNs of one host (IVdsHwProvider, IVdsSubSystem). What it hands out is as of the last
 // Refresh or change; changes read the drives anew under the host's lock, so stale knowledge never leads to a wrong one.
 type Provider struct {
-	kernel   Kernel
-	devices  Devices
-	log      *slog.Logger
-	lockPath string
-	hosts    []string
-	now      func() time.Time
-	guard    Guard
-	workers  int
-	monitor  *resync.Monitor
+	kernel      Kernel
+	devices     Devices
+	log         *slog.Logger
+	lockPath    string
+	lockTimeout time.Duration
+	hosts       []string
+	now         func() time.Time
+	guard       Guard
+	workers     int
+	monitor     *resync.Monitor
 
 	dry *recorder // not nil: changes are only planned
 
@@ -56,7 +61,7 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 	p := &Provider{
 		kernel: opts.Kernel, devices: opts.Devices, log: opts.Logger,
 		lockPath: opts.LockPath, hosts: opts.Hosts, now: opts.Now, guard: opts.Guard,
-		workers: opts.Workers,
+		workers: opts.Workers, lockTimeout: opts.LockTimeout,
 	}
 	if p.workers < 1 { // without one nothing would be done, and nobody told
 		p.workers = 16
@@ -114,7 +119,17 @@ func (p *Provider) Problems() []error {
 // change runs f under the host's lock on a machine that is read anew, with catalogs healed. Once f is called it is not
 // interrupted by the end of ctx: a change that has begun is carried out or taken back.
 func (p *Provider) change(ctx context.Context, purpose string, f func(context.Context, *machine) error) error {
-	return p.changeWithin(ctx, ctx, purpose, f)
+	wait, cancel := p.lockWait(ctx)
+	defer cancel()
+	return p.changeWithin(wait, ctx, purpose, f)
+}
+
+// lockWait is ctx until Options.LockTimeout is over, for the wait for the host's lock alone.
+func (p *Provider) lockWait(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.lockTimeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, max(0, p.lockTimeout))
 }
 
 // changeSoon is change that hardly waits for whoever is changing anything: vds.ErrAnotherCallInProgress.

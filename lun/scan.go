@@ -57,9 +57,7 @@ type ScanProgress struct {
 // vds.ErrOperationCanceled when somebody else gives the scan up.
 func (l *LUN) Scan(ctx context.Context, opts ScanOptions) error {
 	var s *scan
-	wait, cancel := context.WithTimeout(ctx, notePatience)
-	defer cancel()
-	err := l.p.changeWithin(wait, ctx, "scan "+lunObject(l.name), func(ctx context.Context, m *machine) error {
+	err := l.p.change(ctx, "scan "+lunObject(l.name), func(ctx context.Context, m *machine) error {
 		record, err := l.in(m, "scan")
 		if err != nil || record.Tracked() {
 			return err
