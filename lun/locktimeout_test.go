@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/internal/hostlock"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -39,7 +39,7 @@ func TestLockTimeout(t *testing.T) {
 			}
 			defer p.Close()
 			if tt.held != 0 {
-				lock, err := blockdev.Lock(t.Context(), w.lock, "test")
+				lock, err := hostlock.Acquire(t.Context(), w.lock, "test")
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -11,30 +11,21 @@ import (
 	"golang.org/x/term"
 
 	"github.com/plexctl/plexctl/lun"
-	"github.com/plexctl/plexctl/vds"
 )
 
-// patience is how long a command waits for another plexctl that changes this host's LUNs. Changes are short: none copies
-// data while it holds the lock.
-const patience = time.Minute
-
-// app is one run of plexctl: its streams, its terminal, and the machine it works on.
+// app is plexctl before it knows its command line: what it talks over, and what opens the host. Both are the real ones, or
+// those of a test.
 type app struct {
+	streams
+	factory
+}
+
+// streams are where plexctl reads and writes.
+type streams struct {
 	in       io.Reader
 	out      io.Writer // results
-	err      io.Writer // talk, progress, text errors
+	err      io.Writer // questions, progress, warnings, errors as text
 	terminal terminal
-	root     bool // may use device-mapper
-	patience time.Duration
-	after    func(time.Duration) <-chan time.Time
-	open     func(context.Context, *slog.Logger) (*world, error)
-	examine  func(context.Context) facts
-	// openGuard makes ready what a guard needs to wake a LUN on these drives, by number.
-	openGuard func(drives []string) (wake func(context.Context, uuid.UUID) error, err error)
-
-	format  format // -o
-	verbose bool   // -v
-	dryRun  bool   // --dry-run, of commands that change something
 }
 
 // terminal says which streams are a terminal, and what it can do.
@@ -44,26 +35,22 @@ type terminal struct {
 	color        bool
 }
 
-// world is the machine that a command works on.
-type world struct {
-	*lun.Provider
-	devices lun.Devices
-	now     func() time.Time
-	close   func()
+// factory opens what commands work on.
+type factory struct {
+	root bool // whether this process may use device-mapper
+	// open opens the host. opts has what the command line says, and nothing else.
+	open    func(ctx context.Context, opts lun.Options) (*host, error)
+	examine func(context.Context) facts
+	// openGuard makes ready what a guard needs to resume a LUN on these drives, by number.
+	openGuard func(drives []string) (resume func(context.Context, uuid.UUID) error, err error)
+	after     func(time.Duration) <-chan time.Time
 }
 
-// newApp is the app of the real machine.
+// newApp is the app of the real host.
 func newApp() *app {
 	return &app{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		terminal:  realTerminal(),
-		root:      os.Geteuid() == 0,
-		patience:  patience,
-		after:     time.After,
-		open:      openMachine,
-		examine:   examineMachine,
-		openGuard: openGuard,
-		format:    formatText,
+		streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: realTerminal()},
+		factory{root: os.Geteuid() == 0, open: openHost, examine: examineHost, openGuard: openGuard, after: time.After},
 	}
 }
 
@@ -81,32 +68,21 @@ func realTerminal() terminal {
 	return t
 }
 
-// with runs f on the machine. Without privilege it refuses before anything is looked at.
-func (a *app) with(ctx context.Context, f func(context.Context, *world) error) error {
-	if !a.root {
-		return &vds.Error{
-			Code: vds.ErrAccessDenied, Reason: "device-mapper and the drives are for root alone",
-			Hint: "run plexctl as root, with sudo for example",
-		}
+// run carries out one command line and returns the exit status.
+func (a *app) run(ctx context.Context, args []string) int {
+	c := newCLI(a)
+	root := newRoot(c)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return int(exitDone)
 	}
-	w, err := a.open(ctx, a.logger())
-	if err != nil {
-		return err
+	if status, ok := errors.AsType[exit](err); ok {
+		return int(status)
 	}
-	defer w.close()
-	return f(ctx, w)
+	printer{a.streams, formatOf(args, c.global.format)}.report(err)
+	return int(exitOf(codeOf(err)))
 }
 
-// patient is ctx with a limit on how long a change waits for another one. A change that has begun is not interrupted.
-func (a *app) patient(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, a.patience)
-}
-
-// logger is where the library reports: warnings, and with --verbose every step.
-func (a *app) logger() *slog.Logger {
-	level := slog.LevelWarn
-	if a.verbose {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
-}
+// canAsk reports whether there is somebody who sees a question and can answer it.
+func (s streams) canAsk() bool { return s.terminal.in && s.terminal.err }

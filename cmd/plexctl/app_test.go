@@ -52,8 +52,8 @@ func TestConfirm(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var talk bytes.Buffer
-			a := &app{in: strings.NewReader(tt.typed), err: &talk, terminal: tt.terminal}
-			err := a.confirm(t.Context(), tt.yes, "All is lost.\nThat too.")
+			s := &session{printer: printer{streams: streams{in: strings.NewReader(tt.typed), err: &talk, terminal: tt.terminal}}}
+			err := s.confirm(t.Context(), tt.yes, "All is lost.\nThat too.")
 			if got := vds.CodeOf(err); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
@@ -73,8 +73,8 @@ func TestConfirm(t *testing.T) {
 
 func TestConfirmAsksNothingInADryRun(t *testing.T) {
 	var talk bytes.Buffer
-	a := &app{in: deaf{}, err: &talk, terminal: terminal{in: true, err: true}, dryRun: true}
-	if err := a.confirm(t.Context(), false, "All is lost."); err != nil || talk.Len() > 0 {
+	s := &session{printer: printer{streams: streams{in: deaf{}, err: &talk, terminal: terminal{in: true, err: true}}}, dryRun: true}
+	if err := s.confirm(t.Context(), false, "All is lost."); err != nil || talk.Len() > 0 {
 		t.Errorf("%v, and it said %q", err, talk.String())
 	}
 }
@@ -82,8 +82,8 @@ func TestConfirmAsksNothingInADryRun(t *testing.T) {
 func TestConfirmInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	a := &app{in: deaf{}, err: io.Discard, terminal: terminal{in: true, err: true}}
-	if got := codeOf(a.confirm(ctx, false, "All is lost.")); got != vds.ErrAbort {
+	s := &session{printer: printer{streams: streams{in: deaf{}, err: io.Discard, terminal: terminal{in: true, err: true}}}}
+	if got := codeOf(s.confirm(ctx, false, "All is lost.")); got != vds.ErrAbort {
 		t.Errorf("%s, want E_ABORT", got)
 	}
 }
@@ -220,8 +220,9 @@ func TestVersionDocument(t *testing.T) {
 func TestLoggerLevel(t *testing.T) {
 	for verbose, want := range map[bool]string{false: "level=WARN msg=w\n", true: "level=DEBUG msg=d\nlevel=WARN msg=w\n"} {
 		var talk bytes.Buffer
-		a := &app{err: &talk, verbose: verbose}
-		log := a.logger()
+		c := newCLI(&app{streams: streams{err: &talk}})
+		c.global.verbose = verbose
+		log := c.logger()
 		log.Log(t.Context(), slog.LevelDebug, "d")
 		log.Log(t.Context(), slog.LevelWarn, "w")
 		var got strings.Builder
@@ -251,8 +252,8 @@ func TestNewProgress(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a := &app{out: io.Discard, err: io.Discard, format: tt.format, terminal: tt.terminal}
-			got := a.newProgress()
+			p := printer{streams{out: io.Discard, err: io.Discard, terminal: tt.terminal}, tt.format}
+			got := p.newProgress()
 			defer got.close()
 			if reflect.TypeOf(got) != reflect.TypeOf(tt.want) {
 				t.Errorf("%T, want %T", got, tt.want)

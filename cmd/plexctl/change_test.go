@@ -34,7 +34,7 @@ func TestEveryChangeHasADryRun(t *testing.T) {
 		"completion bash", "completion fish", "completion powershell", "completion zsh", "doctor", "drive list", "drive show",
 		guardName, "lun list", "lun show", "op list", "op show", "op wait", "plex list", "refresh", "status", "version",
 	}
-	all := leaves(newRoot(newApp()))
+	all := leaves(newRoot(newCLI(newApp())))
 	for path, cmd := range all {
 		dry := cmd.Flags().Lookup("dry-run") != nil
 		if dry == slices.Contains(reading, path) {
@@ -51,7 +51,7 @@ func TestEveryChangeHasADryRun(t *testing.T) {
 // TestEveryDestructiveCommandAsks lists the commands that ask, each with --yes.
 func TestEveryDestructiveCommandAsks(t *testing.T) {
 	asking := []string{"drive init", "drive remove", "lun delete", "op cancel", "plex add", "plex remove"}
-	for path, cmd := range leaves(newRoot(newApp())) {
+	for path, cmd := range leaves(newRoot(newCLI(newApp()))) {
 		if asks := cmd.Flags().Lookup("yes") != nil; asks != slices.Contains(asking, path) {
 			t.Errorf("%s: --yes is %t", path, asks)
 		}
@@ -129,8 +129,8 @@ func TestPrintPlan(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			a := &app{out: &out, format: tt.format}
-			err := a.printPlan(tt.steps, tt.refused)
+			p := printer{streams{out: &out}, tt.format}
+			err := p.printPlan(tt.steps, tt.refused)
 			if !errors.Is(err, tt.refused) || codeOf(err) != codeOf(tt.refused) || vds.HintOf(err) != vds.HintOf(tt.refused) {
 				t.Errorf("error %v, want %v", err, tt.refused)
 			}
@@ -142,8 +142,8 @@ func TestPrintPlan(t *testing.T) {
 }
 
 func TestPrintPlanFails(t *testing.T) {
-	a := &app{out: full{}, format: formatText}
-	if err := a.printPlan(aPlan(), nil); err == nil {
+	p := printer{streams{out: full{}}, formatText}
+	if err := p.printPlan(aPlan(), nil); err == nil {
 		t.Error("a plan that could not be written is no error")
 	}
 }

@@ -55,6 +55,8 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		s.mem.AddDisk(info)
 	}),
+	// link NAME DISK: /dev/NAME leads to the disk /dev/DISK.
+	"link": on(func(_ *testscript.TestScript, s *stage, args []string) { s.mem.Link("/dev/"+args[0], "/dev/"+args[1]) }),
 	// zeroes NAME: the disk can zero by itself.
 	"zeroes": on(func(_ *testscript.TestScript, s *stage, args []string) { s.mem.SetOffload("/dev/"+args[0], true) }),
 	// signature NAME [TYPE [LABEL]]: this is recognised on the disk; nothing without TYPE.
@@ -137,7 +139,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		s.mem = s.mem.Cut(blocktest.Kept)
 		s.kernel = dmtest.New(s.mem, dmtest.Linux6_12)
 	}),
-	// lock hold|release: another plexctl changes something.
+	// lock hold|release: another plexctl changes something. lock briefly: it is done in a moment.
 	"lock": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		if args[0] == "release" {
 			s.lock.Unlock()
@@ -146,6 +148,10 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		lock, err := hostlock.Acquire(context.Background(), s.lockPath, "add plex")
 		ts.Check(err)
+		if args[0] == "briefly" {
+			time.AfterFunc(50*time.Millisecond, lock.Unlock)
+			return
+		}
 		s.lock = lock
 	}),
 	// tick N: the resync begins, or goes on by N regions. run-to-end: it ends.

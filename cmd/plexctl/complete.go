@@ -15,21 +15,24 @@ import (
 const completionTime = 3 * time.Second
 
 // names offers names, args being what the command line has already.
-type names func(ctx context.Context, w *world, args []string) []cobra.Completion
+type names func(ctx context.Context, h *host, args []string) []cobra.Completion
 
-// complete offers names for each argument of a command in turn, and nothing after them. Where the machine cannot be read,
-// it offers nothing.
-func (a *app) complete(each ...names) cobra.CompletionFunc {
+// complete offers names for each operand of a command in turn, and nothing after them.
+func (c *cli) complete(ops []operand) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) >= len(each) {
+		at := len(args)
+		if n := len(ops); n > 0 && several(ops[n-1].name) {
+			at = min(at, n-1)
+		}
+		if at >= len(ops) || ops[at].offer == nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return a.completeAll(each[len(args)])(cmd, args, text)
+		return c.completion(ops[at].offer)(cmd, args, text)
 	}
 }
 
-// completeAll offers names for all arguments of a command, or for a flag.
-func (a *app) completeAll(offer names) cobra.CompletionFunc {
+// completion offers names for an operand or a flag, and none if the host cannot be read.
+func (c *cli) completion(offer names) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		ctx := cmd.Context()
 		if ctx == nil {
@@ -38,8 +41,8 @@ func (a *app) completeAll(offer names) cobra.CompletionFunc {
 		ctx, cancel := context.WithTimeout(ctx, completionTime)
 		defer cancel()
 		var found []cobra.Completion
-		err := a.with(ctx, func(ctx context.Context, w *world) error {
-			found = offer(ctx, w, args)
+		err := c.with(ctx, func(ctx context.Context, s *session) error {
+			found = offer(ctx, s.host, args)
 			return nil
 		})
 		if err != nil {
@@ -49,17 +52,22 @@ func (a *app) completeAll(offer names) cobra.CompletionFunc {
 	}
 }
 
-func lunNames(_ context.Context, w *world, _ []string) []cobra.Completion {
+// completeNothing keeps a shell from offering files for the value of a flag.
+func completeNothing(cmd *cobra.Command, flag string) {
+	must(cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions))
+}
+
+func lunNames(_ context.Context, h *host, _ []string) []cobra.Completion {
 	var found []cobra.Completion
-	for _, l := range w.LUNs() {
+	for _, l := range h.LUNs() {
 		found = append(found, l.Name())
 	}
 	return found
 }
 
 // plexNames are the plexes of the LUN that is the first argument.
-func plexNames(ctx context.Context, w *world, args []string) []cobra.Completion {
-	l, err := w.LUN(args[0])
+func plexNames(ctx context.Context, h *host, args []string) []cobra.Completion {
+	l, err := h.LUN(args[0])
 	if err != nil {
 		return nil
 	}
@@ -68,19 +76,19 @@ func plexNames(ctx context.Context, w *world, args []string) []cobra.Completion 
 		return nil
 	}
 	var found []cobra.Completion
-	for _, p := range newLUNDoc(props, w.DrivePaths()).Plexes {
+	for _, p := range newLUNDoc(props, h.DrivePaths()).Plexes {
 		found = append(found, cobra.CompletionWithDesc(p.ID.String(), driveText(p.Drives)))
 	}
 	return found
 }
 
-func driveNames(_ context.Context, w *world, _ []string) []cobra.Completion {
-	return namesOf(w.Drives())
+func driveNames(_ context.Context, h *host, _ []string) []cobra.Completion {
+	return namesOf(h.Drives())
 }
 
 // foreignNames are the drives of other hosts.
-func foreignNames(_ context.Context, w *world, _ []string) []cobra.Completion {
-	return namesOf(slices.DeleteFunc(w.Drives(), func(d lun.Drive) bool { return !d.Foreign }))
+func foreignNames(_ context.Context, h *host, _ []string) []cobra.Completion {
+	return namesOf(slices.DeleteFunc(h.Drives(), func(d lun.Drive) bool { return !d.Foreign }))
 }
 
 func namesOf(drives []lun.Drive) []cobra.Completion {
@@ -92,8 +100,8 @@ func namesOf(drives []lun.Drive) []cobra.Completion {
 }
 
 // operationNames are the running operations.
-func operationNames(ctx context.Context, w *world, _ []string) []cobra.Completion {
-	all, err := w.operations(ctx)
+func operationNames(ctx context.Context, h *host, _ []string) []cobra.Completion {
+	all, err := h.operations(ctx)
 	if err != nil {
 		return nil
 	}

@@ -25,6 +25,7 @@ const (
 
 // facts is what doctor wants to know of the machine.
 type facts struct {
+	root    bool   // whether plexctl may use device-mapper
 	release string // of the kernel: "6.12.48-amd64"
 	kernel  dm.Report
 	dmErr   error // why kernel is empty
@@ -34,25 +35,28 @@ type facts struct {
 	devices []dm.Device
 }
 
-func newDoctor(a *app) *cobra.Command {
-	return &cobra.Command{
+func newDoctor(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what plexctl needs of this machine",
 		Long: "Doctor checks the kernel, its device-mapper targets and modules, privileges, drives, and devices that nobody knows,\n" +
 			"and says what to do about each finding. It changes nothing. The exit status is 1 when a check has failed.",
-		Args:              operands(),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return doctor(cmd.Context(), a) },
 	}
+	c.takes(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f := c.examine(cmd.Context())
+		f.root = c.root
+		return doctor(cmd.Context(), c.printer(), f, c.with)
+	}
+	return cmd
 }
 
-func doctor(ctx context.Context, a *app) error {
-	f := a.examine(ctx)
-	checks := append([]checkDoc{checkRoot(a.root)}, checkMachine(f)...)
-	if a.root && f.dmErr == nil {
-		err := a.with(ctx, func(_ context.Context, w *world) error {
-			checks = append(checks, checkDrives(w)...)
-			checks = append(checks, checkDevices(f.devices, w)...)
+// doctor shows what is to be said of f, and of the drives if they can be read. with opens the host.
+func doctor(ctx context.Context, p printer, f facts, with func(context.Context, func(context.Context, *session) error) error) error {
+	checks := checkMachine(f)
+	if f.root && f.dmErr == nil {
+		err := with(ctx, func(_ context.Context, s *session) error {
+			checks = slices.Concat(checks, checkDrives(s.host), checkDevices(f.devices, s.host))
 			return nil
 		})
 		if err != nil {
@@ -60,18 +64,15 @@ func doctor(ctx context.Context, a *app) error {
 		}
 	}
 	doc := doctorDocument{newHeader(), !slices.ContainsFunc(checks, checkDoc.failed), checks}
-	if err := a.print(doc, func(w io.Writer) error { return a.checkLines(w, checks) }); err != nil {
+	if err := p.print(doc, func(w io.Writer) error { return p.checkLines(w, checks) }); err != nil || doc.OK {
 		return err
 	}
-	if !doc.OK {
-		return exitOther
-	}
-	return nil
+	return exitOther
 }
 
 func (c checkDoc) failed() bool { return c.Level == levelFail }
 
-func (a *app) checkLines(w io.Writer, checks []checkDoc) error {
+func (p printer) checkLines(w io.Writer, checks []checkDoc) error {
 	for _, c := range checks {
 		sgr, label := sgrGreen, "ok  "
 		switch c.Level {
@@ -81,7 +82,7 @@ func (a *app) checkLines(w io.Writer, checks []checkDoc) error {
 			sgr, label = sgrRed, "FAIL"
 		case levelOK:
 		}
-		text := fmt.Sprintf("%s  %s: %s\n", a.paint(sgr, label), c.Name, c.Text)
+		text := fmt.Sprintf("%s  %s: %s\n", p.paint(sgr, label), c.Name, c.Text)
 		if c.Advice != "" {
 			text += "      " + c.Advice + "\n"
 		}
@@ -101,7 +102,7 @@ func checkRoot(root bool) checkDoc {
 
 // checkMachine judges everything about the machine but its drives.
 func checkMachine(f facts) []checkDoc {
-	checks := []checkDoc{checkRelease(f.release)}
+	checks := []checkDoc{checkRoot(f.root), checkRelease(f.release)}
 	if f.dmErr != nil {
 		advice := "the kernel needs CONFIG_BLK_DEV_DM: `modprobe dm-mod`, or a kernel that has it"
 		if !errors.Is(f.dmErr, dm.ErrNotSupported) {
@@ -190,10 +191,10 @@ func checkLock(dir string, err error) checkDoc {
 }
 
 // checkDrives judges the drives and their catalogs.
-func checkDrives(w *world) []checkDoc {
-	problems := w.Problems()
+func checkDrives(h *host) []checkDoc {
+	problems := h.Problems()
 	if len(problems) == 0 {
-		return []checkDoc{{"drives", levelOK, fmt.Sprintf("%d, all can be read", len(w.Drives())), ""}}
+		return []checkDoc{{"drives", levelOK, fmt.Sprintf("%d, all can be read", len(h.Drives())), ""}}
 	}
 	var checks []checkDoc
 	for _, problem := range problems {
@@ -204,10 +205,10 @@ func checkDrives(w *world) []checkDoc {
 }
 
 // checkDevices looks for plexctl's devices that no catalog knows.
-func checkDevices(devices []dm.Device, w *world) []checkDoc {
+func checkDevices(devices []dm.Device, h *host) []checkDoc {
 	var checks []checkDoc
 	for _, d := range devices {
-		if !strings.HasPrefix(d.UUID, "PLEX-") || belongs(d, w) {
+		if !strings.HasPrefix(d.UUID, "PLEX-") || belongs(d, h) {
 			continue
 		}
 		checks = append(checks, checkDoc{
@@ -222,8 +223,8 @@ func checkDevices(devices []dm.Device, w *world) []checkDoc {
 }
 
 // belongs reports whether d is a device of a LUN. The dm UUID begins with the LUN's GUID.
-func belongs(d dm.Device, w *world) bool {
-	for _, l := range w.LUNs() {
+func belongs(d dm.Device, h *host) bool {
+	for _, l := range h.LUNs() {
 		if strings.HasPrefix(d.UUID, "PLEX-"+l.ID().String()) {
 			return true
 		}

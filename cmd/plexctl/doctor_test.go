@@ -50,7 +50,7 @@ func TestCheckRelease(t *testing.T) {
 func TestCheckMachine(t *testing.T) {
 	good := func() facts {
 		return facts{
-			release: "6.12.48", udev: true, lockDir: "/run/plexctl",
+			root: true, release: "6.12.48", udev: true, lockDir: "/run/plexctl",
 			kernel: dm.Report{Interface: dm.Version{Major: 4, Minor: 48}, Raid1: dm.Loaded, Targets: []dm.TargetReport{
 				{Name: "linear", Support: dm.Loaded}, {Name: "raid", Support: dm.Loadable}, {Name: "mirror", Support: dm.Missing},
 			}},
@@ -62,6 +62,7 @@ func TestCheckMachine(t *testing.T) {
 		want   map[string]level // of the checks that are not ok
 	}{
 		{"all is there", func(*facts) {}, map[string]level{}},
+		{"not root", func(f *facts) { f.root = false }, map[string]level{"privilege": levelFail}},
 		{"no udev", func(f *facts) { f.udev = false }, map[string]level{}},
 		{"no device-mapper", func(f *facts) { f.dmErr = dm.ErrNotSupported }, map[string]level{"device-mapper": levelFail}},
 		{"device-mapper refuses", func(f *facts) { f.dmErr = unix.EACCES }, map[string]level{"device-mapper": levelFail}},

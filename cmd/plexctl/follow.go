@@ -25,28 +25,23 @@ const (
 
 // follow waits for the end of an operation and shows how it gets on, then the LUN. When ctx ends first, the operation
 // goes on.
-func (a *app) follow(ctx context.Context, w *world, operation *resync.Async) error {
-	err := a.watch(ctx, w, operation)
-	if err != nil {
-		return goesOn(operation, err)
+func (s *session) follow(ctx context.Context, operation *resync.Async) error {
+	if err := s.watch(ctx, operation); err != nil {
+		return interrupted(operation, err)
 	}
-	l, err := w.LUN(operation.LUN.String())
-	if err != nil {
-		return err
-	}
-	end, err := w.operation(context.WithoutCancel(ctx), operation)
+	end, err := s.operation(context.WithoutCancel(ctx), operation)
 	if err != nil {
 		return err
 	}
-	doc, err := w.lun(context.WithoutCancel(ctx), l)
+	doc, err := s.lun(context.WithoutCancel(ctx), operation.LUN.String())
 	if err != nil {
 		return err
 	}
-	return a.print(operationDocument{newHeader(), end, &doc}, func(out io.Writer) error { return a.lunTable(out, []lunDoc{doc}) })
+	return s.print(operationDocument{newHeader(), end, &doc}, func(out io.Writer) error { return s.lunTable(out, []lunDoc{doc}) })
 }
 
-// goesOn turns an interrupt into an error that says how to come back.
-func goesOn(operation *resync.Async, err error) error {
+// interrupted turns an interrupt of a wait into an error that says how to come back.
+func interrupted(operation *resync.Async, err error) error {
 	if codeOf(err) != vds.ErrAbort {
 		return err
 	}
@@ -61,12 +56,12 @@ func goesOn(operation *resync.Async, err error) error {
 }
 
 // watch looks at an operation again and again until it has ended.
-func (a *app) watch(ctx context.Context, w *world, operation *resync.Async) error {
-	show := a.newProgress()
+func (s *session) watch(ctx context.Context, operation *resync.Async) error {
+	show := s.newProgress()
 	defer show.close()
 	for shown := false; ; shown = true {
 		status, err := operation.QueryStatus(ctx)
-		doc := w.operationDoc(operation, status)
+		doc := s.operationDoc(operation, status)
 		if !status.Pending() {
 			if status.Result == vds.OK && shown {
 				show.update(doc)
@@ -75,12 +70,12 @@ func (a *app) watch(ctx context.Context, w *world, operation *resync.Async) erro
 		}
 		var props lun.Properties
 		if err == nil {
-			props, err = w.propertiesOf(ctx, operation)
+			props, err = s.propertiesOf(ctx, operation)
 		}
 		if ctx.Err() != nil {
 			return operation.Wait(ctx)
 		}
-		if err = cmp.Or(err, moving(operation, props)); err != nil {
+		if err = cmp.Or(err, stalled(operation, props)); err != nil {
 			return err
 		}
 		doc.limit(props)
@@ -88,14 +83,14 @@ func (a *app) watch(ctx context.Context, w *world, operation *resync.Async) erro
 		select {
 		case <-operation.Done():
 		case <-ctx.Done():
-		case <-a.after(show.interval()):
+		case <-s.after(show.interval()):
 		}
 	}
 }
 
-// moving says why an operation cannot get on: the LUN it works on is not active. One without an operation has ended it since
+// stalled says why an operation cannot get on: the LUN it works on is not active. One without an operation has ended it since
 // the look; the next look says how.
-func moving(operation *resync.Async, props lun.Properties) error {
+func stalled(operation *resync.Async, props lun.Properties) error {
 	if props.Operation == nil || props.Device != "" {
 		return nil
 	}
@@ -106,25 +101,32 @@ func moving(operation *resync.Async, props lun.Properties) error {
 	}
 }
 
-// printBegun shows an operation that was begun: with wait, and when nothing is left to copy, its end, else how to come back.
-func (a *app) printBegun(ctx context.Context, w *world, operation *resync.Async, wait bool) error {
-	doc, err := w.limitedOperation(ctx, operation)
-	if err != nil {
-		return err
+// begun shows an operation that was begun: with wait, and when nothing is left to copy, its end, else how to come back.
+func (s *session) begun(operation *resync.Async, wait bool) outcome {
+	return func(ctx context.Context) error {
+		doc, err := s.limitedOperation(ctx, operation)
+		if err != nil {
+			return err
+		}
+		if wait || !doc.pending() {
+			return s.follow(ctx, operation)
+		}
+		if s.format == formatText {
+			fmt.Fprintf(s.err, "%s; watch it with `plexctl op wait %s`\n", nextText(doc), operation.ID)
+		}
+		return s.printOperation(doc)
 	}
-	if wait || !doc.pending() {
-		return a.follow(ctx, w, operation)
-	}
-	if a.format == formatText {
-		fmt.Fprintf(a.err, "%s; watch it with `plexctl op wait %s`\n", prospect(doc), operation.ID)
-	}
-	return a.print(operationDocument{header: newHeader(), Operation: doc}, func(out io.Writer) error {
-		return a.operationTable(out, []operationDoc{doc})
+}
+
+// printOperation shows one operation as a line.
+func (p printer) printOperation(doc operationDoc) error {
+	return p.print(operationDocument{header: newHeader(), Operation: doc}, func(out io.Writer) error {
+		return p.operationTable(out, []operationDoc{doc})
 	})
 }
 
-// prospect is what a running operation does when it is left alone.
-func prospect(o operationDoc) string {
+// nextText is what a running operation does when it is left alone.
+func nextText(o operationDoc) string {
 	switch {
 	case o.Paused:
 		return fmt.Sprintf("copying is paused until `plexctl op set-rate %s max`", o.ID)
@@ -142,28 +144,36 @@ type progress interface {
 	close()
 }
 
-// newProgress is JSON lines on stdout with -o json, a bar on a terminal that knows its size, else now and then a line on
-// stderr.
-func (a *app) newProgress() progress {
+// newProgress shows lines on stdout with -o json, a bar on a terminal that knows its size, and else lines on stderr.
+func (p printer) newProgress() progress {
 	switch {
-	case a.format == formatJSON:
-		return jsonLines{json.NewEncoder(a.out)}
-	case a.terminal.err && a.terminal.width > 0:
-		return newBar(a.err, a.terminal.width)
+	case p.format == formatJSON:
+		return jsonLines{enc: json.NewEncoder(p.out)}
+	case p.terminal.err && p.terminal.width > 0:
+		return newBar(p.err, p.terminal.width)
 	default:
-		return textLines{a.err}
+		return textLines{w: p.err}
 	}
 }
 
-type textLines struct{ w io.Writer }
+// lines is a progress that says something now and then.
+type lines struct{}
+
+func (lines) interval() time.Duration { return lineInterval }
+
+func (lines) close() {}
+
+type textLines struct {
+	lines
+	w io.Writer
+}
 
 func (t textLines) update(o operationDoc) { fmt.Fprintf(t.w, "%s: %s\n", o.LUN.Name, operationText(o)) }
 
-func (textLines) interval() time.Duration { return lineInterval }
-
-func (textLines) close() {}
-
-type jsonLines struct{ enc *json.Encoder }
+type jsonLines struct {
+	lines
+	enc *json.Encoder
+}
 
 func (j jsonLines) update(o operationDoc) {
 	if !o.pending() {
@@ -171,10 +181,6 @@ func (j jsonLines) update(o operationDoc) {
 	}
 	_ = j.enc.Encode(operationDocument{header: newHeader(), Operation: o}) // the result at the end fails the same way
 }
-
-func (jsonLines) interval() time.Duration { return lineInterval }
-
-func (jsonLines) close() {}
 
 // bar is a progress bar with percent, amount, speed and time left as the operation itself reports them.
 type bar struct {

@@ -20,12 +20,12 @@ import (
 )
 
 // A guard is plexctl, started by plexctl, that waits while the first one has a LUN suspended. It reads its standard input: a
-// byte says that all is well; an end without one, that the first plexctl has died. Then the guard lets the LUN go on. It has
-// a session of its own and ignores what ends a terminal's or a service's processes. Beside device nodes, /proc, /sys and the
-// host's lock it opens nothing, and its memory is locked, because the LUN may hold the very files that it would read.
+// byte says that all is well; an end without one, that the first plexctl has died. Then the guard resumes the LUN. It has a
+// session of its own and ignores what ends a terminal's or a service's processes. The LUN may hold the very files that a
+// guard would read. So it opens only device nodes, /proc, /sys and the host's lock, and its memory is locked.
 
-// guardPatience is how long a guard may take to be ready.
-const guardPatience = 10 * time.Second
+// guardTimeout is how long a guard may take to be ready.
+const guardTimeout = 10 * time.Second
 
 // startGuard is the lun.Guard of a machine. This process's memory is locked when the guard is ready, too.
 func startGuard(_ context.Context, w lun.Window) (lun.Post, error) {
@@ -77,7 +77,7 @@ func spawnGuard(w lun.Window, in, out *os.File) (*os.Process, error) {
 
 // awaitGuard waits until the guard says that it is ready.
 func awaitGuard(ready *os.File) error {
-	if err := ready.SetReadDeadline(time.Now().Add(guardPatience)); err != nil {
+	if err := ready.SetReadDeadline(time.Now().Add(guardTimeout)); err != nil {
 		return err
 	}
 	if _, err := ready.Read(make([]byte, 1)); err != nil {
@@ -89,41 +89,51 @@ func awaitGuard(ready *os.File) error {
 // guardName is the command that startGuard starts.
 const guardName = "guard"
 
-func newGuard(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:    guardName + " LUN DRIVE...",
-		Short:  "Let a LUN go on when the plexctl that started this one dies",
-		Args:   operands("LUN", "DRIVE..."),
-		Hidden: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := uuid.Parse(args[0])
-			if err != nil {
-				return usage(helpHint(cmd), "%q is no GUID", args[0])
-			}
-			return a.guard(context.WithoutCancel(cmd.Context()), id, args[1:])
-		},
-	}
+type guardOptions struct {
+	lun    uuid.UUID
+	drives []string // by number
 }
 
-// guard stands by for a LUN on these drives, by number.
-func (a *app) guard(ctx context.Context, id uuid.UUID, drives []string) error {
-	wake, err := a.openGuard(drives)
-	if err != nil {
-		return err
+func newGuard(c *cli) *cobra.Command {
+	var opts guardOptions
+	var id string
+	cmd := &cobra.Command{
+		Use:    guardName + " LUN DRIVE...",
+		Short:  "Resume a LUN when the plexctl that started this one dies",
+		Hidden: true,
+		PreRunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if opts.lun, err = uuid.Parse(id); err != nil {
+				return usage(helpHint(cmd), "%q is no GUID", id)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			resume, err := c.openGuard(opts.drives)
+			if err != nil {
+				return err
+			}
+			return guard(context.WithoutCancel(cmd.Context()), c.streams, opts, resume)
+		},
 	}
-	fmt.Fprintln(a.out, "ready")
-	if n, _ := a.in.Read(make([]byte, 1)); n > 0 {
+	c.takes(cmd, one("LUN", &id, nil), all("DRIVE...", &opts.drives, nil))
+	return cmd
+}
+
+// guard stands by for a LUN, and resumes it when the plexctl that changes it dies.
+func guard(ctx context.Context, s streams, opts guardOptions, resume func(context.Context, uuid.UUID) error) error {
+	fmt.Fprintln(s.out, "ready")
+	if n, _ := s.in.Read(make([]byte, 1)); n > 0 {
 		return nil
 	}
-	if err := wake(ctx, id); err != nil {
+	if err := resume(ctx, opts.lun); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "plexctl: a change of LUN %s was cut off; the LUN goes on\nhint: complete it with `plexctl assemble`\n", id)
+	fmt.Fprintf(s.err, "plexctl: a change of LUN %s was cut off; the LUN goes on\nhint: complete it with `plexctl assemble`\n", opts.lun)
 	return nil
 }
 
-// openGuard makes everything ready that waking a LUN takes, so that nothing but drives is read for it.
-func openGuard(drives []string) (wake func(context.Context, uuid.UUID) error, err error) {
+// openGuard makes everything ready that resuming a LUN takes, so that nothing but drives is read for it.
+func openGuard(drives []string) (resume func(context.Context, uuid.UUID) error, err error) {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	control, err := dm.Open(dm.Options{})
 	if err != nil {

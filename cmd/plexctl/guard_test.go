@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// A guard says that it is ready, wakes its LUN when its input ends without a word, and does nothing when it is sent away.
+// A guard says that it is ready, resumes its LUN when its input ends without a word, and does nothing when it is sent away.
 func TestGuardCommand(t *testing.T) {
 	const id = "6a4fd9c5-b5d5-4a53-8a7d-52a8ad5f1f5e"
 	broken := errors.New("no device-mapper")

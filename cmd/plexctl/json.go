@@ -145,7 +145,6 @@ func newCode(code vds.Code) codeDoc {
 // errorDoc is an error: its code, what happened to what and why, and what to do.
 type errorDoc struct {
 	codeDoc
-
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 }
@@ -153,7 +152,6 @@ type errorDoc struct {
 // resultDoc is what became of one LUN of a command that takes several.
 type resultDoc struct {
 	lunRef
-
 	Error *errorDoc `json:"error,omitempty"`
 }
 
@@ -177,86 +175,71 @@ type checkDoc struct {
 type (
 	driveDocument struct {
 		header
-
 		Drive driveDoc `json:"drive"`
 	}
 	drivesDocument struct {
 		header
-
 		Drives []driveDoc `json:"drives"`
 	}
 	removedDocument struct {
 		header
-
 		Removed driveRef `json:"removed"`
 	}
 	lunDocument struct {
 		header
-
 		LUN lunDoc `json:"lun"`
 	}
 	lunsDocument struct {
 		header
-
 		LUNs []lunDoc `json:"luns"`
 	}
 	deletedDocument struct {
 		header
-
 		Deleted lunRef `json:"deleted"`
 	}
 	plexesDocument struct {
 		header
-
 		LUN       lunRef        `json:"lun"`
 		Plexes    []plexDoc     `json:"plexes"`
 		Operation *operationDoc `json:"operation,omitempty"`
 	}
 	operationDocument struct {
 		header
-
 		Operation operationDoc `json:"operation"`
 		LUN       *lunDoc      `json:"lun,omitempty"` // at the end of a wait
 	}
 	operationsDocument struct {
 		header
-
 		Operations []operationDoc `json:"operations"`
 	}
 	statusDocument struct {
 		header
-
 		Summary  summary    `json:"summary"`
 		LUNs     []lunDoc   `json:"luns"`
 		Problems []errorDoc `json:"problems"`
 	}
 	resultsDocument struct {
 		header
-
 		Results   []resultDoc `json:"results"`
 		TakenOver []driveRef  `json:"takenOver,omitempty"`
 	}
 	refreshDocument struct {
 		header
-
 		DriveCount int        `json:"driveCount"`
 		LUNCount   int        `json:"lunCount"`
 		Problems   []errorDoc `json:"problems"`
 	}
 	planDocument struct {
 		header
-
 		Plan []stepDoc `json:"plan"`
 	}
 	doctorDocument struct {
 		header
-
 		OK     bool       `json:"ok"`
 		Checks []checkDoc `json:"checks"`
 	}
 	versionDocument struct {
 		header
-
 		Version  string `json:"version"`
 		Commit   string `json:"commit,omitempty"`
 		Go       string `json:"go"`
@@ -264,7 +247,6 @@ type (
 	}
 	errorDocument struct {
 		header
-
 		Error errorDoc `json:"error"`
 	}
 )

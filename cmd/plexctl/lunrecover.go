@@ -7,48 +7,43 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/vds"
 )
 
-func newLUNRecover(a *app) *cobra.Command {
-	var wait bool
+type lunRecoverOptions struct {
+	ref  string
+	wait bool
+}
+
+func newLUNRecover(c *cli) *cobra.Command {
+	var opts lunRecoverOptions
 	cmd := &cobra.Command{
 		Use:   "recover LUN",
 		Short: "Bring back plexes that failed or were missing",
-		Long: "Recover takes plexes of a mirror back that failed, or whose drives were missing, once their drives are well again.\n" +
+		Long: "Recover brings back plexes of a mirror that failed, or whose drives were missing, once these drives work again.\n" +
 			"The LUN may be in use meanwhile. The kernel copies only the regions that were written while a plex was away, from\n" +
-			"the plexes that hold all of the data; no data is lost. Where no plex has failed, nothing is done.",
-		Example:           "  plexctl lun recover web1 --wait",
-		Args:              operands("LUN"),
-		ValidArgsFunction: a.complete(lunNames),
+			"the plexes that hold all of the data. No data is lost. If no plex has failed, nothing is done.",
+		Example: "  plexctl lun recover web1 --wait",
 	}
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the plexes hold all of the data, and show how it gets on")
-	return a.changing(cmd, func(ctx context.Context, w *world, args []string) (outcome, error) {
-		return recoverLUN(ctx, a, w, args[0], wait)
-	})
+	waitFlag(cmd, &opts.wait, "the plexes hold all of the data")
+	return changing(c, cmd, &opts, recoverLUN, one("LUN", &opts.ref, lunNames))
 }
 
-func recoverLUN(ctx context.Context, a *app, w *world, ref string, wait bool) (outcome, error) {
-	l, err := w.LUN(ref)
+func recoverLUN(ctx context.Context, s *session, opts lunRecoverOptions) (outcome, error) {
+	l, err := s.LUN(opts.ref)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := a.patient(ctx)
-	defer cancel()
 	operation, err := l.Recover(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return a.printRecovery(ctx, w, operation, l.Name(), wait) }, nil
-}
-
-// printRecovery shows a recovery that was begun, or that there is nothing to recover.
-func (a *app) printRecovery(ctx context.Context, w *world, operation *resync.Async, name string, wait bool) error {
-	_, err := w.Operation(operation.ID.String())
-	nothing := errors.Is(err, vds.ErrObjectNotFound) // it is on no record
-	if nothing && a.format == formatText {
-		fmt.Fprintf(a.err, "nothing to recover: no plex of LUN %q has failed\n", name)
-	}
-	return a.printBegun(ctx, w, operation, wait || nothing)
+	return func(ctx context.Context) error {
+		_, err := s.Operation(operation.ID.String())
+		nothing := errors.Is(err, vds.ErrObjectNotFound) // it is on no record
+		if nothing && s.format == formatText {
+			fmt.Fprintf(s.err, "nothing to recover: no plex of LUN %q has failed\n", l.Name())
+		}
+		return s.begun(operation, opts.wait || nothing)(ctx)
+	}, nil
 }

@@ -1,11 +1,13 @@
 // Command plexctl makes LUNs of block devices and mirrors them while they are in use.
 //
-//	main      streams, signals, exit status
-//	app       what a run of plexctl talks to; tests put another world around it
-//	drive.go, lun.go, plex.go, op.go, status.go, assemble.go, doctor.go, version.go   one noun each
-//	json.go   the documents of -o json; the text output is made of the same values
+//	main.go, app.go      signals, streams, and the factory that tests replace
+//	cli.go, root.go      the command line while it is parsed: the tree of commands and the flags that all have
+//	session.go           a command at work: the host it works on, its questions, its dry run
+//	lunextend.go, …      one file a command: its options, its constructor, its run function
+//	print.go, json.go    the output: one document, shown as text or as JSON
 //
-// It decides nothing about storage: package lun does. See docs/exit-codes.md and docs/json.md for what scripts rely on.
+// A constructor binds flags and arguments to an options struct. The run function gets a session and these options, and
+// reads nothing else. It decides nothing about storage: package lun does. Scripts rely on docs/exit-codes.md and docs/json.md.
 package main
 
 import (
@@ -15,13 +17,9 @@ import (
 	"syscall"
 )
 
-func main() { os.Exit(run()) }
-
-// run is main with deferred calls. A signal, that of a terminal that goes away included, ends a change at its next safe
-// point; after the first one a second ends the process at once.
-func run() int {
+func main() {
+	// A change ends at its next safe point. SIGHUP is a terminal that goes away.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	context.AfterFunc(ctx, stop)
-	return newApp().run(ctx, os.Args[1:])
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(newApp().run(ctx, os.Args[1:]))
 }

@@ -23,7 +23,7 @@ func TestManPages(t *testing.T) {
 	fresh := t.TempDir()
 	date := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) // fixed, so that pages change with the commands alone
 	head := &doc.GenManHeader{Section: "1", Date: &date, Source: "plexctl", Manual: "plexctl manual"}
-	if err := doc.GenManTree(newRoot(newApp()), head, fresh); err != nil {
+	if err := doc.GenManTree(newRoot(newCLI(newApp())), head, fresh); err != nil {
 		t.Fatal(err)
 	}
 	if *update {

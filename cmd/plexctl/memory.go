@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockMemory keeps this process in memory until unlock: while a LUN is suspended, a page of the program or of swap space that
-// lies on it could not be read. What cannot be locked stays as it is; that takes CAP_IPC_LOCK or a high enough RLIMIT_MEMLOCK.
+// lockMemory keeps this process in memory until unlock. A page of the program or of swap space that lies on a suspended LUN
+// could not be read. It does what it can: the kernel wants CAP_IPC_LOCK or a high enough RLIMIT_MEMLOCK.
 func lockMemory() (unlock func()) {
 	// On fault: the runtime reserves far more than it uses.
 	_ = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)

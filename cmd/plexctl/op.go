@@ -10,9 +10,10 @@ import (
 
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
 )
 
-func newOp(a *app) *cobra.Command {
+func newOp(c *cli) *cobra.Command {
 	return group(
 		&cobra.Command{
 			Use:   "op",
@@ -20,34 +21,26 @@ func newOp(a *app) *cobra.Command {
 			Long: "An operation belongs to its LUN, not to the command that began it: it goes on when the command ends, and after a\n" +
 				"reboot. It is named by its GUID, a unique beginning of its GUID of at least 4 digits, or its LUN.",
 		},
-		newOpList(a), newOpShow(a), newOpWait(a), newOpSetRate(a), newOpCancel(a),
+		newOpList(c), newOpShow(c), newOpWait(c), newOpSetRate(c), newOpCancel(c),
 	)
 }
 
-func newOpList(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "list",
-		Short:             "List the operation of each LUN, running or last",
-		Args:              operands(),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return listOps(ctx, a, w) })
-		},
-	}
+func newOpList(c *cli) *cobra.Command {
+	return reading(c, &cobra.Command{Use: "list", Short: "List the operation of each LUN, running or last"}, &noOptions{}, listOps)
 }
 
-func listOps(ctx context.Context, a *app, w *world) error {
-	docs, _, err := w.survey(ctx)
+func listOps(ctx context.Context, s *session, _ noOptions) error {
+	docs, _, err := s.survey(ctx)
 	if err != nil {
 		return err
 	}
-	return a.print(operationsDocument{newHeader(), docs}, func(out io.Writer) error { return a.operationTable(out, docs) })
+	return s.print(operationsDocument{newHeader(), docs}, func(out io.Writer) error { return s.operationTable(out, docs) })
 }
 
-func (a *app) operationTable(out io.Writer, operations []operationDoc) error {
+func (p printer) operationTable(out io.Writer, operations []operationDoc) error {
 	g := newGrid(out, "OPERATION", "TYPE", "LUN", "STATE", "DONE", "LIMIT", "STARTED")
 	for _, o := range operations {
-		g.row(a.id(o.ID), o.Type.String(), dash(o.LUN.Name), string(o.State), fmt.Sprintf("%d%%", o.Percent), dash(o.limitText()),
+		g.row(p.id(o.ID), o.Type.String(), dash(o.LUN.Name), string(o.State), fmt.Sprintf("%d%%", o.Percent), dash(o.limitText()),
 			stamp(o.Started))
 	}
 	return g.flush()
@@ -80,28 +73,21 @@ func (d operationDoc) limitText() string {
 	}
 }
 
-func newOpShow(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "show OPERATION",
-		Short:             "Show an operation",
-		Args:              operands("OPERATION"),
-		ValidArgsFunction: a.complete(operationNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return showOp(ctx, a, w, args[0]) })
-		},
-	}
+func newOpShow(c *cli) *cobra.Command {
+	var opts showOptions
+	return reading(c, &cobra.Command{Use: "show OPERATION", Short: "Show an operation"}, &opts, showOp, one("OPERATION", &opts.ref, operationNames))
 }
 
-func showOp(ctx context.Context, a *app, w *world, ref string) error {
-	operation, err := w.Operation(ref)
+func showOp(ctx context.Context, s *session, opts showOptions) error {
+	operation, err := s.Operation(opts.ref)
 	if err != nil {
 		return err
 	}
-	doc, err := w.limitedOperation(ctx, operation)
+	doc, err := s.limitedOperation(ctx, operation)
 	if err != nil {
 		return err
 	}
-	return a.print(operationDocument{header: newHeader(), Operation: doc}, func(out io.Writer) error {
+	return s.print(operationDocument{header: newHeader(), Operation: doc}, func(out io.Writer) error {
 		return details(
 			out,
 			[2]string{"operation", doc.ID.String()},
@@ -118,34 +104,31 @@ func showOp(ctx context.Context, a *app, w *world, ref string) error {
 
 type opWaitOptions struct {
 	ref     string
-	timeout time.Duration
+	timeout time.Duration // 0: none
 }
 
-func newOpWait(a *app) *cobra.Command {
+func newOpWait(c *cli) *cobra.Command {
 	var opts opWaitOptions
 	cmd := &cobra.Command{
 		Use:   "wait OPERATION",
 		Short: "Wait for an operation to end, and show how it gets on",
 		Long: "Wait returns when the operation has ended, with its result as exit status. An interrupt (Ctrl-C) and the timeout\n" +
 			"end the waiting only: the operation goes on.",
-		Example:           "  plexctl op wait web1 --timeout 1h",
-		Args:              operands("OPERATION"),
-		ValidArgsFunction: a.complete(operationNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.ref = args[0]
+		Example: "  plexctl op wait web1 --timeout 1h",
+		PreRunE: func(*cobra.Command, []string) error {
 			if opts.timeout < 0 {
 				return usage("name a time such as 30s or 2h", "--timeout is negative")
 			}
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return waitOp(ctx, a, w, opts) })
+			return nil
 		},
 	}
 	cmd.Flags().DurationVar(&opts.timeout, "timeout", 0, "give up waiting after this time, such as 90s or 2h; 0: never")
-	must(cmd.RegisterFlagCompletionFunc("timeout", cobra.NoFileCompletions))
-	return cmd
+	completeNothing(cmd, "timeout")
+	return reading(c, cmd, &opts, waitOp, one("OPERATION", &opts.ref, operationNames))
 }
 
-func waitOp(ctx context.Context, a *app, w *world, opts opWaitOptions) error {
-	operation, err := w.Operation(opts.ref)
+func waitOp(ctx context.Context, s *session, opts opWaitOptions) error {
+	operation, err := s.Operation(opts.ref)
 	if err != nil {
 		return err
 	}
@@ -154,5 +137,51 @@ func waitOp(ctx context.Context, a *app, w *world, opts opWaitOptions) error {
 		ctx, cancel = context.WithTimeout(ctx, opts.timeout)
 		defer cancel()
 	}
-	return a.follow(ctx, w, operation)
+	return s.follow(ctx, operation)
+}
+
+type opSetRateOptions struct {
+	ref  string
+	rate size.Bytes
+}
+
+func newOpSetRate(c *cli) *cobra.Command {
+	var opts opSetRateOptions
+	var rate string
+	cmd := &cobra.Command{
+		Use:   "set-rate OPERATION RATE",
+		Short: "Limit how fast an operation copies",
+		Long: "Set-rate limits a running operation, which goes on from where it is.\n" + rateHelp + " A paused operation stands\n" +
+			"still until its rate is set again, also after a reboot.",
+		Example: "  plexctl op set-rate web1 50MiB\n" +
+			"  plexctl op set-rate web1 paused",
+		PreRunE: func(*cobra.Command, []string) (err error) {
+			if opts.rate, err = parseRate(rate); err != nil {
+				return usage("write a rate such as 50MiB, or paused, or max", "limit operation %q: %v", opts.ref, err)
+			}
+			return nil
+		},
+	}
+	return changing(c, cmd, &opts, setRate, one("OPERATION", &opts.ref, operationNames), one("RATE", &rate, nil))
+}
+
+func setRate(ctx context.Context, s *session, opts opSetRateOptions) (outcome, error) {
+	operation, err := s.Operation(opts.ref)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.LUN(operation.LUN.String())
+	if err != nil {
+		return nil, err
+	}
+	if err := l.SetRate(ctx, opts.rate); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		doc, err := s.limitedOperation(ctx, operation)
+		if err != nil {
+			return err
+		}
+		return s.printOperation(doc)
+	}, nil
 }

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
 )
 
 type plexAddOptions struct {
@@ -21,97 +25,111 @@ type plexAddOptions struct {
 	yes            bool
 }
 
-func newPlexAdd(a *app) *cobra.Command {
+func newPlexAdd(c *cli) *cobra.Command {
 	var opts plexAddOptions
 	cmd := &cobra.Command{
 		Use:   "add TARGET {SOURCE | --drive DRIVE...}",
 		Short: "Mirror a LUN, with another LUN or with room on drives as its new plex",
-		Long: "Add gives the LUN TARGET, which may be in use meanwhile, another plex. From the moment the command returns every\n" +
-			"write to TARGET goes to all its plexes; the kernel copies the rest, but for what is known to be zero: of a tracked LUN\n" +
-			"what was never written, of a loop device or a thin SCSI disk what is not allocated.\n\n" +
+		Long: "Add gives the LUN TARGET another plex. TARGET may be in use meanwhile. From the moment the command returns every write\n" +
+			"to TARGET goes to all its plexes. The kernel copies the rest, except what is known to be zero. This is what was never\n" +
+			"written to a tracked LUN, and what is not allocated on a loop device or a thin SCSI disk.\n\n" +
 			"The LUN SOURCE becomes the plex: all data on SOURCE is lost and SOURCE is no LUN any more. It must be at least as\n" +
-			"large as TARGET, on other drives, and not in use. With --drive instead, room is made for the plex on these drives,\n" +
-			"each used up before the next; no data is lost, so nothing is asked.\n\n" +
+			"large as TARGET, on other drives, and not in use. With --drive instead, plexctl makes room for the plex on these\n" +
+			"drives, each used up before the next. Then no data is lost, and nothing is asked.\n\n" +
 			rateHelp + "\n" +
-			"`plexctl op set-rate` changes it later. While another LUN is being rebuilt on one of its drives a copy is queued; it\n" +
+			"`plexctl op set-rate` changes it later. A copy is queued while another LUN is being rebuilt on one of its drives. It\n" +
 			"begins when plexctl next looks after that, with `op wait` or `status` for example. With --now it begins at once.\n\n" +
-			"With --scan all of TARGET, which must have one plex, is read first, at RATE or 256 MiB in a second, while it is in\n" +
-			"use; what reads as zeros and is not written meanwhile is not copied then. The command returns after that. When it is\n" +
-			"interrupted nothing is lost: the same command goes on where it stopped, and `plexctl op cancel TARGET` gives it up.\n" +
+			"With --scan plexctl first reads all of TARGET, at RATE or 256 MiB in a second. TARGET must have one plex and may be in\n" +
+			"use. Regions that are zero and are not written meanwhile are not copied. The command returns after the scan. After an\n" +
+			"interrupt the same command goes on where it stopped, and `plexctl op cancel TARGET` gives the scan up.\n" +
 			"The drive of the new plex must be able to zero by itself.",
 		Example: "  plexctl plex add web1 spare3 --wait\n" +
 			"  plexctl plex add web1 --drive /dev/sdd --rate 50MiB",
-		Args:              operands("TARGET", "[SOURCE]"),
-		ValidArgsFunction: a.complete(lunNames, lunNames),
-		PreRunE:           func(_ *cobra.Command, args []string) error { return opts.name(args) },
+		PreRunE: func(*cobra.Command, []string) error { return opts.check() },
 	}
-	cmd.Flags().StringArrayVarP(&opts.drives, "drive", "d", nil,
-		"make room for the plex on this `DRIVE`, by path or GUID; may be repeated")
-	must(cmd.RegisterFlagCompletionFunc("drive", a.completeAll(driveNames)))
+	c.driveFlag(cmd, &opts.drives, "make room for the plex on")
 	addRate(cmd, &opts.rate)
 	cmd.Flags().BoolVar(&opts.now, "now", false, "copy at once, though another LUN is being rebuilt on one of the drives")
 	cmd.Flags().BoolVar(&opts.scan, "scan", false, "first read TARGET, and then copy nothing that is zero")
-	cmd.Flags().BoolVar(&opts.wait, "wait", false, "wait until the plex holds all of the data, and show how it gets on")
+	waitFlag(cmd, &opts.wait, "the plex holds all of the data")
 	yesFlag(cmd, &opts.yes)
-	return a.changing(cmd, func(ctx context.Context, w *world, _ []string) (outcome, error) { return addPlex(ctx, a, w, opts) })
+	return changing(c, cmd, &opts, addPlex, one("TARGET", &opts.target, lunNames), one("[SOURCE]", &opts.source, lunNames))
 }
 
-// name takes the arguments: there is either a source or a drive.
-func (o *plexAddOptions) name(args []string) error {
-	o.target = args[0]
+// check refuses options that do not name one source, and a wait that would not end.
+func (o plexAddOptions) check() error {
 	switch {
-	case len(args) == 1 && len(o.drives) == 0:
+	case o.source == "" && len(o.drives) == 0:
 		return usage("name the LUN that becomes a plex, or with --drive where room for one is made",
 			"SOURCE is missing: nothing is named to be a plex of %q", o.target)
-	case len(args) == 2 && len(o.drives) > 0:
-		return usage("leave one of them out", "SOURCE %q and --drive exclude each other", args[1])
-	case len(args) == 2:
-		o.source = args[1]
+	case o.source != "" && len(o.drives) > 0:
+		return usage("leave one of them out", "SOURCE %q and --drive exclude each other", o.source)
+	case o.wait && size.Bytes(o.rate) == lun.Paused:
+		return usage("leave one of them out", "--wait would not end: nothing is copied with --rate paused")
 	}
 	return nil
 }
 
-func addPlex(ctx context.Context, a *app, w *world, opts plexAddOptions) (outcome, error) {
-	target, err := w.LUN(opts.target)
+func addPlex(ctx context.Context, s *session, opts plexAddOptions) (outcome, error) {
+	target, err := s.LUN(opts.target)
 	if err != nil {
 		return nil, err
 	}
 	how := lun.AttachOptions{Rate: size.Bytes(opts.rate), Now: opts.now}
 	scan := lun.ScanOptions{Drives: opts.drives, Rate: how.Rate}
-	attach := func(ctx context.Context) (*resync.Async, error) { return target.AddNewPlex(ctx, opts.drives, how) }
+	attach := func() (*resync.Async, error) { return target.AddNewPlex(ctx, opts.drives, how) }
 	if opts.source != "" {
-		source, err := a.surrender(ctx, w, target, opts)
+		source, err := s.source(ctx, target, opts)
 		if err != nil {
 			return nil, err
 		}
 		scan.Source = source.ID()
-		attach = func(ctx context.Context) (*resync.Async, error) { return target.AddPlex(ctx, source.ID(), how) }
+		attach = func() (*resync.Async, error) { return target.AddPlex(ctx, source.ID(), how) }
 	}
 	if opts.scan {
-		if err := a.scan(ctx, target, scan); err != nil {
+		if err := s.scan(ctx, target, scan); err != nil {
 			return nil, err
 		}
 	}
-	ctx, cancel := a.patient(ctx)
-	defer cancel()
-	operation, err := attach(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error { return a.printBegun(ctx, w, operation, opts.wait) }, nil
+	operation, err := attach()
+	return s.begun(operation, opts.wait).unless(err)
 }
 
-// surrender is the source, which the user agrees to lose.
-func (a *app) surrender(ctx context.Context, w *world, target *lun.LUN, opts plexAddOptions) (*lun.LUN, error) {
-	source, err := w.LUN(opts.source)
-	if err != nil {
-		return nil, err
-	}
-	record, err := source.Record()
+// source is the LUN that becomes a plex. The user agrees to lose its data.
+func (s *session) source(ctx context.Context, target *lun.LUN, opts plexAddOptions) (*lun.LUN, error) {
+	source, record, err := s.record(opts.source)
 	if err != nil {
 		return nil, err
 	}
 	loss := fmt.Sprintf("All data on LUN %s will be lost: it becomes a plex of LUN %q.",
 		lunText(source, record.Size.Bytes()), target.Name())
-	return source, a.confirm(ctx, opts.yes, loss)
+	return source, s.confirm(ctx, opts.yes, loss)
+}
+
+// scan finds out what of a LUN is zero, and shows how it gets on. When ctx ends first the user learns how to go on.
+func (s *session) scan(ctx context.Context, target *lun.LUN, opts lun.ScanOptions) error {
+	if opts.Rate == lun.Paused {
+		opts.Rate = lun.Unlimited // the pause is for the copy
+	}
+	var shown time.Time
+	opts.Report = func(p lun.ScanProgress) {
+		if time.Since(shown) < lineInterval && p.Done < p.Total {
+			return
+		}
+		shown = time.Now()
+		doc := scanDoc{LUN: lunRef{target.ID(), target.Name()}, Done: p.Done, Total: p.Total, Zero: p.Zero, Percent: int(100 * p.Done / p.Total)}
+		if s.format == formatJSON {
+			_ = json.NewEncoder(s.out).Encode(scanDocument{newHeader(), doc}) // the result at the end fails the same way
+			return
+		}
+		fmt.Fprintf(s.err, "%s: scan %d %%, %s of %s, %s zero\n", target.Name(), doc.Percent, p.Done, p.Total, p.Zero)
+	}
+	err := target.Scan(ctx, opts)
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &vds.Error{
+		Code: vds.ErrAbort, Op: "scan", Object: fmt.Sprintf("lun %q", target.Name()), Reason: "interrupted; what was found is kept",
+		Hint: fmt.Sprintf("the same command goes on with it, `plexctl op cancel %s` gives it up", target.Name()),
+	}
 }

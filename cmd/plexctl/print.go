@@ -16,34 +16,40 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
+// printer writes results in the format that the user wants.
+type printer struct {
+	streams
+	format format
+}
+
 // print writes a result to stdout: doc with -o json, else what text writes.
-func (a *app) print(doc any, text func(io.Writer) error) error {
-	if a.format == formatJSON {
-		return json.NewEncoder(a.out).Encode(doc)
+func (p printer) print(doc any, text func(io.Writer) error) error {
+	if p.format == formatJSON {
+		return json.NewEncoder(p.out).Encode(doc)
 	}
-	w := bufio.NewWriter(a.out) // a table is written cell by cell
+	w := bufio.NewWriter(p.out) // a table is written cell by cell
 	err := text(w)
 	return errors.Join(err, w.Flush())
 }
 
 // done ends a command that has no result of its own: doc with -o json, else talk on stderr.
-func (a *app) done(doc any, format string, args ...any) error {
-	return a.print(doc, func(io.Writer) error {
-		_, err := fmt.Fprintf(a.err, format+"\n", args...)
+func (p printer) done(doc any, format string, args ...any) error {
+	return p.print(doc, func(io.Writer) error {
+		_, err := fmt.Fprintf(p.err, format+"\n", args...)
 		return err
 	})
 }
 
 // report writes an error: as text to stderr, with -o json as a document to stdout, where a script looks for the result.
-func (a *app) report(err error) {
+func (p printer) report(err error) {
 	doc := newErrorDoc(err)
-	if a.format == formatJSON {
-		_ = json.NewEncoder(a.out).Encode(errorDocument{newHeader(), doc}) // there is no place left for another error
+	if p.format == formatJSON {
+		_ = json.NewEncoder(p.out).Encode(errorDocument{newHeader(), doc}) // there is no place left for another error
 		return
 	}
-	fmt.Fprintf(a.err, "plexctl: %s (%s, %s)\n", doc.Message, doc.Code, doc.HResult)
+	fmt.Fprintf(p.err, "plexctl: %s (%s, %s)\n", doc.Message, doc.Code, doc.HResult)
 	if doc.Hint != "" {
-		fmt.Fprintf(a.err, "hint: %s\n", doc.Hint)
+		fmt.Fprintf(p.err, "hint: %s\n", doc.Hint)
 	}
 }
 
@@ -90,28 +96,28 @@ const (
 )
 
 // paint colours a cell where colour is wanted. A column with a painted cell has its head painted plain.
-func (a *app) paint(sgr, text string) string {
-	if !a.terminal.color {
+func (p printer) paint(sgr, text string) string {
+	if !p.terminal.color {
 		return text
 	}
 	return sgr + text + sgrPlain
 }
 
 // health is a health as a cell.
-func (a *app) health(h vds.Health) string {
+func (p printer) health(h vds.Health) string {
 	switch h {
 	case vds.HealthHealthy:
-		return a.paint(sgrGreen, h.String())
+		return p.paint(sgrGreen, h.String())
 	case vds.HealthFailed, vds.HealthUnknown:
-		return a.paint(sgrRed, h.String())
+		return p.paint(sgrRed, h.String())
 	default:
-		return a.paint(sgrYellow, h.String())
+		return p.paint(sgrYellow, h.String())
 	}
 }
 
 // id is a GUID as a cell: its first digits for a reader at a terminal, whole for a program behind a pipe.
-func (a *app) id(id uuid.UUID) string {
-	if a.terminal.out {
+func (p printer) id(id uuid.UUID) string {
+	if p.terminal.out {
 		return id.String()[:8]
 	}
 	return id.String()

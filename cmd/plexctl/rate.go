@@ -11,8 +11,8 @@ import (
 )
 
 // rateHelp is how a rate is written.
-const rateHelp = "RATE is how much is copied to each plex in a second, at most: a number with a unit (50MiB, 1.5G; letters alone\n" +
-	"are powers of 1024) of at least 1KiB, \"paused\", or \"max\" for as fast as the drives are."
+const rateHelp = "RATE is how much is copied to each plex in a second, at most. It is a number with a unit (50MiB, 1.5G; letters alone\n" +
+	"are powers of 1024) of at least 1KiB. \"paused\" stops the copy, \"max\" lets it run as fast as the drives are."
 
 // slowest is the lowest rate that is not a pause.
 const slowest = size.KiB

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,49 +10,42 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// run carries out one command line and returns the exit status.
-func (a *app) run(ctx context.Context, args []string) int {
-	root := newRoot(a)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return int(exitDone)
-	}
-	if status, ok := errors.AsType[exit](err); ok {
-		return int(status)
-	}
-	a.format = formatOf(args, a.format)
-	a.report(err)
-	return int(exitOf(codeOf(err)))
-}
-
 // newRoot is the whole command tree.
-func newRoot(a *app) *cobra.Command {
+func newRoot(c *cli) *cobra.Command {
 	root := group(&cobra.Command{
 		Use:   "plexctl",
 		Short: "Mirror LUNs while they are in use",
-		Long: "plexctl makes LUNs of block devices and mirrors a LUN while it is in use: it absorbs another LUN as a new plex,\n" +
-			"and the kernel copies the data. Results are written to stdout, everything else to stderr.",
+		Long: "plexctl makes LUNs of block devices and mirrors a LUN while it is in use. It absorbs another LUN as a new plex, and the\n" +
+			"kernel copies the data. Results are written to stdout, everything else to stderr.",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-	})
-	root.SetIn(a.in)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
-	root.PersistentFlags().VarP(&a.format, "output", "o", "output format: text or json")
-	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "report every step on stderr")
-	formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
-	must(root.RegisterFlagCompletionFunc("output", formats))
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(helpHint(cmd), "%v", err) })
-	root.AddCommand(
-		newDrive(a), newLUN(a), newPlex(a), newOp(a),
-		newStatus(a), newAssemble(a), newDeactivate(a), newRefresh(a), newReenumerate(a), newDoctor(a), newVersion(a), newGuard(a),
+	},
+		newDrive(c), newLUN(c), newPlex(c), newOp(c),
+		newStatus(c), newAssemble(c), newDeactivate(c), newRefresh(c), newReenumerate(c), newDoctor(c), newVersion(c), newGuard(c),
 	)
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	globalFlags(root, &c.global)
+	versionFlag(root, c)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(helpHint(cmd), "%v", err) })
 	root.SetHelpCommand(newHelp(root))
 	root.InitDefaultCompletionCmd()
 	strictCompletion(root)
 	return root
+}
+
+// globalFlags gives root, and all commands below it, their common flags.
+func globalFlags(root *cobra.Command, opts *globalOptions) {
+	flags := root.PersistentFlags()
+	flags.VarP(&opts.format, "output", "o", "output format: text or json")
+	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "report every step on stderr")
+	flags.DurationVar(&opts.lockTimeout, "lock-timeout", defaultLockTimeout,
+		"how long a change waits for another plexctl that is changing something; 0: it does not wait")
+	formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
+	must(root.RegisterFlagCompletionFunc("output", formats))
+	completeNothing(root, "lock-timeout")
 }
 
 // strictCompletion makes cobra's completion command refuse what it does not know.
@@ -109,30 +101,6 @@ func newHelp(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// operands demands arguments with these names. The last may end in "...", then there may be more of it; in brackets, it may
-// be left out.
-func operands(names ...string) cobra.PositionalArgs {
-	least, most := len(names), len(names)
-	if n := len(names); n > 0 {
-		last := names[n-1]
-		if strings.HasPrefix(last, "[") {
-			least--
-		}
-		if strings.HasSuffix(strings.Trim(last, "[]"), "...") {
-			most = -1
-		}
-	}
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) < least:
-			return usage(helpHint(cmd), "%s is missing", strings.TrimSuffix(names[len(args)], "..."))
-		case most >= 0 && len(args) > most:
-			return usage(helpHint(cmd), "unexpected argument %q", args[most])
-		}
-		return nil
-	}
-}
-
 func helpHint(cmd *cobra.Command) string { return "see `" + cmd.CommandPath() + " --help`" }
 
 // must is for what only a mistake in this program can cause.
@@ -167,8 +135,7 @@ func (f *format) Set(text string) error {
 // Type is the word for the value in help.
 func (f *format) Type() string { return "FORMAT" }
 
-// formatOf is the format that args ask for, also when something else in them is wrong: an error in an unknown flag before
-// -o is JSON too.
+// formatOf is the format that args ask for, even if something in front of -o is wrong: that error is JSON too.
 func formatOf(args []string, otherwise format) format {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"log/slog"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -85,30 +84,24 @@ func newStage(dir string) *stage {
 	}
 }
 
-// app is a run of plexctl on the stage.
+// app is a run of plexctl on the stage. It writes to out and err. cancel is what Ctrl-C does.
 func (s *stage) app(out, err io.Writer, cancel context.CancelFunc) *app {
 	looks := 0
 	return &app{
-		in: strings.NewReader(s.typed), out: out, err: err, terminal: s.terminal, root: s.root, format: formatText,
-		patience: s.patience(),
-		open:     s.open,
-		examine:  s.examine,
-		after: func(time.Duration) <-chan time.Time {
-			if looks++; looks == s.interrupt {
-				cancel()
-				return nil
-			}
-			return s.pass()
+		streams{in: strings.NewReader(s.typed), out: out, err: err, terminal: s.terminal},
+		factory{
+			root:    s.root,
+			open:    s.open,
+			examine: s.examine,
+			after: func(time.Duration) <-chan time.Time {
+				if looks++; looks == s.interrupt {
+					cancel()
+					return nil
+				}
+				return s.pass()
+			},
 		},
 	}
-}
-
-// patience is short where a script knows that it is in vain.
-func (s *stage) patience() time.Duration {
-	if s.lock != nil {
-		return 30 * time.Millisecond
-	}
-	return time.Minute
 }
 
 // pass lets time pass between two looks: the resync goes on, and the wait is over. Without speed the wait never is.
@@ -124,18 +117,20 @@ func (s *stage) pass() <-chan time.Time {
 	return over
 }
 
-func (s *stage) open(ctx context.Context, log *slog.Logger) (*world, error) {
+func (s *stage) open(ctx context.Context, opts lun.Options) (*host, error) {
 	if s.broken != nil {
 		return nil, controlFault(s.broken)
 	}
-	now := func() time.Time { return scriptTime }
-	p, err := lun.Open(ctx, lun.Options{
-		Kernel: s.kernel, Devices: s.mem, Logger: log, LockPath: s.lockPath, Hosts: s.hosts, Now: now,
-	})
+	opts.Kernel, opts.Devices, opts.LockPath, opts.Hosts = s.kernel, s.mem, s.lockPath, s.hosts
+	opts.Now = func() time.Time { return scriptTime }
+	if s.lock != nil && opts.LockTimeout == defaultLockTimeout {
+		opts.LockTimeout = 30 * time.Millisecond // the script knows that the default is in vain
+	}
+	p, err := lun.Open(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
-	return &world{Provider: p, devices: s.mem, now: now, close: p.Close}, nil
+	return &host{Provider: p, devices: s.mem, now: opts.Now, close: p.Close}, nil
 }
 
 func (s *stage) examine(ctx context.Context) facts {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ type statusOptions struct {
 	watch bool
 }
 
-func newStatus(a *app) *cobra.Command {
+func newStatus(c *cli) *cobra.Command {
 	var opts statusOptions
 	cmd := &cobra.Command{
 		Use:   "status [LUN]...",
@@ -51,46 +52,37 @@ func newStatus(a *app) *cobra.Command {
 		Long: "Status shows every LUN with its plexes and their drives, what is being copied, what is wrong and what to run.\n" +
 			"The exit status is 0 when all is healthy, 20 when something is degraded or being rebuilt, 21 when a LUN has failed.\n" +
 			"With --watch it is that of the last look.",
-		Args:              operands("[LUN...]"),
-		ValidArgsFunction: a.completeAll(lunNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.luns = args
-			return a.with(cmd.Context(), func(ctx context.Context, w *world) error { return runStatus(ctx, a, w, opts) })
-		},
 	}
 	cmd.Flags().BoolVarP(&opts.watch, "watch", "w", false, "look again every 2 seconds until interrupted")
-	return cmd
+	return reading(c, cmd, &opts, showStatus, all("[LUN...]", &opts.luns, lunNames))
 }
 
-func runStatus(ctx context.Context, a *app, w *world, opts statusOptions) error {
-	doc, err := w.status(ctx, opts.luns)
+func showStatus(ctx context.Context, s *session, opts statusOptions) error {
+	doc, err := s.status(ctx, opts.luns)
 	if err != nil {
 		return err
 	}
-	if !opts.watch {
-		if err := a.printStatus(doc); err != nil {
-			return err
-		}
-		return doc.Summary.exit()
+	if opts.watch {
+		return s.watchStatus(ctx, opts, doc)
 	}
-	return a.watchStatus(ctx, w, opts, doc)
+	return cmp.Or(s.printStatus(doc), doc.Summary.exit())
 }
 
 // watchStatus shows doc and then the status anew at intervals until it is interrupted.
-func (a *app) watchStatus(ctx context.Context, w *world, opts statusOptions, doc statusDocument) error {
+func (s *session) watchStatus(ctx context.Context, opts statusOptions, doc statusDocument) error {
 	for {
-		if a.terminal.out && a.format == formatText {
-			fmt.Fprint(a.out, "\x1b[H\x1b[2J") // home, erase
+		if s.terminal.out && s.format == formatText {
+			fmt.Fprint(s.out, "\x1b[H\x1b[2J") // home, erase
 		}
-		if err := a.printStatus(doc); err != nil {
+		if err := s.printStatus(doc); err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return doc.Summary.exit()
-		case <-a.after(watchInterval):
+		case <-s.after(watchInterval):
 		}
-		next, err := w.statusAnew(ctx, opts.luns)
+		next, err := s.statusAnew(ctx, opts.luns)
 		if ctx.Err() != nil {
 			return doc.Summary.exit()
 		}
@@ -101,24 +93,24 @@ func (a *app) watchStatus(ctx context.Context, w *world, opts statusOptions, doc
 	}
 }
 
-func (w *world) statusAnew(ctx context.Context, refs []string) (statusDocument, error) {
-	if err := w.Refresh(ctx); err != nil {
+func (h *host) statusAnew(ctx context.Context, refs []string) (statusDocument, error) {
+	if err := h.Refresh(ctx); err != nil {
 		return statusDocument{}, err
 	}
-	return w.status(ctx, refs)
+	return h.status(ctx, refs)
 }
 
 // status is how the LUNs named by refs stand; without refs all of them, and the drives.
-func (w *world) status(ctx context.Context, refs []string) (statusDocument, error) {
+func (h *host) status(ctx context.Context, refs []string) (statusDocument, error) {
 	wanted := map[uuid.UUID]bool{}
 	for _, ref := range refs {
-		l, err := w.LUN(ref)
+		l, err := h.LUN(ref)
 		if err != nil {
 			return statusDocument{}, err
 		}
 		wanted[l.ID()] = true
 	}
-	luns, err := w.luns(ctx)
+	luns, err := h.luns(ctx)
 	if err != nil {
 		return statusDocument{}, err
 	}
@@ -126,9 +118,7 @@ func (w *world) status(ctx context.Context, refs []string) (statusDocument, erro
 	if len(refs) > 0 {
 		doc.LUNs = slices.DeleteFunc(luns, func(l lunDoc) bool { return !wanted[l.ID] })
 	} else {
-		for _, problem := range w.Problems() {
-			doc.Problems = append(doc.Problems, newErrorDoc(problem))
-		}
+		doc.Problems = docsOf(h.Problems(), newErrorDoc)
 	}
 	doc.Summary = summarize(doc)
 	return doc, nil
@@ -151,9 +141,9 @@ func summarize(doc statusDocument) summary {
 	return worst
 }
 
-func (a *app) printStatus(doc statusDocument) error {
-	return a.print(doc, func(w io.Writer) error {
-		if err := a.statusTable(w, doc.LUNs); err != nil {
+func (p printer) printStatus(doc statusDocument) error {
+	return p.print(doc, func(w io.Writer) error {
+		if err := p.statusTable(w, doc.LUNs); err != nil {
 			return err
 		}
 		for _, l := range doc.LUNs {
@@ -163,18 +153,18 @@ func (a *app) printStatus(doc statusDocument) error {
 			printProblems(w, l.Name+": ", l.Problems)
 		}
 		printProblems(w, "", doc.Problems)
-		_, err := fmt.Fprintf(w, "\n%s\n", a.summary(doc.Summary))
+		_, err := fmt.Fprintf(w, "\n%s\n", p.summary(doc.Summary))
 		return err
 	})
 }
 
 // statusTable is the LUNs, each with its plexes below it.
-func (a *app) statusTable(w io.Writer, luns []lunDoc) error {
-	g := newGrid(w, "LUN", "SIZE", "TYPE", a.paint(sgrPlain, "HEALTH"), "STATUS", "DEVICE")
+func (p printer) statusTable(w io.Writer, luns []lunDoc) error {
+	g := newGrid(w, "LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DEVICE")
 	for _, l := range luns {
-		g.row(l.Name, l.Size.String(), l.Type.String(), a.health(l.Health), l.Status.String(), dash(l.Device))
-		for _, p := range l.Plexes {
-			g.row("  "+a.id(p.ID), p.Size.String(), p.Type.String(), a.health(p.Health), p.Status.String(), driveText(p.Drives))
+		g.row(l.Name, l.Size.String(), l.Type.String(), p.health(l.Health), l.Status.String(), dash(l.Device))
+		for _, x := range l.Plexes {
+			g.row("  "+p.id(x.ID), x.Size.String(), x.Type.String(), p.health(x.Health), x.Status.String(), driveText(x.Drives))
 		}
 	}
 	return g.flush()
@@ -202,13 +192,13 @@ func printProblems(w io.Writer, object string, problems []errorDoc) {
 }
 
 // summary is a summary as text.
-func (a *app) summary(s summary) string {
+func (p printer) summary(s summary) string {
 	switch s {
 	case degraded:
-		return a.paint(sgrYellow, "degraded: the data is there, not everything is as it should be")
+		return p.paint(sgrYellow, "degraded: the data is there, not everything is as it should be")
 	case failed:
-		return a.paint(sgrRed, "failed: a LUN cannot be used")
+		return p.paint(sgrRed, "failed: a LUN cannot be used")
 	default:
-		return a.paint(sgrGreen, "all is healthy")
+		return p.paint(sgrGreen, "all is healthy")
 	}
 }

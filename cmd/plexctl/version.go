@@ -12,20 +12,39 @@ import (
 // version is set when a release is linked: -ldflags "-X main.version=v1.2.3". Else it is what the Go tool recorded.
 var version string
 
-func newVersion(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "version",
-		Short:             "Show the version of plexctl",
-		Args:              operands(),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(*cobra.Command, []string) error {
-			info, ok := debug.ReadBuildInfo()
-			if !ok {
-				info = &debug.BuildInfo{}
-			}
-			return a.printVersion(newVersionDocument(version, info))
-		},
+func newVersion(c *cli) *cobra.Command {
+	cmd := &cobra.Command{Use: "version", Short: "Show the version of plexctl"}
+	c.takes(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error { return showVersion(c.printer()) }
+	return cmd
+}
+
+// versionFlag makes --version without a command do what the version command does.
+func versionFlag(root *cobra.Command, c *cli) {
+	wanted := root.Flags().Bool("version", false, "show the version of plexctl")
+	otherwise := root.RunE
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *wanted {
+			return showVersion(c.printer())
+		}
+		return otherwise(cmd, args)
 	}
+}
+
+func showVersion(p printer) error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{}
+	}
+	doc := newVersionDocument(version, info)
+	return p.print(doc, func(w io.Writer) error {
+		commit := ""
+		if doc.Commit != "" {
+			commit = "commit " + doc.Commit + ", "
+		}
+		_, err := fmt.Fprintf(w, "plexctl %s (%s%s, %s)\n", doc.Version, commit, doc.Go, doc.Platform)
+		return err
+	})
 }
 
 // newVersionDocument is what linked, the version a release was linked with, and info say.
@@ -45,15 +64,4 @@ func newVersionDocument(linked string, info *debug.BuildInfo) versionDocument {
 		}
 	}
 	return doc
-}
-
-func (a *app) printVersion(doc versionDocument) error {
-	return a.print(doc, func(w io.Writer) error {
-		commit := ""
-		if doc.Commit != "" {
-			commit = "commit " + doc.Commit + ", "
-		}
-		_, err := fmt.Fprintf(w, "plexctl %s (%s%s, %s)\n", doc.Version, commit, doc.Go, doc.Platform)
-		return err
-	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
@@ -27,22 +28,33 @@ func newDriveDoc(d lun.Drive) driveDoc {
 	}
 }
 
-func newDriveDocs(drives []lun.Drive) []driveDoc {
-	docs := []driveDoc{}
-	for _, d := range drives {
-		docs = append(docs, newDriveDoc(d))
+// docsOf is a document for each of all. It is never nil: JSON shows an empty list.
+func docsOf[T, D any](all []T, doc func(T) D) []D {
+	docs := make([]D, len(all))
+	for i, one := range all {
+		docs[i] = doc(one)
 	}
 	return docs
 }
 
+// record is a LUN and what the drives say of it.
+func (h *host) record(ref string) (*lun.LUN, catalog.LUN, error) {
+	l, err := h.LUN(ref)
+	if err != nil {
+		return nil, catalog.LUN{}, err
+	}
+	record, err := l.Record()
+	return l, record, err
+}
+
 // survey is every operation and every LUN, and how they stand. Operations are looked at first: the look may find that one
 // has ended, and the LUN is then shown without it.
-func (w *world) survey(ctx context.Context) ([]operationDoc, []lun.Properties, error) {
-	operations, err := w.operations(ctx)
+func (h *host) survey(ctx context.Context) ([]operationDoc, []lun.Properties, error) {
+	operations, err := h.operations(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	all, err := w.Survey(ctx)
+	all, err := h.Survey(ctx)
 	for _, p := range all {
 		for i := range operations {
 			operations[i].limit(p)
@@ -52,12 +64,12 @@ func (w *world) survey(ctx context.Context) ([]operationDoc, []lun.Properties, e
 }
 
 // luns is every LUN and how it stands.
-func (w *world) luns(ctx context.Context) ([]lunDoc, error) {
-	operations, all, err := w.survey(ctx)
+func (h *host) luns(ctx context.Context) ([]lunDoc, error) {
+	operations, all, err := h.survey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	paths := w.DrivePaths()
+	paths := h.DrivePaths()
 	docs := make([]lunDoc, len(all))
 	for i, p := range all {
 		docs[i] = newLUNDoc(p, paths)
@@ -71,14 +83,18 @@ func (w *world) luns(ctx context.Context) ([]lunDoc, error) {
 }
 
 // lun is one LUN and how it stands.
-func (w *world) lun(ctx context.Context, l *lun.LUN) (lunDoc, error) {
+func (h *host) lun(ctx context.Context, ref string) (lunDoc, error) {
+	l, err := h.LUN(ref)
+	if err != nil {
+		return lunDoc{}, err
+	}
 	operation, err := l.Operation()
 	if err != nil {
 		return lunDoc{}, err
 	}
 	var shown *operationDoc
 	if operation != nil {
-		doc, err := w.operation(ctx, operation)
+		doc, err := h.operation(ctx, operation)
 		if err != nil {
 			return lunDoc{}, err
 		}
@@ -88,7 +104,7 @@ func (w *world) lun(ctx context.Context, l *lun.LUN) (lunDoc, error) {
 	if err != nil {
 		return lunDoc{}, err
 	}
-	doc := newLUNDoc(props, w.DrivePaths())
+	doc := newLUNDoc(props, h.DrivePaths())
 	if props.Tracked {
 		written, err := l.Written(ctx)
 		if err != nil {
@@ -159,10 +175,10 @@ func driveText(drives []driveRef) string {
 }
 
 // operations is every operation, running or the last one of its LUN, sorted by the names of the LUNs.
-func (w *world) operations(ctx context.Context) ([]operationDoc, error) {
+func (h *host) operations(ctx context.Context) ([]operationDoc, error) {
 	docs := []operationDoc{}
-	for _, o := range w.Operations() {
-		doc, err := w.operation(ctx, o)
+	for _, o := range h.Operations() {
+		doc, err := h.operation(ctx, o)
 		if err != nil {
 			return nil, err
 		}
@@ -173,30 +189,30 @@ func (w *world) operations(ctx context.Context) ([]operationDoc, error) {
 }
 
 // operation looks at one operation. How fast it may copy is not in it yet: see limit.
-func (w *world) operation(ctx context.Context, o *resync.Async) (operationDoc, error) {
+func (h *host) operation(ctx context.Context, o *resync.Async) (operationDoc, error) {
 	status, err := o.QueryStatus(ctx)
 	if err != nil && status.Pending() {
 		return operationDoc{}, err
 	}
-	return w.operationDoc(o, status), nil
+	return h.operationDoc(o, status), nil
 }
 
 // limitedOperation looks at one operation and its LUN.
-func (w *world) limitedOperation(ctx context.Context, o *resync.Async) (operationDoc, error) {
-	doc, err := w.operation(ctx, o)
+func (h *host) limitedOperation(ctx context.Context, o *resync.Async) (operationDoc, error) {
+	doc, err := h.operation(ctx, o)
 	if err != nil || !doc.pending() {
 		return doc, err
 	}
-	props, err := w.propertiesOf(ctx, o)
+	props, err := h.propertiesOf(ctx, o)
 	doc.limit(props)
 	return doc, err
 }
 
 // propertiesOf is how the LUN of an operation stands; zero when it has gone.
-func (w *world) propertiesOf(ctx context.Context, o *resync.Async) (lun.Properties, error) {
-	l, err := w.LUN(o.LUN.String())
+func (h *host) propertiesOf(ctx context.Context, o *resync.Async) (lun.Properties, error) {
+	l, err := h.LUN(o.LUN.String())
 	if err != nil {
-		return lun.Properties{}, nil //nolint:nilerr // that is all that can be wrong with a whole GUID
+		return lun.Properties{}, nil //nolint:nilerr // nothing else can be wrong with a whole GUID
 	}
 	props, err := l.Properties(ctx)
 	if errors.Is(err, vds.ErrObjectDeleted) {
@@ -215,16 +231,16 @@ func (d *operationDoc) limit(p lun.Properties) {
 	}
 }
 
-func (w *world) operationDoc(o *resync.Async, s resync.Status) operationDoc {
+func (h *host) operationDoc(o *resync.Async, s resync.Status) operationDoc {
 	doc := operationDoc{
 		ID: o.ID, Type: o.Type, LUN: lunRef{ID: o.LUN}, Started: o.Started.UTC(), State: s.State, Result: newCode(s.Result),
 		Percent: s.Percent, Done: s.Done.Bytes(), Total: s.Total.Bytes(),
 	}
 	if s.Pending() {
-		rate, left := speed(s, w.now().Sub(o.Started))
+		rate, left := speed(s, h.now().Sub(o.Started))
 		doc.Rate, doc.ETA = rate, int64(left.Round(time.Second)/time.Second)
 	}
-	if l, err := w.LUN(o.LUN.String()); err == nil {
+	if l, err := h.LUN(o.LUN.String()); err == nil {
 		doc.LUN.Name = l.Name()
 	}
 	return doc

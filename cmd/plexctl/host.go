@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,19 +15,28 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// openMachine opens the kernel's device-mapper and reads all drives of this host.
-func openMachine(ctx context.Context, log *slog.Logger) (*world, error) {
-	control, err := dm.Open(dm.Options{Logger: log})
+// host is the machine that commands work on.
+type host struct {
+	*lun.Provider
+	devices lun.Devices
+	now     func() time.Time
+	close   func()
+}
+
+// openHost opens the kernel's device-mapper and reads all drives of this host.
+func openHost(ctx context.Context, opts lun.Options) (*host, error) {
+	control, err := dm.Open(dm.Options{Logger: opts.Logger})
 	if err != nil {
 		return nil, controlFault(err)
 	}
 	devices := blockdev.Host{}
-	provider, err := lun.Open(ctx, lun.Options{Kernel: control, Devices: devices, Logger: log, Hosts: devices.IDs(), Guard: startGuard})
+	opts.Kernel, opts.Devices, opts.Hosts, opts.Guard = control, devices, devices.IDs(), startGuard
+	provider, err := lun.Open(ctx, opts)
 	if err != nil {
 		control.Close() //nolint:errcheck // err says more
 		return nil, err
 	}
-	return &world{Provider: provider, devices: devices, now: time.Now, close: func() {
+	return &host{Provider: provider, devices: devices, now: time.Now, close: func() {
 		provider.Close()
 		control.Close() //nolint:errcheck // nothing is buffered in it
 	}}, nil
@@ -46,8 +54,8 @@ func controlFault(err error) error {
 	return fault
 }
 
-// examineMachine gathers what doctor wants to know, and changes nothing but the modules that asking for targets loads.
-func examineMachine(ctx context.Context) facts {
+// examineHost gathers what doctor judges. The kernel may load modules of targets that it is asked for.
+func examineHost(ctx context.Context) facts {
 	f := facts{lockDir: filepath.Dir(lun.DefaultLockPath)}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err == nil {

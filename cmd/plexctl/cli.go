@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// globalOptions are the flags of all commands.
+type globalOptions struct {
+	format      format        // -o
+	verbose     bool          // -v
+	lockTimeout time.Duration // --lock-timeout
+}
+
+// cli is a command line: an app, and the flags that all commands have. Constructors of commands get it. Run functions do not:
+// what they need of it is in their session.
+type cli struct {
+	*app
+	global globalOptions
+}
+
+func newCLI(a *app) *cli {
+	return &cli{app: a, global: globalOptions{format: formatText}}
+}
+
+// defaultLockTimeout is enough for all changes but one: a tracked LUN that plexctl has to zero. None copies data meanwhile.
+const defaultLockTimeout = time.Minute
+
+// noOptions are those of a command without arguments and flags of its own.
+type noOptions struct{}
+
+// showOptions are those of a command that shows one object.
+type showOptions struct {
+	ref string // how the user names it
+}
+
+// removeOptions are those of a command that takes one object away.
+type removeOptions struct {
+	ref string
+	yes bool
+}
+
+// reading makes cmd a command that changes nothing. Its flags and its operands fill opts, which run gets.
+func reading[O any](
+	c *cli, cmd *cobra.Command, opts *O, run func(context.Context, *session, O) error, ops ...operand,
+) *cobra.Command {
+	c.takes(cmd, ops...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return c.with(cmd.Context(), func(ctx context.Context, s *session) error { return run(ctx, s, *opts) })
+	}
+	return cmd
+}
+
+// changing makes cmd a command that changes something, with --dry-run. A change that would be refused is refused before
+// anything is asked.
+func changing[O any](
+	c *cli, cmd *cobra.Command, opts *O, run func(context.Context, *session, O) (outcome, error), ops ...operand,
+) *cobra.Command {
+	c.takes(cmd, ops...)
+	var dryRun bool
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "change nothing; print each step, and how it would be taken back")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return c.with(cmd.Context(), func(ctx context.Context, s *session) error {
+			change := func(s *session) (outcome, error) { return run(ctx, s, *opts) }
+			if dryRun {
+				return s.printPlan(s.plan(change))
+			}
+			if yes := cmd.Flags().Lookup("yes"); yes != nil && !yes.Changed && s.canAsk() {
+				if _, err := s.plan(change); err != nil {
+					return err
+				}
+			}
+			show, err := change(s)
+			if show == nil {
+				return err
+			}
+			return show(ctx)
+		})
+	}
+	return cmd
+}
+
+// with runs f on the host. Without privilege it refuses before anything is looked at.
+func (c *cli) with(ctx context.Context, f func(context.Context, *session) error) error {
+	if !c.root {
+		return &vds.Error{
+			Code: vds.ErrAccessDenied, Reason: "device-mapper and the drives are for root alone",
+			Hint: "run plexctl as root, with sudo for example",
+		}
+	}
+	if c.global.lockTimeout < 0 {
+		return usage("name a time such as 30s, or 0", "--lock-timeout is negative")
+	}
+	opts := lun.Options{Logger: c.logger(), LockTimeout: c.global.lockTimeout}
+	if opts.LockTimeout == 0 {
+		opts.LockTimeout = -1 // lun's word for not waiting
+	}
+	h, err := c.open(ctx, opts)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	return lockFault(f(ctx, &session{host: h, printer: c.printer(), after: c.after}))
+}
+
+// printer is how the user wants the output.
+func (c *cli) printer() printer { return printer{c.streams, c.global.format} }
+
+// logger is where the library reports: warnings, and with --verbose every step.
+func (c *cli) logger() *slog.Logger {
+	level := slog.LevelWarn
+	if c.global.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/lun"
+)
+
+type driveInitOptions struct {
+	devices []string
+	force   bool
+	yes     bool
+}
+
+func newDriveInit(c *cli) *cobra.Command {
+	var opts driveInitOptions
+	cmd := &cobra.Command{
+		Use:   "init DEVICE...",
+		Short: "Make block devices drives",
+		Long: "Init writes a label and an empty catalog to each device. Everything on the device is lost.\n" +
+			"A device in use is refused always; one with a file system, a partition table or anything else that is\n" +
+			"recognised is refused without --force. All devices are checked before the first is touched; then they are done one\n" +
+			"after the other, and the first error ends that. A device that is named twice is done once.",
+		Example:           "  plexctl drive init /dev/sdb /dev/sdc",
+		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault), // files
+	}
+	cmd.Flags().BoolVar(&opts.force, "force", false, "take a device although something is recognised on it")
+	yesFlag(cmd, &opts.yes)
+	return changing(c, cmd, &opts, initDrives, all("DEVICE...", &opts.devices, nil))
+}
+
+func initDrives(ctx context.Context, s *session, opts driveInitOptions) (outcome, error) {
+	paths, loss, err := s.checkDevices(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.confirm(ctx, opts.yes, strings.Join(loss, "\n")); err != nil {
+		return nil, err
+	}
+	var made []lun.Drive
+	var failed error
+	for _, path := range paths {
+		var drive lun.Drive
+		if drive, failed = s.InitDrive(ctx, path, lun.InitOptions{Force: opts.force}); failed != nil {
+			break
+		}
+		made = append(made, drive)
+	}
+	if len(made) == 0 {
+		return nil, failed
+	}
+	return func(context.Context) error { return cmp.Or(s.printDrives(made), failed) }, failed
+}
+
+// checkDevices refuses devices that cannot become drives. It returns the path of each device, once however often the device
+// is named, and what will be lost with it.
+func (s *session) checkDevices(ctx context.Context, opts driveInitOptions) (paths, loss []string, err error) {
+	var seen []devno.No
+	for _, path := range opts.devices {
+		if err := s.CheckDrive(ctx, path, lun.InitOptions{Force: opts.force}); err != nil {
+			return nil, nil, err
+		}
+		info, err := s.devices.Stat(ctx, path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if slices.Contains(seen, info.Dev) {
+			continue
+		}
+		content, err := s.contentText(ctx, info)
+		if err != nil {
+			return nil, nil, err
+		}
+		seen, paths = append(seen, info.Dev), append(paths, path)
+		loss = append(loss, fmt.Sprintf("Everything on %s (%s) will be lost: %s.", path, deviceText(info), content))
+	}
+	return paths, loss, nil
+}
+
+// contentText names what is on a device.
+func (s *session) contentText(ctx context.Context, info blockdev.Info) (string, error) {
+	found, err := s.devices.Signatures(ctx, info.Path)
+	if err != nil {
+		return "", err
+	}
+	if drive, err := s.Drive(info.Path); err == nil {
+		return "it is a drive of plexctl, " + drive.ID.String(), nil
+	}
+	if len(found) == 0 {
+		return "nothing is recognised on it", nil
+	}
+	texts := make([]string, len(found))
+	for i, signature := range found {
+		texts[i] = signature.Type
+		if signature.Label != "" {
+			texts[i] += fmt.Sprintf(" %q", signature.Label)
+		}
+	}
+	return strings.Join(texts, ", "), nil
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+)
+
+type lunCreateOptions struct {
+	name   string
+	size   bytesFlag
+	drives []string
+	track  bool
+}
+
+func newLUNCreate(c *cli) *cobra.Command {
+	var opts lunCreateOptions
+	cmd := &cobra.Command{
+		Use:   "create NAME --size SIZE",
+		Short: "Make a LUN and activate it",
+		Long: "Create makes a LUN with one plex. It zeroes the first and the last MiB; the rest is as it was on the drives.\n" +
+			sizeHelp + "\n" +
+			"Several drives are used up one after the other; without --drive the drive with the most room is taken.\n\n" +
+			"With --track all of the LUN is zeroed, and plexctl records every MiB that is written from then on. A plex that is\n" +
+			"added gets these and no others. The drive zeroes by itself if it can. Otherwise plexctl writes the zeros; that takes\n" +
+			"long, and nothing else can be changed meanwhile.\n" +
+			"A tracked LUN takes no discards, and after a crash a mirror copies all that was ever written between its plexes.",
+		Example: "  plexctl lun create web1 --size 10GiB --drive /dev/sdb\n" +
+			"  plexctl lun create web2 --size 10GiB --track",
+		PreRunE: func(*cobra.Command, []string) error {
+			if opts.size == 0 {
+				return usage("add --size, such as --size 10GiB", "the size of LUN %q is missing or zero", opts.name)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().VarP(&opts.size, "size", "s", "size of the LUN")
+	completeNothing(cmd, "size")
+	c.driveFlag(cmd, &opts.drives, "use")
+	cmd.Flags().BoolVar(&opts.track, "track", false, "note what is written, so that a new plex gets nothing else")
+	return changing(c, cmd, &opts, createLUN, one("NAME", &opts.name, nil))
+}
+
+func createLUN(ctx context.Context, s *session, opts lunCreateOptions) (outcome, error) {
+	made, err := s.CreateLUN(ctx, lun.Spec{Name: opts.name, Size: size.Bytes(opts.size), Drives: opts.drives, Track: opts.track})
+	return s.lunLine(made).unless(err)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/vds"
+)
+
+func newOpCancel(c *cli) *cobra.Command {
+	var opts removeOptions
+	cmd := &cobra.Command{
+		Use:   "cancel OPERATION",
+		Short: "Cancel a running operation",
+		Long: "Cancel takes back what the operation was doing. Only add-plex can be cancelled: the new plex is taken away from the LUN,\n" +
+			"whose data stays as it is. The source is a LUN again, with its name and GUID, but its contents are undefined. A plex\n" +
+			"that was made with --drive gives its room back.\n\n" +
+			"An operation that has ended or failed cannot be cancelled. After a failure `plexctl lun recover` tries again, and\n" +
+			"`plexctl plex remove` takes away the plex that was to be filled.\n\n" +
+			"If a scan (`plexctl plex add --scan`) of a LUN has not led to a plex yet, the name of the LUN cancels that scan.",
+	}
+	yesFlag(cmd, &opts.yes)
+	return changing(c, cmd, &opts, cancelOp, one("OPERATION", &opts.ref, operationNames))
+}
+
+func cancelOp(ctx context.Context, s *session, opts removeOptions) (outcome, error) {
+	if l := s.withScan(ctx, opts.ref); l != nil {
+		return s.cancelScan(ctx, l)
+	}
+	operation, err := s.Operation(opts.ref)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := s.operation(ctx, operation)
+	if err != nil {
+		return nil, err
+	}
+	if doc.cancellable() {
+		loss := fmt.Sprintf("Operation %s (%s of LUN %q, %d %%) will be cancelled; what it has copied is lost.",
+			doc.ID, doc.Type, doc.LUN.Name, doc.Percent)
+		if err := s.confirm(ctx, opts.yes, loss); err != nil {
+			return nil, err
+		}
+	}
+	if err := operation.Cancel(ctx); err != nil {
+		return nil, tooLate(doc, err)
+	}
+	doc.State, doc.Percent, doc.Rate, doc.ETA = resync.Canceled, 0, 0, 0
+	doc.Result = newCode(vds.ErrOperationCanceled)
+	return func(context.Context) error {
+		return s.done(operationDocument{header: newHeader(), Operation: doc}, "operation %s is cancelled", doc.ID)
+	}, nil
+}
+
+// tooLate is err, with what is left to do about an operation that has failed and can be cancelled no more.
+func tooLate(o operationDoc, err error) error {
+	if !errors.Is(err, vds.ErrCancelTooLate) || o.State != resync.Failed {
+		return err
+	}
+	hint := fmt.Sprintf("`plexctl lun recover %[1]s` tries again, and `plexctl plex remove %[1]s PLEX` gives the plex up", o.LUN.Name)
+	return &vds.Error{Code: vds.ErrCancelTooLate, Err: err, Hint: hint}
+}
+
+// withScan is the LUN that ref names if a scan of it has begun, which no operation shows; else nil.
+func (h *host) withScan(ctx context.Context, ref string) *lun.LUN {
+	l, err := h.LUN(ref)
+	if err != nil {
+		return nil
+	}
+	if props, err := l.Properties(ctx); err != nil || !props.Scanning {
+		return nil
+	}
+	return l
+}
+
+func (s *session) cancelScan(ctx context.Context, l *lun.LUN) (outcome, error) {
+	if err := l.EndScan(ctx); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		doc, err := s.lun(ctx, l.ID().String())
+		if err != nil {
+			return err
+		}
+		return s.done(lunDocument{newHeader(), doc}, "the scan of %s is given up", l.Name())
+	}, nil
+}

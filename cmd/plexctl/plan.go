@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/plexctl/plexctl/lun"
+)
+
+// printPlan shows the steps of a change. refused, if there is one, is why no more would be done; without any step it is
+// all there is to say.
+func (p printer) printPlan(steps []lun.PlannedStep, refused error) error {
+	if refused != nil && len(steps) == 0 {
+		return refused
+	}
+	doc := planDocument{newHeader(), newPlan(steps)}
+	return errors.Join(p.print(doc, func(out io.Writer) error { return planText(out, doc.Plan) }), refused)
+}
+
+func newPlan(steps []lun.PlannedStep) []stepDoc {
+	docs := []stepDoc{}
+	for _, s := range steps {
+		doc := stepDoc{Text: s.Text, Undo: s.Undo, Commit: s.Commit}
+		if table := strings.TrimSpace(s.Table); table != "" {
+			doc.Table = strings.Split(table, "\n")
+		}
+		docs = append(docs, doc)
+	}
+	return docs
+}
+
+// planText is a plan for people: numbered steps, each with the table that it loads and how it would be taken back.
+func planText(out io.Writer, steps []stepDoc) error {
+	var text strings.Builder
+	if len(steps) == 0 {
+		text.WriteString("nothing to do\n")
+	}
+	below := func(format string, args ...any) { fmt.Fprintf(&text, "      "+format+"\n", args...) }
+	for i, s := range steps {
+		fmt.Fprintf(&text, "%3d. %s\n", i+1, s.Text)
+		for _, line := range s.Table {
+			below("%s", line)
+		}
+		if s.Undo != "" {
+			below("undo: %s", s.Undo)
+		}
+		if s.Commit {
+			below("COMMIT POINT: cut off before it, nothing has changed; cut off after it, the next assemble completes the change")
+		}
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}

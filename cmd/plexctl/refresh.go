@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+func newRefresh(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "refresh",
+		Short: "Read all drives anew, and say what is wrong with them",
+		Long: "Refresh reads the labels and catalogs of all drives anew and changes nothing. It says what is wrong with them;\n" +
+			"`plexctl reenumerate` puts right what can be.",
+	}
+	return reading(c, cmd, &noOptions{}, refresh)
+}
+
+func refresh(ctx context.Context, s *session, _ noOptions) error {
+	if err := s.Refresh(ctx); err != nil {
+		return err
+	}
+	doc := refreshDocument{newHeader(), len(s.Drives()), len(s.LUNs()), docsOf(s.Problems(), newErrorDoc)}
+	return s.print(doc, func(out io.Writer) error {
+		_, err := fmt.Fprintf(out, "drives: %d\nLUNs:   %d\n", doc.DriveCount, doc.LUNCount)
+		printProblems(out, "", doc.Problems)
+		return err
+	})
+}
+
+func newReenumerate(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "reenumerate",
+		Short: "Look for new drives, and bring catalogs and kernel to agree",
+		Long: "Reenumerate looks for drives anew and brings their catalogs to agree. Then it brings the kernel's devices of every\n" +
+			"active LUN to what its record says. It is what to run after VDS_E_PROVIDER_CACHE_CORRUPT. LUNs that are not\n" +
+			"active stay so; `plexctl assemble` activates them.",
+	}
+	return changing(c, cmd, &noOptions{}, reenumerate)
+}
+
+func reenumerate(ctx context.Context, s *session, _ noOptions) (outcome, error) {
+	results, err := s.Reenumerate(ctx)
+	return s.each(results, nil, "as recorded", err)
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/plexctl/plexctl/internal/hostlock"
+	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// session is one command at work: the host that it works on, and the user that it talks to.
+type session struct {
+	*host
+	printer
+	after  func(time.Duration) <-chan time.Time
+	dryRun bool // the host plans changes and carries none out
+}
+
+// outcome shows what a change has led to. A dry run shows none.
+//
+// A run function that changes something returns one. If the change was made in part, it returns an error with an outcome,
+// and the outcome tells of the error too. If the change was refused, it returns an error alone. In a dry run the handles that
+// lun returns are nil: only an outcome may use them.
+type outcome func(context.Context) error
+
+// unless is o, or the error of a change that was refused.
+func (o outcome) unless(err error) (outcome, error) {
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// plan is the steps of a change. It asks nothing and changes nothing. There is none for a change that would be refused as a
+// whole.
+func (s *session) plan(change func(*session) (outcome, error)) ([]lun.PlannedStep, error) {
+	h := *s.host
+	h.Provider = s.DryRun()
+	dry := *s
+	dry.host, dry.dryRun = &h, true
+	show, err := change(&dry)
+	if show == nil {
+		return nil, err
+	}
+	return h.Plan(), err
+}
+
+// confirm lets a command go on that destroys something: with --yes, or when the user at the terminal answers yes. loss
+// says what will be lost, in whole sentences. A dry run loses nothing.
+func (s *session) confirm(ctx context.Context, yes bool, loss string) error {
+	if yes || s.dryRun {
+		return nil
+	}
+	if !s.canAsk() {
+		return usage("if that is wanted, add --yes", "there is no terminal to ask at: %s", strings.ReplaceAll(loss, "\n", " "))
+	}
+	fmt.Fprintf(s.err, "%s\nType yes to go on: ", loss)
+	answer, err := s.readLine(ctx)
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(answer) != "yes" {
+		return &vds.Error{Code: vds.ErrOperationCanceled, Reason: "not confirmed, nothing has changed"}
+	}
+	return nil
+}
+
+// readLine reads an answer. An interrupt ends the wait for it, not the read, which ends with the process.
+func (s *session) readLine(ctx context.Context) (string, error) {
+	line := make(chan string, 1)
+	go func() {
+		text, _ := bufio.NewReader(s.in).ReadString('\n') // the end of the input is an answer too: not yes
+		line <- text
+	}()
+	select {
+	case text := <-line:
+		return text, nil
+	case <-ctx.Done():
+		fmt.Fprintln(s.err)
+		return "", &vds.Error{Code: vds.ErrAbort, Reason: "interrupted, nothing has changed"}
+	}
+}
+
+// lockFault is err. If that is the end of --lock-timeout, its hint names the flag.
+func lockFault(err error) error {
+	if locked, ok := errors.AsType[*hostlock.HeldError](err); !ok || !errors.Is(locked, context.DeadlineExceeded) {
+		return err
+	}
+	return &vds.Error{Code: codeOf(err), Err: err, Hint: "try again when it has ended, or wait longer with --lock-timeout, such as --lock-timeout 10m"}
+}
