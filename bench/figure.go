@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// figure is one thing measured, as integration/bench_test.go writes it: a line of JSON.
+// figure is one thing measured, as integration/measure/bench_test.go writes it: a line of JSON.
 type figure struct {
 	Kernel    string  `json:"kernel"`
 	Figure    string  `json:"figure"`

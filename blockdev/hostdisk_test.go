@@ -20,7 +20,7 @@ import (
 )
 
 // newFileDisk is a disk on a file of length bytes. It goes through the page cache: what a real device does differently is
-// tested on one, in package integration.
+// tested on one, in integration/kernel.
 func newFileDisk(t testing.TB, length int64) (*hostDisk, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk")

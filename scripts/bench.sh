@@ -71,7 +71,7 @@ measure() {
 	rm -f "$2.part"
 	PLEXCTL_KERNELS=$1 PLEXCTL_BENCH=$2.part PLEXCTL_BENCH_ROUNDS=$rounds PLEXCTL_BENCH_ONLY=$only \
 		PLEXCTL_BENCH_LIMIT=$((20 + 10 * rounds))m \
-		go test -count=1 -v -timeout=$((30 + 10 * rounds))m -run='^TestHostBench$' ./integration
+		go test -count=1 -v -timeout=$((30 + 10 * rounds))m -run='^TestHostBench$' ./integration/measure
 	mv "$2.part" "$2"
 }
 

@@ -102,16 +102,16 @@ part_host() {
 # kernel_tests is what runs on one kernel, one test after the other, each for a share of the time.
 kernel_tests() {
 	if [[ $lvm ]]; then
-		run "lvm-kills@$1" "$(share 30)" -run='^TestHostKillPointsLVM$' ./integration
-		run "beside-lvm@$1" 60 -run='^TestHostPowerCutBesideLVM$' ./integration
-		run "lvm-cuts@$1" "$(share 30)" -run='^TestHostPowerCutsLVM$' ./integration
+		run "lvm-kills@$1" "$(share 30)" -run='^TestHostKillPointsLVM$' ./integration/measure
+		run "beside-lvm@$1" 60 -run='^TestHostPowerCutBesideLVM$' ./integration/measure
+		run "lvm-cuts@$1" "$(share 30)" -run='^TestHostPowerCutsLVM$' ./integration/measure
 		return
 	fi
-	run "cuts@$1" "$(share 29)" -run='^TestHostPowerCuts$' ./integration
-	run "kills@$1" "$(share 14)" -run='^TestKillPoints$' ./integration
-	run "tracked@$1" "$(share 6)" -run='^TestKillPointsTracked$' ./integration
-	run "logwrites@$1" "$(share 8)" -run='^TestLogWrites$' ./integration
-	run "legs@$1" "$(share 8)" -run='^TestLegs$' ./integration
+	run "cuts@$1" "$(share 29)" -run='^TestHostPowerCuts$' ./integration/crash
+	run "kills@$1" "$(share 14)" -run='^TestKillPoints$' ./integration/crash
+	run "tracked@$1" "$(share 6)" -run='^TestKillPointsTracked$' ./integration/crash
+	run "logwrites@$1" "$(share 8)" -run='^TestLogWrites$' ./integration/crash
+	run "legs@$1" "$(share 8)" -run='^TestLegs$' ./integration/crash
 }
 
 part_kernel() {

@@ -190,7 +190,8 @@ tier_kernel() {
 	for kernel in "${kernels[@]}"; do
 		running=$((running + 1))
 		if ((running >= machines)); then wait -n; fi
-		PLEXCTL_KERNELS=$kernel gotest "kernel-$kernel" -timeout=25m -skip="$(elsewhere "$kernel")" ./integration &
+		PLEXCTL_KERNELS=$kernel gotest "kernel-$kernel" -timeout=25m -skip="$(elsewhere "$kernel")" -p=1 \
+			./integration/{product,codes,crash,kernel,harness,measure} &
 	done
 	wait
 	judge machine
