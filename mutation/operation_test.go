@@ -98,7 +98,7 @@ func operationMutations() []mutation {
 			name:  "an operation that stands still has ended",
 			harm:  "records a plex as whole when the kernel is about to begin",
 			file:  "resync/async.go",
-			edits: []edit{{"case Done:\n\t\treturn a.settle", "case Done, Idle:\n\t\treturn a.settle"}, {"case Running, Idle:", "case Running:"}},
+			edits: []edit{{"case Done:\n\t\treturn a.settle", "case Done, Idle:\n\t\treturn a.settle"}, {"case Idle:\n", "case \"standing still\":\n"}},
 			test:  "TestIdleForAMomentIsNoFailure",
 		},
 		{
@@ -114,6 +114,13 @@ func operationMutations() []mutation {
 			file:  "resync/async.go",
 			edits: []edit{{"a.idleSince = time.Time{}", "_ = now"}},
 			test:  "TestIdleForAMomentIsNoFailure",
+		},
+		{
+			name:  "a look does not wait for the end that another one records",
+			harm:  "tells who waits that there are two copies, while the record says that the copy failed",
+			file:  "resync/async.go",
+			edits: []edit{{"defer func() { <-a.looking }()", "<-a.looking"}},
+			test:  "TestStalledIsRecordedBeforeItIsReported",
 		},
 	}
 }

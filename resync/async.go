@@ -11,33 +11,40 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Async is the handle of an operation (IVdsAsync). Its methods may be called from several goroutines and, Cancel apart,
-// again and again. Once the operation has ended the answers do not change any more.
+// ErrClosed is the error of Wait when the monitor was closed first. The operation goes on; a handle of another monitor can
+// wait for it.
+var ErrClosed = errors.New("monitor is closed")
+
+// Async is the handle of an operation (IVdsAsync). Its methods may be called from several goroutines. After the operation
+// has ended, the answers no longer change.
 type Async struct {
 	Descriptor
 
-	op   Operation
-	done chan struct{} // closed at the end
-	wake func()        // asks the monitor for a look
-	// looking holds a token while somebody looks: who comes second must not end the handle while the end is being recorded.
+	op     Operation
+	done   chan struct{}   // closed at the end of the operation
+	closed <-chan struct{} // closed with the monitor
+	wake   func()          // asks the monitor for a look
+	// looking holds a token from a look until the end that it found is recorded. A second look in between could see another
+	// end and report it before the record exists.
 	looking chan struct{}
 
 	mu        sync.Mutex
-	watched   time.Time
+	watched   time.Time // start of watching
 	last      Observation
 	cause     error // of the failure that was seen first
 	percent   int   // highest so far
 	pace      pace
-	idleSince time.Time
+	idleSince time.Time // zero unless the last look found Idle
 	result    vds.Code
 	err       error
 }
 
-func newAsync(d Descriptor, op Operation, wake func()) *Async {
+func newAsync(d Descriptor, op Operation, wake func(), closed <-chan struct{}) *Async {
 	return &Async{
 		Descriptor: d,
 		op:         op,
 		done:       make(chan struct{}),
+		closed:     closed,
 		wake:       wake,
 		looking:    make(chan struct{}, 1),
 		watched:    time.Now(),
@@ -46,16 +53,15 @@ func newAsync(d Descriptor, op Operation, wake func()) *Async {
 	}
 }
 
-// Finished is a handle of an operation that had ended before anyone asked: result is its final code, total the length of
-// its LUN.
+// Finished returns a handle of an operation that has already ended with the code result. The length of its LUN is total.
 func Finished(d Descriptor, result vds.Code, total size.Sectors) *Async {
-	a := newAsync(d, nil, func() {})
+	a := newAsync(d, nil, func() {}, nil)
 	a.last.Total = total
 	a.finish(result, errorOf(d, result))
 	return a
 }
 
-// errorOf is the error Wait returns for a final code that came without one.
+// errorOf makes the error that Wait returns when only the final code is known.
 func errorOf(d Descriptor, result vds.Code) error {
 	if !result.Failed() {
 		return nil
@@ -66,8 +72,8 @@ func errorOf(d Descriptor, result vds.Code) error {
 // Done is closed when the operation has ended.
 func (a *Async) Done() <-chan struct{} { return a.done }
 
-// QueryStatus looks at the operation now and says how it stands. It never waits for the end. The error is about the
-// look; the operation's own result is in Status.
+// QueryStatus looks at the operation now and reports its status. It never waits for the end. The error is about the look;
+// the operation's own result is in Status.
 func (a *Async) QueryStatus(ctx context.Context) (Status, error) {
 	if !a.ended() {
 		if err := a.look(ctx); err != nil {
@@ -78,17 +84,22 @@ func (a *Async) QueryStatus(ctx context.Context) (Status, error) {
 }
 
 // Wait returns when the operation has ended: nil after success, else a *vds.Error with the operation's code. It may be
-// called again. When ctx ends first the operation goes on and the error has vds.ErrTimeout for an exceeded deadline,
-// or is ctx's own.
+// called again.
+//
+// If ctx ends first, the operation goes on. The error then has vds.ErrTimeout for an exceeded deadline, or is ctx's own. If
+// the monitor is closed first, the error wraps ErrClosed.
 func (a *Async) Wait(ctx context.Context) error {
 	a.wake()
 	select {
 	case <-a.done:
-		return a.err
+	case <-a.closed:
 	case <-ctx.Done():
 	}
-	if a.ended() { // both came true
+	switch {
+	case a.ended(): // it wins over the others, because select picks any
 		return a.err
+	case ctx.Err() == nil:
+		return fmt.Errorf("wait for operation %s: %w", a.ID, ErrClosed)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &vds.Error{
@@ -99,9 +110,10 @@ func (a *Async) Wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Cancel ends the operation and gives back what it took. nil means that it is cancelled and that Wait now returns
-// vds.ErrOperationCanceled. It answers vds.ErrCancelTooLate after success and after a failure, and vds.ErrOperationCanceled when the
-// operation was cancelled before; both leave everything as it is.
+// Cancel ends the operation and frees what it allocated. After nil, Wait returns vds.ErrOperationCanceled.
+//
+// Cancel changes nothing when the operation has already ended. It then returns vds.ErrOperationCanceled if the operation
+// was cancelled before, and vds.ErrCancelTooLate otherwise.
 func (a *Async) Cancel(ctx context.Context) error {
 	switch a.status().Result {
 	case vds.ErrOperationPending:
@@ -133,7 +145,7 @@ func (a *Async) ended() bool {
 	}
 }
 
-// look observes once and ends the handle when the operation has ended.
+// look observes once. If the operation has ended, it records the end and ends the handle.
 func (a *Async) look(ctx context.Context) error {
 	select {
 	case a.looking <- struct{}{}:
@@ -148,7 +160,13 @@ func (a *Async) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at operation %s: %w", a.ID, err)
 	}
-	switch a.note(seen, time.Now()) {
+	return a.act(ctx, seen)
+}
+
+// act does what an observation asks for: record an end, or begin a queued operation. The caller holds the looking token.
+func (a *Async) act(ctx context.Context, seen Observation) error {
+	now := time.Now()
+	switch a.note(seen, now) {
 	case Done:
 		return a.settle(ctx, vds.OK, nil)
 	case Failed:
@@ -159,25 +177,30 @@ func (a *Async) look(ctx context.Context) error {
 		if seen.Ready {
 			return a.op.Start(ctx)
 		}
-	case Running, Idle:
+	case Idle:
+		if err := a.stalled(now); err != nil {
+			return a.settle(ctx, vds.CodeOf(err), err)
+		}
+	case Running:
 	}
 	return nil
 }
 
-// settle ends the handle. The end is a fact whether or not it could be recorded: the next change of the LUN records it.
+// settle records the end and ends the handle, also when recording fails: the next change of the LUN records it then. The
+// caller holds the looking token.
 func (a *Async) settle(ctx context.Context, result vds.Code, cause error) error {
 	err := a.op.Settle(ctx, result)
 	a.finish(result, cause)
 	return err
 }
 
-// note takes an observation and returns the state it amounts to: idle for too long is a failure.
+// note stores an observation and returns its state.
 func (a *Async) note(seen Observation, now time.Time) State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last = seen
 	if seen.State == Failed && a.cause == nil {
-		a.cause = seen.Err // a look after the end was recorded knows no more than the code
+		a.cause = seen.Err // the record of the end holds the code alone
 	}
 	a.percent = max(a.percent, seen.percent())
 	a.pace.add(now, seen.Done)
@@ -191,7 +214,7 @@ func (a *Async) note(seen Observation, now time.Time) State {
 	return Idle
 }
 
-// stalled is an error when the operation has been idle for longer than any kernel needs to go on.
+// stalled returns an error when the operation has been idle for longer than any kernel needs to continue.
 func (a *Async) stalled(now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -201,7 +224,7 @@ func (a *Async) stalled(now time.Time) error {
 	return &vds.Error{
 		Code: vds.ErrIO, Op: a.Type.String(), Object: "operation " + a.ID.String(),
 		Reason: "the kernel stopped copying before the end, usually at an unreadable sector of the source",
-		Hint:   "see the kernel log; then `plexctl lun recover` tries again, and `plexctl plex remove` gives the plex up",
+		Hint:   "see the kernel log; then `plexctl lun recover` tries again, and `plexctl plex remove` discards the plex",
 	}
 }
 

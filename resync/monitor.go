@@ -7,11 +7,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/plexctl/plexctl/vds"
 )
 
-// Events is the kernel's word that something happened, so that the monitor need not look to find out.
+// Events reports that the kernel has changed something, so that the monitor can look less often.
 type Events interface {
 	// WaitEvent returns when anything has happened since it was last called, or with ctx's error.
 	WaitEvent(ctx context.Context) error
@@ -22,32 +20,39 @@ type Events interface {
 type Monitor struct {
 	events Events
 	log    *slog.Logger
+	poke   chan struct{}
+	closed chan struct{} // closed at the end of Close
 
 	mu      sync.Mutex
 	watched map[uuid.UUID]*Async
-	stop    context.CancelFunc // not nil while running
-	stopped chan struct{}      // closed when the goroutines of this run have ended
-	poke    chan struct{}
+	stop    context.CancelFunc // nil unless running
+	stopped chan struct{}      // closed when the goroutines of the last run have ended; nil before the first
+	closing bool
 }
 
-// NewMonitor makes a monitor that hears of events from events. Close it when it is no longer needed.
+// NewMonitor makes a monitor that gets kernel events from events. Close it when it is no longer needed.
 func NewMonitor(events Events, log *slog.Logger) *Monitor {
 	return &Monitor{
 		events:  events,
 		log:     log,
 		watched: map[uuid.UUID]*Async{},
 		poke:    make(chan struct{}, 1),
+		closed:  make(chan struct{}),
 	}
 }
 
-// Watch looks after an operation until it ends. The same operation watched twice has one handle.
+// Watch looks at an operation until it ends. The same operation watched twice has one handle. After Close nothing is
+// watched: QueryStatus of the handle still looks, and Wait returns ErrClosed.
 func (m *Monitor) Watch(d Descriptor, op Operation) *Async {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if a, ok := m.watched[d.ID]; ok {
 		return a
 	}
-	a := newAsync(d, op, m.wake)
+	a := newAsync(d, op, m.wake, m.closed)
+	if m.closing {
+		return a
+	}
 	m.watched[d.ID] = a
 	if m.stop == nil {
 		m.start()
@@ -56,16 +61,22 @@ func (m *Monitor) Watch(d Descriptor, op Operation) *Async {
 	return a
 }
 
-// Close ends the watching. Operations go on in the kernel; handles stay pending.
+// Close ends the watching and waits for both goroutines. Operations go on in the kernel. Every Wait that is still pending
+// returns ErrClosed.
 func (m *Monitor) Close() {
 	m.mu.Lock()
-	stop, stopped := m.stop, m.stopped
+	first, stop, stopped := !m.closing, m.stop, m.stopped
+	m.closing = true
 	m.mu.Unlock()
-	if stop == nil {
-		return
+	if stop != nil {
+		stop()
 	}
-	stop()
-	<-stopped
+	if stopped != nil {
+		<-stopped
+	}
+	if first { // only now, so that an end that the last look found is what Wait returns
+		close(m.closed)
+	}
 }
 
 // start is called with mu held.
@@ -92,7 +103,7 @@ func (m *Monitor) wake() {
 	}
 }
 
-// listen turns kernel events into wake-ups. Without events the monitor still polls.
+// listen turns kernel events into wake-ups. The monitor polls as well, so an error costs only time.
 func (m *Monitor) listen(ctx context.Context) {
 	for {
 		err := m.events.WaitEvent(ctx)
@@ -107,7 +118,7 @@ func (m *Monitor) listen(ctx context.Context) {
 	}
 }
 
-// run looks at every operation in turn until none is left.
+// run looks at every operation until none is left or ctx ends.
 func (m *Monitor) run(ctx context.Context) {
 	for {
 		next, left := m.round(ctx)
@@ -121,7 +132,7 @@ func (m *Monitor) run(ctx context.Context) {
 	}
 }
 
-// sleep waits for d, for a wake-up, or for the end (false). Wake-ups within minInterval count as one.
+// sleep waits for d or for a wake-up, and returns false when ctx has ended. Wake-ups within minInterval count as one.
 func (m *Monitor) sleep(ctx context.Context, d time.Duration) bool {
 	pause := time.NewTimer(minInterval)
 	defer pause.Stop()
@@ -159,11 +170,6 @@ func (m *Monitor) attend(ctx context.Context, a *Async) time.Duration {
 		if err := a.look(ctx); err != nil && ctx.Err() == nil {
 			m.log.Warn("look at operation", "operation", a.ID, "error", err)
 		}
-		if err := a.stalled(time.Now()); err != nil {
-			if err := a.settle(ctx, vds.CodeOf(err), err); err != nil {
-				m.log.Warn("record failure", "operation", a.ID, "error", err)
-			}
-		}
 	}
 	if a.ended() {
 		m.forget(a)
@@ -188,7 +194,7 @@ func (m *Monitor) forget(a *Async) {
 	delete(m.watched, a.ID)
 }
 
-// idle reports whether nothing is watched, and if so lets the next Watch start anew.
+// idle reports whether nothing is watched. If so, the next Watch starts a new run.
 func (m *Monitor) idle() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -199,7 +205,7 @@ func (m *Monitor) idle() bool {
 	return true
 }
 
-// halt ends a run that was stopped from outside.
+// halt marks the end of a run that Close has stopped.
 func (m *Monitor) halt() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -10,18 +10,19 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Operation is a long operation as the one who runs it sees it.
+// Operation is a long operation that a Monitor can watch. Package lun implements it.
 type Operation interface {
-	// Observe looks once, with as few calls as it can. It takes no lock and changes nothing. The error is about the
-	// look, not about the operation: the next look may succeed.
+	// Observe looks once, with as few system calls as possible. It takes no lock and changes nothing. The error is about
+	// the look, not about the operation: the next look may succeed.
 	Observe(ctx context.Context) (Observation, error)
-	// Settle records the end that was found: vds.OK or the code of a failure. It does not wait for whoever is changing the
-	// LUN, who settles too, and it may be called again, also after another process has settled.
+	// Settle records the end that was found: vds.OK or the code of a failure. It does not wait for
+	// another change of the LUN, because that change records the end itself. It may be called again, also after another
+	// process has recorded the end.
 	Settle(ctx context.Context, result vds.Code) error
-	// Start lets an operation begin that was observed as Queued and Ready.
+	// Start begins an operation that was observed as Queued and Ready.
 	Start(ctx context.Context) error
-	// Cancel ends the operation and gives back what it took. It returns vds.ErrCancelTooLate when the operation has
-	// ended and vds.ErrOperationCanceled when it was cancelled before.
+	// Cancel ends the operation and frees what it allocated. It returns vds.ErrCancelTooLate when the operation has ended
+	// and vds.ErrOperationCanceled when it was cancelled before.
 	Cancel(ctx context.Context) error
 }
 
@@ -30,10 +31,10 @@ type State string
 
 // States of an operation.
 const (
-	Running  State = "running"  // work is going on
-	Idle     State = "idle"     // not proven complete, yet nothing is going on: about to start, about to end, or aborted
-	Queued   State = "queued"   // stands still until others have ended
-	Done     State = "done"     // complete, and the drives say so
+	Running  State = "running"  // the kernel is copying
+	Idle     State = "idle"     // the kernel is not copying, and completeness is not proven: before the start, at the end, or aborted
+	Queued   State = "queued"   // waits for other operations to end
+	Done     State = "done"     // complete, as the metadata on the drives confirms
 	Failed   State = "failed"   // ended without success
 	Canceled State = "canceled" // ended by a cancel, of this process or another
 )
@@ -41,13 +42,13 @@ const (
 // Observation is the outcome of one look.
 type Observation struct {
 	State State
-	Err   error // why, for Failed; a *vds.Error
-	Ready bool  // of Queued: what it waited for has ended
+	Err   error // for Failed: why; a *vds.Error
+	Ready bool  // for Queued: the operations it waited for have ended
 	Done  size.Sectors
 	Total size.Sectors
 }
 
-// percent is 0 to 99: never 100 while an operation is pending (IVdsAsync::QueryStatus).
+// percent returns 0 to 99: IVdsAsync::QueryStatus never reports 100 while an operation is pending.
 func (o Observation) percent() int {
 	if o.Total == 0 || o.State == Failed || o.State == Canceled {
 		return 0
@@ -56,7 +57,7 @@ func (o Observation) percent() int {
 	return min(99, int(done.Bytes()/1024*100/max(1, o.Total.Bytes()/1024)))
 }
 
-// Descriptor names an operation.
+// Descriptor identifies an operation.
 type Descriptor struct {
 	ID      uuid.UUID
 	Type    vds.AsyncType
@@ -64,15 +65,15 @@ type Descriptor struct {
 	Started time.Time
 }
 
-// Status is how an operation stands.
+// Status is what QueryStatus reports.
 type Status struct {
 	Result  vds.Code      // vds.ErrOperationPending until the end, then the final code
 	Percent int           // 0 to 99 while pending, 100 after success, 0 after failure and cancel
 	State   State         // as last observed
-	Done    size.Sectors  // copied so far, summed over nothing: position in the LUN
+	Done    size.Sectors  // position of the copy in the LUN, also when several plexes are filled
 	Total   size.Sectors  // length of the LUN
 	Rate    size.Bytes    // per second, over the last few looks; 0 while unknown
-	ETA     time.Duration // until the end at this rate; 0 while unknown
+	ETA     time.Duration // time left at this rate; 0 while unknown
 }
 
 // Pending reports whether the operation has not ended.

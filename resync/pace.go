@@ -6,19 +6,19 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// How often an operation is looked at, and how long it may stand still.
+// How often the monitor looks at an operation, and how long an operation may be idle.
 const (
 	minInterval = 50 * time.Millisecond
 	maxInterval = 2 * time.Second
 	// idleLimit is how long an operation may be idle without being complete. The kernel needs up to a second to start
-	// or to write the last superblocks; a recovery that was aborted stays idle for good (an unreadable source sector).
+	// or to write the last superblocks. A recovery that the kernel has aborted, at an unreadable source sector, stays idle.
 	idleLimit = 10 * time.Second
 	// rateWindow is the time over which the rate is measured. The kernel reports progress in steps of up to 5 s.
 	rateWindow = 15 * time.Second
 )
 
-// interval is how long to wait before the next look at an operation watched for age that ends in about eta (0:
-// unknown): short at first, at most maxInterval in between, short again near the end.
+// interval returns how long to wait before the next look: short at first, at most maxInterval later, short again near the
+// end. The operation has been watched for age and ends in about eta, which is 0 while unknown.
 func interval(age, eta time.Duration) time.Duration {
 	next := max(minInterval, age/4)
 	if eta > 0 {
@@ -38,8 +38,8 @@ type pace struct {
 	samples []sample // oldest first, within rateWindow
 }
 
-// add takes a look's position. Equal positions are kept only when time has passed that makes them news, so that the
-// kernel's coarse steps do not read as standstill followed by a leap.
+// add takes the position that a look has found. It keeps only an advance: the kernel reports progress in coarse steps, and
+// equal positions would look like a copy that has stopped.
 func (p *pace) add(at time.Time, done size.Sectors) {
 	if n := len(p.samples); n > 0 && done <= p.samples[n-1].done {
 		return
@@ -50,7 +50,7 @@ func (p *pace) add(at time.Time, done size.Sectors) {
 	}
 }
 
-// rate is the speed in bytes per second, 0 while unknown.
+// rate returns bytes per second, 0 while unknown.
 func (p *pace) rate(now time.Time) size.Bytes {
 	if len(p.samples) < 2 {
 		return 0
@@ -63,7 +63,7 @@ func (p *pace) rate(now time.Time) size.Bytes {
 	return size.Bytes(float64((last.done - first.done).Bytes()) / elapsed)
 }
 
-// eta is the time that left takes at rate, 0 while unknown.
+// eta returns how long the rest takes at rate, 0 while unknown.
 func eta(left size.Sectors, rate size.Bytes) time.Duration {
 	if rate == 0 {
 		return 0
