@@ -1,8 +1,8 @@
-// Package vds has the vocabulary of the Windows Virtual Disk Service that plexctl speaks: result codes, enumerations and
-// their text.
+// Package vds holds the result codes and enumerations of the Windows Virtual Disk Service that plexctl uses, and their
+// text.
 //
-// It holds values and names only. Numbers are those of the Windows SDK headers; where Microsoft's pages disagree with
-// the headers, the headers win.
+// It holds values and names only, and runs on any system. Numbers are those of the Windows SDK headers, also where
+// Microsoft's pages differ.
 package vds
 
 import (
@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Code is an HRESULT. The high bit says failure. A Code is itself an error, so that it serves as the target of
-// errors.Is: errors.Is(err, vds.ErrDeviceInUse).
+// Code is an HRESULT. The high bit means failure. A Code is itself an error and can be the target of errors.Is:
+// errors.Is(err, vds.ErrDeviceInUse).
 type Code uint32
 
 // Success codes.
@@ -59,7 +59,7 @@ const (
 	ErrNameNotUnique             Code = 0x80042701
 )
 
-var codeNames = map[Code]string{
+var codeNames = names[Code]{
 	OK:                           "S_OK",
 	False:                        "S_FALSE",
 	PropertiesIncomplete:         "VDS_S_PROPERTIES_INCOMPLETE",
@@ -104,7 +104,7 @@ func FromWin32(number uint16) Code { return 0x80070000 | Code(number) }
 // Failed reports whether c is a failure.
 func (c Code) Failed() bool { return c&0x80000000 != 0 }
 
-// String is the header's name of c, or its number where it has none here.
+// String is the name of c in the headers, or its number if this package has no name for it.
 func (c Code) String() string {
 	if name, ok := codeNames[c]; ok {
 		return name
@@ -118,16 +118,14 @@ func (c Code) Hex() string { return fmt.Sprintf("0x%08X", uint32(c)) }
 // Error makes a Code usable with errors.Is. It is the same text as String.
 func (c Code) Error() string { return c.String() }
 
-// MarshalText writes the name of c, which is what a catalog and JSON output carry.
+// MarshalText writes the name of c, for catalogs and JSON output.
 func (c Code) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
 func (c *Code) UnmarshalText(text []byte) error {
-	for code, name := range codeNames {
-		if name == string(text) {
-			*c = code
-			return nil
-		}
+	if code, ok := codeNames.value(text); ok {
+		*c = code
+		return nil
 	}
 	hex, ok := strings.CutPrefix(string(text), "0x")
 	number, err := strconv.ParseUint(hex, 16, 32)

@@ -2,7 +2,7 @@ package vds
 
 import "fmt"
 
-// Health is VDS_HEALTH. A mirror with a dead leg is HealthFailedRedundancy; VDS has no "degraded" for LUNs.
+// Health is VDS_HEALTH. A mirror that has lost a plex is HealthFailedRedundancy; VDS has no "degraded" for LUNs.
 type Health int32
 
 // Values of Health that a LUN or a plex can have.
@@ -17,7 +17,7 @@ const (
 	HealthFailed                  Health = 8
 )
 
-var healthNames = map[Health]string{
+var healthNames = names[Health]{
 	HealthUnknown:                 "unknown",
 	HealthHealthy:                 "healthy",
 	HealthRebuilding:              "rebuilding",
@@ -29,7 +29,7 @@ var healthNames = map[Health]string{
 }
 
 // String is the name used in output: "failed-redundancy".
-func (h Health) String() string { return nameOf(healthNames, h, "health") }
+func (h Health) String() string { return healthNames.of(h, "health") }
 
 // MarshalText writes the name.
 func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
@@ -47,7 +47,7 @@ const (
 	StatusRemoved  Status = 8
 )
 
-var statusNames = map[Status]string{
+var statusNames = names[Status]{
 	StatusUnknown:  "unknown",
 	StatusOnline:   "online",
 	StatusNotReady: "not-ready",
@@ -57,7 +57,7 @@ var statusNames = map[Status]string{
 }
 
 // String is the name used in output: "online".
-func (s Status) String() string { return nameOf(statusNames, s, "status") }
+func (s Status) String() string { return statusNames.of(s, "status") }
 
 // MarshalText writes the name.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
@@ -73,7 +73,7 @@ const (
 	TypeMirror  LUNType = 13
 )
 
-var typeNames = map[LUNType]string{
+var typeNames = names[LUNType]{
 	TypeUnknown: "unknown",
 	TypeSimple:  "simple",
 	TypeSpan:    "span",
@@ -81,16 +81,16 @@ var typeNames = map[LUNType]string{
 }
 
 // String is the name used in output: "mirror".
-func (t LUNType) String() string { return nameOf(typeNames, t, "type") }
+func (t LUNType) String() string { return typeNames.of(t, "type") }
 
 // MarshalText writes the name.
 func (t LUNType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// AsyncType is VDS_ASYNC_OUTPUT_TYPE: what an asynchronous operation does. It is always filled, never AsyncUnknown, in a
-// handle that plexctl hands out.
+// AsyncType is VDS_ASYNC_OUTPUT_TYPE: what an asynchronous operation does. A handle that plexctl returns never has
+// AsyncUnknown.
 type AsyncType int32
 
-// Values of AsyncType that concern LUNs.
+// Values of AsyncType for operations on LUNs.
 const (
 	AsyncUnknown       AsyncType = 0
 	AsyncCreateLUN     AsyncType = 50
@@ -100,7 +100,7 @@ const (
 	AsyncRecoverLUN    AsyncType = 56
 )
 
-var asyncNames = map[AsyncType]string{
+var asyncNames = names[AsyncType]{
 	AsyncUnknown:       "unknown",
 	AsyncCreateLUN:     "create-lun",
 	AsyncAddLUNPlex:    "add-plex",
@@ -110,25 +110,38 @@ var asyncNames = map[AsyncType]string{
 }
 
 // String is the name used in output and in catalogs: "add-plex".
-func (t AsyncType) String() string { return nameOf(asyncNames, t, "operation") }
+func (t AsyncType) String() string { return asyncNames.of(t, "operation") }
 
 // MarshalText writes the name.
 func (t AsyncType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote; an unknown name is an error.
 func (t *AsyncType) UnmarshalText(text []byte) error {
-	for value, name := range asyncNames {
-		if name == string(text) {
-			*t = value
-			return nil
-		}
+	value, ok := asyncNames.value(text)
+	if !ok {
+		return fmt.Errorf("operation type %q: unknown", text)
 	}
-	return fmt.Errorf("operation type %q: unknown", text)
+	*t = value
+	return nil
 }
 
-func nameOf[T ~int32](names map[T]string, value T, kind string) string {
-	if name, ok := names[value]; ok {
+// names are the texts of the values of a type, no text twice.
+type names[T ~int32 | ~uint32] map[T]string
+
+// of returns the text of a value, or kind and number for a value without one.
+func (n names[T]) of(value T, kind string) string {
+	if name, ok := n[value]; ok {
 		return name
 	}
-	return fmt.Sprintf("%s-%d", kind, int32(value))
+	return fmt.Sprintf("%s-%d", kind, int64(value))
+}
+
+// value returns the value that a text stands for.
+func (n names[T]) value(text []byte) (T, bool) {
+	for value, name := range n {
+		if name == string(text) {
+			return value, true
+		}
+	}
+	return 0, false
 }

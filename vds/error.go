@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// Error is what an operation of plexctl returns: a VDS code with the object it is about, why, and what to do.
+// Error is what an operation of plexctl returns: a VDS code, the object, the reason, and what to do.
 //
 // errors.Is(err, vds.ErrDeviceInUse) asks for the code; errors.Is and errors.As also reach the cause.
 type Error struct {
 	Code   Code
 	Op     string // what was being done: "add plex"
-	Object string // what it is about, as the user named it: `lun "web1"`
-	Reason string // why, in one clause, lower case; may be empty when Err says it
-	Hint   string // what the user can do about it, an imperative sentence; may be empty
+	Object string // the object, as the user named it: `lun "web1"`
+	Reason string // why, in one clause, lower case; may be empty if Err is set
+	Hint   string // what the user can do, an imperative sentence; may be empty
 	Err    error  // the cause; may be nil
 }
 
-// Error is operation, object, reason and cause on one line. Code and Hint are not in it: they are printed on their own.
+// Error is operation, object, reason and cause on one line. The caller prints Code and Hint on lines of their own.
 func (e *Error) Error() string {
 	parts := make([]string, 0, 4)
 	head := strings.TrimSpace(e.Op + " " + e.Object)
@@ -38,13 +38,13 @@ func (e *Error) Error() string {
 // Unwrap is the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is e's code, so that errors.Is(err, vds.ErrIO) works without knowing this type.
+// Is reports whether target is e's code. So errors.Is(err, vds.ErrIO) needs no type assertion.
 func (e *Error) Is(target error) bool {
 	code, ok := target.(Code)
 	return ok && code == e.Code
 }
 
-// CodeOf is the VDS code an error carries: OK for nil, ErrFail where none, or none that is a failure, is in its chain.
+// CodeOf is the VDS code of an error: OK for nil, ErrFail for an error whose chain has no failure code.
 func CodeOf(err error) Code {
 	if err == nil {
 		return OK
@@ -61,9 +61,9 @@ func CodeOf(err error) Code {
 	return code
 }
 
-// HintOf is the first hint in an error's chain, errors that are joined one after the other, or "".
+// HintOf is the first hint in an error's chain, or "". It searches joined errors in their order.
 func HintOf(err error) string {
-	if e, ok := err.(*Error); ok && e.Hint != "" { //nolint:errorlint // each link of the chain is looked at by itself
+	if e, ok := err.(*Error); ok && e.Hint != "" { //nolint:errorlint // this function walks the chain itself
 		return e.Hint
 	}
 	switch wrapper := err.(type) { //nolint:errorlint // the same
