@@ -1,0 +1,3 @@
+package folder
+
+// That is the comment of a test.
