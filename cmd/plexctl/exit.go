@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/plexctl/plexctl/vds"
 )
@@ -34,35 +35,31 @@ func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // exitOf is the exit status for a code.
 func exitOf(code vds.Code) exit {
-	switch code {
-	case vds.OK, vds.False, vds.PropertiesIncomplete:
-		return exitDone
-	case vds.ErrInvalidArg:
-		return exitUsage
-	case vds.ErrObjectNotFound, vds.ErrObjectDeleted:
-		return exitNotFound
-	case vds.ErrAnotherCallInProgress, vds.ErrDeviceInUse, vds.ErrOperationPending:
-		return exitBusy
-	case vds.ErrNotSupported, vds.ErrInvalidOperation, vds.ErrInvalidSectorSize, vds.ErrPlexLastActive,
-		vds.ErrCancelTooLate, vds.ErrDiskNotEmpty, vds.ErrDiskNotInitialized, vds.ErrObjectExists, vds.ErrNameNotUnique,
-		vds.ErrConfigLimit, vds.ErrMediaWriteProtected:
-		return exitInvalid
-	case vds.ErrObjectStatusFailed, vds.ErrIO, vds.ErrProviderCacheCorrupt, vds.ErrDiskConfigurationCorrupt,
-		vds.ErrDiskConfigurationNotSync, vds.ErrDiskConfigurationNotSaved:
-		return exitFailed
-	case vds.ErrNotEnoughSpace, vds.ErrNotEnoughDrive:
-		return exitNoSpace
-	case vds.ErrAccessDenied:
-		return exitPermission
-	case vds.ErrOperationCanceled:
-		return exitCanceled
-	case vds.ErrTimeout:
-		return exitTimeout
-	case vds.ErrAbort:
-		return exitInterrupted
-	default: // E_FAIL, E_UNEXPECTED, E_OUTOFMEMORY, VDS_E_PROVIDER_FAILURE
-		return exitOther
+	for status, codes := range map[exit][]vds.Code{
+		exitDone:     {vds.OK, vds.False, vds.PropertiesIncomplete},
+		exitUsage:    {vds.ErrInvalidArg},
+		exitNotFound: {vds.ErrObjectNotFound, vds.ErrObjectDeleted},
+		exitBusy:     {vds.ErrAnotherCallInProgress, vds.ErrDeviceInUse, vds.ErrOperationPending},
+		exitInvalid: {
+			vds.ErrNotSupported, vds.ErrInvalidOperation, vds.ErrInvalidSectorSize, vds.ErrPlexLastActive,
+			vds.ErrCancelTooLate, vds.ErrDiskNotEmpty, vds.ErrDiskNotInitialized, vds.ErrObjectExists, vds.ErrNameNotUnique,
+			vds.ErrConfigLimit, vds.ErrMediaWriteProtected,
+		},
+		exitFailed: {
+			vds.ErrObjectStatusFailed, vds.ErrIO, vds.ErrProviderCacheCorrupt, vds.ErrDiskConfigurationCorrupt,
+			vds.ErrDiskConfigurationNotSync, vds.ErrDiskConfigurationNotSaved,
+		},
+		exitNoSpace:     {vds.ErrNotEnoughSpace, vds.ErrNotEnoughDrive},
+		exitPermission:  {vds.ErrAccessDenied},
+		exitCanceled:    {vds.ErrOperationCanceled},
+		exitTimeout:     {vds.ErrTimeout},
+		exitInterrupted: {vds.ErrAbort},
+	} {
+		if slices.Contains(codes, code) {
+			return status
+		}
 	}
+	return exitOther // E_FAIL, E_UNEXPECTED, E_OUTOFMEMORY, VDS_E_PROVIDER_FAILURE
 }
 
 // codeOf is the code of an error. The context of a command is cancelled by a signal and by nothing else.

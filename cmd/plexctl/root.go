@@ -42,7 +42,7 @@ func globalFlags(root *cobra.Command, opts *globalOptions) {
 	flags.VarP(&opts.format, "output", "o", "output format: text or json")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "report every step on stderr")
 	flags.DurationVar(&opts.lockTimeout, "lock-timeout", defaultLockTimeout,
-		"how long a change waits for another plexctl that is changing something; 0: it does not wait")
+		"let a change wait for this `DURATION` until another plexctl has ended its own; 0: not at all")
 	formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
 	must(root.RegisterFlagCompletionFunc("output", formats))
 	completeNothing(root, "lock-timeout")
