@@ -40,7 +40,8 @@ func newDoctor(c *cli) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check what plexctl needs of this machine",
 		Long: "Doctor checks the kernel, its device-mapper targets and modules, privileges, drives, and devices that nobody knows,\n" +
-			"and says what to do about each finding. It changes nothing. The exit status is 1 when a check has failed.",
+			"and says what to do about each finding. It changes nothing, but the kernel may load modules. The exit status is 1 when\n" +
+			"a check has failed.",
 	}
 	c.takes(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
