@@ -128,7 +128,7 @@ func guard(ctx context.Context, s streams, opts guardOptions, resume func(contex
 	if err := resume(ctx, opts.lun); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.err, "plexctl: a change of LUN %s was cut off; the LUN goes on\nhint: complete it with `plexctl assemble`\n", opts.lun)
+	fmt.Fprintf(s.err, "plexctl: a change of LUN %s was cut off; the LUN is resumed\nhint: complete it with `plexctl assemble`\n", opts.lun)
 	return nil
 }
 

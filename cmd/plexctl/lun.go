@@ -149,7 +149,7 @@ func scanText(doc lunDoc) string {
 	if !doc.Scanning {
 		return ""
 	}
-	return fmt.Sprintf("begun; `plexctl plex add %[1]s SOURCE --scan` goes on, `plexctl op cancel %[1]s` gives it up", doc.Name)
+	return fmt.Sprintf("begun; `plexctl plex add %[1]s SOURCE --scan` goes on, `plexctl op cancel %[1]s` discards it", doc.Name)
 }
 
 // trackedText is how much of a tracked LUN was ever written; empty for one that is not tracked.

@@ -87,6 +87,6 @@ func (s *session) cancelScan(ctx context.Context, l *lun.LUN) (outcome, error) {
 		if err != nil {
 			return err
 		}
-		return s.done(lunDocument{newHeader(), doc}, "the scan of %s is given up", l.Name())
+		return s.done(lunDocument{newHeader(), doc}, "the scan of %s is discarded", l.Name())
 	}, nil
 }

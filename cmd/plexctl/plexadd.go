@@ -41,7 +41,7 @@ func newPlexAdd(c *cli) *cobra.Command {
 			"begins when plexctl next looks after that, with `op wait` or `status` for example. With --now it begins at once.\n\n" +
 			"With --scan plexctl first reads all of TARGET, at RATE or 256 MiB in a second. TARGET must have one plex and may be in\n" +
 			"use. Regions that are zero and are not written meanwhile are not copied. The command returns after the scan. After an\n" +
-			"interrupt the same command goes on where it stopped, and `plexctl op cancel TARGET` gives the scan up.\n" +
+			"interrupt the same command goes on where it stopped, and `plexctl op cancel TARGET` discards what the scan found.\n" +
 			"The drive of the new plex must be able to zero by itself.",
 		Example: "  plexctl plex add web1 spare3 --wait\n" +
 			"  plexctl plex add web1 --drive /dev/sdd --rate 50MiB",
@@ -130,6 +130,6 @@ func (s *session) scan(ctx context.Context, target *lun.LUN, opts lun.ScanOption
 	}
 	return &vds.Error{
 		Code: vds.ErrAbort, Op: "scan", Object: fmt.Sprintf("lun %q", target.Name()), Reason: "interrupted; what was found is kept",
-		Hint: fmt.Sprintf("the same command goes on with it, `plexctl op cancel %s` gives it up", target.Name()),
+		Hint: fmt.Sprintf("the same command goes on with it, `plexctl op cancel %s` discards it", target.Name()),
 	}
 }

@@ -50,7 +50,7 @@ func (s *session) plan(change func(*session) (outcome, error)) ([]lun.PlannedSte
 	return h.Plan(), err
 }
 
-// confirm lets a command go on that destroys something: with --yes, or when the user at the terminal answers yes. loss
+// confirm returns nil if a command may destroy something: with --yes, or when the user at the terminal answers yes. loss
 // says what will be lost, in whole sentences. A dry run loses nothing.
 func (s *session) confirm(ctx context.Context, yes bool, loss string) error {
 	if yes || s.dryRun {
