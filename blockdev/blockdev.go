@@ -98,10 +98,3 @@ func (u User) String() string {
 		return "open in " + u.Name
 	}
 }
-
-// Signature is something recognised in a device's content.
-type Signature struct {
-	Type  string // "ext4", "gpt", "dos", "lvm2", "linux_raid_member", …
-	Label string // may be empty
-	UUID  string // may be empty
-}

@@ -16,19 +16,22 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
+// span is a part of a drive.
+type span struct{ Start, Length size.Bytes }
+
 // granular is a drive that leaves alone what it is asked to zero of a granule in part.
 type granular struct {
 	blockdev.Disk
 	o       blockdev.Offload
 	shift   size.Bytes // where its first whole granule starts
-	asked   []blockdev.Range
+	asked   []span
 	refuses int // the number of the request that it refuses, 1 being the first
 }
 
 func (g *granular) Offload() (blockdev.Offload, error) { return g.o, nil }
 
 func (g *granular) ZeroByDrive(start, length size.Bytes) error {
-	g.asked = append(g.asked, blockdev.Range{Start: start, Length: length})
+	g.asked = append(g.asked, span{Start: start, Length: length})
 	if len(g.asked) == g.refuses {
 		return blockdev.ErrNoOffload
 	}
@@ -53,7 +56,7 @@ func fullDisk(t testing.TB, n int) (*blocktest.Mem, blockdev.Disk) {
 }
 
 // checkZeroes expects zeros in a range alone.
-func checkZeroes(t testing.TB, m *blocktest.Mem, r blockdev.Range) {
+func checkZeroes(t testing.TB, m *blocktest.Mem, r span) {
 	t.Helper()
 	got := content(t, m, testDisk)
 	want := bytes.Repeat([]byte{0xa5}, len(got))
@@ -84,7 +87,7 @@ func TestZeroOffloadGranules(t *testing.T) {
 		if granule > 0 {
 			g.shift = size.Bytes(rapid.Uint64Range(0, uint64(granule/blockdev.Align)-1).Draw(t, "shift")) * blockdev.Align
 		}
-		r := blockdev.Range{Start: size.Bytes(start) * blockdev.Align, Length: size.Bytes(n) * blockdev.Align}
+		r := span{Start: size.Bytes(start) * blockdev.Align, Length: size.Bytes(n) * blockdev.Align}
 		if err := blockdev.ZeroOffload(context.Background(), g, r.Start, r.Length); err != nil {
 			t.Fatal(err)
 		}
@@ -111,23 +114,23 @@ func TestZeroOffloadAsks(t *testing.T) {
 	tests := map[string]struct {
 		o             blockdev.Offload
 		start, length size.Bytes
-		want          []blockdev.Range
+		want          []span
 		err           error
 	}{
 		"nothing":              {o: blockdev.Offload{Most: size.GiB}},
-		"at once":              {o: blockdev.Offload{Most: size.GiB}, start: blockdev.Align, length: size.MiB, want: []blockdev.Range{{blockdev.Align, size.MiB}}},
-		"at most 1 GiB":        {o: blockdev.Offload{Most: 1 << 41}, length: big, want: []blockdev.Range{{0, size.GiB}, {size.GiB, size.GiB}, {2 * size.GiB, size.GiB / 2}}},
-		"at most what it says": {o: blockdev.Offload{Most: 3*blockdev.Align - 512}, length: 3 * blockdev.Align, want: []blockdev.Range{{0, 2 * blockdev.Align}, {2 * blockdev.Align, blockdev.Align}}},
+		"at once":              {o: blockdev.Offload{Most: size.GiB}, start: blockdev.Align, length: size.MiB, want: []span{{blockdev.Align, size.MiB}}},
+		"at most 1 GiB":        {o: blockdev.Offload{Most: 1 << 41}, length: big, want: []span{{0, size.GiB}, {size.GiB, size.GiB}, {2 * size.GiB, size.GiB / 2}}},
+		"at most what it says": {o: blockdev.Offload{Most: 3*blockdev.Align - 512}, length: 3 * blockdev.Align, want: []span{{0, 2 * blockdev.Align}, {2 * blockdev.Align, blockdev.Align}}},
 		"overlapping": {
 			o:      blockdev.Offload{Most: 32 * size.MiB, Granule: 3 * size.MiB},
 			length: 64 * size.MiB,
-			want:   []blockdev.Range{{0, 32 * size.MiB}, {29 * size.MiB, 32 * size.MiB}, {58 * size.MiB, 6 * size.MiB}},
+			want:   []span{{0, 32 * size.MiB}, {29 * size.MiB, 32 * size.MiB}, {58 * size.MiB, 6 * size.MiB}},
 		},
-		"granule of one block":  {o: blockdev.Offload{Most: size.MiB, Granule: 512}, length: size.MiB, want: []blockdev.Range{{0, size.MiB}}},
-		"less than a granule":   {o: blockdev.Offload{Most: size.MiB, Granule: 64 << 10}, length: blockdev.Align, want: []blockdev.Range{{0, blockdev.Align}}},
+		"granule of one block":  {o: blockdev.Offload{Most: size.MiB, Granule: 512}, length: size.MiB, want: []span{{0, size.MiB}}},
+		"less than a granule":   {o: blockdev.Offload{Most: size.MiB, Granule: 64 << 10}, length: blockdev.Align, want: []span{{0, blockdev.Align}}},
 		"too little at once":    {o: blockdev.Offload{Most: 512}, length: size.MiB, err: blockdev.ErrNoOffload},
 		"one granule at once":   {o: blockdev.Offload{Most: size.MiB, Granule: size.MiB}, length: size.MiB, err: blockdev.ErrNoOffload},
-		"two granules at once":  {o: blockdev.Offload{Most: 2 * size.MiB, Granule: size.MiB}, length: size.MiB, want: []blockdev.Range{{0, size.MiB}}},
+		"two granules at once":  {o: blockdev.Offload{Most: 2 * size.MiB, Granule: size.MiB}, length: size.MiB, want: []span{{0, size.MiB}}},
 		"granule too large":     {o: blockdev.Offload{Most: size.GiB, Granule: 64*size.MiB + 512}, length: size.MiB, err: blockdev.ErrNoOffload},
 		"start not aligned":     {o: blockdev.Offload{Most: size.GiB}, start: 512, length: size.MiB, err: blockdev.ErrAlign},
 		"length not aligned":    {o: blockdev.Offload{Most: size.GiB}, length: 512, err: blockdev.ErrAlign},
@@ -154,13 +157,13 @@ func TestZeroOffloadAsks(t *testing.T) {
 type asked struct {
 	blockdev.Disk
 	o      blockdev.Offload
-	ranges []blockdev.Range
+	ranges []span
 }
 
 func (a *asked) Offload() (blockdev.Offload, error) { return a.o, nil }
 
 func (a *asked) ZeroByDrive(start, length size.Bytes) error {
-	a.ranges = append(a.ranges, blockdev.Range{Start: start, Length: length})
+	a.ranges = append(a.ranges, span{Start: start, Length: length})
 	return nil
 }
 
@@ -171,12 +174,12 @@ func TestZeroOffloadRefused(t *testing.T) {
 	if err := blockdev.ZeroOffload(t.Context(), g, blockdev.Align, 32*blockdev.Align); !errors.Is(err, blockdev.ErrNoOffload) || !strings.Contains(err.Error(), testDisk) {
 		t.Errorf("error %v, want %v and the device", err, blockdev.ErrNoOffload)
 	}
-	checkZeroes(t, m, blockdev.Range{})
+	checkZeroes(t, m, span{})
 	g = &granular{Disk: d, o: blockdev.Offload{Most: 8 * blockdev.Align}, refuses: 3}
 	if err := blockdev.ZeroOffload(t.Context(), g, blockdev.Align, 32*blockdev.Align); !errors.Is(err, blockdev.ErrNoOffload) || !strings.Contains(err.Error(), "after 65536 bytes") {
 		t.Errorf("error %v, want %v and how far it came", err, blockdev.ErrNoOffload)
 	}
-	checkZeroes(t, m, blockdev.Range{Start: blockdev.Align, Length: 16 * blockdev.Align})
+	checkZeroes(t, m, span{Start: blockdev.Align, Length: 16 * blockdev.Align})
 	if err := blockdev.ZeroOffload(t.Context(), plainDisk{d}, 0, blockdev.Align); !errors.Is(err, blockdev.ErrNoOffload) {
 		t.Errorf("disk that cannot: %v, want %v", err, blockdev.ErrNoOffload)
 	}
@@ -190,7 +193,7 @@ func TestZeroOffloadEnds(t *testing.T) {
 	if err := blockdev.ZeroOffload(ctx, g, 0, 32*blockdev.Align); !errors.Is(err, context.Canceled) || len(g.asked) > 0 {
 		t.Errorf("error %v after %d requests, want %v", err, len(g.asked), context.Canceled)
 	}
-	checkZeroes(t, m, blockdev.Range{})
+	checkZeroes(t, m, span{})
 }
 
 // TestZeroOffloadFailsAtTheEnds has a drive that zeroes and then does not take the writes at the ends.

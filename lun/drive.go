@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
@@ -189,10 +190,12 @@ func (m *machine) lastingUsers(ctx context.Context, dev devno.No) ([]blockdev.Us
 
 // checkContent adds a reason when there is something on the device.
 func (m *machine) checkContent(ctx context.Context, info blockdev.Info, opts InitOptions, why *reasons) {
+	known := false
 	for _, d := range m.drives {
 		if d.info.Dev != info.Dev {
 			continue
 		}
+		known = true
 		if luns := d.store.Catalog.LUNs; len(luns) > 0 {
 			why.add(vds.ErrObjectExists, "delete them first", "it is a drive with plexes of %s", names(luns))
 		} else if !opts.Force {
@@ -202,6 +205,9 @@ func (m *machine) checkContent(ctx context.Context, info blockdev.Info, opts Ini
 	found, err := m.devices.Signatures(ctx, info.Path)
 	if err != nil {
 		why.add(vds.ErrIO, "", "its content cannot be read: %v", err)
+	}
+	if known { // it has been said already
+		found = slices.DeleteFunc(found, func(s signature.Signature) bool { return s.Type == signature.Own })
 	}
 	if len(found) > 0 && !opts.Force {
 		why.add(vds.ErrDiskNotEmpty, "if its content may be lost, add --force", "it carries %s", signatureText(found))
@@ -217,7 +223,7 @@ func names(luns []catalog.LUN) string {
 	return strings.Join(texts, ", ")
 }
 
-func signatureText(found []blockdev.Signature) string {
+func signatureText(found []signature.Signature) string {
 	texts := make([]string, len(found))
 	for i, s := range found {
 		texts[i] = s.Type

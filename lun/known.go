@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/allocation"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/size"
 )
 
 // What is known of the plex that others are filled from is asked for twice: before the change, for as long as it takes, and in
-// the window, when nobody writes, about what was found. See blockdev.Allocation.
+// the window, when nobody writes, about what was found. See allocation.Map.
 const (
 	mostRanges = 64              // asked about in the window
 	longest    = 5 * time.Second // for finding them
@@ -23,8 +24,8 @@ const (
 // known is what has nothing allocated to it of a plex that holds the data, and so reads as zeros.
 type known struct {
 	plex   catalog.Plex
-	source blockdev.Allocation
-	ranges []blockdev.Range // on the plex's drive
+	source allocation.Map
+	ranges []allocation.Range // on the plex's drive
 }
 
 // survey is what is known of the plex that new ones of l are filled from, when those can be zeroed; nil when nothing is, or
@@ -39,7 +40,7 @@ func (m *machine) survey(ctx context.Context, l catalog.LUN, was standing, sourc
 	if err == nil {
 		return k
 	}
-	if !slices.ContainsFunc([]error{errLittle, blockdev.ErrNoAllocation, blockdev.ErrNoOffload}, func(usual error) bool { return errors.Is(err, usual) }) {
+	if !slices.ContainsFunc([]error{errLittle, allocation.ErrUnknown, blockdev.ErrNoOffload}, func(usual error) bool { return errors.Is(err, usual) }) {
 		m.log.WarnContext(ctx, "everything is copied", "lun", l.Name, "error", err)
 	}
 	k.close()
@@ -57,7 +58,7 @@ func (m *machine) learn(ctx context.Context, k *known, l, source catalog.LUN) er
 	}
 	drive, here := m.drives[k.plex.Meta.Drive]
 	if !here || len(plexDrives(k.plex)) > 1 {
-		return blockdev.ErrNoAllocation
+		return allocation.ErrUnknown
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
@@ -68,7 +69,7 @@ func (m *machine) learn(ctx context.Context, k *known, l, source catalog.LUN) er
 	var sum size.Bytes
 	runs := runsOf(k.plex.Data, l.Size)
 	for _, r := range runs {
-		found, err := k.source.Survey(ctx, blockdev.Range{Start: r.start.Bytes(), Length: r.length.Bytes()}, max(1, mostRanges/len(runs)))
+		found, err := k.source.Survey(ctx, allocation.Range{Start: r.start.Bytes(), Length: r.length.Bytes()}, max(1, mostRanges/len(runs)))
 		if err != nil {
 			return err
 		}
@@ -105,7 +106,7 @@ func (k *known) confirmed(ctx context.Context, l catalog.LUN) raidmeta.Bits {
 }
 
 // regions is the regions of l that lie wholly within ranges of the plex's drive.
-func (k *known) regions(l catalog.LUN, ranges []blockdev.Range) raidmeta.Bits {
+func (k *known) regions(l catalog.LUN, ranges []allocation.Range) raidmeta.Bits {
 	bits := raidmeta.NewBits(raidmeta.Regions(l.Size, l.RegionSize), false)
 	var offset size.Bytes // of the run in l
 	for _, r := range runsOf(k.plex.Data, l.Size) {

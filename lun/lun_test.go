@@ -3,6 +3,7 @@ package lun_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
@@ -279,6 +281,16 @@ func TestCreateRefusals(t *testing.T) {
 	})
 }
 
+// TestInitDriveAgain expects one reason why a drive is not made one again, and not its signature besides.
+func TestInitDriveAgain(t *testing.T) {
+	w := newWorld(t, dmtest.Linux6_12, 1)
+	w.mem.SetSignatures(w.path(0), signature.Signature{Type: signature.Own})
+	_, err := w.p.InitDrive(t.Context(), w.path(0), lun.InitOptions{})
+	if vds.CodeOf(err) != vds.ErrObjectExists || strings.Contains(err.Error(), "carries") {
+		t.Errorf("%v (%v), want only %v", err, vds.CodeOf(err), vds.ErrObjectExists)
+	}
+}
+
 func TestInitDriveRefusals(t *testing.T) {
 	tests := map[string]struct {
 		prepare func(w *world)
@@ -286,7 +298,10 @@ func TestInitDriveRefusals(t *testing.T) {
 		forced  vds.Code // with Force; OK: it is taken
 	}{
 		"file system": {
-			func(w *world) { w.mem.SetSignatures(w.path(5), blockdev.Signature{Type: "ext4"}) }, vds.ErrDiskNotEmpty, vds.OK,
+			func(w *world) { w.mem.SetSignatures(w.path(5), signature.Signature{Type: "ext4"}) }, vds.ErrDiskNotEmpty, vds.OK,
+		},
+		"left of a drive": {
+			func(w *world) { w.mem.SetSignatures(w.path(5), signature.Signature{Type: signature.Own}) }, vds.ErrDiskNotEmpty, vds.OK,
 		},
 		"mounted": {
 			func(w *world) { w.mem.SetUsers(w.dev(5), blockdev.User{Kind: "mount", Name: "/srv"}) }, vds.ErrDeviceInUse, vds.ErrDeviceInUse,

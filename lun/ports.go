@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/allocation"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
@@ -59,10 +61,10 @@ type Devices interface {
 	Stat(ctx context.Context, path string) (blockdev.Info, error)
 	// Open opens the device at path.
 	Open(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error)
-	// Allocation is what is known about where the device at path is blank; blockdev.ErrNoAllocation where nothing is.
-	Allocation(ctx context.Context, path string) (blockdev.Allocation, error)
+	// Allocation is what is known about where the device at path is blank; allocation.ErrUnknown where nothing is.
+	Allocation(ctx context.Context, path string) (allocation.Map, error)
 	// Users says who uses a device: mounts, swap, holders, partitions. Empty when nobody does.
 	Users(ctx context.Context, dev devno.No) ([]blockdev.User, error)
 	// Signatures is what is recognised in the content of the device at path. Empty when nothing is.
-	Signatures(ctx context.Context, path string) ([]blockdev.Signature, error)
+	Signatures(ctx context.Context, path string) ([]signature.Signature, error)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
@@ -190,7 +191,7 @@ func (d doorDevices) Users(ctx context.Context, dev devno.No) ([]blockdev.User, 
 	return d.Mem.Users(ctx, dev)
 }
 
-func (d doorDevices) Signatures(ctx context.Context, path string) ([]blockdev.Signature, error) {
+func (d doorDevices) Signatures(ctx context.Context, path string) ([]signature.Signature, error) {
 	if err := d.p.ask(ctx, "signatures", path, false); err != nil {
 		return nil, err
 	}

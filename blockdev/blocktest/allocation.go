@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/allocation"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -14,20 +15,20 @@ func (m *Mem) SetAllocation(path string, known bool) {
 	m.edit(path, func(d *memDisk) { d.thin = known })
 }
 
-// Allocation is what the drive at path tells, ErrNoAllocation where it does not, and for a stacked device. A Fault of the
+// Allocation is what the drive at path tells, allocation.ErrUnknown where it does not, and for a stacked device. A Fault of the
 // kind "allocation" makes it fail later.
-func (m *Mem) Allocation(ctx context.Context, path string) (blockdev.Allocation, error) {
+func (m *Mem) Allocation(ctx context.Context, path string) (allocation.Map, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, err := m.find(ctx, path)
 	if err == nil && (d.open != nil || !d.thin) {
-		err = blockdev.ErrNoAllocation
+		err = allocation.ErrUnknown
 	}
 	if err != nil {
 		return nil, fmt.Errorf("learn the allocation of %s: %w", path, err)
 	}
 	info := m.describe(d)
-	return blockdev.NewAllocation(info, 0, memExtents{&handle{mem: m, disk: d, mode: blockdev.Read, life: m.life, info: info}}), nil
+	return allocation.New(allocation.Device{Path: info.Path, Size: info.Size}, memExtents{&handle{mem: m, disk: d, mode: blockdev.Read, life: m.life, info: info}}), nil
 }
 
 // memExtents knows a drive by its pages.

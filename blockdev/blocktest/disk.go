@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
@@ -16,7 +17,7 @@ import (
 // memDisk is a drive of a Mem, or a device stacked on drives: then open is set and there is no content.
 type memDisk struct {
 	info       blockdev.Info
-	signatures []blockdev.Signature
+	signatures []signature.Signature
 	open       func(blockdev.Mode) (blockdev.Disk, error)
 
 	now     store       // what a read gives

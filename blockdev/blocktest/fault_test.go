@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
@@ -93,7 +94,7 @@ func TestMemFailedFlushKeepsTheCache(t *testing.T) {
 
 func TestMemCut(t *testing.T) {
 	m, dev := oneDisk()
-	m.SetSignatures(testDisk, blockdev.Signature{Type: "ext4"})
+	m.SetSignatures(testDisk, signature.Signature{Type: "ext4"})
 	m.Stack(blockdev.Info{Path: "/dev/dm-0", Dev: devno.No{Major: 253, Minor: 0}}, func(blockdev.Mode) (blockdev.Disk, error) { return nil, unix.EIO })
 	m.Link("/dev/disk/a", testDisk)
 	d := mustOpen(t, m, testDisk, blockdev.Exclusive)

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
 )
 
@@ -98,7 +99,7 @@ func (m *Mem) Change(path string, change func(*blockdev.Info)) {
 }
 
 // SetSignatures says what is recognised on the drive at path, whatever its content is.
-func (m *Mem) SetSignatures(path string, found ...blockdev.Signature) {
+func (m *Mem) SetSignatures(path string, found ...signature.Signature) {
 	m.edit(path, func(d *memDisk) { d.signatures = found })
 }
 
@@ -154,7 +155,7 @@ func (m *Mem) Users(ctx context.Context, dev devno.No) ([]blockdev.User, error) 
 }
 
 // Signatures is what SetSignatures said about the device at path.
-func (m *Mem) Signatures(ctx context.Context, path string) ([]blockdev.Signature, error) {
+func (m *Mem) Signatures(ctx context.Context, path string) ([]signature.Signature, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, err := m.find(ctx, path)

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/size"
 )
@@ -229,7 +230,7 @@ func TestMemClaim(t *testing.T) {
 
 func TestMemSignatures(t *testing.T) {
 	m, _ := oneDisk()
-	want := []blockdev.Signature{{Type: "ext4", Label: "home"}}
+	want := []signature.Signature{{Type: "ext4", Label: "home"}}
 	m.SetSignatures(testDisk, want...)
 	got, err := m.Signatures(context.Background(), testDisk)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {

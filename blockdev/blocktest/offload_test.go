@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/allocation"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -25,7 +26,7 @@ func fullDisk(t testing.TB, n int) (*Mem, blockdev.Disk) {
 }
 
 // checkZeroes expects zeros in a range alone.
-func checkZeroes(t testing.TB, m *Mem, r blockdev.Range) {
+func checkZeroes(t testing.TB, m *Mem, r allocation.Range) {
 	t.Helper()
 	got := content(t, m, testDisk)
 	want := bytes.Repeat([]byte{0xa5}, len(got))
@@ -37,12 +38,12 @@ func checkZeroes(t testing.TB, m *Mem, r blockdev.Range) {
 
 func TestMemZeroOffload(t *testing.T) {
 	m, d := fullDisk(t, 64)
-	r := blockdev.Range{Start: 3 * blockdev.Align, Length: 20 * blockdev.Align}
+	r := allocation.Range{Start: 3 * blockdev.Align, Length: 20 * blockdev.Align}
 	zero := func() error { return blockdev.ZeroOffload(t.Context(), d, r.Start, r.Length) }
 	if err := zero(); !errors.Is(err, blockdev.ErrNoOffload) {
 		t.Errorf("new drive: %v, want %v", err, blockdev.ErrNoOffload)
 	}
-	checkZeroes(t, m, blockdev.Range{})
+	checkZeroes(t, m, allocation.Range{})
 	m.SetOffload(testDisk, true)
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ func TestMemZeroOffload(t *testing.T) {
 	if diff := cmp.Diff([]Effect{{"zero", testDisk}}, effects); diff != "" {
 		t.Errorf("effects (-want +got):\n%s", diff)
 	}
-	checkZeroes(t, m.Cut(Lost), blockdev.Range{})
+	checkZeroes(t, m.Cut(Lost), allocation.Range{})
 	checkZeroes(t, m.Cut(Kept), r)
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func TestMemZeroOffloadFails(t *testing.T) {
 	if err := blockdev.ZeroOffload(t.Context(), d, 0, 32*blockdev.Align); !errors.Is(err, unix.EIO) {
 		t.Errorf("fault in the range: %v, want %v", err, unix.EIO)
 	}
-	checkZeroes(t, m, blockdev.Range{})
+	checkZeroes(t, m, allocation.Range{})
 	if err := blockdev.ZeroOffload(t.Context(), d, 9*blockdev.Align, 8*blockdev.Align); err != nil {
 		t.Errorf("fault elsewhere: %v", err)
 	}
@@ -110,5 +111,5 @@ func TestMemZeroOffloadFails(t *testing.T) {
 	if err := blockdev.ZeroOffload(t.Context(), d, 0, blockdev.Align); !errors.Is(err, ErrDead) {
 		t.Errorf("dead process: %v, want %v", err, ErrDead)
 	}
-	checkZeroes(t, m.Fork(), blockdev.Range{Start: 9 * blockdev.Align, Length: 8 * blockdev.Align})
+	checkZeroes(t, m.Fork(), allocation.Range{Start: 9 * blockdev.Align, Length: 8 * blockdev.Align})
 }

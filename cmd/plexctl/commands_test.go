@@ -15,6 +15,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
@@ -65,7 +66,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 			s.mem.SetSignatures("/dev/" + args[0])
 			return
 		}
-		s.mem.SetSignatures("/dev/"+args[0], blockdev.Signature{Type: args[1], Label: strings.Join(args[2:], " ")})
+		s.mem.SetSignatures("/dev/"+args[0], signature.Signature{Type: args[1], Label: strings.Join(args[2:], " ")})
 	}),
 	// mounted NAME PLACE: the disk is mounted there.
 	"mounted": on(func(ts *testscript.TestScript, s *stage, args []string) {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/allocation"
 	"github.com/plexctl/plexctl/integration/internal/lab"
 	"github.com/plexctl/plexctl/size"
 )
@@ -28,7 +29,7 @@ type churn struct {
 	random    *rand.Rand
 	device    string
 	disk      blockdev.Disk
-	alloc     blockdev.Allocation
+	alloc     allocation.Map
 	allocated []bool // for each unit
 	reserved  bool   // a unit that was read once counts as allocated too
 }
@@ -69,7 +70,7 @@ func (c *churn) zero(unit int) {
 }
 
 // check expects zeros in all ranges, and these to be all units without anything.
-func (c *churn) check(ranges []blockdev.Range, among []bool) {
+func (c *churn) check(ranges []allocation.Range, among []bool) {
 	c.t.Helper()
 	blank := make([]bool, len(c.allocated))
 	var end size.Bytes
@@ -99,7 +100,7 @@ func (c *churn) check(ranges []blockdev.Range, among []bool) {
 // run writes and discards, surveys, writes and discards more, and confirms.
 func (c *churn) run(rounds int) {
 	c.t.Helper()
-	ctx, whole := c.t.Context(), blockdev.Range{Length: 1 << 62}
+	ctx, whole := c.t.Context(), allocation.Range{Length: 1 << 62}
 	change := func() {
 		for range 3 + c.random.IntN(len(c.allocated)/4) {
 			unit := c.random.IntN(len(c.allocated))
@@ -136,9 +137,9 @@ func (c *churn) run(rounds int) {
 func eachUnit(n int, value bool) []bool { return slices.Repeat([]bool{value}, n) }
 
 // checkLargest expects few to be as large as the largest of all.
-func (c *churn) checkLargest(all, few []blockdev.Range) {
+func (c *churn) checkLargest(all, few []allocation.Range) {
 	c.t.Helper()
-	lengths := func(ranges []blockdev.Range) (l []size.Bytes) {
+	lengths := func(ranges []allocation.Range) (l []size.Bytes) {
 		for _, r := range ranges {
 			l = append(l, r.Length)
 		}
@@ -226,8 +227,8 @@ func TestAllocationReserved(t *testing.T) {
 	defer file.Close()
 	lab.Must(t, unix.Fallocate(int(file.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, int64(32*size.MiB)))
 	c := newChurn(t, device)
-	whole := blockdev.Range{Length: c.disk.Info().Size}
-	if all, err := c.alloc.Survey(t.Context(), whole, surveyAll); err != nil || !slices.Equal(all, []blockdev.Range{whole}) {
+	whole := allocation.Range{Length: c.disk.Info().Size}
+	if all, err := c.alloc.Survey(t.Context(), whole, surveyAll); err != nil || !slices.Equal(all, []allocation.Range{whole}) {
 		t.Errorf("%+v of a file that is only reserved is blank (%v)", all, err)
 	}
 	c.reserved = true
@@ -246,7 +247,7 @@ func TestAllocationDirtyDevice(t *testing.T) {
 		}))
 		c.allocated[unit] = true
 	}
-	ranges, err := c.alloc.Survey(t.Context(), blockdev.Range{Length: c.disk.Info().Size}, surveyAll)
+	ranges, err := c.alloc.Survey(t.Context(), allocation.Range{Length: c.disk.Info().Size}, surveyAll)
 	lab.Must(t, err)
 	c.check(ranges, eachUnit(len(c.allocated), true))
 }
@@ -255,8 +256,8 @@ func TestAllocationDirtyDevice(t *testing.T) {
 func unknown(t testing.TB, device string) {
 	t.Helper()
 	a, err := blockdev.Host{}.Allocation(t.Context(), device)
-	if !errors.Is(err, blockdev.ErrNoAllocation) {
-		t.Errorf("%s: %v, want %v", device, err, blockdev.ErrNoAllocation)
+	if !errors.Is(err, allocation.ErrUnknown) {
+		t.Errorf("%s: %v, want %v", device, err, allocation.ErrUnknown)
 	}
 	if err == nil {
 		lab.Must(t, a.Close())
@@ -289,7 +290,7 @@ func TestAllocationUnknown(t *testing.T) {
 func TestAllocationSetUpAnew(t *testing.T) {
 	lab.NewLab(t)
 	c := newChurn(t, sparseLoop(t, filepath.Join(mountTmpfs(t), "image"), 0))
-	candidates, err := c.alloc.Survey(t.Context(), blockdev.Range{Length: size.MiB}, 8)
+	candidates, err := c.alloc.Survey(t.Context(), allocation.Range{Length: size.MiB}, 8)
 	lab.Must(t, err)
 	lab.Must(t, lab.OnDevice(c.device, func(fd int) error {
 		return unix.IoctlLoopSetStatus64(fd, &unix.LoopInfo64{Offset: uint64(2 * size.MiB), Sizelimit: uint64(24 * size.MiB)})

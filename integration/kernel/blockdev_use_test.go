@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/integration/internal/lab"
@@ -179,7 +180,7 @@ func TestBlockdevPartition(t *testing.T) {
 		t.Errorf("%v, users of the disk (-want +got):\n%s", err, diff)
 	}
 	found, err := blockdev.Host{}.Signatures(t.Context(), disk)
-	if diff := cmp.Diff([]blockdev.Signature{{Type: "dos"}}, found); diff != "" || err != nil {
+	if diff := cmp.Diff([]signature.Signature{{Type: "dos"}}, found); diff != "" || err != nil {
 		t.Errorf("%v, signatures (-want +got):\n%s", err, diff)
 	}
 

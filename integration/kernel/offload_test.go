@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/allocation"
 	"github.com/plexctl/plexctl/integration/internal/lab"
 	"github.com/plexctl/plexctl/size"
 )
@@ -48,11 +49,11 @@ func holdOffload(t testing.TB, device string) {
 	defer d.Close()
 	random := rand.New(rand.NewPCG(1, 2))
 	blocks := int(d.Info().Size / blockdev.Align)
-	ranges := []blockdev.Range{{Length: d.Info().Size.RoundDown(blockdev.Align)}}
+	ranges := []allocation.Range{{Length: d.Info().Size.RoundDown(blockdev.Align)}}
 	for range 3 {
 		start := random.IntN(blocks)
 		length := 1 + random.IntN(min(blocks-start, 1<<random.IntN(13)))
-		ranges = append(ranges, blockdev.Range{Start: size.Bytes(start) * blockdev.Align, Length: size.Bytes(length) * blockdev.Align})
+		ranges = append(ranges, allocation.Range{Start: size.Bytes(start) * blockdev.Align, Length: size.Bytes(length) * blockdev.Align})
 	}
 	for _, r := range ranges {
 		want := fillDisk(t, d)

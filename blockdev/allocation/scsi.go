@@ -1,16 +1,17 @@
-package blockdev
+package allocation
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/plexctl/plexctl/size"
 )
 
 // thinDisk knows a SCSI disk by what it says about its blocks: GET LBA STATUS (SBC-4, 5.8).
 type thinDisk struct {
-	device   *hostDisk
+	device   *os.File
 	capacity scsiCapacity
 	reply    [statusReply]byte
 }
@@ -18,22 +19,23 @@ type thinDisk struct {
 // statusReply is room for 64 descriptors.
 const statusReply = 8 + 64*16
 
-// openThinDisk makes sure that the disk is thin, that its blocks read as zeros when they are not allocated, and that it
-// counts its blocks as the kernel does.
-func openThinDisk(d *hostDisk) (*thinDisk, error) {
-	t := &thinDisk{device: d}
+// SCSI knows a thin SCSI disk by what it says about its blocks. It makes sure that the disk is thin, that its blocks read as
+// zeros when they are not allocated, and that it counts its blocks as the kernel does, which says length and block;
+// ErrUnknown otherwise. The Extents keep device and close it, unless there is an error.
+func SCSI(device *os.File, length, block size.Bytes) (Extents, error) {
+	t := &thinDisk{device: device}
 	var err error
 	if t.capacity, err = t.readCapacity(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoAllocation, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	switch c := t.capacity; {
 	case !c.thin || !c.zeros:
-		return nil, fmt.Errorf("%w: the disk is not thin, or does not read zeros where it has nothing", ErrNoAllocation)
-	case c.block != d.info().LogicalBlock || c.blocks != uint64(d.info().Size/c.block):
-		return nil, fmt.Errorf("%w: the disk has %d blocks of %d bytes, its device %d bytes", ErrNoAllocation, c.blocks, c.block, d.info().Size)
+		return nil, fmt.Errorf("%w: the disk is not thin, or does not read zeros where it has nothing", ErrUnknown)
+	case c.block != block || c.blocks != uint64(length/c.block):
+		return nil, fmt.Errorf("%w: the disk has %d blocks of %d bytes, its device %d bytes", ErrUnknown, c.blocks, c.block, length)
 	}
-	if _, _, err := t.Extent(0, d.info().Size); err != nil { // it may not know the command
-		return nil, fmt.Errorf("%w: %w", ErrNoAllocation, err)
+	if _, _, err := t.Extent(0, length); err != nil { // it may not know the command
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return t, nil
 }
@@ -52,7 +54,7 @@ func (t *thinDisk) Extent(at, _ size.Bytes) (blank bool, until size.Bytes, err e
 	lba := uint64(at / t.capacity.block)
 	command := serviceActionIn(getLBAStatus, statusReply)
 	binary.BigEndian.PutUint64(command[2:], lba)
-	n, err := scsiRead(t.device.file, command, t.reply[:])
+	n, err := scsiRead(t.device, command, t.reply[:])
 	if err != nil {
 		return false, 0, fmt.Errorf("status of block %d: %w", lba, err)
 	}
@@ -64,7 +66,7 @@ func (t *thinDisk) Extent(at, _ size.Bytes) (blank bool, until size.Bytes, err e
 }
 
 func (t *thinDisk) readCapacity() (scsiCapacity, error) {
-	n, err := scsiRead(t.device.file, serviceActionIn(readCapacity16, capacityReply), t.reply[:capacityReply])
+	n, err := scsiRead(t.device, serviceActionIn(readCapacity16, capacityReply), t.reply[:capacityReply])
 	if err != nil {
 		return scsiCapacity{}, fmt.Errorf("read capacity: %w", err)
 	}

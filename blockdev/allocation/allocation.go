@@ -1,4 +1,6 @@
-package blockdev
+// Package allocation tells which parts of a device have nothing allocated to them, so that nobody needs to copy or to zero
+// these: holes of the file behind a loop device, and what a thin SCSI disk has deallocated.
+package allocation
 
 import (
 	"cmp"
@@ -11,10 +13,10 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// ErrNoAllocation means that nobody can tell which parts of a device have nothing allocated to them.
-var ErrNoAllocation = errors.New("allocation is not known")
+// ErrUnknown means that nobody can tell which parts of a device have nothing allocated to them.
+var ErrUnknown = errors.New("allocation is not known")
 
-// Allocation tells which parts of a device have nothing allocated to them, and so read as zeros. What is not known counts
+// Map tells which parts of a device have nothing allocated to them, and so read as zeros. What is not known counts
 // as allocated.
 //
 // Which of these parts are the largest is known only after a look at all of them, and that takes a system call or two for
@@ -23,10 +25,10 @@ var ErrNoAllocation = errors.New("allocation is not known")
 // reads as zeros for as long as nobody writes, whatever happened since the survey.
 //
 // Only what has reached the device counts: dirty pages in the page cache of the device, or of one stacked on it, have not.
-// An Allocation keeps the device open, not exclusively. It may be used by one goroutine at a time.
-type Allocation interface {
+// A Map keeps the device open, not exclusively. It may be used by one goroutine at a time.
+type Map interface {
 	// Survey is ranges within r that read as zeros, in order: at most limit of them, the largest where there are more. They
-	// are multiples of Align.
+	// are multiples of 4 KiB.
 	Survey(ctx context.Context, r Range, limit int) ([]Range, error)
 	// Confirm is what of the candidates, which a Survey found, still reads as zeros: of each the beginning, up to where
 	// something has been allocated since. It opens nothing, takes memory for one Range per candidate, and a few system
@@ -44,24 +46,27 @@ type Extents interface {
 	io.Closer
 }
 
-// allocation is the Allocation of a whole disk, or of a part of it.
-type allocation struct {
-	Extents
-	info  Info
-	start size.Bytes // of the part on the disk
+// Device is a disk, or a part of one.
+type Device struct {
+	Path  string     // for errors
+	Start size.Bytes // of a part, on its disk
+	Size  size.Bytes
 }
 
-// NewAllocation is the Allocation of the device that info describes, which starts at a place on the disk that e knows. It
-// closes e when it is closed.
-func NewAllocation(info Info, start size.Bytes, e Extents) Allocation {
-	return &allocation{Extents: e, info: info, start: start}
+// allocation is the Map of a device on the disk that its extents are of.
+type allocation struct {
+	Extents
+	device Device
 }
+
+// New is the Map of a device on a disk that e knows. It closes e when it is closed.
+func New(d Device, e Extents) Map { return &allocation{Extents: e, device: d} }
 
 // Survey looks at all extents within r.
 func (a *allocation) Survey(ctx context.Context, r Range, limit int) ([]Range, error) {
 	largest := largest{limit: limit}
 	if err := a.survey(ctx, r, &largest); err != nil {
-		return nil, fmt.Errorf("survey the allocation of %s: %w", a.info.Path, err)
+		return nil, fmt.Errorf("survey the allocation of %s: %w", a.device.Path, err)
 	}
 	return largest.all(), nil
 }
@@ -96,7 +101,7 @@ func (a *allocation) survey(ctx context.Context, r Range, found *largest) error 
 func (a *allocation) Confirm(ctx context.Context, candidates []Range) ([]Range, error) {
 	confirmed, err := a.confirm(ctx, candidates)
 	if err != nil {
-		return nil, fmt.Errorf("confirm the allocation of %s: %w", a.info.Path, err)
+		return nil, fmt.Errorf("confirm the allocation of %s: %w", a.device.Path, err)
 	}
 	return confirmed, nil
 }
@@ -128,15 +133,18 @@ func (a *allocation) confirm(ctx context.Context, candidates []Range) ([]Range, 
 
 // onDisk is where r, without what is behind the end, is on the whole disk.
 func (a *allocation) onDisk(r Range) Range {
-	start := min(r.Start, a.info.Size)
-	return Range{Start: a.start + start, Length: min(r.Length, a.info.Size-start)}
+	start := min(r.Start, a.device.Size)
+	return Range{Start: a.device.Start + start, Length: min(r.Length, a.device.Size-start)}
 }
 
 // onPart is where whole blocks of r are on the part.
 func (a *allocation) onPart(r Range) Range {
-	start, end := (r.Start - a.start).RoundUp(Align), (r.End() - a.start).RoundDown(Align)
+	start, end := (r.Start - a.device.Start).RoundUp(align), (r.End() - a.device.Start).RoundDown(align)
 	return Range{Start: start, Length: max(start, end) - start}
 }
+
+// align is the unit of what a Map tells: 4 KiB, as of all I/O to devices.
+const align = 4096
 
 // largest keeps the largest of the ranges that are added in order.
 type largest struct {

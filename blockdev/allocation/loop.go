@@ -1,4 +1,4 @@
-package blockdev
+package allocation
 
 import (
 	"errors"
@@ -14,31 +14,32 @@ import (
 
 // loopFile knows a loop device by the holes of the file behind it.
 type loopFile struct {
-	device *hostDisk // open, so that it stays attached
+	device *os.File // open, so that it stays attached
 	file   *os.File
 	holes  fileHoles
 	status unix.LoopInfo64
 }
 
-// openLoopFile finds the file behind a loop device by its name, and makes sure that it is the very file: the name may have
-// been given to another one since, or lead elsewhere in this process's namespace.
-func openLoopFile(d *hostDisk) (*loopFile, error) {
-	status, err := unix.IoctlLoopGetStatus64(int(d.file.Fd()))
+// Loop knows a loop device by the holes of the file behind it, which it finds by the name that the kernel gives. It makes
+// sure that it is the very file: the name may have been given to another one since, or lead elsewhere in this process's
+// namespace. ErrUnknown when it is not, or when its file system is not known to tell all holes right. The Extents keep
+// device and close it, unless there is an error.
+func Loop(device *os.File, backing string) (Extents, error) {
+	status, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
 	if err != nil {
-		return nil, fmt.Errorf("%w: status of the loop device: %w", ErrNoAllocation, err)
+		return nil, fmt.Errorf("%w: status of the loop device: %w", ErrUnknown, err)
 	}
 	if status.Encrypt_type != 0 { // a hole does not read as zeros (up to Linux 5.15)
-		return nil, fmt.Errorf("%w: the loop device encrypts", ErrNoAllocation)
+		return nil, fmt.Errorf("%w: the loop device encrypts", ErrUnknown)
 	}
-	path := d.node.text("loop/backing_file")
-	file, err := openRegular(path)
+	file, err := openRegular(backing)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoAllocation, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	l := &loopFile{device: d, file: file, status: *status, holes: fileHoles{file: file, offset: size.Bytes(status.Offset)}}
+	l := &loopFile{device: device, file: file, status: *status, holes: fileHoles{file: file, offset: size.Bytes(status.Offset)}}
 	if err := l.checkFile(); err != nil {
 		_ = file.Close() // err says more
-		return nil, fmt.Errorf("%w: %s: %w", ErrNoAllocation, path, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrUnknown, backing, err)
 	}
 	return l, nil
 }
@@ -94,7 +95,7 @@ func trustHoles(file *os.File) error {
 // Check makes sure that the device still shows the same part of the same file. LOOP_SET_STATUS64 can move it, and
 // LOOP_CHANGE_FD gives it another file.
 func (l *loopFile) Check() error {
-	now, err := unix.IoctlLoopGetStatus64(int(l.device.file.Fd()))
+	now, err := unix.IoctlLoopGetStatus64(int(l.device.Fd()))
 	if err != nil {
 		return fmt.Errorf("status of the loop device: %w", err)
 	}

@@ -1,7 +1,7 @@
-package blockdev
+package allocation
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"os"
 	"testing"
@@ -10,6 +10,9 @@ import (
 
 	"github.com/plexctl/plexctl/size"
 )
+
+// blocks is n blocks of 4 KiB full of b.
+func blocks(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n*align) }
 
 // memoryFile is a file on tmpfs.
 func memoryFile(t testing.TB, length size.Bytes) *os.File {
@@ -27,9 +30,9 @@ func memoryFile(t testing.TB, length size.Bytes) *os.File {
 }
 
 func TestFileHoles(t *testing.T) {
-	file := memoryFile(t, 64*Align)
+	file := memoryFile(t, 64*align)
 	for _, block := range []int64{4, 10, 11, 40} {
-		if _, err := file.WriteAt(blocks(1, 1), block*Align); err != nil {
+		if _, err := file.WriteAt(blocks(1, 1), block*align); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -53,38 +56,38 @@ func TestFileHoles(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := fileHoles{file: file, offset: tt.offset * Align}
+			f := fileHoles{file: file, offset: tt.offset * align}
 			if err := f.look(); err != nil {
 				t.Fatal(err)
 			}
 			if tt.cut > 0 {
-				f.length = tt.cut * Align
+				f.length = tt.cut * align
 			}
-			blank, until, err := f.extent(tt.at*Align, tt.end*Align)
-			if blank != tt.blank || until != tt.until*Align || err != nil {
-				t.Errorf("blank %t up to %d, %v, want %t up to %d", blank, until/Align, err, tt.blank, tt.until)
+			blank, until, err := f.extent(tt.at*align, tt.end*align)
+			if blank != tt.blank || until != tt.until*align || err != nil {
+				t.Errorf("blank %t up to %d, %v, want %t up to %d", blank, until/align, err, tt.blank, tt.until)
 			}
 		})
 	}
 }
 
 func TestFileHolesFails(t *testing.T) {
-	file := memoryFile(t, 64*Align)
-	f := fileHoles{file: file, length: 64 * Align}
+	file := memoryFile(t, 64*align)
+	f := fileHoles{file: file, length: 64 * align}
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.look(); err == nil {
 		t.Error("closed file: its length is known")
 	}
-	if _, _, err := f.extent(0, Align); err == nil {
+	if _, _, err := f.extent(0, align); err == nil {
 		t.Error("closed file: its holes are known")
 	}
 }
 
 // TestLoopFile has the file of a loop device, and others under its name.
 func TestLoopFile(t *testing.T) {
-	file, other := memoryFile(t, Align), memoryFile(t, Align)
+	file, other := memoryFile(t, align), memoryFile(t, align)
 	var st unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
 		t.Fatal(err)
@@ -118,33 +121,11 @@ func TestLoopFile(t *testing.T) {
 	}
 }
 
-// TestHostAllocationUnknown has files in place of devices: none answers as a device does.
-func TestHostAllocationUnknown(t *testing.T) {
-	h := Host{Sys: t.TempDir()}
-	for name, attribute := range map[string]string{
-		"vda":   "queue/discard_granularity",
-		"loop0": "loop/backing_file",
-		"sda":   "device/scsi_disk/0:0:0:0/thin_provisioning",
-		"sda1":  "partition",
-	} {
-		d, _ := newFileDisk(t, Align)
-		d.node = h.node(name)
-		put(t, d.node.dir+"/"+attribute, []byte("1\n"))
-		if a, err := h.allocation(t.Context(), d); a != nil || !errors.Is(err, ErrNoAllocation) {
-			t.Errorf("%s: %v, want %v", name, err, ErrNoAllocation)
-		}
-	}
-	if _, err := h.Allocation(t.Context(), t.TempDir()); !errors.Is(err, ErrNotBlock) {
-		t.Errorf("folder: %v, want %v", err, ErrNotBlock)
-	}
-	if _, err := h.Allocation(t.Context(), t.TempDir()+"/none"); !errors.Is(err, ErrNotExist) {
-		t.Errorf("nothing: %v, want %v", err, ErrNotExist)
-	}
-}
-
 func TestOpenRegular(t *testing.T) {
 	dir := t.TempDir()
-	put(t, dir+"/file", []byte("x"))
+	if err := os.WriteFile(dir+"/file", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := unix.Mkfifo(dir+"/fifo", 0o600); err != nil {
 		t.Fatal(err)
 	}

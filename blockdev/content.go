@@ -7,16 +7,32 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/plexctl/plexctl/blockdev/allocation"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/size"
 )
 
+// Signatures is what is recognised in the content of the device at path (signature.Find).
+func (h Host) Signatures(ctx context.Context, path string) ([]signature.Signature, error) {
+	disk, err := h.Open(ctx, path, Read)
+	if err != nil {
+		return nil, err
+	}
+	defer disk.Close() //nolint:errcheck // read only
+	found, err := signature.Find(disk, disk.Info().Size)
+	if err != nil {
+		return nil, fmt.Errorf("look for signatures on %s: %w", path, err)
+	}
+	return found, nil
+}
+
 // Allocation is what is known about the device at path, which may be a link: a loop device on a file, a thin SCSI disk, or
-// a partition of either. ErrNoAllocation means that there is no way to know. Among others that is so for
+// a partition of either. allocation.ErrUnknown means that there is no way to know. Among others that is so for
 //
 //	device-mapper thin   the kernel tells how much is mapped, not what: that is in the pool's metadata alone, which only
 //	                     its own tools read (Documentation/admin-guide/device-mapper/thin-provisioning.rst, Status)
 //	NVMe, virtio         the kernel passes no question about allocation on
-func (h Host) Allocation(ctx context.Context, path string) (Allocation, error) {
+func (h Host) Allocation(ctx context.Context, path string) (allocation.Map, error) {
 	d, err := h.open(ctx, path, Read)
 	if err != nil {
 		return nil, err
@@ -29,17 +45,17 @@ func (h Host) Allocation(ctx context.Context, path string) (Allocation, error) {
 }
 
 // allocation is what is known about d, which it keeps.
-func (h Host) allocation(ctx context.Context, d *hostDisk) (Allocation, error) {
+func (h Host) allocation(ctx context.Context, d *hostDisk) (allocation.Map, error) {
 	if !d.node.partition() {
 		e, err := extentsOf(d)
 		if err != nil {
 			return nil, err
 		}
-		return NewAllocation(d.info(), 0, e), nil
+		return allocation.New(allocation.Device{Path: d.path, Size: d.info().Size}, e), nil
 	}
 	start, err := strconv.ParseUint(d.node.text("start"), 10, 54)
 	if err != nil {
-		return nil, fmt.Errorf("%w: where the partition starts: %w", ErrNoAllocation, err)
+		return nil, fmt.Errorf("%w: where the partition starts: %w", allocation.ErrUnknown, err)
 	}
 	disk, err := h.open(ctx, d.node.disk().path(), Read)
 	if err != nil {
@@ -49,12 +65,13 @@ func (h Host) allocation(ctx context.Context, d *hostDisk) (Allocation, error) {
 	if err != nil {
 		return nil, errors.Join(err, disk.Close())
 	}
-	return NewAllocation(d.info(), size.Sectors(start).Bytes(), withPart{e, d}), nil
+	part := allocation.Device{Path: d.path, Start: size.Sectors(start).Bytes(), Size: d.info().Size}
+	return allocation.New(part, withPart{e, d}), nil
 }
 
 // withPart keeps a partition open beside its disk, so that it stays where it is.
 type withPart struct {
-	Extents
+	allocation.Extents
 	part *hostDisk
 }
 
@@ -62,12 +79,12 @@ type withPart struct {
 func (w withPart) Close() error { return errors.Join(w.Extents.Close(), w.part.Close()) }
 
 // extentsOf is the way of knowing about a whole disk. It keeps d, unless it fails.
-func extentsOf(d *hostDisk) (Extents, error) {
+func extentsOf(d *hostDisk) (allocation.Extents, error) {
 	switch {
 	case strings.HasPrefix(d.node.name, "loop"):
-		return openLoopFile(d)
+		return allocation.Loop(d.file, d.node.text("loop/backing_file"))
 	case len(entries(d.node.dir+"/device/scsi_disk")) > 0:
-		return openThinDisk(d)
+		return allocation.SCSI(d.file, d.info().Size, d.info().LogicalBlock)
 	}
-	return nil, ErrNoAllocation
+	return nil, allocation.ErrUnknown
 }

@@ -1,4 +1,4 @@
-package blockdev
+package allocation
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package blockdev_test
+package allocation_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/allocation"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/size"
 )
@@ -23,7 +24,7 @@ func thinMem(n int) *blocktest.Mem {
 	return m
 }
 
-func allocationOf(t testing.TB, m *blocktest.Mem) blockdev.Allocation {
+func allocationOf(t testing.TB, m *blocktest.Mem) allocation.Map {
 	t.Helper()
 	a, err := m.Allocation(context.Background(), testDisk)
 	if err != nil {
@@ -34,10 +35,10 @@ func allocationOf(t testing.TB, m *blocktest.Mem) blockdev.Allocation {
 }
 
 // inBlocks is ranges in blocks of Align.
-func inBlocks(pairs ...size.Bytes) []blockdev.Range {
-	var ranges []blockdev.Range
+func inBlocks(pairs ...size.Bytes) []allocation.Range {
+	var ranges []allocation.Range
 	for i := 0; i < len(pairs); i += 2 {
-		ranges = append(ranges, blockdev.Range{Start: pairs[i] * blockdev.Align, Length: pairs[i+1] * blockdev.Align})
+		ranges = append(ranges, allocation.Range{Start: pairs[i] * blockdev.Align, Length: pairs[i+1] * blockdev.Align})
 	}
 	return ranges
 }
@@ -45,24 +46,24 @@ func inBlocks(pairs ...size.Bytes) []blockdev.Range {
 func TestSurvey(t *testing.T) {
 	tests := map[string]struct {
 		written []int64
-		r       blockdev.Range
+		r       allocation.Range
 		limit   int
-		want    []blockdev.Range
+		want    []allocation.Range
 	}{
-		"nothing written":       {nil, blockdev.Range{Start: 0, Length: 64 * blockdev.Align}, 9, inBlocks(0, 64)},
-		"holes":                 {[]int64{0, 10, 11, 30}, blockdev.Range{Start: 0, Length: 64 * blockdev.Align}, 9, inBlocks(1, 9, 12, 18, 31, 33)},
-		"the largest":           {[]int64{0, 10, 11, 30}, blockdev.Range{Start: 0, Length: 64 * blockdev.Align}, 2, inBlocks(12, 18, 31, 33)},
-		"the largest one":       {[]int64{20}, blockdev.Range{Start: 0, Length: 30 * blockdev.Align}, 1, inBlocks(0, 20)},
-		"first of equals":       {[]int64{10, 21, 32}, blockdev.Range{Start: 0, Length: 33 * blockdev.Align}, 2, inBlocks(0, 10, 11, 10)},
-		"a part":                {[]int64{10}, blockdev.Range{Start: 5 * blockdev.Align, Length: 10 * blockdev.Align}, 9, inBlocks(5, 5, 11, 4)},
-		"whole blocks of it":    {[]int64{10}, blockdev.Range{Start: 5*blockdev.Align + 1, Length: 2*blockdev.Align - 2}, 9, nil},
-		"one block of it":       {[]int64{10}, blockdev.Range{Start: 5*blockdev.Align - 1, Length: 2 * blockdev.Align}, 9, inBlocks(5, 1)},
-		"all written":           {[]int64{3, 4, 5}, blockdev.Range{Start: 3 * blockdev.Align, Length: 3 * blockdev.Align}, 9, nil},
-		"none wanted":           {nil, blockdev.Range{Start: 0, Length: 64 * blockdev.Align}, 0, nil},
-		"less than none wanted": {nil, blockdev.Range{Start: 0, Length: 64 * blockdev.Align}, -1, nil},
-		"beyond the end":        {nil, blockdev.Range{Start: 60 * blockdev.Align, Length: 1 << 62}, 9, inBlocks(60, 4)},
-		"behind the end":        {nil, blockdev.Range{Start: 65 * blockdev.Align, Length: 1 << 62}, 9, nil},
-		"a range of nothing":    {nil, blockdev.Range{Start: 5 * blockdev.Align, Length: 0}, 9, nil},
+		"nothing written":       {nil, allocation.Range{Start: 0, Length: 64 * blockdev.Align}, 9, inBlocks(0, 64)},
+		"holes":                 {[]int64{0, 10, 11, 30}, allocation.Range{Start: 0, Length: 64 * blockdev.Align}, 9, inBlocks(1, 9, 12, 18, 31, 33)},
+		"the largest":           {[]int64{0, 10, 11, 30}, allocation.Range{Start: 0, Length: 64 * blockdev.Align}, 2, inBlocks(12, 18, 31, 33)},
+		"the largest one":       {[]int64{20}, allocation.Range{Start: 0, Length: 30 * blockdev.Align}, 1, inBlocks(0, 20)},
+		"first of equals":       {[]int64{10, 21, 32}, allocation.Range{Start: 0, Length: 33 * blockdev.Align}, 2, inBlocks(0, 10, 11, 10)},
+		"a part":                {[]int64{10}, allocation.Range{Start: 5 * blockdev.Align, Length: 10 * blockdev.Align}, 9, inBlocks(5, 5, 11, 4)},
+		"whole blocks of it":    {[]int64{10}, allocation.Range{Start: 5*blockdev.Align + 1, Length: 2*blockdev.Align - 2}, 9, nil},
+		"one block of it":       {[]int64{10}, allocation.Range{Start: 5*blockdev.Align - 1, Length: 2 * blockdev.Align}, 9, inBlocks(5, 1)},
+		"all written":           {[]int64{3, 4, 5}, allocation.Range{Start: 3 * blockdev.Align, Length: 3 * blockdev.Align}, 9, nil},
+		"none wanted":           {nil, allocation.Range{Start: 0, Length: 64 * blockdev.Align}, 0, nil},
+		"less than none wanted": {nil, allocation.Range{Start: 0, Length: 64 * blockdev.Align}, -1, nil},
+		"beyond the end":        {nil, allocation.Range{Start: 60 * blockdev.Align, Length: 1 << 62}, 9, inBlocks(60, 4)},
+		"behind the end":        {nil, allocation.Range{Start: 65 * blockdev.Align, Length: 1 << 62}, 9, nil},
+		"a range of nothing":    {nil, allocation.Range{Start: 5 * blockdev.Align, Length: 0}, 9, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +92,7 @@ func TestConfirm(t *testing.T) {
 	if diff := cmp.Diff(inBlocks(0, 10, 30, 5, 60, 3), got); err != nil || diff != "" {
 		t.Errorf("%v, confirmed (-want +got):\n%s", err, diff)
 	}
-	got, err = a.Confirm(t.Context(), []blockdev.Range{{64 * blockdev.Align, blockdev.Align}, {blockdev.Align + 1, blockdev.Align}, {2*blockdev.Align + 1, 2*blockdev.Align - 1}})
+	got, err = a.Confirm(t.Context(), []allocation.Range{{64 * blockdev.Align, blockdev.Align}, {blockdev.Align + 1, blockdev.Align}, {2*blockdev.Align + 1, 2*blockdev.Align - 1}})
 	if diff := cmp.Diff(inBlocks(3, 1), got); err != nil || diff != "" {
 		t.Errorf("%v, confirmed (-want +got):\n%s", err, diff)
 	}
@@ -118,7 +119,7 @@ func TestAllocationIsTrue(t *testing.T) {
 			}
 		}
 		// blank is the blocks that are: all of them, or an error that says which range has others.
-		blank := func(ranges []blockdev.Range) (n int) {
+		blank := func(ranges []allocation.Range) (n int) {
 			for _, r := range ranges {
 				b := make([]byte, r.Length)
 				if _, err := d.ReadAt(b, int64(r.Start)); err != nil || string(b) != string(make([]byte, r.Length)) {
@@ -141,7 +142,7 @@ func TestAllocationIsTrue(t *testing.T) {
 			return n
 		}
 		change("before")
-		candidates, err := a.Survey(context.Background(), blockdev.Range{Start: 0, Length: disk * blockdev.Align}, disk)
+		candidates, err := a.Survey(context.Background(), allocation.Range{Start: 0, Length: disk * blockdev.Align}, disk)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,14 +162,14 @@ func TestAllocationIsTrue(t *testing.T) {
 func TestAllocationOfPart(t *testing.T) {
 	for name, tt := range map[string]struct {
 		start, length size.Bytes
-		want          []blockdev.Range
+		want          []allocation.Range
 	}{
 		"aligned":     {10 * blockdev.Align, 20 * blockdev.Align, inBlocks(0, 10, 11, 9)},
 		"not aligned": {10*blockdev.Align + 512, 20 * blockdev.Align, inBlocks(0, 9, 11, 9)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			part := blockdev.NewAllocation(blockdev.Info{Path: "/dev/sda1", Size: tt.length}, tt.start, oneBlock(20*blockdev.Align))
-			got, err := part.Survey(t.Context(), blockdev.Range{Length: 1 << 62}, 9)
+			part := allocation.New(allocation.Device{Path: "/dev/sda1", Start: tt.start, Size: tt.length}, oneBlock(20*blockdev.Align))
+			got, err := part.Survey(t.Context(), allocation.Range{Length: 1 << 62}, 9)
 			if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
 				t.Errorf("%v, blank (-want +got):\n%s", err, diff)
 			}
@@ -199,10 +200,10 @@ func (o oneBlock) Extent(at, end size.Bytes) (blank bool, until size.Bytes, err 
 // TestConfirmIsBounded counts what Confirm asks.
 func TestConfirmIsBounded(t *testing.T) {
 	counted := &countedExtents{}
-	a := blockdev.NewAllocation(blockdev.Info{Size: size.GiB}, 0, counted)
-	var candidates []blockdev.Range
+	a := allocation.New(allocation.Device{Size: size.GiB}, counted)
+	var candidates []allocation.Range
 	for i := range 100 {
-		candidates = append(candidates, blockdev.Range{Start: size.Bytes(i) * size.MiB, Length: size.MiB})
+		candidates = append(candidates, allocation.Range{Start: size.Bytes(i) * size.MiB, Length: size.MiB})
 	}
 	if _, err := a.Confirm(t.Context(), candidates); err != nil || counted.checks != 1 || counted.extentsAsked != 100 {
 		t.Errorf("%v; %d checks and %d extents for 100 candidates", err, counted.checks, counted.extentsAsked)
