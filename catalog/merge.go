@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -191,8 +190,7 @@ func distinct(luns []LUN) []LUN {
 	}
 	texts := make(map[string]LUN, 1)
 	for _, l := range luns {
-		text, _ := json.Marshal(l) // a record that was read, or is about to be written, can be encoded
-		texts[string(text)] = l
+		texts[encodeRecord(l)] = l
 	}
 	var alive, deleted []LUN
 	for _, text := range slices.Sorted(maps.Keys(texts)) {

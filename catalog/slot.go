@@ -1,12 +1,9 @@
 package catalog
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/google/uuid"
 
@@ -48,17 +45,11 @@ type frame struct {
 	body     []byte
 }
 
-// body is the JSON in a slot. Unknown fields are refused, not skipped: a plexctl that knows more writes a higher
-// formatVersion, so an unknown field is damage or a mistake, and skipping it would lose it at the next write.
-type body struct {
-	LUNs []LUN `json:"luns"`
-}
-
 // encodeSlot is c as it stands in a slot of the drive, a multiple of 4096 bytes. ErrFull: it is too large.
 func encodeSlot(drive uuid.UUID, c Catalog) ([]byte, error) {
-	text, err := json.Marshal(body{LUNs: c.LUNs})
+	text, err := encodeBody(c.LUNs)
 	if err != nil {
-		return nil, fmt.Errorf("encode catalog: %w", err)
+		return nil, err
 	}
 	if len(text) > maxBody {
 		return nil, fmt.Errorf("catalog of %d bytes in %d records, limit %d bytes: %w", len(text), len(c.LUNs), maxBody, ErrFull)
@@ -118,18 +109,4 @@ func decodeSlot(drive uuid.UUID, b []byte) (frame, error) {
 		return frame{}, invalid("sequence %d", f.sequence)
 	}
 	return f, nil
-}
-
-// decodeBody reads the JSON of a slot. It does not validate the records.
-func decodeBody(text []byte) ([]LUN, error) {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	var b body
-	if err := decoder.Decode(&b); err != nil {
-		return nil, fmt.Errorf("catalog: %w: %w", err, ErrInvalid)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, invalid("catalog: text after its end")
-	}
-	return b.LUNs, nil
 }

@@ -196,8 +196,8 @@ func TestBodyRefuses(t *testing.T) {
 		"queued is no truth":   {`{"luns":[{"operation":{"queued":"yes"}}]}`, "queued"},
 		"unknown operation":    {`{"luns":[{"operation":{"type":"fly"}}]}`, "fly"},
 		"unknown result":       {`{"luns":[{"lastOperation":{"result":"E_FLY"}}]}`, "E_FLY"},
-		"array for object":     {`[]`, "array"},
-		"deep nesting":         {strings.Repeat(`[`, 100000), "depth"},
+		"array for object":     {`[]`, "[ where { should be"},
+		"deep nesting":         {`{"luns":[` + strings.Repeat(`[`, 100000), "depth"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
