@@ -181,20 +181,29 @@ func FuzzParseRaidStatus(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(s.Health) == 0 || len(s.Health) > maxLegs || s.Total == 0 || s.Done > s.Total || s.Action == "" {
+		if !possible(s) {
 			t.Errorf("%q gives %+v", line, s)
 		}
 		if s.Complete() && (slices.ContainsFunc(s.Health, func(h LegHealth) bool { return h != LegInSync }) || s.Done < s.Total) {
 			t.Errorf("%q is complete: %+v", line, s)
 		}
-		health := make([]byte, len(s.Health))
-		for i, letter := range s.Health {
-			health[i] = byte(letter)
-		}
-		printed := fmt.Sprintf("raid1 %d %s %d/%d %s %d 0 -", len(health), health, uint64(s.Done), uint64(s.Total), s.Action, s.Mismatches)
-		again, err := ParseRaidStatus(printed)
+		again, err := ParseRaidStatus(printed(s))
 		if diff := cmp.Diff(s, again); err != nil || diff != "" {
 			t.Errorf("%q printed and parsed again: %v (-want +got):\n%s", line, err, diff)
 		}
 	})
+}
+
+// possible reports whether a kernel could say s.
+func possible(s RaidStatus) bool {
+	return len(s.Health) > 0 && len(s.Health) <= maxLegs && s.Total > 0 && s.Done <= s.Total && s.Action != ""
+}
+
+// printed is s as the kernel would print it.
+func printed(s RaidStatus) string {
+	health := make([]byte, len(s.Health))
+	for i, letter := range s.Health {
+		health[i] = byte(letter)
+	}
+	return fmt.Sprintf("raid1 %d %s %d/%d %s %d 0 -", len(health), health, uint64(s.Done), uint64(s.Total), s.Action, s.Mismatches)
 }

@@ -92,26 +92,35 @@ func (o *options) set(word string, value uint64, legs int) error {
 
 // check is what the kernel checks when all options are known (parse_raid_params, validate_region_size).
 func (o *options) check(length size.Sectors, legs int) error {
-	smallest := length / raidmeta.MaxRegions
 	switch {
 	case o.nosync && len(o.rebuild) > 0:
 		return refuse("raid: sync/nosync and rebuild are mutually exclusive")
 	case o.minRate > o.maxRate && o.maxRate != 0:
 		return refuse("raid: Bad recovery rates")
-	case o.region > length:
-		return refuse("raid: Supplied region size is too large")
-	case o.region != 0 && o.region < smallest:
-		return refuse("raid: Supplied region size is too small")
-	case o.region != 0 && bits.OnesCount64(uint64(o.region)) != 1:
-		return refuse("raid: Region size is not a power of 2")
-	case len(o.rebuild) >= legs:
+	}
+	if err := o.checkRegion(length); err != nil {
+		return err
+	}
+	if len(o.rebuild) >= legs {
 		return refuse("raid: Insufficient redundancy to activate array")
 	}
-	if o.region == 0 {
-		o.region = 8192
-		for o.region < smallest {
+	return nil
+}
+
+// checkRegion checks the region size, and chooses one where none is given (validate_region_size).
+func (o *options) checkRegion(length size.Sectors) error {
+	smallest := length / raidmeta.MaxRegions
+	switch {
+	case o.region == 0:
+		for o.region = 8192; o.region < smallest; {
 			o.region *= 2
 		}
+	case o.region > length:
+		return refuse("raid: Supplied region size is too large")
+	case o.region < smallest:
+		return refuse("raid: Supplied region size is too small")
+	case bits.OnesCount64(uint64(o.region)) != 1:
+		return refuse("raid: Region size is not a power of 2")
 	}
 	return nil
 }

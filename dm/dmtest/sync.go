@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/size"
 )
@@ -241,11 +242,7 @@ func (r *raid) syncRegion(at, length uint64) error {
 	r.sync.window += length
 	off, n := int64(size.Sectors(at).Bytes()), int64(size.Sectors(length).Bytes())
 	if r.sync.requested {
-		different, err := r.compare(off, n)
-		if r.sync.check { // a repair counts none (raid_status)
-			r.sync.mismatches += different
-		}
-		if err != nil || different == 0 || r.sync.check {
+		if write, err := r.scrub(off, n); !write || err != nil {
 			return err
 		}
 	}
@@ -253,10 +250,7 @@ func (r *raid) syncRegion(at, length uint64) error {
 	if err := r.first().data.read(b, off); err != nil {
 		return fmt.Errorf("read %d sectors at %d: %w", length, at, err)
 	}
-	for _, l := range r.legs {
-		if l == r.first() || !l.working() || r.sync.recover && l.inSync {
-			continue
-		}
+	for _, l := range r.targets() {
 		if err := l.data.write(b, off); err != nil {
 			return r.fail(l, err)
 		}
@@ -265,6 +259,26 @@ func (r *raid) syncRegion(at, length uint64) error {
 		r.bits.needed.Clear(region)
 	}
 	return nil
+}
+
+// scrub compares the legs, and reports whether the other legs are to be written.
+func (r *raid) scrub(off, length int64) (write bool, err error) {
+	different, err := r.compare(off, length)
+	if r.sync.check { // a repair counts none (raid_status)
+		r.sync.mismatches += different
+	}
+	return different != 0 && !r.sync.check, err
+}
+
+// targets is the legs that the sync thread writes to.
+func (r *raid) targets() []*leg {
+	var legs []*leg
+	for _, l := range r.legs {
+		if l != r.first() && l.working() && !(r.sync.recover && l.inSync) {
+			legs = append(legs, l)
+		}
+	}
+	return legs
 }
 
 // room is n bytes that are used until the next call.
@@ -331,18 +345,22 @@ func (r *raid) health(action string, done uint64) string {
 	}
 	letters := make([]byte, len(r.legs))
 	for i, l := range r.legs {
-		switch {
-		case l.missing:
-			letters[i] = '-'
-		case l.faulty:
-			letters[i] = 'D'
-		case resyncing || !allSync && !l.inSync:
-			letters[i] = 'a'
-		default:
-			letters[i] = 'A'
-		}
+		letters[i] = l.letter(resyncing, allSync)
 	}
 	return string(letters)
+}
+
+// letter is the health of one leg, while a resync of the whole array goes on or all legs count as in sync.
+func (l *leg) letter(resyncing, allSync bool) byte {
+	switch {
+	case l.missing:
+		return byte(dm.LegMissing)
+	case l.faulty:
+		return byte(dm.LegFailed)
+	case resyncing || !allSync && !l.inSync:
+		return byte(dm.LegSyncing)
+	}
+	return byte(dm.LegInSync)
 }
 
 // Message sends text to the target at sector.

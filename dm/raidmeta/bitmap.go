@@ -50,7 +50,7 @@ type wireBitmap struct {
 	Pad             [120]byte
 }
 
-// Regions is how many regions an array has; region must not be zero.
+// Regions is the number of regions of an array, the last of which may be smaller. region must not be 0.
 func Regions(array, region size.Sectors) uint64 {
 	n := uint64(array / region)
 	if array%region != 0 {
@@ -59,8 +59,8 @@ func Regions(array, region size.Sectors) uint64 {
 	return n
 }
 
-// RegionSize is the region size plexctl uses for an array: 1 MiB, doubled until no more than MaxRegions are left, and for
-// an array below 1 MiB the largest power of two that fits. The array must have at least one sector.
+// RegionSize is the region size that plexctl uses for an array: 1 MiB, doubled until there are no more than MaxRegions. For
+// an array below 1 MiB it is the largest power of two that fits. The array must have at least one sector.
 func RegionSize(array size.Sectors) size.Sectors {
 	region := defaultRegion
 	for region > array && region > 1 {
@@ -72,7 +72,7 @@ func RegionSize(array size.Sectors) size.Sectors {
 	return region
 }
 
-// Encode is b as it stands on the disk, from offset 4096 of a metadata device on: the bitmap superblock and the bits,
+// Encode is b as it stands on the drive, from BitmapOffset of a metadata device on: the bitmap superblock and the bits,
 // padded with zeroes to a multiple of 4096 bytes. b.Bits must have a bit for every region.
 func (b Bitmap) Encode() []byte {
 	w := wireBitmap{
@@ -93,9 +93,10 @@ func (b Bitmap) Encode() []byte {
 	return out
 }
 
-// DecodeBitmap reads the bitmap whose superblock is at the start of b; b may be longer. It fails with ErrNoMagic where
-// there is none, and with ErrInvalid where b ends before the last region's bit or the kernel would refuse or
-// misunderstand the bitmap. A bitmap that the kernel could not write is Stale. Bits beyond the last region are dropped.
+// DecodeBitmap reads the bitmap whose superblock is at the start of b, which may be longer. It fails with ErrNoMagic if
+// there is no bitmap. It fails with ErrInvalid if b ends before the bit of the last region, or if the kernel would refuse
+// or misunderstand the bitmap. A bitmap that the kernel could not write is Stale. Bits beyond the last region are dropped.
+// The result shares no memory with b.
 func DecodeBitmap(b []byte) (Bitmap, error) {
 	var w wireBitmap
 	if _, err := binary.Decode(b, binary.LittleEndian, &w); err != nil {

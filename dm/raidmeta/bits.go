@@ -27,8 +27,8 @@ func (b Bits) Set(i uint64) { b[i/8] |= 1 << (i % 8) }
 // Clear takes region i out of the set.
 func (b Bits) Clear(i uint64) { b[i/8] &^= 1 << (i % 8) }
 
-// ClearBelow takes the regions out of the set that lie wholly before sector end of an array with regions of the given
-// size, which must not be 0. An end of InSync empties the set.
+// ClearBelow takes out the regions that lie wholly before sector end of the array. region is the size of a region and must
+// not be 0. An end of InSync empties the set.
 func (b Bits) ClearBelow(end uint64, region size.Sectors) {
 	for i := range min(end/uint64(region), 8*uint64(len(b))) {
 		b.Clear(i)
@@ -44,22 +44,23 @@ func (b Bits) Count() uint64 {
 	return uint64(n)
 }
 
-// Or adds the regions of other, which must be of the same length.
+// Or adds the regions of other, which must have the same length.
 func (b Bits) Or(other Bits) {
 	for i, v := range other {
 		b[i] |= v
 	}
 }
 
-// Without takes the regions of other out, which must be of the same length.
+// Without takes out the regions of other, which must have the same length.
 func (b Bits) Without(other Bits) {
 	for i, v := range other {
 		b[i] &^= v
 	}
 }
 
-// Regrid is the regions of another division of the array that have something of a region of b in common. Of an array that
-// has grown, what is new is in none.
+// Regrid is b for another region size: a new set of the regions that overlap a region of b. from and to are the old and the
+// new region size, neither of which may be 0; regions is the new number of regions, at least 1. If the array has grown, its
+// new part is not in the set.
 func (b Bits) Regrid(from, to size.Sectors, regions uint64) Bits {
 	grid := NewBits(regions, false)
 	for i := range 8 * uint64(len(b)) {

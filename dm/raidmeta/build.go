@@ -8,22 +8,23 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// clearedNever is the events_cleared of every set written here. It must differ from the events, and the kernel skips
-// all bits of a returning leg if it does not (drivers/md/md-bitmap.c, md_bitmap_load).
+// clearedNever is the events_cleared of every set written here. If it were equal to the events, the kernel would skip all
+// bits of a returning leg (drivers/md/md-bitmap.c, md_bitmap_load).
 const clearedNever = 1
 
-// AttachPlan describes a set of legs of which some hold the data and the others are to be filled from them.
+// AttachPlan describes a set of legs: some hold the data, the others are to be filled from them.
 type AttachPlan struct {
 	ArraySize  size.Sectors
 	RegionSize size.Sectors // a power of two; see RegionSize
-	InSync     []bool       // one a leg, in table order, at least one true. False: to be filled, or missing
-	Bits       Bits         // regions to copy; nil: all. What a missing leg lacks must be in it
-	Events     uint64       // the set gets a higher count: that of the newest superblock of the LUN, 0 when there is none
+	InSync     []bool       // one for each leg, in table order, at least one true. False: to be filled, or missing
+	Bits       Bits         // regions to copy; nil means all. The set includes what a missing leg lacks
+	Events     uint64       // count of the newest superblock of the LUN, 0 if there is none; the set gets a higher one
 }
 
-// Attach is the metadata with which the kernel copies exactly the regions of p.Bits from the first leg in sync to every
-// leg that is not, one slot for each leg. The slot of a missing leg ("- -" in the table) need not be written: with no leg
-// to copy to, the kernel keeps the bits and adds to them. Plans that Check would refuse wrap ErrInvalid.
+// Attach is the metadata for filling legs, one slot for each leg. With it the kernel copies exactly the regions of p.Bits
+// from the first leg in sync to every leg that is not in sync. The slot of a missing leg ("- -" in the table) need not be
+// written: while there is no leg to copy to, the kernel keeps the bits and adds to them. It fails with ErrInvalid for a
+// plan whose metadata Check would refuse. The slots share no memory with the plan.
 func Attach(p AttachPlan) ([]Slot, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -64,7 +65,7 @@ func geometry(array, region size.Sectors) error {
 	return nil
 }
 
-// recovery writes a partial recovery: every leg that is in sync calls every other leg failed.
+// recovery is the metadata of a partial recovery: every leg that is in sync records every other leg as failed.
 func recovery(p AttachPlan, bits Bits) ([]Slot, error) {
 	if p.Events > math.MaxUint64-2 {
 		return nil, invalid("event count %d cannot rise", p.Events)
@@ -83,8 +84,8 @@ func recovery(p AttachPlan, bits Bits) ([]Slot, error) {
 	return checked(slots)
 }
 
-// newSuper is the superblock of leg i when it is to be filled. By its own account it holds nothing: so the kernel refuses
-// to start from it when it is the only leg there (drivers/md/dm-raid.c, super_validate).
+// newSuper is the superblock of leg i when it is to be filled. It says that the leg holds nothing. So the kernel refuses to
+// start from this leg alone (drivers/md/dm-raid.c, super_validate).
 func newSuper(p AttachPlan, i int) Super {
 	return Super{
 		NumDevices:    uint32(len(p.InSync)),

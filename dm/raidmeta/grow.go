@@ -7,14 +7,13 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// BitmapOffset is where the bitmap of an encoded Slot begins. What lies before it, the superblock, the kernel reads when a
-// table is loaded; the bits it reads again when the table is first resumed.
+// BitmapOffset is where the bitmap of an encoded Slot begins, in bytes. The kernel reads the superblock before it when a
+// table is loaded. It reads the bits again when the table is first resumed.
 const BitmapOffset = bitmapOffset
 
-// Grow is the metadata with which the kernel makes the new part of a mirror that has grown equal on all legs: it copies
-// every region of p.ArraySize that does not lie wholly below from, from the first leg to the others. All legs must be in
-// sync below it. p.Bits is not used. Plans with a leg that is not in sync, and others that Check would refuse, wrap
-// ErrInvalid.
+// Grow is the metadata for a mirror that has grown to p.ArraySize. With it the kernel copies every region that does not lie
+// wholly below the old size, which is from, from the first leg to the others. All legs must be in sync below it. p.Bits is
+// not used. It fails with ErrInvalid when a leg is not in sync, or when Check would refuse the metadata.
 func Grow(p AttachPlan, from size.Sectors) ([]Slot, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -24,8 +23,9 @@ func Grow(p AttachPlan, from size.Sectors) ([]Slot, error) {
 	return Level(p)
 }
 
-// Level is the metadata with which the kernel copies exactly the regions of p.Bits from the first leg to all others, which
-// are in sync but for them; nil: every region. Until it has looked at a region, it reads that from the first leg.
+// Level is the metadata for legs that are all in sync, except in the regions of p.Bits; nil means every region. With it the
+// kernel copies exactly these regions from the first leg to all others. Until it has reached a region, it reads that region
+// from the first leg alone. It fails as Grow does.
 func Level(p AttachPlan) ([]Slot, error) {
 	if err := p.check(); err != nil {
 		return nil, err

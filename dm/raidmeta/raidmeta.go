@@ -1,12 +1,21 @@
-// Package raidmeta encodes and decodes what dm-raid keeps on a leg's metadata device: the dm-raid superblock and the md
-// write-intent bitmap. Bytes in, bytes out; it opens nothing.
+// Package raidmeta encodes and decodes what dm-raid keeps on the metadata device of a leg: the dm-raid superblock and the
+// md write-intent bitmap. It also builds the metadata that makes the kernel copy exactly what has to be copied. It works on
+// bytes and opens nothing.
+//
+//	Slot                           the metadata of one leg: Super and Bitmap
+//	Attach, Grow, Level            metadata for a set of legs, from a plan
+//	Resync, Returned, Restarted    metadata for a set of legs, from what was read from their drives
+//	Check                          why the kernel must not get a set
+//
+// A leg is one copy of the data, an array is all of them, a region is what one bit of the bitmap stands for. Lengths and
+// offsets are in sectors of 512 bytes. A metadata device has:
 //
 //	0      superblock, 148 bytes (struct dm_raid_superblock, drivers/md/dm-raid.c), rest of the block zero
 //	4096   bitmap superblock, 256 bytes (struct bitmap_super_s, drivers/md/md-bitmap.h)
 //	4352   bitmap, one bit a region, least significant bit first; 1: the region may differ between the legs
 //
-// All integers are little-endian on every machine. Neither structure has a checksum or says which LUN it belongs to;
-// the catalog does.
+// All integers are little-endian on every machine. Neither structure has a checksum, and neither says which LUN it belongs
+// to: the catalog does.
 package raidmeta
 
 import (
@@ -15,7 +24,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// SlotSize is the room plexctl gives one copy of a leg's metadata. It holds the superblock and a bitmap of MaxRegions.
+// SlotSize is the room that plexctl gives one copy of a leg's metadata. It holds a superblock and a bitmap of MaxRegions.
 const SlotSize = 512 * size.KiB
 
 // MaxRegions is the largest number of regions dm-raid accepts (drivers/md/dm-raid.c, validate_region_size).
@@ -33,9 +42,10 @@ const InSync = ^uint64(0)
 
 // Errors that callers tell apart.
 var (
-	// ErrNoMagic means that there is no such structure here: the space was never used or was wiped.
+	// ErrNoMagic means that the structure is not there: the space was never used, or was wiped.
 	ErrNoMagic = errors.New("no magic")
-	// ErrInvalid means that the structure is there but is not one that plexctl's tables can have written.
+	// ErrInvalid means that the structure is there and cannot come from a table of plexctl, or that a set of slots must not
+	// be given to the kernel.
 	ErrInvalid = errors.New("invalid")
 )
 

@@ -6,13 +6,13 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Resync is the metadata with which the kernel makes legs equal that were all in sync when the machine stopped without
-// warning: it copies the regions being written then from the first leg to the others. dm-raid by itself would drop those
-// bits and report the legs as in sync. The bits are those of every usable bitmap; where none is usable, or their regions
-// are not of the given size, everything is copied.
+// Resync is the metadata for legs that were all in sync when the machine stopped without warning. With it the kernel
+// copies the regions that were being written from the first leg to the others. Without it dm-raid drops those bits and
+// reports the legs as in sync. The bits of every usable bitmap count. If no bitmap is usable, or its regions do not have
+// the given size, the kernel copies everything.
 //
-// It fails with ErrInvalid when a leg is missing or not in sync: then the first leg in sync is the source and all others
-// are to be brought up from it with Returned.
+// It fails with ErrInvalid when a leg is missing or not in sync. Use Returned then: the first leg in sync is the source,
+// and all others are stale.
 func Resync(slots []Slot, region size.Sectors) ([]Slot, error) {
 	set, err := newSet(slots, region, nil)
 	if err != nil {
@@ -25,13 +25,13 @@ func Resync(slots []Slot, region size.Sectors) ([]Slot, error) {
 	return Level(set.plan)
 }
 
-// Returned is the metadata with which the kernel brings the stale legs up from the others: legs that had failed or were
-// being filled, and are there again. Only the regions that the legs in sync have noted since are copied; everything is
-// when no bitmap of theirs is usable, its regions are not of the given size, or a stale leg has no metadata that says
-// how long it has been away. Legs that are missing and not called stale stay failed and lose no bit.
+// Returned is the metadata for stale legs: legs that had failed or were being filled, and are present again. With it the
+// kernel copies to them the regions that the legs in sync have recorded since. It copies everything if no bitmap of the
+// legs in sync is usable, if its regions do not have the given size, or if a stale leg has no metadata that says how long
+// it was away. A leg that is missing and not listed as stale stays failed and loses no bit.
 //
-// It fails with ErrInvalid when no leg is left to copy from, when a leg not called stale is not in sync, and when a stale
-// leg is newer than the others and says that they have failed: it holds data that they lack.
+// It fails with ErrInvalid in three cases: no leg is left to copy from; a leg that is not listed as stale is not in sync;
+// a stale leg is newer than the others and says that they have failed. Such a leg holds data that the others lack.
 func Returned(slots []Slot, region size.Sectors, stale []int) ([]Slot, error) {
 	set, err := newSet(slots, region, stale)
 	if err != nil {
@@ -48,10 +48,10 @@ func Returned(slots []Slot, region size.Sectors, stale []int) ([]Slot, error) {
 	return recovery(set.plan, set.bits())
 }
 
-// Stopped is metadata that says of legs in sync that they are equal, for sets with a leg that is never there, whose bits are
-// never cleared: events "cleared" is what the kernel itself writes of legs that lack nothing, and what it never writes while a
-// leg is missing (drivers/md/md-bitmap.c, md_bitmap_endwrite). No table may be loaded with it; see Restarted. Legs are as in
-// Returned.
+// Stopped records that the legs in sync are equal, for sets with a vacant leg. The kernel never clears a bit of such a set,
+// so the bits cannot show it. Instead EventsCleared equals Events, which the kernel never writes while a leg is missing
+// (drivers/md/md-bitmap.c, md_bitmap_endwrite). No table may be loaded with this metadata: write Restarted first. It fails
+// as Restarted does.
 func Stopped(slots []Slot, region size.Sectors) ([]Slot, error) {
 	stopped, err := Restarted(slots, region)
 	for i := range stopped {
@@ -60,8 +60,8 @@ func Stopped(slots []Slot, region size.Sectors) ([]Slot, error) {
 	return stopped, err
 }
 
-// Restarted is the metadata with which legs in sync that are equal start in a set with a leg that is missing: nothing is
-// copied, and all bits stay. It fails with ErrInvalid when no leg is missing, or one that is not is out of sync.
+// Restarted is the metadata that starts equal legs in a set with a missing leg: the kernel copies nothing and keeps all
+// bits. It fails with ErrInvalid when no leg is missing, or when a leg that is present is not in sync.
 func Restarted(slots []Slot, region size.Sectors) ([]Slot, error) {
 	set, err := newSet(slots, region, nil)
 	if err != nil {
@@ -70,7 +70,7 @@ func Restarted(slots []Slot, region size.Sectors) ([]Slot, error) {
 	return recovery(set.plan, set.bits())
 }
 
-// set is a set of slots read from the disks, and what follows from it for a new one.
+// set is a set of slots read from the drives, and the plan for the set that replaces it.
 type set struct {
 	slots  []Slot
 	stale  []int
@@ -171,7 +171,7 @@ func (s set) usable(i int) bool {
 	return s.slots[i].Tracks() && b.ArraySize == s.plan.ArraySize && b.RegionSize == s.plan.RegionSize
 }
 
-// forgotten reports whether a stale leg may have been away since before bits were last cleared.
+// forgotten reports whether bits may have been cleared while a stale leg was away. They cannot say what it lacks then.
 func (s set) forgotten() bool {
 	for _, i := range s.stale {
 		for j, ok := range s.plan.InSync {
@@ -186,8 +186,8 @@ func (s set) forgotten() bool {
 	return false
 }
 
-// CallsFailed reports whether one leg says, by its superblock, that another has failed. The bits count positions as the
-// other leg recorded its own; a detached leg has none and has failed.
+// CallsFailed reports whether the leg with superblock s has recorded that leg has failed. The bits of s stand for positions
+// as leg recorded its own. A detached leg has no position and has failed.
 func (s Super) CallsFailed(leg Super) bool {
 	if leg.ArrayPosition >= maxLegs {
 		return true

@@ -14,7 +14,7 @@ const superSize = bitmapOffset - superOffset
 // superMagic is "DmRd" on the disk.
 const superMagic = 0x64526D44
 
-// compatV190 says that the fields from flags on are there. The kernel refuses every other feature.
+// compatV190 says that the fields from flags on are present. The kernel refuses every other feature.
 const compatV190 = 1
 
 // maxLegs is how many legs fit FailedDevices; plexctl's own limit is far below.
@@ -53,7 +53,7 @@ type wireSuper struct {
 	Incompat        uint32    // 144
 }
 
-// Encode is s as it stands on the disk: one block of 4096 bytes, for offset 0 of a metadata device.
+// Encode is s as it stands on the drive: one block of 4096 bytes, for offset 0 of a metadata device.
 func (s Super) Encode() []byte {
 	w := wireSuper{
 		Magic:           superMagic,
@@ -73,9 +73,9 @@ func (s Super) Encode() []byte {
 	return encode(w, superSize)
 }
 
-// DecodeSuper reads the superblock at the start of b. It fails with ErrNoMagic where there is none, and with ErrInvalid
-// where b is too short or the superblock is not that of a raid1 leg at rest: another level, a reshape, a feature of
-// another kernel, an offset beyond the leg.
+// DecodeSuper reads the superblock at the start of b. It fails with ErrNoMagic if there is none. It fails with ErrInvalid if
+// b is too short, or if the superblock is not that of a raid1 leg at rest: it has another level, a reshape, a feature of
+// another kernel, or an offset beyond the leg.
 func DecodeSuper(b []byte) (Super, error) {
 	var w wireSuper
 	if _, err := binary.Decode(b, binary.LittleEndian, &w); err != nil {
@@ -106,14 +106,24 @@ func (w wireSuper) fault() string {
 		return fmt.Sprintf("features %#x, incompatible features %#x", w.Compat, w.Incompat)
 	case w.Level != 1 || w.NewLevel != 1:
 		return fmt.Sprintf("raid level %d, new level %d", w.Level, w.NewLevel)
-	case w.Flags != 0 || w.ReshapePosition != InSync || w.DeltaDisks != 0:
+	case w.reshapes():
 		return "a reshape is recorded"
-	case w.Layout != 0 || w.StripeSectors != 0 || w.NewLayout != 0 || w.NewStripe != 0:
+	case w.stripes():
 		return "a layout or stripe is recorded"
 	case w.DataOffset != 0 || w.NewDataOffset != 0:
 		return "a data offset is recorded"
 	}
 	return w.rangeFault()
+}
+
+// reshapes reports whether w is of an array that is changing its shape.
+func (w wireSuper) reshapes() bool {
+	return w.Flags != 0 || w.ReshapePosition != InSync || w.DeltaDisks != 0
+}
+
+// stripes reports whether w has a layout or a stripe, which no raid1 has.
+func (w wireSuper) stripes() bool {
+	return w.Layout != 0 || w.StripeSectors != 0 || w.NewLayout != 0 || w.NewStripe != 0
 }
 
 // rangeFault is which number of w is out of range, empty when none is.
@@ -125,16 +135,24 @@ func (w wireSuper) rangeFault() string {
 		return fmt.Sprintf("leg %d of %d", w.ArrayPosition, w.NumDevices)
 	case w.ExtendedFailed != [3]uint64{}:
 		return "failed legs beyond 63"
-	case w.ArraySectors == 0 || w.ArraySectors > uint64(maxSectors):
+	case !possible(w.ArraySectors):
 		return fmt.Sprintf("array of %d sectors", w.ArraySectors)
-	case w.Sectors == 0 || w.Sectors > uint64(maxSectors):
+	case !possible(w.Sectors):
 		return fmt.Sprintf("leg of %d sectors", w.Sectors)
-	case w.RecoveryOffset > max(w.Sectors, w.ArraySectors) && w.RecoveryOffset != InSync:
+	case w.beyond(w.RecoveryOffset):
 		return fmt.Sprintf("recovery offset %d is beyond the leg", w.RecoveryOffset)
-	case w.ResyncOffset > max(w.Sectors, w.ArraySectors) && w.ResyncOffset != InSync:
+	case w.beyond(w.ResyncOffset):
 		return fmt.Sprintf("resync offset %d is beyond the array", w.ResyncOffset)
 	}
 	return ""
+}
+
+// possible reports whether sectors is the length of an array or a leg.
+func possible(sectors uint64) bool { return sectors != 0 && sectors <= uint64(maxSectors) }
+
+// beyond reports whether offset lies outside the array and outside the leg.
+func (w wireSuper) beyond(offset uint64) bool {
+	return offset > max(w.Sectors, w.ArraySectors) && offset != InSync
 }
 
 // encode is the wire form of v, padded with zeroes to room bytes.
