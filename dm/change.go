@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/anatol/devmapper.go"
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/devno"
@@ -116,16 +115,21 @@ func (c *Control) Clear(ctx context.Context, name string) error {
 // Waiting for I/O in flight has no limit and does not end with ctx. While the device is suspended whoever touches it
 // hangs, this process included: prepare everything before, and resume whatever happens.
 func (c *Control) Suspend(ctx context.Context, name string, freeze bool) error {
-	r := request{command: unix.DM_DEV_SUSPEND, flags: unix.DM_SUSPEND_FLAG}
+	const op = "suspend"
 	if !freeze {
-		r.flags |= unix.DM_SKIP_LOCKFS_FLAG
+		_, err := c.device(ctx, op, name, request{
+			command: unix.DM_DEV_SUSPEND,
+			flags:   unix.DM_SUSPEND_FLAG | unix.DM_SKIP_LOCKFS_FLAG,
+		})
+		return err
 	}
-	for {
-		_, err := c.device(ctx, "suspend", name, r)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
+	if err := ready(ctx, op, name); err != nil {
+		return err
 	}
+	if err := c.libraryFreeze(name); err != nil {
+		return &Error{Op: op, Device: name, Err: err}
+	}
+	return nil
 }
 
 // Resume makes the inactive table, where there is one, the live one and lets I/O go on. Then it sees to the names in
@@ -172,7 +176,7 @@ func (c *Control) Remove(ctx context.Context, name string) error {
 	}
 	deadline := time.Now().Add(c.busyWait)
 	for pause := firstBusyPause; ; pause = min(2*pause, maxBusyPause) {
-		err := cause(devmapper.Remove(name))
+		err := c.libraryRemove(name)
 		if err == nil {
 			break
 		}

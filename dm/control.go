@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/anatol/devmapper.go"
 	"golang.org/x/sys/unix"
 )
 
@@ -98,11 +97,11 @@ func (c *Control) Version(ctx context.Context) (Version, error) {
 	if err := ctx.Err(); err != nil {
 		return Version{}, &Error{Op: op, Err: err}
 	}
-	major, minor, patch, err := devmapper.GetVersion()
+	v, err := c.libraryVersion()
 	if err != nil {
-		return Version{}, &Error{Op: op, Err: privilege(cause(err))}
+		return Version{}, &Error{Op: op, Err: privilege(err)}
 	}
-	return Version{major, minor, patch}, nil
+	return v, nil
 }
 
 // Limits of the room for a reply, which grows until the reply fits.
@@ -168,14 +167,6 @@ func ready(ctx context.Context, op, name string) error {
 		return nil
 	}
 	return &Error{Op: op, Device: name, Err: err}
-}
-
-// cause is the errno inside an error of devmapper.go.
-func cause(err error) error {
-	if call, ok := errors.AsType[*os.SyscallError](err); ok {
-		return call.Err
-	}
-	return err
 }
 
 // privilege adds to a refusal what is missing.

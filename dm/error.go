@@ -2,6 +2,7 @@ package dm
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +35,7 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
 	if e.Device != "" {
-		b.WriteString(` "` + e.Device + `"`)
+		b.WriteString(" " + strconv.Quote(e.Device)) // which any program may have named, with any byte
 	}
 	b.WriteString(": ")
 	if e.InTable {
@@ -58,7 +59,12 @@ func (e *Error) Is(target error) bool {
 	case ErrBusy:
 		return errors.Is(e.Err, unix.EBUSY)
 	case ErrNotSupported:
-		return errors.Is(e.Err, unix.ENOTTY)
+		return unknownCommand(e.Err)
 	}
 	return false
+}
+
+// unknownCommand reports whether the kernel does not have a command: ENOTTY, and ENOSYS from what emulates a kernel.
+func unknownCommand(err error) bool {
+	return errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.ENOSYS)
 }

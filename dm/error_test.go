@@ -30,6 +30,11 @@ func TestErrorText(t *testing.T) {
 			Error{Op: "load table of", Device: "plex-a", Err: unix.ENXIO, InTable: true},
 			`load table of "plex-a": device in the table: no such device or address`,
 		},
+		{
+			"device that another program has named",
+			Error{Op: "remove", Device: "a \"b\" \x1b]0;c\a", Err: unix.EBUSY},
+			`remove "a \"b\" \x1b]0;c\a": device or resource busy`,
+		},
 		{"cancelled", Error{Op: "suspend", Device: "plex-a", Err: context.Canceled}, `suspend "plex-a": context canceled`},
 	}
 	for _, tt := range tests {
@@ -53,6 +58,7 @@ func TestErrorIs(t *testing.T) {
 		{"missing path in the table", &Error{Err: unix.ENOENT, InTable: true}, []error{fs.ErrNotExist}},
 		{"busy", &Error{Err: unix.EBUSY}, []error{ErrBusy}},
 		{"unknown command", &Error{Err: unix.ENOTTY}, []error{ErrNotSupported}},
+		{"command unknown to an emulator", &Error{Err: unix.ENOSYS}, []error{ErrNotSupported}},
 		{"sentinel as cause", &Error{Err: fmt.Errorf("%w (CONFIG_DM_RAID)", ErrNotSupported)}, []error{ErrNotSupported}},
 		{"no privilege", &Error{Err: unix.EACCES}, []error{os.ErrPermission}},
 		{"refused", &Error{Err: unix.EINVAL}, []error{unix.EINVAL}},

@@ -100,7 +100,7 @@ func TestPrivilege(t *testing.T) {
 	}
 }
 
-func TestCause(t *testing.T) {
+func TestLibraryErrno(t *testing.T) {
 	missing := &fs.PathError{Op: "open", Path: controlPath, Err: unix.ENOENT}
 	tests := []struct {
 		name      string
@@ -112,7 +112,7 @@ func TestCause(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := cause(tt.err); got != tt.want { //nolint:errorlint // the cause itself is asked for
+			if got := libraryErrno(tt.err); got != tt.want { //nolint:errorlint // the cause itself is asked for
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})

@@ -19,7 +19,7 @@ func (c *Control) TargetVersion(ctx context.Context, target string) (Version, er
 		return Version{}, err
 	}
 	rep, err := c.call(request{command: unix.DM_GET_TARGET_VERSION, name: target, room: firstRoom})
-	if errors.Is(err, unix.ENOTTY) {
+	if unknownCommand(err) {
 		rep, err = c.call(request{command: unix.DM_LIST_VERSIONS, room: firstRoom})
 	}
 	if err != nil && !errors.Is(err, unix.EINVAL) {
