@@ -13,22 +13,23 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Flags for udev's rules, sent in event_nr above a cookie of 0, which asks for no semaphore (lvm2, libdevmapper.h).
+// Flags for udev's rules (lvm2, libdevmapper.h). They are sent in the upper half of event_nr. The lower half is a cookie; 0
+// means that nobody waits for udev on a semaphore.
 const (
 	udevNoSubsystem = 0x0002 << 16
 	udevNoDisk      = 0x0004 << 16
 	udevNoOther     = 0x0008 << 16
-	udevPrimary     = 0x0040 << 16 // a real event; without it udev drops the link at the next coldplug
+	udevPrimary     = 0x0040 << 16 // marks a real event; without it udev drops the link at the next coldplug
 )
 
-// Pauses between the attempts to remove a device that is open.
+// Pauses between attempts to remove a device that is open.
 const (
 	firstBusyPause = 50 * time.Millisecond
 	maxBusyPause   = 200 * time.Millisecond
 )
 
-// udevFlags is what event_nr tells udev's rules about a device. Every event carries it: one without them would have a
-// private device probed again.
+// udevFlags is what event_nr tells udev's rules about a device. Every event that udev acts on carries them: after one
+// without, udev would probe a private device.
 func (v Visibility) udevFlags() uint32 {
 	if v == Private {
 		return udevPrimary | udevNoSubsystem | udevNoDisk | udevNoOther
@@ -36,9 +37,9 @@ func (v Visibility) udevFlags() uint32 {
 	return udevPrimary
 }
 
-// Create makes a device without a table and returns its number. Names and UUIDs have 1 to 127 and 0 to 128 bytes out of
-// letters, digits and #+-.:=@_; the kernel would take more, udev would change it. It fails with ErrBusy when the name or
-// the UUID is taken.
+// Create makes a device without a table and returns its number. A name has 1 to 127 bytes and a UUID 0 to 128, out of
+// letters, digits and #+-.:=@_. The kernel takes other bytes too, but udev would replace them in links. It fails with
+// ErrBusy when the name or the UUID is taken.
 func (c *Control) Create(ctx context.Context, name, uuid string) (devno.No, error) {
 	fail := func(err error) (devno.No, error) {
 		return devno.No{}, &Error{Op: "create", Device: name, Err: err}
@@ -56,16 +57,18 @@ func (c *Control) Create(ctx context.Context, name, uuid string) (devno.No, erro
 	return rep.dev, nil
 }
 
-// Load builds t in the kernel and puts it in the inactive slot of the device, in place of a table that is there. The live
-// table is not touched. The kernel opens the devices that t names and lets their targets refuse.
+// Load builds t in the kernel and puts it into the inactive slot of the device, in place of a table that waits there. The
+// live table is not touched. The kernel opens the devices that t names, and its targets check their parameters.
 //
-// It checks less than one would think (measured on 5.10, 6.1 and 6.12): the size of t is not compared with that of
-// the live table; whether a linear segment lies inside its device is looked at on the first load of a device only, later
-// not before Resume, which then fails and leaves the device suspended; and up to 6.1 a running device may be mapped onto
-// itself. Check these before.
+// The kernel does not check everything (measured on 5.10, 6.1 and 6.12). The caller has to:
 //
-// The kernel's log says why a table was refused, and the error carries it. It fails with ErrBusy when a device that t
-// names is claimed outside device-mapper, and with ErrNotExist only when the device itself is missing.
+//   - It does not compare the size of t with that of the live table.
+//   - It checks that a linear segment lies inside its device only on the first load of a device. Later the Resume fails
+//     instead, and leaves the device suspended.
+//   - Up to 6.1 it lets a running device be mapped onto itself.
+//
+// The error carries the lines of the kernel's log that say why it refused t. Load fails with ErrBusy when a device that t
+// names is claimed outside device-mapper. It fails with ErrNotExist only when the device called name is missing.
 func (c *Control) Load(ctx context.Context, name string, t Table) error {
 	const op = "load table of"
 	if err := ready(ctx, op, name); err != nil {
@@ -88,10 +91,10 @@ func (c *Control) Load(ctx context.Context, name string, t Table) error {
 	return nil
 }
 
-// opening lists what the kernel answers when it cannot open a device that a table names.
+// opening lists the errnos of a table that names a device which the kernel cannot open.
 var opening = []error{unix.ENXIO, unix.ENODEV, unix.ENOENT, unix.ENOTBLK, unix.EBUSY, unix.EROFS, unix.EACCES}
 
-// explain is the error of an operation that the kernel refused with err, and what log says about it.
+// explain is the error of an operation that the kernel refused with err, with what log says about it.
 func (c *Control) explain(op, name string, err error, log kernelLog) error {
 	rep, gone := c.call(request{command: unix.DM_DEV_STATUS, name: name})
 	return &Error{
@@ -103,17 +106,18 @@ func (c *Control) explain(op, name string, err error, log kernelLog) error {
 	}
 }
 
-// Clear empties the inactive slot. It is no error when the slot is empty.
+// Clear empties the inactive slot. An empty slot is no error.
 func (c *Control) Clear(ctx context.Context, name string) error {
 	_, err := c.device(ctx, "clear inactive table of", name, request{command: unix.DM_TABLE_CLEAR})
 	return err
 }
 
-// Suspend flushes the device, waits for I/O in flight, and makes all other I/O wait until Resume; with freeze, a file
-// system mounted from the device is made clean and frozen first, until Resume. It is no error when the device is suspended.
+// Suspend flushes the device, waits for I/O in flight, and makes later I/O wait until Resume. With freeze, it first makes a
+// file system that is mounted from the device clean and freezes it, until Resume. A device that is suspended already is no
+// error.
 //
-// Waiting for I/O in flight has no limit and does not end with ctx. While the device is suspended whoever touches it
-// hangs, this process included: prepare everything before, and resume whatever happens.
+// The wait for I/O in flight has no limit and does not end with ctx. While the device is suspended, every process that uses
+// it hangs, the caller too. Prepare everything before, and call Resume in every case.
 func (c *Control) Suspend(ctx context.Context, name string, freeze bool) error {
 	const op = "suspend"
 	if !freeze {
@@ -132,19 +136,21 @@ func (c *Control) Suspend(ctx context.Context, name string, freeze bool) error {
 	return nil
 }
 
-// Resume makes the inactive table, where there is one, the live one and lets I/O go on. Then it sees to the names in
-// /dev: of a Public device it waits for udev's link, or makes one. A name that cannot be made is logged, not returned:
-// when Resume fails, it is the kernel that did not resume.
+// Resume makes the inactive table the live one, if there is one, and lets I/O continue. Then it takes care of the device's
+// name in /dev: it waits for udev's link to a Public device, or makes one. A link that cannot be made is logged and is no
+// error. So an error means that the kernel did not resume the device.
 //
-// It is one ioctl. On a running device the kernel suspends, swaps the tables and resumes inside that ioctl, without
-// freezing the file system, so a process that is killed cannot leave the device suspended in between (drivers/md/dm-ioctl.c,
-// do_resume). A device that was suspended before needs this call to run again: give it a context that cannot end
-// (context.WithoutCancel).
+// Resume is one ioctl. On a running device the kernel suspends, swaps the tables and resumes inside it, without freezing the
+// file system (drivers/md/dm-ioctl.c, do_resume). So a process that is killed cannot leave the device suspended. A device
+// that was suspended before needs this call: give it a context that cannot end (context.WithoutCancel).
 //
-// When it fails with an inactive table loaded, the device may be left suspended, and nothing tells with which table: the
-// old one when the new one did not fit its devices (EINVAL), the new one when a target could not start (EIO: a bitmap
-// that cannot be read). In the latter case a second Resume succeeds without what was missing (measured). So do not try
-// again: load the table that ran before and resume that.
+// If it fails with an inactive table loaded, the device may be left suspended, and nothing shows with which table: the old
+// one if the new one did not fit its devices (EINVAL), the new one if a target could not start (EIO: its bitmap cannot be
+// read, say). In the second case another Resume would succeed, without what was missing (measured). So do not try again:
+// load the table that ran before, and resume with that.
+//
+// Kernels older than the stable releases of August 2024 answer EINVAL also when a signal interrupts the swap. The old table
+// is live then, the device runs, and the new table is gone.
 func (c *Control) Resume(ctx context.Context, name string, v Visibility) error {
 	const op = "resume"
 	if err := ready(ctx, op, name); err != nil {
@@ -165,9 +171,9 @@ func (c *Control) Resume(ctx context.Context, name string, v Visibility) error {
 	return nil
 }
 
-// Remove destroys a device and its link. While somebody has the device open, as udev's probes do for moments, it tries
-// again for Options.BusyWait, then fails with ErrBusy. A stack comes down from its top: removing a raid device writes to
-// its legs, which must not be suspended.
+// Remove destroys a device and its link. While the device is open, which udev's probes do for moments, it tries again for
+// Options.BusyWait. Then it fails with ErrBusy. Remove stacked devices from the top down: the removal of a raid device
+// writes to its legs, which must not be suspended.
 func (c *Control) Remove(ctx context.Context, name string) error {
 	const op = "remove"
 	rep, err := c.device(ctx, op, name, request{command: unix.DM_DEV_STATUS})
@@ -192,8 +198,8 @@ func (c *Control) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// Name gives a running device the link that a process did not make, or has left under another name, because it was killed
-// between a change and its link. Where all is right it does nothing.
+// Name repairs the link of a running Public device. A process that was killed right after a change may not have made it, or
+// may have left it under the old name. If the link is right, Name does nothing.
 func (c *Control) Name(ctx context.Context, name string, v Visibility) error {
 	rep, err := c.device(ctx, "name", name, request{command: unix.DM_DEV_STATUS})
 	if err != nil {
@@ -203,8 +209,8 @@ func (c *Control) Name(ctx context.Context, name string, v Visibility) error {
 	return nil
 }
 
-// Rename gives a device another name and moves its link. Whoever has it open keeps it. It fails with ErrBusy when the
-// new name is taken.
+// Rename gives a device another name, see Create, and moves its link. The device may be open and stays so. It fails with
+// ErrBusy when the new name is taken.
 func (c *Control) Rename(ctx context.Context, name, newName string, v Visibility) error {
 	const op = "rename"
 	if err := checkName(newName); err != nil {
@@ -223,8 +229,8 @@ func (c *Control) Rename(ctx context.Context, name, newName string, v Visibility
 	return nil
 }
 
-// Message sends text to the target at sector and returns its answer, which most targets do not give. It fails with
-// ErrBusy when the target cannot do it now.
+// Message sends message to the target that serves sector, and returns its answer, which is empty for most messages. It fails
+// with ErrBusy when the target cannot do it now.
 func (c *Control) Message(ctx context.Context, name string, sector size.Sectors, message string) (string, error) {
 	const op = "send message to"
 	rep, err := c.device(ctx, op, name, request{

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Paths of the machine. devmapper.go opens the control node at the same place.
+// Paths of the machine. devmapper.go has controlPath too, and no way to change it.
 const (
 	controlPath = "/dev/mapper/" + unix.DM_CONTROL_NODE
 	kmsgPath    = "/dev/kmsg"
@@ -20,30 +20,31 @@ const (
 	udevPath    = "/run/udev/control"
 )
 
-// Options of Open. The zero value is right for a normal machine.
+// Options are the options of Open. The zero value is right for a normal machine.
 type Options struct {
-	Dir      string        // where links to devices are kept; "/dev/mapper" when empty
-	Logger   *slog.Logger  // hears of links that could not be made; nobody does when nil
+	Dir      string        // directory of the links to devices; "/dev/mapper" when empty
+	Logger   *slog.Logger  // gets a record for each link that cannot be made or removed; none are written when nil
 	LinkWait time.Duration // how long Resume waits for udev's link before it makes its own; 3 s when 0, not at all when negative
 	BusyWait time.Duration // how long Remove tries again while a device is open; 3 s when 0, not at all when negative
 }
 
-// Control is the kernel's device-mapper. It satisfies lun.Kernel. All methods may be called by several goroutines at
-// once; each looks at its context before it begins and returns an *Error.
+// Control is the kernel's device-mapper. Several goroutines may call its methods at once. Every error is an *Error, but
+// for that of Close.
 //
-// An ioctl that has begun is not given up when the context ends: the kernel finishes it.
+// A method looks at its context before it begins. Once an ioctl has begun, the kernel finishes it, even if the context
+// ends meanwhile. A method that needs an existing device fails with ErrNotExist when there is none of that name.
 type Control struct {
 	file     *os.File
 	conn     syscall.RawConn
 	links    *links
 	logs     kernelLogs
 	busyWait time.Duration
-	waiting  chan struct{} // holds a token while somebody is in WaitEvent
+	waiting  chan struct{} // holds a token while a goroutine is in WaitEvent
 }
 
-// Open opens the control node, which loads the kernel module, and makes the node where nothing else made it. It fails
-// with os.ErrPermission without CAP_SYS_ADMIN, and with ErrNotSupported on a kernel without device-mapper. Close the
-// Control after use.
+// Open opens the control node, which makes the kernel load its module. If there is no node, Open makes it. It fails with
+// os.ErrPermission without CAP_SYS_ADMIN, and with ErrNotSupported if the kernel has no device-mapper. The caller closes the
+// Control.
 func Open(opts Options) (*Control, error) {
 	file, err := openControl(controlPath, miscPath)
 	if err != nil {
@@ -85,13 +86,14 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Close gives the control node back and ends a WaitEvent. Devices stay as they are.
+// Close closes the control node and ends a WaitEvent. Devices stay as they are. Methods called later fail with
+// os.ErrClosed.
 func (c *Control) Close() error {
 	c.logs.close()
 	return c.file.Close()
 }
 
-// Version is the version of the kernel's device-mapper interface: 4.47.0 on Linux 6.1.
+// Version is the version of the kernel's device-mapper interface, 4.47.0 on Linux 6.1 for example.
 func (c *Control) Version(ctx context.Context) (Version, error) {
 	const op = "ask for interface version"
 	if err := ctx.Err(); err != nil {
@@ -153,8 +155,8 @@ func (c *Control) device(ctx context.Context, op, name string, r request) (reply
 	return rep, nil
 }
 
-// ready is what every operation on a device looks at first: the context, and that the kernel would see all of name.
-// The name of a device that somebody else made may have any byte.
+// ready checks what every operation on a device needs: a context that has not ended, and a name that the kernel will not
+// cut off. Another program may have named the device, so the name may have any byte.
 func ready(ctx context.Context, op, name string) error {
 	err := ctx.Err()
 	switch {
@@ -169,7 +171,7 @@ func ready(ctx context.Context, op, name string) error {
 	return &Error{Op: op, Device: name, Err: err}
 }
 
-// privilege adds to a refusal what is missing.
+// privilege adds to a permission error what is needed.
 func privilege(err error) error {
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%w: needs root (CAP_SYS_ADMIN)", err)

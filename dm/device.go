@@ -12,29 +12,29 @@ type Device struct {
 	Name  string
 	UUID  string // empty when the device has none
 	Dev   devno.No
-	Event uint32 // the device's event counter; 0 where the kernel's list does not carry it
+	Event uint32 // how many events the device has had; 0 in a list of a kernel that does not put it there
 }
 
-// Path is where the kernel has the device's node: "/dev/dm-3" (drivers/md/dm.c, alloc_dev).
+// Path is the node that the kernel makes for the device: "/dev/dm-3" (drivers/md/dm.c, alloc_dev).
 func (d Device) Path() string { return "/dev/dm-" + strconv.FormatUint(uint64(d.Dev.Minor), 10) }
 
 // Info is the state of one device.
 type Info struct {
 	Device
-	OpenCount int  // openers, counting mounts and devices stacked on it
-	Suspended bool // I/O waits
+	OpenCount int  // how often it is open, by mounts and stacked devices too
+	Suspended bool // I/O waits for Resume
 	Live      bool // a table is in the live slot
 	Inactive  bool // a table is in the inactive slot
 	ReadOnly  bool
 }
 
-// Status is the state of a device and of each target of its live table, as one call gives them.
+// Status is the state of a device and of each target of its live table, at one moment.
 type Status struct {
 	Info
-	Targets []TargetStatus // one a segment; empty without a live table
+	Targets []TargetStatus // one for each segment; empty without a live table
 }
 
-// TargetStatus is one line of a device's status, undecoded. Raid status lines go through ParseRaidStatus.
+// TargetStatus is the status of one segment. ParseRaidStatus decodes Line if Type is "raid".
 type TargetStatus struct {
 	Start  size.Sectors
 	Length size.Sectors
@@ -42,13 +42,13 @@ type TargetStatus struct {
 	Line   string
 }
 
-// Visibility says how much of the system may see a device; it becomes the udev flags of its events.
+// Visibility says what udev may do with a device. It becomes the flags of the device's events.
 type Visibility int
 
 const (
-	// Public devices are for users: udev makes links, probes contents, starts what waits for them.
+	// Public devices are for users: udev makes links, probes the content, and starts what waits for them.
 	Public Visibility = iota
-	// Private devices are parts of another device: no probing, no by-uuid links, no foreign rules.
+	// Private devices are parts of another device: udev does not probe them, and makes no links to their content.
 	Private
 )
 
@@ -57,10 +57,10 @@ type LegHealth byte
 
 // Letters of LegHealth.
 const (
-	LegInSync  LegHealth = 'A' // alive, holds a full copy as far as the kernel knows
-	LegSyncing LegHealth = 'a' // alive, not in sync
-	LegFailed  LegHealth = 'D' // dropped after an error
-	LegMissing LegHealth = '-' // no device in the table
+	LegInSync  LegHealth = 'A' // in use; a full copy, as far as the kernel knows
+	LegSyncing LegHealth = 'a' // in use; not yet a full copy
+	LegFailed  LegHealth = 'D' // no longer in use, after an error
+	LegMissing LegHealth = '-' // has no device in the table
 )
 
 // Action is what the raid target's sync thread does.
@@ -80,20 +80,21 @@ const (
 
 // RaidStatus is a decoded status line of a raid target.
 //
-// While the device is suspended, only D and - can be relied on: a leg in sync may be shown as syncing (Linux 6.1, in the
-// middle of a recovery), and legs in the middle of a resync as in sync (6.12). The superblocks tell, which a suspend writes.
+// All legs in sync, Done equal to Total and ActionIdle do NOT prove that the legs are equal: from 6.9 on the kernel also
+// shows this for an interrupted recovery. For proof, read the superblocks too.
 //
-// A line with all legs in sync, Done equal to Total and ActionIdle does NOT prove that the legs are equal: kernels
-// from 6.9 on show it for an interrupted recovery too. Whoever needs proof reads the superblocks as well.
+// While the device is suspended, only LegFailed and LegMissing can be relied on. Linux 6.1 may show a leg in sync as syncing,
+// in the middle of a recovery. Linux 6.12 may show legs as in sync in the middle of a resync. The superblocks, which a
+// suspend writes, have the truth.
 type RaidStatus struct {
-	Health     []LegHealth // one a leg, in table order
+	Health     []LegHealth // one for each leg, in table order
 	Done       size.Sectors
 	Total      size.Sectors
 	Action     Action
-	Mismatches uint64 // sectors found different by the last check; kept until the next
+	Mismatches uint64 // sectors that the last check found different; kept until the next check
 }
 
-// Complete reports whether the line claims that nothing is left to copy. See RaidStatus for what that is worth.
+// Complete reports whether the line says that nothing is left to copy, which is no proof: see RaidStatus.
 func (s RaidStatus) Complete() bool {
 	for _, leg := range s.Health {
 		if leg != LegInSync {

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RefuseDiscards has a device that runs take no discards until it gets another table. A device that is stacked on it, and gets
-// its table afterwards, takes none either (drivers/md/dm-table.c, dm_table_supports_discards; Documentation/ABI/stable/
-// sysfs-block, queue/discard_max_bytes).
+// RefuseDiscards turns discards off for a running device, until it gets another table. They are off too for a device that is
+// stacked on it and gets its table afterwards (drivers/md/dm-table.c, dm_table_supports_discards).
 func (c *Control) RefuseDiscards(ctx context.Context, name string) error {
 	const op = "refuse discards of"
 	rep, err := c.device(ctx, op, name, request{command: unix.DM_DEV_STATUS})

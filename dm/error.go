@@ -8,34 +8,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errors that callers tell apart with errors.Is. An *Error matches them by the kernel's errno; the errno itself matches
-// too, so errors.Is(err, unix.EINVAL) and errors.Is(err, os.ErrPermission) work.
+// Errors that callers tell apart with errors.Is. An *Error also matches the kernel's errno, so that errors.Is works with
+// unix.EINVAL and os.ErrPermission too.
 var (
-	// ErrNotExist means that there is no such device-mapper device, or that it was removed meanwhile (ENXIO).
+	// ErrNotExist means that there is no such device-mapper device (ENXIO). It may have been removed a moment ago.
 	ErrNotExist = errors.New("no such device-mapper device")
-	// ErrBusy means that a device to remove is open, that a name or UUID to use is taken, or that a device which a table
-	// names is claimed by somebody outside device-mapper (EBUSY).
+	// ErrBusy means that a device is open and cannot be removed, that a name or UUID is taken, or that a device which a
+	// table names is claimed outside device-mapper: by a mount, or as swap (EBUSY).
 	ErrBusy = errors.New("device-mapper device is busy")
-	// ErrNotSupported means that this kernel lacks what was asked for: device-mapper itself, a command, or a target.
+	// ErrNotSupported means that the running kernel does not have device-mapper, a command, or a target.
 	ErrNotSupported = errors.New("not supported by this kernel")
 )
 
-// Error is what every method of Control returns: the operation, its object, the cause, and what the kernel logged
-// about it. A message reads `load table of "plex-web1": invalid argument (kernel: device-mapper: table: 254:3: raid: …)`.
+// Error is the error of every method of Control. As text:
+//
+//	load table of "plex-web1": invalid argument (kernel: device-mapper: table: 254:3: raid: …)
 type Error struct {
-	Op        string // "create", "load table of"
+	Op        string // operation: "create", "load table of"
 	Device    string // name of the device or target; empty for operations on all of them
-	Err       error  // a unix.Errno where the kernel refused; else a context's error or one that says what is wrong
+	Err       error  // a unix.Errno if the kernel refused; else the error of a context, or one that says what is wrong
 	InTable   bool   // Err is about a device that the table names, not about Device
-	KernelLog string // lines of the kernel's log, joined by "; "; empty when there were none or they cannot be read
+	KernelLog string // lines of the kernel's log, joined by "; "; empty if there were none, or if the log cannot be read
 }
 
-// Error is operation, object, cause, in one line.
+// Error is operation, device, cause and kernel log in one line. The device is quoted as in Go source, because other programs
+// may give a device a name with control characters.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
 	if e.Device != "" {
-		b.WriteString(" " + strconv.Quote(e.Device)) // which any program may have named, with any byte
+		b.WriteString(" " + strconv.Quote(e.Device))
 	}
 	b.WriteString(": ")
 	if e.InTable {
@@ -51,7 +53,7 @@ func (e *Error) Error() string {
 // Unwrap is the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether the errno of e means what target, one of this package's sentinels, says.
+// Is reports whether e is what target says, which is one of the errors of this package.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrNotExist:

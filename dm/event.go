@@ -7,15 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WaitEvent returns when any device-mapper device of the machine has had an event since WaitEvent last returned, or
-// since Open. A table swap, a creation, a removal, a rename, the end of a resync and the failure of a leg are events;
-// progress is none. Look at the devices after it returns: what happens from then on ends the next call.
+// WaitEvent returns when any device-mapper device of the machine has had an event since WaitEvent last returned, or since
+// Open. Events are: creation, removal, a rename, a table swap, the end of a resync, and the failure of a leg. The progress
+// of a resync is none. Look at the devices after WaitEvent has returned: the next call reports what happens from then on.
 //
-// One goroutine waits at a time; others wait for it. Kernels without the command fail with ErrNotSupported (Linux 4.13
-// brought it).
+// One goroutine waits at a time; others wait their turn. It fails with ErrNotSupported before Linux 4.13.
 //
-// The kernel keeps the counter to compare with for each open control node (drivers/md/dm-ioctl.c, dm_poll). Arming it
-// again before returning, not before waiting, is what lets no event fall between two calls.
+// The kernel keeps a counter for each open control node (drivers/md/dm-ioctl.c, dm_poll). WaitEvent arms it before it
+// returns, not before it waits. So no event is lost between two calls.
 func (c *Control) WaitEvent(ctx context.Context) error {
 	const op = "wait for event"
 	select {

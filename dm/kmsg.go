@@ -15,7 +15,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Device-mapper tells user space only an errno; why a table was refused stands in the kernel's log alone.
+// Device-mapper returns only an errno. Why it refused a table is in the kernel's log alone.
 
 // Limits of what a kernelLog takes from the log, so that a flood does not end up in an error.
 const (
@@ -34,7 +34,7 @@ type kernelLog struct {
 	fd int // -1 where the log cannot be read
 }
 
-// kernelLogs are descriptors of the kernel's log that no operation uses now. Whoever starts hundreds of devices opens it once.
+// kernelLogs keeps descriptors of the kernel's log for reuse, so that the start of hundreds of devices opens it once.
 type kernelLogs struct {
 	path string
 
@@ -43,8 +43,8 @@ type kernelLogs struct {
 	closed bool
 }
 
-// open remembers the end of the kernel's log, and wants put. It never fails: without the privilege, or in a container that
-// hides the log, errors carry no line of it.
+// open is a descriptor at the end of the kernel's log; the caller gives it back with put. It never fails: without the
+// privilege, or in a container that hides the log, errors carry no line of it.
 func (p *kernelLogs) open() kernelLog {
 	log, ok := p.take()
 	if !ok {
@@ -119,11 +119,12 @@ func (l kernelLog) lines(dev devno.No) string {
 	return strings.Join(found, "; ")
 }
 
-// Unreadable is the first sector of a raid1 leg that the kernel's log says could not be read on any leg since a moment, and
-// false when there is none. md gives a resync up at such a sector; but when the leg that it was filling has writes in flight
-// at that moment it goes on behind it instead, and calls the leg in sync in the end (drivers/md/raid1.c,
-// fix_sync_read_error; drivers/md/md.c, md_do_sync, which moves recovery_offset past what was in flight; seen on 6.1 and
-// 6.12). Nothing but the log tells. Where the log cannot be read, or has been overwritten, there is no answer: false.
+// Unreadable looks in the kernel's log for a sector that a resync could not read from any leg after since. leg is the leg
+// that the log names. It returns the first such sector, or false if the log has none, cannot be read, or was overwritten.
+//
+// Nothing but the log shows such a sector. md normally ends the resync there. But if writes to the leg that it fills are in
+// flight at that moment, it continues after the sector, and calls the leg in sync in the end (drivers/md/raid1.c,
+// fix_sync_read_error; drivers/md/md.c, md_do_sync moves recovery_offset past what was in flight; seen on 6.1 and 6.12).
 func (c *Control) Unreadable(_ context.Context, leg devno.No, since time.Time) (size.Sectors, bool) {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {

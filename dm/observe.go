@@ -9,7 +9,7 @@ import (
 	"github.com/plexctl/plexctl/devno"
 )
 
-// List is every device-mapper device of the machine, whoever made it, in no order.
+// List is every device-mapper device of the machine, in no order. Other programs have made some of them.
 func (c *Control) List(ctx context.Context) ([]Device, error) {
 	const op = "list devices"
 	if err := ctx.Err(); err != nil {
@@ -26,8 +26,8 @@ func (c *Control) List(ctx context.Context) ([]Device, error) {
 	return c.complete(ctx, entries)
 }
 
-// complete asks for each UUID that the list did not carry, which is all of them up to Linux 5.10. A device that went
-// away meanwhile is left out.
+// complete asks for each UUID that the list did not carry, which up to Linux 5.10 are all. It leaves out a device that was
+// removed meanwhile.
 func (c *Control) complete(ctx context.Context, entries []listed) ([]Device, error) {
 	devices := make([]Device, 0, len(entries))
 	for _, e := range entries {
@@ -56,18 +56,19 @@ func (c *Control) Info(ctx context.Context, name string) (Info, error) {
 	return rep.info(), nil
 }
 
-// Observe is the state of one device and its live table, by one ioctl.
+// Observe is the state of one device and its live table, at one moment. See Table.
 func (c *Control) Observe(ctx context.Context, name string) (Info, Table, error) {
 	return c.table(ctx, "observe", name, 0)
 }
 
-// Table is the live table, empty when there is none. Other devices appear in it as numbers, whatever Load was given.
+// Table is the live table, empty when there is none. The kernel prints the devices in it as numbers, whatever Load was given,
+// and the options of a raid target in its own order.
 func (c *Control) Table(ctx context.Context, name string) (Table, error) {
 	_, t, err := c.table(ctx, "read table of", name, 0)
 	return t, err
 }
 
-// Waiting is the table in the inactive slot, empty when there is none.
+// Waiting is the table in the inactive slot, empty when there is none. See Table.
 func (c *Control) Waiting(ctx context.Context, name string) (Table, error) {
 	_, t, err := c.table(ctx, "read waiting table of", name, unix.DM_QUERY_INACTIVE_TABLE_FLAG)
 	return t, err
@@ -89,7 +90,7 @@ func (c *Control) table(ctx context.Context, op, name string, flags uint32) (Inf
 	return status.Info, t, nil
 }
 
-// Status is the state of a device and the status of its live table, by one ioctl. It flushes nothing.
+// Status is the state of a device and the status of its live table, at one moment. It does not flush the device.
 func (c *Control) Status(ctx context.Context, name string) (Status, error) {
 	return c.lines(ctx, "read status of", name, 0)
 }
@@ -119,7 +120,7 @@ func (c *Control) lines(ctx context.Context, op, name string, flags uint32) (Sta
 	return status, nil
 }
 
-// Deps is every device that the live table names, in no order, without repeats; empty when there is no live table.
+// Deps is every device that the live table names, once each and in no order; empty when there is no live table.
 func (c *Control) Deps(ctx context.Context, name string) ([]devno.No, error) {
 	const op = "read dependencies of"
 	rep, err := c.device(ctx, op, name, request{command: unix.DM_TABLE_DEPS, room: firstRoom})

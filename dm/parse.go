@@ -52,9 +52,9 @@ func devWord(dev devno.No) string {
 	return dev.String()
 }
 
-// ParseTarget is the inverse of Type and Params, for table lines as the kernel prints them: the options of a raid1 line may
-// have any order. A linear target is a Linear; a raid target that is a raid1 with no option but those of Raid1 is a Raid1;
-// everything else is an Other. It fails for a linear or raid1 line that no kernel prints.
+// ParseTarget decodes a target of a table line as the kernel prints it, given its Type and Params. A linear target becomes a
+// Linear. A raid1 becomes a Raid1 if it has only options of Raid1, in any order. Everything else becomes an Other. It fails
+// for a linear or raid1 line that no kernel prints.
 func ParseTarget(typ, params string) (Target, error) {
 	other := Other{Name: typ, Args: params}
 	var target Target

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TargetVersion is the version of a target, whose module the kernel loads if it can. It fails with ErrNotSupported when
-// the kernel has no such target; kernels before 5.3 say so too of one whose module is not loaded.
+// TargetVersion is the version of a target. The kernel loads the module of the target if it can. It fails with
+// ErrNotSupported when the kernel has no such target. Kernels before 5.3 do so for a module that is not loaded too.
 func (c *Control) TargetVersion(ctx context.Context, target string) (Version, error) {
 	const op = "find target"
 	if err := ready(ctx, op, target); err != nil {
@@ -36,7 +36,7 @@ func (c *Control) TargetVersion(ctx context.Context, target string) (Version, er
 	return v, nil
 }
 
-// missing is the error for a target that the kernel does not have, with the option that brings it.
+// missing is the error for a target that the kernel does not have. It names the build option of the target.
 func missing(target string) error {
 	options := map[string]string{"linear": "CONFIG_BLK_DEV_DM", "raid": "CONFIG_DM_RAID", "mirror": "CONFIG_DM_MIRROR"}
 	if option, ok := options[target]; ok {
@@ -69,7 +69,8 @@ type TargetReport struct {
 	Support Support
 }
 
-// Probe asks the kernel what it has. Modules of targets are loaded by that; raid1 is by the first table that needs it.
+// Probe asks the kernel what it has. The kernel loads the modules of the targets for it. It loads raid1 later, for the first
+// table that needs it.
 func (c *Control) Probe(ctx context.Context) (Report, error) {
 	v, err := c.Version(ctx)
 	if err != nil {

@@ -25,13 +25,13 @@ const (
 	fieldDataOffset
 )
 
-// ParseRaidStatus decodes a status line of a raid1 device, as the field Line of TargetStatus has it:
+// ParseRaidStatus decodes a status line of a raid1 device, which is in the field Line of TargetStatus:
 //
 //	raid1 2 Aa 4096/65536 recover 0 0 -
 //
-// The number of legs is that of the health letters: the number before them differs in some states. Without the fields
-// that targets before 1.5.0 lack, the action is ActionUndef; fields that later kernels may append are ignored. What no
-// kernel prints is an error: another raid level, an unknown letter or action, more done than there is to do.
+// There are as many legs as health letters; the number before them differs in some states. Raid targets before 1.5.0 print
+// no action: it becomes ActionUndef. Fields that later kernels may append are ignored. It fails for a line that no kernel
+// prints: another raid level, an unknown letter or action, or more done than there is to do.
 func ParseRaidStatus(line string) (RaidStatus, error) {
 	s, err := parseRaidStatus(strings.Fields(line))
 	if err != nil {

@@ -1,11 +1,22 @@
-// Package dm speaks to the kernel's device-mapper: it creates devices, loads tables, swaps them, and reads status.
+// Package dm drives the kernel's device-mapper: it creates devices, loads and swaps tables, and reads their status.
 //
-//	Table    what a device should do: plain data, comparable, the same on every machine
-//	Control  the open control node: executes, observes, waits for events
-//	Error    operation, device, errno and the line the kernel logged about it
+//	Table    what a device does with I/O: plain data, the same on every machine
+//	Control  the open control node: makes changes, reads state, waits for events
+//	Error    operation, device, errno, and what the kernel logged about it
 //
-// It knows no LUN and no plex, makes no decision, and keeps no state. github.com/anatol/devmapper.go does what it
-// does without loss (the version, removal); ioctls of this package do the rest, on a control node that stays open.
+// A device has two slots for tables. [Control.Load] puts a table into the inactive slot, where it waits. [Control.Resume]
+// makes it the live table:
+//
+//	number, err := control.Create(ctx, "plex-web1", "PLEX-405f4a03")
+//	err = control.Load(ctx, "plex-web1", dm.Table{{Length: 2048, Target: dm.Linear{Dev: disk, Offset: 4096}}})
+//	err = control.Resume(ctx, "plex-web1", dm.Public)
+//
+// Lengths and offsets are in sectors of 512 bytes. The package knows no LUN and no plex, takes no decision, and keeps no
+// state: two processes may use it at once. It does not tell the devices of plexctl from those of others; their names and
+// UUIDs do.
+//
+// Three calls go through github.com/anatol/devmapper.go. The others use one control node that stays open;
+// docs/devmapper.md has the reasons and figures.
 package dm
 
 import (
@@ -17,26 +28,26 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Table is the ordered, gapless list of segments that makes up a device.
+// Table is what a device does with I/O: a list of segments, in order and without gaps, from sector 0 on. Compare tables
+// with reflect.DeepEqual. A table as the kernel returns it may differ from the one that was loaded, see Control.Table.
 type Table []Segment
 
-// Segment maps Length sectors of the device, from Start on, through one target.
+// Segment is a run of Length sectors of the device, from sector Start on, that one target serves.
 type Segment struct {
 	Start  size.Sectors
 	Length size.Sectors
 	Target Target
 }
 
-// Target is what a segment does with I/O. Linear, Raid1 and Other are the targets of this package; all are comparable
-// with reflect.DeepEqual.
+// Target is what a segment does with I/O. The targets of this package are Linear, Raid1 and Other.
 type Target interface {
 	// Type is the kernel's name of the target: "linear", "raid".
 	Type() string
-	// Params is the parameter string of the table line.
+	// Params is the rest of the table line.
 	Params() string
 }
 
-// Size is the length of the device that t describes.
+// Size is the length of the device that t describes; 0 for an empty table.
 func (t Table) Size() size.Sectors {
 	if len(t) == 0 {
 		return 0
@@ -54,7 +65,7 @@ func (t Table) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// Linear maps a segment onto a run of another device (drivers/md/dm-linear.c).
+// Linear maps a segment onto Dev, from sector Offset on (drivers/md/dm-linear.c).
 type Linear struct {
 	Dev    devno.No
 	Offset size.Sectors
@@ -68,17 +79,18 @@ func (l Linear) Params() string {
 	return l.Dev.String() + " " + strconv.FormatUint(uint64(l.Offset), 10)
 }
 
-// Raid1 is the raid target with the raid1 personality (drivers/md/dm-raid.c). There is no field for "rebuild", "sync",
-// "nosync" and "daemon_sleep": plexctl says what is to be copied in the legs' metadata (package raidmeta), because
-// parameters would have to be taken out again at the next load.
+// Raid1 is the raid target with the raid1 personality (drivers/md/dm-raid.c): each leg is a copy. It has no field for
+// "rebuild", "sync" and "nosync". The metadata on the legs say what the kernel has to copy (package raidmeta), so that one
+// table is right at every load. Every leg that is not missing needs a metadata device.
 type Raid1 struct {
 	RegionSize size.Sectors // unit of the write-intent bitmap and largest I/O; a power of two
-	MinRate    uint64       // KiB/s for each leg that is always granted; 0: the system's value
-	MaxRate    uint64       // KiB/s for each leg that is never exceeded; 0: the system's value. Below MinRate it has no effect
+	MinRate    uint64       // KiB/s that a sync may always use for each leg; 0 means the system's value
+	MaxRate    uint64       // KiB/s that a sync never exceeds for each leg; 0 means the system's value. No effect below MinRate
 	Legs       []Leg        // in table order
 }
 
-// Leg is one copy. The zero Leg is a missing one, "- -" in the table.
+// Leg is one copy: the device with the data, and the device with its superblock and bitmap. The zero Leg is missing,
+// "- -" in the table.
 type Leg struct {
 	Meta devno.No
 	Data devno.No
@@ -90,14 +102,14 @@ func (l Leg) Missing() bool { return l.Data.IsZero() }
 // Type is "raid".
 func (Raid1) Type() string { return "raid" }
 
-// Other is a target that this package has no type for, as read from the kernel or given by a test.
+// Other is a target for which this package has no type.
 type Other struct {
-	Name string
-	Args string
+	Name string // Type
+	Args string // Params
 }
 
-// Type is the target's name.
+// Type is o.Name.
 func (o Other) Type() string { return o.Name }
 
-// Params is the parameter string.
+// Params is o.Args.
 func (o Other) Params() string { return o.Args }

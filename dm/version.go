@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Version is a version of device-mapper's interface or of a target. Kernels change a target's behaviour without changing
-// its version: "raid" has been 1.15.1 since 5.9.
+// Version is a version of device-mapper's interface, or of a target. It does not show everything: kernels change what a
+// target does without changing its version. "raid" has been 1.15.1 since Linux 5.9.
 type Version struct {
 	Major, Minor, Patch uint32
 }

@@ -184,7 +184,7 @@ func (c conversion) slots(bits raidmeta.Bits) ([]raidmeta.Slot, error) {
 		ArraySize: c.l.Size, RegionSize: c.l.RegionSize, InSync: c.inSync, Bits: bits, Events: c.events(),
 	}
 	if c.level {
-		return raidmeta.Level(plan)
+		return raidmeta.AllInSync(plan)
 	}
 	return raidmeta.Attach(plan)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// DeviceMapper is what *dm.Control and *Kernel have in common. See dm.Control for what the methods do.
+// DeviceMapper is the part of a device-mapper that the contract tests: *dm.Control has it, and *Kernel.
 type DeviceMapper interface {
 	List(ctx context.Context) ([]dm.Device, error)
 	Info(ctx context.Context, name string) (dm.Info, error)
@@ -36,17 +36,17 @@ type DeviceMapper interface {
 	WaitEvent(ctx context.Context) error
 }
 
-// Lab is what the contract needs of a machine, simulated or real.
+// Lab is a machine, simulated or real, on which the contract is tested.
 type Lab interface {
 	// Kernel is the device-mapper under test.
 	Kernel() DeviceMapper
-	// Release is its Linux; what no Release is known to do is not checked on others.
+	// Release is its Linux. What differs between releases is checked only on those that this package knows.
 	Release() Release
-	// Disk is a drive of that size, full of zeroes, that goes away with the test.
+	// Disk is a new drive full of zeroes. It is removed when the test ends.
 	Disk(t testing.TB, length size.Bytes) Disk
 	// Open opens a device-mapper device by name, as its users do.
 	Open(t testing.TB, name string) File
-	// Pass lets a moment pass: 20 ms, or a step of the simulation.
+	// Pass lets a moment pass: 20 ms, or one Tick of the simulation.
 	Pass()
 	// Name is a device name that no other test uses.
 	Name() string
@@ -58,7 +58,7 @@ type Disk interface {
 	io.WriterAt
 	// Dev is the drive's number.
 	Dev() devno.No
-	// Hold opens the drive exclusively, as a mount does, until release is called.
+	// Hold opens the drive exclusively, as a mount does, until the test calls release.
 	Hold(t testing.TB) (release func())
 }
 
@@ -69,14 +69,14 @@ type File interface {
 	io.Closer
 }
 
-// patience bounds every wait of the contract; passes is as much time in Passes of 20 ms.
+// timeLimit bounds every wait of the contract. passes is the same time in calls of Pass.
 const (
-	patience = time.Minute
-	passes   = 3000
+	timeLimit = time.Minute
+	passes    = 3000
 )
 
-// RunContract checks that a device-mapper does what plexctl relies on. Kernel passes it, and so do Linux 6.1 and 6.12:
-// where they differ from Kernel, Kernel is wrong.
+// RunContract checks that a device-mapper does what plexctl relies on, one subtest for each promise. Kernel and Linux 6.1 and
+// 6.12 pass it. If a real kernel fails a test that Kernel passes, Kernel is wrong.
 func RunContract(t *testing.T, lab Lab) {
 	for _, p := range slices.Concat(ofDevices(), ofArrays(), ofChanges()) {
 		t.Run(p.name, func(t *testing.T) {
@@ -143,20 +143,20 @@ func ofArrays() []promise {
 // ofChanges is what happens when the table of a live mirror is exchanged for another.
 func ofChanges() []promise {
 	return []promise{
-		{"add legs to a live mirror", (*bench).testFlipAttach},
-		{"bits written in the window", (*bench).testFlipBits},
-		{"remove a leg from a live mirror", (*bench).testFlipRemove},
-		{"leave a live mirror for one leg", (*bench).testFlipLinear},
-		{"rename a live mirror", (*bench).testFlipRename},
-		{"change the rate of a recovery", (*bench).testFlipRate},
-		{"bring a failed leg back", (*bench).testFlipReturned},
-		{"give a change up in the window", (*bench).testFlipAbort},
-		{"give a change up with the leg in order", (*bench).testFlipRevived},
-		{"leg that fails while it is filled", (*bench).testFlipFailedTarget},
-		{"drop a table that waits", (*bench).testFlipCleared},
-		{"fill a leg while another is missing", (*bench).testFlipDegraded},
+		{"add legs to a live mirror", (*bench).testSwitchAttach},
+		{"bits written in the window", (*bench).testSwitchBits},
+		{"remove a leg from a live mirror", (*bench).testSwitchRemove},
+		{"leave a live mirror for one leg", (*bench).testSwitchLinear},
+		{"rename a live mirror", (*bench).testSwitchRename},
+		{"change the rate of a recovery", (*bench).testSwitchRate},
+		{"bring a failed leg back", (*bench).testSwitchReturned},
+		{"give a change up in the window", (*bench).testSwitchAbort},
+		{"give a change up with the leg in order", (*bench).testSwitchRevived},
+		{"leg that fails while it is filled", (*bench).testSwitchFailedTarget},
+		{"drop a table that waits", (*bench).testSwitchCleared},
+		{"fill a leg while another is missing", (*bench).testSwitchDegraded},
 		{"keep a place for a leg that is never there", (*bench).testVacant},
-		{"three legs after an unclean stop", (*bench).testLevel},
+		{"three legs after an unclean stop", (*bench).testAllInSync},
 		{"grow a mirror", (*bench).testGrow},
 		{"grow a linear device", (*bench).testGrowLinear},
 	}

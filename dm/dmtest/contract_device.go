@@ -277,7 +277,7 @@ func (b *bench) held(file File, data []byte, off int64) (written func()) {
 		select {
 		case err := <-ended:
 			b.wants("write after resume", err, nil)
-		case <-time.After(patience):
+		case <-time.After(timeLimit):
 			b.Fatal("write after resume: still waiting")
 		}
 	}
@@ -343,7 +343,7 @@ func (b *bench) testEvents() {
 	for _, tt := range tests {
 		b.quiet()
 		b.must(tt.do())
-		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		ctx, cancel := context.WithTimeout(b.ctx, timeLimit)
 		b.wants("event of "+tt.what, b.k.WaitEvent(ctx), nil)
 		cancel()
 	}

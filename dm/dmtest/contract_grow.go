@@ -5,27 +5,27 @@ import (
 	"github.com/plexctl/plexctl/dm/raidmeta"
 )
 
-// testLevel starts three legs after an unclean stop.
-func (b *bench) testLevel() {
+// testAllInSync starts three legs after an unclean stop.
+func (b *bench) testAllInSync() {
 	some := []uint64{0, 5, 6, 40, 63}
 	first := full('A', regionCount)
 	second, third := over(full('B', regionCount), 'A', some...), over(full('C', regionCount), 'A', some...)
 	fromLast := []string{over(first, 'C', some...), over(full('B', regionCount), 'C', some...), full('C', regionCount)}
 	tests := []struct {
 		name string
-		plan flipPlan
+		plan slotPlan
 		want []string
 	}{
-		{"one in sync", flipPlan{inSync: all(1, 2), bits: bitsOf(some...)}, []string{first, second, third}},
-		{"one in sync, the last", flipPlan{inSync: []bool{false, false, true}, bits: bitsOf(some...)}, fromLast},
-		{"all in sync", flipPlan{inSync: all(3, 0), bits: bitsOf(some...), level: true}, []string{first, second, third}},
-		{"all in sync, nothing was being written", flipPlan{inSync: all(3, 0), bits: bitsOf(), level: true}, []string{
+		{"one in sync", slotPlan{inSync: all(1, 2), bits: bitsOf(some...)}, []string{first, second, third}},
+		{"one in sync, the last", slotPlan{inSync: []bool{false, false, true}, bits: bitsOf(some...)}, fromLast},
+		{"all in sync", slotPlan{inSync: all(3, 0), bits: bitsOf(some...), resync: true}, []string{first, second, third}},
+		{"all in sync, nothing was being written", slotPlan{inSync: all(3, 0), bits: bitsOf(), resync: true}, []string{
 			first, full('B', regionCount), full('C', regionCount),
 		}},
 	}
 	for _, tt := range tests {
 		b.Logf("start: %s", tt.name)
-		f := b.flips(3)
+		f := b.slotMirror(3)
 		tt.plan.legs = []int{0, 1, 2}
 		f.begin(tt.plan)
 		f.finishes("AAA")
@@ -38,12 +38,12 @@ func (b *bench) testLevel() {
 func (b *bench) testGrow() {
 	for _, order := range [][]int{{0, 1}, {1, 0}} {
 		b.Logf("legs %v", order)
-		f := b.flips(2)
-		f.begin(flipPlan{legs: order, inSync: all(2, 0), bits: bitsOf()})
+		f := b.slotMirror(2)
+		f.begin(slotPlan{legs: order, inSync: all(2, 0), bits: bitsOf()})
 		file := b.lab.Open(b, f.name)
 		f.paint('U', 1)
 		f.grow()
-		w := f.load(flipPlan{legs: order, inSync: all(2, 0), bits: newPart(), level: true, slow: true})
+		w := f.load(slotPlan{legs: order, inSync: all(2, 0), bits: newPart(), resync: true, slow: true})
 		f.paint('V', 2)
 		if _, err := file.ReadAt(make([]byte, 4096), regionCount*regionBytes); err == nil {
 			b.Error("read beyond the end before the swap")
@@ -69,7 +69,7 @@ func newPart() raidmeta.Bits {
 }
 
 // grow makes the private devices under the array larger, and the next table.
-func (f *flips) grow() {
+func (f *slotMirror) grow() {
 	f.Helper()
 	f.sects = grownCount * regionSects
 	for _, l := range f.legs {
@@ -78,9 +78,9 @@ func (f *flips) grow() {
 }
 
 // hurry replaces the live table in the middle of a resync with one that is not held up.
-func (f *flips) hurry(order []int) {
+func (f *slotMirror) hurry(order []int) {
 	f.Helper()
-	w := f.load(flipPlan{legs: order, inSync: all(2, 0), level: true})
+	w := f.load(slotPlan{legs: order, inSync: all(2, 0), resync: true})
 	f.window(func() {
 		f.same("health in the window", "AA", f.health())
 		at := f.slots()[0].Super.ResyncOffset
@@ -103,7 +103,7 @@ func grown(leg, first int) string {
 
 // testGrowLinear makes a device with one leg larger under its opener.
 func (b *bench) testGrowLinear() {
-	f := b.flips(1)
+	f := b.slotMirror(1)
 	b.swap(f.name, linearOn(f.legs[0].data.Dev(), 0, arraySects))
 	file := b.lab.Open(b, f.name)
 	if _, err := file.ReadAt(make([]byte, 4096), regionCount*regionBytes); err == nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/plexctl/plexctl/dm/raidmeta"
 )
 
-// testFlipAttach adds legs to a live mirror: the new ones get everything, the old ones are not copied to.
-func (b *bench) testFlipAttach() {
+// testSwitchAttach adds legs to a live mirror: the new ones get everything, the old ones are not copied to.
+func (b *bench) testSwitchAttach() {
 	tests := []struct {
 		name string
 		live []int
@@ -23,10 +23,10 @@ func (b *bench) testFlipAttach() {
 	}
 	for _, tt := range tests {
 		b.Logf("attach: %s", tt.name)
-		f := b.flips(len(tt.next))
-		f.begin(flipPlan{legs: tt.live, inSync: all(len(tt.live), 0), bits: bitsOf()})
+		f := b.slotMirror(len(tt.next))
+		f.begin(slotPlan{legs: tt.live, inSync: all(len(tt.live), 0), bits: bitsOf()})
 		f.paint('U', 1, 2)
-		w := f.load(flipPlan{legs: tt.next, inSync: within(tt.next, len(tt.live))})
+		w := f.load(slotPlan{legs: tt.next, inSync: within(tt.next, len(tt.live))})
 		f.paint('V', 3, 63)
 		file, written := b.lab.Open(b, f.name), func() {}
 		f.window(func() {
@@ -58,8 +58,8 @@ func within(legs []int, n int) []bool {
 	return flags
 }
 
-// testFlipBits completes, or narrows, the bits of a table that waits in the window.
-func (b *bench) testFlipBits() {
+// testSwitchBits completes, or narrows, the bits of a table that waits in the window.
+func (b *bench) testSwitchBits() {
 	tests := []struct {
 		name          string
 		loaded, final raidmeta.Bits
@@ -73,10 +73,10 @@ func (b *bench) testFlipBits() {
 	for _, tt := range tests {
 		for _, order := range [][]int{{0, 1, 2}, {2, 0, 1}} {
 			b.Logf("bits: %s, legs %v", tt.name, order)
-			f := b.flips(3)
-			f.begin(flipPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
+			f := b.slotMirror(3)
+			f.begin(slotPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
 			f.paint('U', 5, 30)
-			w := f.load(flipPlan{legs: order, inSync: within(order, 2), bits: tt.loaded})
+			w := f.load(slotPlan{legs: order, inSync: within(order, 2), bits: tt.loaded})
 			f.window(func() { w.write(tt.final) })
 			w.swap()
 			f.finishes("AAA")
@@ -90,15 +90,15 @@ func (b *bench) testFlipBits() {
 	}
 }
 
-// testFlipRemove takes a leg away from a live mirror: nothing is copied, the leg is let go as it was, and the others note
+// testSwitchRemove takes a leg away from a live mirror: nothing is copied, the leg is let go as it was, and the others note
 // writes in their new slots.
-func (b *bench) testFlipRemove() {
+func (b *bench) testSwitchRemove() {
 	for _, left := range [][]int{{1, 2}, {0, 2}, {0, 1}} {
 		b.Logf("legs left: %v", left)
-		f := b.flips(3)
-		f.begin(flipPlan{legs: []int{0, 1, 2}, inSync: all(3, 0), bits: bitsOf()})
+		f := b.slotMirror(3)
+		f.begin(slotPlan{legs: []int{0, 1, 2}, inSync: all(3, 0), bits: bitsOf()})
 		f.paint('U', 1)
-		w := f.load(flipPlan{legs: left, inSync: all(2, 0), bits: bitsOf()})
+		w := f.load(slotPlan{legs: left, inSync: all(2, 0), bits: bitsOf()})
 		f.paint('V', 2)
 		f.window(func() { b.same("health in the window", "AAA", f.health()) })
 		w.swap()
@@ -119,12 +119,12 @@ func (b *bench) testFlipRemove() {
 	}
 }
 
-// testFlipLinear leaves a live mirror for one of its legs alone. The mirror that goes writes to its own slots at most.
-func (b *bench) testFlipLinear() {
+// testSwitchLinear leaves a live mirror for one of its legs alone. The mirror that goes writes to its own slots at most.
+func (b *bench) testSwitchLinear() {
 	for _, tt := range []struct{ legs, keep int }{{2, 0}, {2, 1}, {3, 0}, {3, 2}} {
 		b.Logf("%d legs, keep %d", tt.legs, tt.keep)
-		f := b.flips(tt.legs)
-		f.begin(flipPlan{legs: []int{0, 1, 2}[:tt.legs], inSync: all(tt.legs, 0), bits: bitsOf()})
+		f := b.slotMirror(tt.legs)
+		f.begin(slotPlan{legs: []int{0, 1, 2}[:tt.legs], inSync: all(tt.legs, 0), bits: bitsOf()})
 		f.paint('U', 1)
 		f.single(tt.keep, func() { b.same("health in the window", strings.Repeat("A", tt.legs), f.health()) })
 		f.paint('W', 3)
@@ -140,12 +140,12 @@ func (b *bench) testFlipLinear() {
 	}
 }
 
-// testFlipRename renames an array under an opener and its private devices under the array.
-func (b *bench) testFlipRename() {
-	f := b.flips(2)
-	f.begin(flipPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
+// testSwitchRename renames an array under an opener and its private devices under the array.
+func (b *bench) testSwitchRename() {
+	f := b.slotMirror(2)
+	f.begin(slotPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
 	file := b.lab.Open(b, f.name)
-	w := f.load(flipPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
+	w := f.load(slotPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
 	table, err := b.k.Table(b.ctx, f.name)
 	b.must(err)
 	before := []string{f.name, f.legs[0].dataName, f.legs[1].dataName}

@@ -10,13 +10,13 @@ const cleaned = 4
 // testVacant keeps a place for a leg that is never there: every region that was ever written keeps its bit, whichever legs come
 // and go.
 func (b *bench) testVacant() {
-	f := b.flips(3)
+	f := b.slotMirror(3)
 	f.legs[2].missing = true
-	f.begin(flipPlan{legs: []int{0, 2}, inSync: all(1, 1), bits: bitsOf()})
+	f.begin(slotPlan{legs: []int{0, 2}, inSync: all(1, 1), bits: bitsOf()})
 	f.paint('U', 3, 40)
 	b.same("health of one leg", "A-", f.health())
 
-	w := f.load(flipPlan{legs: []int{0, 1, 2}, inSync: all(1, 2)})
+	w := f.load(slotPlan{legs: []int{0, 1, 2}, inSync: all(1, 2)})
 	f.window(func() { b.same("bits of what was written", bitsOf(3, 40), f.carry(w, 0)) })
 	w.swap()
 	f.paint('V', 5)
@@ -27,7 +27,7 @@ func (b *bench) testVacant() {
 	f.keeps("with two legs", 3, 5, 40)
 	f.contents(over(over(full('A', regionCount), 'U', 3, 40), 'V', 5), over(over(full('B', regionCount), 'U', 3, 40), 'V', 5))
 
-	w = f.load(flipPlan{legs: []int{1, 2}, inSync: all(1, 1)})
+	w = f.load(slotPlan{legs: []int{1, 2}, inSync: all(1, 1)})
 	f.window(func() { b.same("bits of the leg that stays", bitsOf(3, 5, 40), f.carry(w, 0)) })
 	w.swap()
 	f.paint('W', 9)
@@ -35,7 +35,7 @@ func (b *bench) testVacant() {
 	f.keeps("with the other leg alone", 3, 5, 9, 40)
 	b.same("leg that was let go", over(over(full('A', regionCount), 'U', 3, 40), 'V', 5), f.content(0))
 
-	w = f.load(flipPlan{legs: []int{1, 0, 2}, inSync: all(2, 1)})
+	w = f.load(slotPlan{legs: []int{1, 0, 2}, inSync: all(2, 1)})
 	f.window(func() { f.carry(w, 0) })
 	w.swap()
 	f.finishes("AA-")
@@ -44,7 +44,7 @@ func (b *bench) testVacant() {
 }
 
 // keeps checks the bits of every leg that is there.
-func (f *flips) keeps(what string, regions ...uint64) {
+func (f *slotMirror) keeps(what string, regions ...uint64) {
 	f.Helper()
 	for i, s := range f.slots() {
 		if s.Super != (raidmeta.Super{}) {

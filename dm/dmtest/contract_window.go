@@ -10,7 +10,7 @@ import (
 
 // carry gives a table that waits what the live one has left to do, in the window: the bits of a leg in sync, but for the
 // regions that lie wholly before sector done.
-func (f *flips) carry(w *waiting, done uint64) raidmeta.Bits {
+func (f *slotMirror) carry(w *waiting, done uint64) raidmeta.Bits {
 	f.Helper()
 	bits := f.slots()[slices.Index(w.plan.inSync, true)].Bitmap.Bits
 	bits.ClearBelow(done, regionSects)
@@ -19,28 +19,28 @@ func (f *flips) carry(w *waiting, done uint64) raidmeta.Bits {
 }
 
 // breaks makes all I/O of a leg's data fail.
-func (f *flips) breaks(leg int) {
+func (f *slotMirror) breaks(leg int) {
 	f.Helper()
 	f.swap(f.legs[leg].dataName, dm.Table{{Length: f.sects, Target: dm.Other{Name: "error"}}})
 }
 
 // heals is the end of that.
-func (f *flips) heals(leg int) {
+func (f *slotMirror) heals(leg int) {
 	f.Helper()
 	f.swap(f.legs[leg].dataName, linearOn(f.legs[leg].data.Dev(), 0, f.sects))
 }
 
-// testFlipRate changes the rate of a recovery: the new table goes on where the live one stood.
-func (b *bench) testFlipRate() {
+// testSwitchRate changes the rate of a recovery: the new table goes on where the live one stood.
+func (b *bench) testSwitchRate() {
 	for _, order := range [][]int{{0, 1}, {1, 0}} {
-		f := b.flips(2)
+		f := b.slotMirror(2)
 		to := order[1] // in table order, of leg 1
-		f.begin(flipPlan{legs: order, inSync: within(order, 1), slow: true})
+		f.begin(slotPlan{legs: order, inSync: within(order, 1), slow: true})
 		f.copies(dm.ActionRecover, 0)
 		f.paint('U', 1, 62)
 		var done [2]uint64
 		for i := range done {
-			w := f.load(flipPlan{legs: order, inSync: within(order, 1), slow: i == 0})
+			w := f.load(slotPlan{legs: order, inSync: within(order, 1), slow: i == 0})
 			f.window(func() {
 				b.same("health in the window", "AA", f.health())
 				offset := f.slots()[to].Super.RecoveryOffset
@@ -69,7 +69,7 @@ func (b *bench) testFlipRate() {
 }
 
 // standsStill checks that a recovery at next to no rate copies its first 2 MiB or so and then nothing.
-func (f *flips) standsStill() {
+func (f *slotMirror) standsStill() {
 	f.Helper()
 	f.copies(dm.ActionRecover, 0)
 	f.rest()
@@ -78,20 +78,20 @@ func (f *flips) standsStill() {
 	f.same("leg 1 at next to no rate", before, f.content(1))
 }
 
-// testFlipReturned brings a leg back that has failed: it gets what it has missed, and nothing else.
-func (b *bench) testFlipReturned() {
+// testSwitchReturned brings a leg back that has failed: it gets what it has missed, and nothing else.
+func (b *bench) testSwitchReturned() {
 	for failing := range 2 {
 		b.Logf("failing leg %d", failing)
-		f := b.flips(2)
+		f := b.slotMirror(2)
 		order := []int{0, 1}
-		f.begin(flipPlan{legs: order, inSync: all(2, 0), bits: bitsOf()})
+		f.begin(slotPlan{legs: order, inSync: all(2, 0), bits: bitsOf()})
 		f.paint('U', 5)
 		f.breaks(failing)
 		f.paint('V', 7, 20)
 		b.eventually("failure", func() error { return f.shows(failing) })
 		f.heals(failing)
 		b.fill(f.legs[failing].data, 'Z', 0, int64(arraySects.Bytes()))
-		w := f.load(flipPlan{legs: order, inSync: []bool{failing != 0, failing != 1}})
+		w := f.load(slotPlan{legs: order, inSync: []bool{failing != 0, failing != 1}})
 		f.paint('W', 30)
 		f.window(func() {
 			b.same("health in the window", over("AA", 'D', uint64(failing)), f.health())
@@ -109,7 +109,7 @@ func (b *bench) testFlipReturned() {
 }
 
 // shows is nil when the status shows that a leg has failed.
-func (f *flips) shows(failed int) error {
+func (f *slotMirror) shows(failed int) error {
 	line := f.line(f.name)
 	s, err := dm.ParseRaidStatus(line)
 	if err == nil && s.Health[failed] != dm.LegFailed {
@@ -118,13 +118,13 @@ func (f *flips) shows(failed int) error {
 	return err
 }
 
-// testFlipAbort gives a change up in the window, because a leg that was in sync when the table was loaded has failed.
-func (b *bench) testFlipAbort() {
+// testSwitchAbort gives a change up in the window, because a leg that was in sync when the table was loaded has failed.
+func (b *bench) testSwitchAbort() {
 	for failing := range 2 {
 		b.Logf("failing leg %d", failing)
-		f := b.flips(3)
-		f.begin(flipPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
-		f.load(flipPlan{legs: []int{0, 1, 2}, inSync: all(2, 1)})
+		f := b.slotMirror(3)
+		f.begin(slotPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
+		f.load(slotPlan{legs: []int{0, 1, 2}, inSync: all(2, 1)})
 		f.breaks(failing)
 		f.paint('V', 7)
 		f.window(func() { b.same("health in the window", over("AA", 'D', uint64(failing)), f.health()) })
@@ -138,7 +138,7 @@ func (b *bench) testFlipAbort() {
 		b.same("leg that is left", left, f.content(1-failing))
 
 		f.heals(failing)
-		w := f.load(flipPlan{legs: []int{0, 1, 2}, inSync: []bool{failing != 0, failing != 1, false}})
+		w := f.load(slotPlan{legs: []int{0, 1, 2}, inSync: []bool{failing != 0, failing != 1, false}})
 		f.window(func() { b.same("health", over("AA", 'D', uint64(failing)), f.health()) })
 		w.swap()
 		f.finishes("AAA")
@@ -146,18 +146,18 @@ func (b *bench) testFlipAbort() {
 	}
 }
 
-// testFlipRevived gives a change up when a leg that has failed is in order again: the resume takes it back by itself, and
+// testSwitchRevived gives a change up when a leg that has failed is in order again: the resume takes it back by itself, and
 // it gets what it has missed.
-func (b *bench) testFlipRevived() {
+func (b *bench) testSwitchRevived() {
 	for failing := range 2 {
 		b.Logf("failing leg %d", failing)
-		f := b.flips(2)
+		f := b.slotMirror(2)
 		order := []int{0, 1}
-		f.begin(flipPlan{legs: order, inSync: all(2, 0), bits: bitsOf()})
+		f.begin(slotPlan{legs: order, inSync: all(2, 0), bits: bitsOf()})
 		f.breaks(failing)
 		f.paint('V', 7, 20)
 		b.eventually("failure", func() error { return f.shows(failing) })
-		f.load(flipPlan{legs: order, inSync: []bool{failing != 0, failing != 1}})
+		f.load(slotPlan{legs: order, inSync: []bool{failing != 0, failing != 1}})
 		f.heals(failing)
 		f.window(func() { b.same("health in the window", over("AA", 'D', uint64(failing)), f.health()) })
 		b.must(b.k.Clear(b.ctx, f.name))
@@ -168,12 +168,12 @@ func (b *bench) testFlipRevived() {
 	}
 }
 
-// testFlipFailedTarget is why the recovery offset of a leg that has failed counts for nothing: it has missed writes before
+// testSwitchFailedTarget is why the recovery offset of a leg that has failed counts for nothing: it has missed writes before
 // that offset.
-func (b *bench) testFlipFailedTarget() {
-	f := b.flips(2)
+func (b *bench) testSwitchFailedTarget() {
+	f := b.slotMirror(2)
 	order := []int{0, 1}
-	f.begin(flipPlan{legs: order, inSync: all(1, 1), slow: true})
+	f.begin(slotPlan{legs: order, inSync: all(1, 1), slow: true})
 	f.copies(dm.ActionRecover, 0)
 	b.must(b.k.Suspend(b.ctx, f.name, false)) // writes the offset down
 	b.must(b.k.Resume(b.ctx, f.name, dm.Private))
@@ -181,7 +181,7 @@ func (b *bench) testFlipFailedTarget() {
 	f.paint('V', 0)
 	b.eventually("failure", func() error { return f.shows(1) })
 	f.heals(1)
-	w := f.load(flipPlan{legs: order, inSync: all(1, 1)})
+	w := f.load(slotPlan{legs: order, inSync: all(1, 1)})
 	f.window(func() {
 		b.same("health in the window", "AD", f.health())
 		slots := f.slots()
@@ -196,14 +196,14 @@ func (b *bench) testFlipFailedTarget() {
 	f.contents(over(full('A', regionCount), 'V', 0), over(full('A', regionCount), 'V', 0))
 }
 
-// testFlipCleared drops a table that waits: neither the live one nor its slots nor any data notice.
-func (b *bench) testFlipCleared() {
-	f := b.flips(3)
-	f.begin(flipPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
+// testSwitchCleared drops a table that waits: neither the live one nor its slots nor any data notice.
+func (b *bench) testSwitchCleared() {
+	f := b.slotMirror(3)
+	f.begin(slotPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
 	f.paint('U', 5)
 	f.finishes("AA")
 	raw := f.settled()
-	w := f.load(flipPlan{legs: []int{2, 0, 1}, inSync: []bool{false, true, true}, bits: bitsOf(1, 2)})
+	w := f.load(slotPlan{legs: []int{2, 0, 1}, inSync: []bool{false, true, true}, bits: bitsOf(1, 2)})
 	waits, err := b.k.Waiting(b.ctx, f.name)
 	b.must(err)
 	b.same("table that waits", w.table, waits)
@@ -229,7 +229,7 @@ func (b *bench) testFlipCleared() {
 }
 
 // settled is the live table's slots, byte for byte, once the kernel has no more to write to them.
-func (f *flips) settled() string {
+func (f *slotMirror) settled() string {
 	f.Helper()
 	f.must(f.k.Suspend(f.ctx, f.name, false))
 	f.must(f.k.Resume(f.ctx, f.name, dm.Private))
@@ -246,24 +246,24 @@ func (f *flips) settled() string {
 	return raw
 }
 
-// testFlipDegraded fills a leg while another is missing, which gets the same when it is back.
-func (b *bench) testFlipDegraded() {
+// testSwitchDegraded fills a leg while another is missing, which gets the same when it is back.
+func (b *bench) testSwitchDegraded() {
 	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 2}} {
 		b.Logf("legs %v", order)
-		f := b.flips(3)
+		f := b.slotMirror(3)
 		place := map[int]int{}
 		for i, leg := range order {
 			place[leg] = i
 		}
-		f.begin(flipPlan{legs: order, inSync: all(3, 0), bits: bitsOf()})
+		f.begin(slotPlan{legs: order, inSync: all(3, 0), bits: bitsOf()})
 		f.legs[0].missing = true
-		f.load(flipPlan{legs: order, inSync: except(order, 0), bits: bitsOf()}).swap()
+		f.load(slotPlan{legs: order, inSync: except(order, 0), bits: bitsOf()}).swap()
 		f.paint('U', 3)
 		f.breaks(1)
 		f.paint('V', 10)
 		b.eventually("failure", func() error { return f.shows(place[1]) })
 		f.heals(1)
-		w := f.load(flipPlan{legs: order, inSync: except(order, 0, 1)})
+		w := f.load(slotPlan{legs: order, inSync: except(order, 0, 1)})
 		f.window(func() { b.same("bits of what was missed", bitsOf(3, 10), f.carry(w, 0)) })
 		w.swap()
 		f.finishes(over("AAA", '-', uint64(place[0])))
@@ -271,7 +271,7 @@ func (b *bench) testFlipDegraded() {
 		f.contents(full('A', regionCount), missed('B'), missed('C'))
 
 		f.legs[0].missing = false
-		w = f.load(flipPlan{legs: order, inSync: except(order, 0)})
+		w = f.load(slotPlan{legs: order, inSync: except(order, 0)})
 		f.window(func() { b.same("bits kept for the missing leg", bitsOf(3, 10), f.carry(w, 0)) })
 		w.swap()
 		f.finishes("AAA")

@@ -7,9 +7,9 @@ import (
 	"github.com/plexctl/plexctl/blockdev/blocktest"
 )
 
-// Fork is the device-mapper as the next process finds it, should this one die now, and the drives of that machine
-// (blocktest.Mem.Fork). Devices, tables, arrays and their threads are as they are; nobody has a device open but through Hold.
-// k itself goes on.
+// Fork is a copy of the device-mapper and of the machine's drives (blocktest.Mem.Fork), as another process would find them
+// if this one died now. Devices, tables, arrays and their threads are the same. The only openers are those of Hold. k itself
+// is not changed.
 func (k *Kernel) Fork() (*Kernel, *blocktest.Mem) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -13,23 +13,23 @@ import (
 	"github.com/plexctl/plexctl/blockdev/blocktest"
 )
 
-// ReadAt reads from a device as a user of it does, who is not the process under test. While the device is suspended it
-// waits.
+// ReadAt reads from a device as another process does, not the one under test. It waits while the device is suspended. off is
+// in bytes.
 func (k *Kernel) ReadAt(ctx context.Context, name string, b []byte, off int64) error {
 	return k.use(ctx, "read from", name, func(t *table) error { return t.transfer(b, off, target.read) })
 }
 
-// WriteAt writes to a device as a user of it does. While the device is suspended it waits.
+// WriteAt writes to a device as another process does. It waits while the device is suspended. off is in bytes.
 func (k *Kernel) WriteAt(ctx context.Context, name string, b []byte, off int64) error {
 	return k.use(ctx, "write to", name, func(t *table) error { return t.transfer(b, off, target.write) })
 }
 
-// Flush makes what users wrote to a device durable. While the device is suspended it waits.
+// Flush makes durable what was written to a device. It waits while the device is suspended.
 func (k *Kernel) Flush(ctx context.Context, name string) error {
 	return k.use(ctx, "flush", name, func(t *table) error { return t.each(target.flush) })
 }
 
-// Hold opens a device as a user of it does, until the returned function is called.
+// Hold opens a device as another process does. It stays open until the test calls release.
 func (k *Kernel) Hold(name string) (release func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

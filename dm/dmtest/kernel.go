@@ -1,12 +1,12 @@
-// Package dmtest is a device-mapper in memory. It has the kernel's errnos, its raid1 with the decisions dm-raid makes
-// from the metadata on the legs, and its ways of losing data: what the kernel copies, it copies; what the kernel skips
-// without a word, it skips too.
+// Package dmtest simulates device-mapper in memory, for tests. It returns the errnos of the kernel. Its raid1 reads the
+// metadata on the legs and takes the decisions of dm-raid and md. It also loses data where they do: it copies what the
+// kernel copies, and skips what the kernel skips silently.
 //
-//	Kernel       the simulated device-mapper over the drives of a blocktest.Mem
-//	RunContract  the tests that Kernel and the real device-mapper pass alike
+//	Kernel       the simulated device-mapper, over the drives of a blocktest.Mem
+//	RunContract  the tests that both Kernel and the real device-mapper must pass
 //
-// Time stands still: a resync goes on when the test calls Tick or RunToEnd, md's cleaner runs when it calls Age. It does
-// not model targets other than linear, raid (raid1), error and zero, nor anything of udev.
+// Time stands still until the test lets it pass: a resync proceeds in Tick and RunToEnd, and the cleaner of md's bitmap runs
+// in Age. The targets are linear, raid (raid1 only), error and zero. udev is not simulated.
 package dmtest
 
 import (
@@ -26,10 +26,10 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Release is the Linux whose ways a Kernel has where they differ.
+// Release is the version of Linux that a Kernel behaves like, where versions differ.
 type Release string
 
-// Releases that a Kernel can be.
+// Releases that can be simulated.
 const (
 	Linux6_1  Release = "6.1"
 	Linux6_12 Release = "6.12"
@@ -38,12 +38,14 @@ const (
 // major is the major number of every device.
 const major = 253
 
-// ErrHang means that the real kernel would wait for ever: I/O of its own meets a suspended device.
+// ErrHang means that the real kernel would wait for ever, because it would do I/O of its own on a suspended device.
 var ErrHang = errors.New("the kernel hangs: it waits for a suspended device")
 
-// Kernel is a device-mapper in memory; it satisfies lun.Kernel. Its devices are seen in its Mem as /dev/dm-N and
-// /dev/mapper/NAME. It lives on when the process dies (blocktest.Mem.Restart); after a power cut a new one takes over
-// (New with blocktest.Mem.Cut). Its methods may be called by several goroutines at once.
+// Kernel is a device-mapper in memory, with the methods of dm.Control that lun uses. Its devices appear in its Mem as
+// /dev/dm-N and /dev/mapper/NAME. Several goroutines may call its methods at once.
+//
+// It survives the death of the process (blocktest.Mem.Restart). After a power cut, make a new one over the Mem that
+// blocktest.Mem.Cut returns.
 type Kernel struct {
 	mem     *blocktest.Mem
 	release Release
@@ -103,7 +105,7 @@ func wrap(op, name string, err error) error {
 	return &dm.Error{Op: op, Device: name, Err: err}
 }
 
-// change does an ioctl that changes something. The process may die before it.
+// change does an ioctl that changes something. The test may have the process die before it.
 func (k *Kernel) change(ctx context.Context, op, kind, name string, do func(*device) error) error {
 	err := ctx.Err()
 	if err == nil {
@@ -247,7 +249,7 @@ func (k *Kernel) Remove(ctx context.Context, name string) error {
 	})
 }
 
-// Name does nothing: names in memory are always right.
+// Name does nothing: links in memory are always right.
 func (k *Kernel) Name(ctx context.Context, name string, _ dm.Visibility) error {
 	_, err := k.Info(ctx, name)
 	return err
@@ -277,7 +279,7 @@ func (k *Kernel) Rename(ctx context.Context, name, newName string, _ dm.Visibili
 	})
 }
 
-// LogUnreadable plays a resync that could not read a sector of a leg and has passed over it.
+// LogUnreadable puts into the kernel's log that a resync could not read a sector of a leg and has skipped it.
 func (k *Kernel) LogUnreadable(leg devno.No, sector size.Sectors) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -287,7 +289,7 @@ func (k *Kernel) LogUnreadable(leg devno.No, sector size.Sectors) {
 	k.unreadable[leg] = sector
 }
 
-// Unreadable is what LogUnreadable has put there, whenever that was.
+// Unreadable is what LogUnreadable has logged about a leg, at any time.
 func (k *Kernel) Unreadable(_ context.Context, leg devno.No, _ time.Time) (size.Sectors, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

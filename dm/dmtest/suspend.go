@@ -11,7 +11,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Suspend makes I/O wait until the next Resume. There is no file system to freeze.
+// Suspend makes I/O wait until Resume. There is no file system to freeze.
 func (k *Kernel) Suspend(ctx context.Context, name string, _ bool) error {
 	return k.change(ctx, "suspend", "suspend", name, (*device).suspend)
 }
@@ -28,8 +28,8 @@ func (d *device) suspend() error {
 	return nil
 }
 
-// Resume makes the inactive table, where there is one, the live one and lets I/O go on. When a target refuses to go on,
-// the new table is live, the device suspended and the old table gone, as in the kernel (dm-ioctl.c, do_resume).
+// Resume makes the inactive table the live one, if there is one, and lets I/O continue. If a target cannot start, the new
+// table is live, the device is suspended, and the old table is gone, as in the kernel (dm-ioctl.c, do_resume).
 func (k *Kernel) Resume(ctx context.Context, name string, _ dm.Visibility) error {
 	return k.change(ctx, "resume", "resume", name, func(d *device) error {
 		old, err := k.swap(d)

@@ -34,13 +34,13 @@ const never = raidmeta.InSync
 // before it looks at the speed for the first time.
 const throttledWindow = uint64(2 * size.MiB / size.Sector)
 
-// Tick lets time pass: each array that is not suspended does the next thing md would do, of which copying that many
-// regions is one. Starting and ending a sync are others.
+// Tick lets time pass. Each array that is not suspended takes the next step that md would take: it begins a sync, copies up
+// to that many regions, or ends a sync.
 func (k *Kernel) Tick(regions int) error {
 	return k.arrays(func(r *raid) error { return r.tick(regions) })
 }
 
-// Age lets as much time pass as md's cleaner needs to clear the bits of all regions that rest.
+// Age lets so much time pass that md's cleaner has cleared the bits of all regions that are no longer written.
 func (k *Kernel) Age() error {
 	return k.arrays(func(r *raid) error {
 		if r.sync.frozen {
@@ -50,7 +50,7 @@ func (k *Kernel) Age() error {
 	})
 }
 
-// RunToEnd lets time pass until no array is busy. It fails when one is throttled and would never come to an end.
+// RunToEnd lets time pass until no array is busy. It fails when the rates of an array are so low that it would never end.
 func (k *Kernel) RunToEnd() error {
 	for {
 		busy := false

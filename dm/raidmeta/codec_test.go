@@ -345,13 +345,13 @@ func FuzzDecodeSlot(f *testing.F) {
 func FuzzRestart(f *testing.F) {
 	whole := append(image(f, 4096, goldenSuper...), image(f, 300, goldenBitmap...)...)
 	f.Add(whole, whole, uint8(2))
-	level, err := Level(AttachPlan{ArraySize: 8192, RegionSize: 2048, InSync: []bool{true, true}, Events: 7})
+	equal, err := AllInSync(AttachPlan{ArraySize: 8192, RegionSize: 2048, InSync: []bool{true, true}, Events: 7})
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(level[0].Encode(), level[1].Encode(), uint8(0))
-	f.Add(level[0].Encode(), level[1].Encode(), uint8(1))
-	f.Add(level[0].Encode(), level[1].Encode()[:4096], uint8(2))
+	f.Add(equal[0].Encode(), equal[1].Encode(), uint8(0))
+	f.Add(equal[0].Encode(), equal[1].Encode(), uint8(1))
+	f.Add(equal[0].Encode(), equal[1].Encode()[:4096], uint8(2))
 	f.Add(whole, image(f, 4096, goldenSuper...), uint8(1))
 	f.Fuzz(func(t *testing.T, a, b []byte, stale uint8) {
 		var slots []Slot

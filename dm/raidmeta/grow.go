@@ -20,13 +20,13 @@ func Grow(p AttachPlan, from size.Sectors) ([]Slot, error) {
 	}
 	p.Bits = NewBits(Regions(p.ArraySize, p.RegionSize), true)
 	p.Bits.ClearBelow(uint64(from), p.RegionSize)
-	return Level(p)
+	return AllInSync(p)
 }
 
-// Level is the metadata for legs that are all in sync, except in the regions of p.Bits; nil means every region. With it the
+// AllInSync is the metadata for legs that are all in sync, except in the regions of p.Bits; nil means every region. With it the
 // kernel copies exactly these regions from the first leg to all others. Until it has reached a region, it reads that region
 // from the first leg alone. It fails as Grow does.
-func Level(p AttachPlan) ([]Slot, error) {
+func AllInSync(p AttachPlan) ([]Slot, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}

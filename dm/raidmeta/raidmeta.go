@@ -3,7 +3,7 @@
 // bytes and opens nothing.
 //
 //	Slot                           the metadata of one leg: Super and Bitmap
-//	Attach, Grow, Level            metadata for a set of legs, from a plan
+//	Attach, Grow, AllInSync        metadata for a set of legs, from a plan
 //	Resync, Returned, Restarted    metadata for a set of legs, from what was read from their drives
 //	Check                          why the kernel must not get a set
 //

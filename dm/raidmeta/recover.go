@@ -22,7 +22,7 @@ func Resync(slots []Slot, region size.Sectors) ([]Slot, error) {
 		return nil, invalid("leg %d is missing: a resync needs all of them", i)
 	}
 	set.plan.Bits = set.bits()
-	return Level(set.plan)
+	return AllInSync(set.plan)
 }
 
 // Returned is the metadata for stale legs: legs that had failed or were being filled, and are present again. With it the

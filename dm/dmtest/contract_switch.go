@@ -15,23 +15,23 @@ import (
 // grownCount is the regions of an array of the tests that has grown.
 const grownCount = 2 * regionCount
 
-// flips is a mirror whose legs have two slots of metadata each. A new table uses the slots that the live one does not, so
+// slotMirror is a mirror whose legs have two slots of metadata each. A new table uses the slots that the live one does not, so
 // that they can be written while the live one runs, and again in the window between its suspend and the swap:
 //
 //	load    write the other slots, load the table, which waits
 //	window  suspend: the live table has written everything down; read its slots, write the bits of the others
 //	swap    resume: the kernel reads the bits; the old table goes and may write to its own slots
-type flips struct {
+type slotMirror struct {
 	*bench
 	name   string
-	legs   []*flipLeg
+	legs   []*slotLeg
 	live   []int // legs of the live raid1 table, in table order
 	sects  size.Sectors
 	events uint64
 }
 
-// flipLeg is a leg, which may or may not be in the live table. Leg 0 is full of A, leg 1 of B, and so on.
-type flipLeg struct {
+// slotLeg is a leg, which may or may not be in the live table. Leg 0 is full of A, leg 1 of B, and so on.
+type slotLeg struct {
 	data     Disk
 	dataName string
 	dev      devno.No
@@ -41,37 +41,37 @@ type flipLeg struct {
 	missing  bool // "- -" in the tables
 }
 
-// flipPlan is a table to load. Its zero value has all bits set and no limit to the rate.
-type flipPlan struct {
+// slotPlan is a table to load. Its zero value has all bits set and no limit to the rate.
+type slotPlan struct {
 	legs   []int
 	inSync []bool
 	bits   raidmeta.Bits
-	level  bool // resync the bits, from the first leg
+	resync bool // the bits, from the first leg
 	slow   bool // next to no rate
 }
 
 // waiting is a table that waits, and the metadata in its slots.
 type waiting struct {
-	f     *flips
-	plan  flipPlan
+	f     *slotMirror
+	plan  slotPlan
 	slots []raidmeta.Slot
 	table dm.Table
 }
 
-// flips makes n legs and a device without a table.
-func (b *bench) flips(n int) *flips {
+// slotMirror makes n legs and a device without a table.
+func (b *bench) slotMirror(n int) *slotMirror {
 	b.Helper()
-	f := &flips{bench: b, sects: arraySects}
+	f := &slotMirror{bench: b, sects: arraySects}
 	for i := range n {
-		f.legs = append(f.legs, b.flipLeg(byte('A'+i)))
+		f.legs = append(f.legs, b.slotLeg(byte('A'+i)))
 	}
 	f.name = b.create()
 	return f
 }
 
-func (b *bench) flipLeg(letter byte) *flipLeg {
+func (b *bench) slotLeg(letter byte) *slotLeg {
 	b.Helper()
-	l := &flipLeg{data: b.lab.Disk(b, grownCount*regionSects.Bytes()), meta: b.lab.Disk(b, 2*metaSects.Bytes()), used: 1}
+	l := &slotLeg{data: b.lab.Disk(b, grownCount*regionSects.Bytes()), meta: b.lab.Disk(b, 2*metaSects.Bytes()), used: 1}
 	b.fill(l.data, letter, 0, grownCount*regionBytes)
 	l.dataName = b.device(linearOn(l.data.Dev(), 0, arraySects))
 	l.dev = b.info(l.dataName).Dev
@@ -83,13 +83,13 @@ func (b *bench) flipLeg(letter byte) *flipLeg {
 }
 
 // begin runs a first table.
-func (f *flips) begin(p flipPlan) {
+func (f *slotMirror) begin(p slotPlan) {
 	f.Helper()
 	f.load(p).swap()
 }
 
 // load writes metadata to the slots not in use and loads a table with them.
-func (f *flips) load(p flipPlan) *waiting {
+func (f *slotMirror) load(p slotPlan) *waiting {
 	f.Helper()
 	f.events += 10
 	slots, err := p.build(f.sects, f.events)
@@ -114,9 +114,9 @@ func (f *flips) load(p flipPlan) *waiting {
 }
 
 // build is the metadata of the plan.
-func (p flipPlan) build(length size.Sectors, events uint64) ([]raidmeta.Slot, error) {
+func (p slotPlan) build(length size.Sectors, events uint64) ([]raidmeta.Slot, error) {
 	plan := raidmeta.AttachPlan{ArraySize: length, RegionSize: regionSects, InSync: p.inSync, Bits: p.bits, Events: events}
-	if !p.level {
+	if !p.resync {
 		return raidmeta.Attach(plan)
 	}
 	slots, err := raidmeta.Grow(plan, 0)
@@ -129,10 +129,10 @@ func (p flipPlan) build(length size.Sectors, events uint64) ([]raidmeta.Slot, er
 }
 
 // at is where a slot begins on the leg's drive.
-func (l *flipLeg) at(slot int) int64 { return int64(slot) * int64(metaSects.Bytes()) }
+func (l *slotLeg) at(slot int) int64 { return int64(slot) * int64(metaSects.Bytes()) }
 
 // window suspends the live table and calls do.
-func (f *flips) window(do func()) {
+func (f *slotMirror) window(do func()) {
 	f.Helper()
 	f.must(f.k.Suspend(f.ctx, f.name, false))
 	do()
@@ -165,7 +165,7 @@ func (w *waiting) swap() {
 }
 
 // single replaces the live table, by way of a window, with a linear one on the drive of a leg.
-func (f *flips) single(leg int, do func()) {
+func (f *slotMirror) single(leg int, do func()) {
 	f.Helper()
 	f.must(f.k.Load(f.ctx, f.name, linearOn(f.legs[leg].data.Dev(), 0, f.sects)))
 	f.window(do)
@@ -174,7 +174,7 @@ func (f *flips) single(leg int, do func()) {
 }
 
 // slots is the metadata of the live table, or of the last one; of a missing leg the zero Slot.
-func (f *flips) slots() []raidmeta.Slot {
+func (f *slotMirror) slots() []raidmeta.Slot {
 	f.Helper()
 	slots := make([]raidmeta.Slot, len(f.live))
 	for i, n := range f.live {
@@ -186,14 +186,14 @@ func (f *flips) slots() []raidmeta.Slot {
 }
 
 // slot is the metadata in a slot of a leg.
-func (f *flips) slot(leg, slot int) raidmeta.Slot {
+func (f *slotMirror) slot(leg, slot int) raidmeta.Slot {
 	f.Helper()
 	s, err := raidmeta.DecodeSlot(f.raw(leg, slot))
 	f.must(err)
 	return s
 }
 
-func (f *flips) raw(leg, slot int) []byte {
+func (f *slotMirror) raw(leg, slot int) []byte {
 	f.Helper()
 	b := make([]byte, metaSects.Bytes())
 	_, err := f.legs[leg].meta.ReadAt(b, f.legs[leg].at(slot))
@@ -202,13 +202,13 @@ func (f *flips) raw(leg, slot int) []byte {
 }
 
 // content is one letter for each region of a leg.
-func (f *flips) content(leg int) string {
+func (f *slotMirror) content(leg int) string {
 	f.Helper()
 	return f.letters(f.legs[leg].data, int(f.sects/regionSects), regionBytes)
 }
 
 // contents checks the content of legs, from leg 0 on.
-func (f *flips) contents(want ...string) {
+func (f *slotMirror) contents(want ...string) {
 	f.Helper()
 	for i, w := range want {
 		f.same(fmt.Sprintf("leg %d", i), w, f.content(i))
@@ -216,7 +216,7 @@ func (f *flips) contents(want ...string) {
 }
 
 // paint writes a letter into regions through the array.
-func (f *flips) paint(letter byte, regions ...uint64) {
+func (f *slotMirror) paint(letter byte, regions ...uint64) {
 	f.Helper()
 	file := f.lab.Open(f, f.name)
 	for _, i := range regions {
@@ -228,7 +228,7 @@ func (f *flips) paint(letter byte, regions ...uint64) {
 // health is the letters of the status line in a window: D of a leg that has failed, - of a missing one, A of all others.
 // Between a suspend and a resume the kernel shows a leg that it would look at next as "a" whether or not it is in sync,
 // and while a recovery stands still all legs.
-func (f *flips) health() string {
+func (f *slotMirror) health() string {
 	f.Helper()
 	line := f.line(f.name)
 	f.Logf("status in the window: %s", line)
@@ -246,7 +246,7 @@ func (f *flips) health() string {
 
 // finishes waits until the live array is at rest with these letters, and every leg that takes part says that it is in
 // sync and that those that do not have failed.
-func (f *flips) finishes(health string) {
+func (f *slotMirror) finishes(health string) {
 	f.Helper()
 	rest := fmt.Sprintf("raid1 %d %s %d/%d idle 0 0 -", len(health), health, f.sects, f.sects)
 	f.eventually("superblocks", func() error {
@@ -275,7 +275,7 @@ func gone(health string) uint64 {
 }
 
 // copies waits until the array has copied something beyond sector from and is not done.
-func (f *flips) copies(action dm.Action, from size.Sectors) {
+func (f *slotMirror) copies(action dm.Action, from size.Sectors) {
 	f.Helper()
 	f.eventually("progress", func() error {
 		line := f.line(f.name)
