@@ -29,10 +29,10 @@ func ExampleParseTarget() {
 		log.Fatal(err)
 	}
 	if linear, ok := target.(dm.Linear); ok {
-		fmt.Println("device", linear.Dev, "from", linear.Offset.Bytes(), "bytes on")
+		fmt.Println("device", linear.Dev, "from sector", uint64(linear.Offset), "on")
 	}
 	// Output:
-	// device 8:16 from 2097152 bytes on
+	// device 8:16 from sector 4096 on
 }
 
 // A mirror whose second leg is being filled.

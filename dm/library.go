@@ -5,7 +5,8 @@ import (
 	"os"
 
 	"github.com/anatol/devmapper.go"
-	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/internal/eintr"
 )
 
 // This file is the only one that uses devmapper.go. The library serves three calls as well as a request of this package
@@ -38,14 +39,7 @@ func (c *Control) libraryRemove(name string) error {
 // every other. A call that a signal interrupted is repeated, as in ioctl.
 func (c *Control) library(do func() error) error {
 	var err error
-	closed := c.conn.Control(func(uintptr) {
-		for {
-			if err = do(); !errors.Is(err, unix.EINTR) {
-				return
-			}
-		}
-	})
-	if closed != nil {
+	if c.conn.Control(func(uintptr) { err = eintr.Retry(do) }) != nil {
 		return os.ErrClosed
 	}
 	return libraryErrno(err)

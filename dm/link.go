@@ -20,17 +20,17 @@ import (
 // links keeps the names of devices in step with the kernel:
 //
 //	/dev/dm-3           block node; devtmpfs makes and removes it
-//	/dev/mapper/NAME →  ../dm-3; udev's where udevd runs and has the dm rules, else ours
+//	/dev/mapper/NAME →  ../dm-3; udevd makes it if it runs and has the dm rules, else links does
 type links struct {
 	dir  string        // "/dev/mapper"
 	udev string        // exists while udevd runs
 	wait time.Duration // for udev
 	log  *slog.Logger
-	late atomic.Bool // udev let a wait run out: it does not know the dm rules, and is not waited for again
+	late atomic.Bool // a wait for udev has timed out: it lacks the dm rules, and later calls do not wait for it
 }
 
-// follow makes the names of a device that runs now. Trouble is logged, not returned: it must not be taken for a device
-// that does not run.
+// follow makes the names of a device that has begun to run. It logs an error and does not return it, because the caller
+// would take it for a device that does not run.
 func (l *links) follow(ctx context.Context, name string, dev devno.No, v Visibility) {
 	err := l.ensureNode(dev)
 	if err == nil && v == Public && !l.right(name, dev) && !l.await(ctx, name, dev) {
@@ -41,7 +41,7 @@ func (l *links) follow(ctx context.Context, name string, dev devno.No, v Visibil
 	}
 }
 
-// drop removes the link of a device that is gone, where udev did not.
+// drop removes the link of a removed device, if udev has not done so.
 func (l *links) drop(ctx context.Context, name string, dev devno.No) {
 	path := filepath.Join(l.dir, name)
 	if l.ours(path, dev) != nil {
@@ -52,8 +52,8 @@ func (l *links) drop(ctx context.Context, name string, dev devno.No) {
 	}
 }
 
-// repair makes the link of a device that runs, and removes what a process that was killed before it did may have left in its
-// place: the name from before a rename, and a draft. Where the link is there, nothing is looked for.
+// repair makes the link of a running device, and removes the links that a killed process may have left: the name from before
+// a rename, and a draft. If the link is right, it looks for no others.
 func (l *links) repair(ctx context.Context, name string, dev devno.No, v Visibility) {
 	if v != Public || l.right(name, dev) {
 		return
@@ -62,7 +62,7 @@ func (l *links) repair(ctx context.Context, name string, dev devno.No, v Visibil
 	l.dropOthers(ctx, name, dev)
 }
 
-// dropOthers removes links to dev that have names related to its own, but not its own.
+// dropOthers removes links to dev with names that are related to name, but are not name.
 func (l *links) dropOthers(ctx context.Context, name string, dev devno.No) {
 	entries, err := os.ReadDir(l.dir)
 	for _, e := range entries {
@@ -77,13 +77,14 @@ func (l *links) dropOthers(ctx context.Context, name string, dev devno.No) {
 	}
 }
 
-// related reports whether two names begin alike, up to the first "-", drafts included: what others call a device is theirs.
+// related reports whether two names have the same prefix, up to the first "-"; other may be a draft. Other programs may have
+// links of their own to a device, which stay.
 func related(other, name string) bool {
 	kind, _, _ := strings.Cut(name, "-")
 	return strings.HasPrefix(strings.TrimPrefix(other, "."), kind+"-")
 }
 
-// draft is the name of a link while it is made.
+// draft is the name of a link until it replaces another.
 func draft(name string) string { return "." + name + ".new" }
 
 // await waits until udev has made the link, and reports whether it did in time.
@@ -113,7 +114,8 @@ func (l *links) right(name string, dev devno.No) bool {
 	return ok && number == dev
 }
 
-// make puts a link to dev at name, over a wrong one in one step. It leaves alone what is no device-mapper device.
+// make puts a link to dev at name. It replaces a wrong link in one step. It does not replace anything that is not a
+// device-mapper device.
 func (l *links) make(name string, dev devno.No) error {
 	path, target := filepath.Join(l.dir, name), filepath.Join("..", filepath.Base(l.node(dev)))
 	if err := os.Symlink(target, path); !errors.Is(err, fs.ErrExist) {
@@ -132,8 +134,8 @@ func (l *links) make(name string, dev devno.No) error {
 	return os.Rename(draft, path)
 }
 
-// ours says why the thing at path is not to be replaced or removed: it is neither a link to a device-mapper node nor,
-// as libdm makes them, such a node itself.
+// ours is nil if path may be replaced or removed: it is a link to a device-mapper node, or such a node itself, as libdm makes
+// them. Else the error says why not.
 func (l *links) ours(path string, dev devno.No) error {
 	if _, err := os.Lstat(path); err != nil {
 		return err
@@ -147,7 +149,7 @@ func (l *links) ours(path string, dev devno.No) error {
 	return fmt.Errorf("%s is in the way: not a device-mapper device", path)
 }
 
-// ensureNode makes the block node of dev where there is no devtmpfs.
+// ensureNode makes the block node of dev if there is no devtmpfs to make it.
 func (l *links) ensureNode(dev devno.No) error {
 	path := l.node(dev)
 	if number, ok := nodeAt(path); ok && number == dev {

@@ -18,8 +18,7 @@ const (
 	controlMinor = 236
 )
 
-// openControl opens the control node at path, and makes it first where it is missing: in a container or an initramfs
-// without devtmpfs.
+// openControl opens the control node at path. It makes a missing node first, in a container or an initramfs without devtmpfs.
 func openControl(path, misc string) (*os.File, error) {
 	f, err := openNode(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -36,7 +35,7 @@ func openControl(path, misc string) (*os.File, error) {
 	return f, err
 }
 
-// openNode opens the control node in the way that lets WaitEvent be interrupted.
+// openNode opens the control node without blocking, so that WaitEvent can be interrupted.
 func openNode(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	switch {
@@ -59,8 +58,8 @@ func makeControl(path string, minor uint32) error {
 	return nil
 }
 
-// parseMisc is device-mapper's minor number in /proc/misc, lines of "236 device-mapper"; the static one where the table
-// does not have it.
+// parseMisc is device-mapper's minor number in /proc/misc, which has lines such as "236 device-mapper"; the static number if
+// there is no such line.
 func parseMisc(table string) uint32 {
 	for line := range strings.Lines(table) {
 		fields := strings.Fields(line)

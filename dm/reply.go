@@ -27,7 +27,7 @@ type reply struct {
 	payload []byte
 }
 
-// full reports whether the payload did not fit. The kernel calls that success and leaves nothing useful.
+// full reports whether the payload did not fit. The kernel reports success then, with an unusable payload.
 func (r reply) full() bool { return r.flags&unix.DM_BUFFER_FULL_FLAG != 0 }
 
 // info is the header as the state of a device.
@@ -42,8 +42,7 @@ func (r reply) info() Info {
 	}
 }
 
-// decodeReply takes the buffer of a finished ioctl apart. Commands without a payload of their own leave data_start
-// behind data_size: their payload is empty.
+// decodeReply decodes the buffer of a finished ioctl. A command without a payload leaves data_start behind data_size.
 func decodeReply(buf []byte) (reply, error) {
 	if len(buf) < headerSize {
 		return reply{}, fmt.Errorf("%w: header of %d bytes", errReply, len(buf))
@@ -76,7 +75,7 @@ type listed struct {
 	uuidKnown bool
 }
 
-// decodeList takes the payload of LIST_DEVICES apart (drivers/md/dm-ioctl.c, list_devices):
+// decodeList decodes the payload of LIST_DEVICES (drivers/md/dm-ioctl.c, list_devices):
 //
 //	dev u64, next u32 (from this record, 0: last), name NUL, pad to 8, event u32, flags u32, uuid NUL if flags says so
 //
@@ -129,7 +128,7 @@ func decodeListed(record []byte, dev devno.No) (listed, error) {
 	return entry, err
 }
 
-// decodeDeps takes the payload of TABLE_DEPS apart: count u32, pad u32, dev u64 for each device.
+// decodeDeps decodes the payload of TABLE_DEPS: count u32, pad u32, dev u64 for each device.
 func decodeDeps(payload []byte) ([]devno.No, error) {
 	if len(payload) < 8 {
 		return nil, fmt.Errorf("%w: dependencies in %d bytes", errReply, len(payload))
@@ -145,7 +144,7 @@ func decodeDeps(payload []byte) ([]devno.No, error) {
 	return deps, nil
 }
 
-// decodeVersions takes the payload of LIST_VERSIONS and GET_TARGET_VERSION apart: next u32 (from this record, 0: last),
+// decodeVersions decodes the payload of LIST_VERSIONS and GET_TARGET_VERSION: next u32 (from this record, 0: last),
 // version 3×u32, name NUL.
 func decodeVersions(payload []byte) (map[string]Version, error) {
 	versions := make(map[string]Version)
@@ -170,8 +169,8 @@ func decodeVersions(payload []byte) (map[string]Version, error) {
 	return versions, nil
 }
 
-// decodeTargets takes the payload of TABLE_STATUS apart, which holds status lines or table lines: count specs, each
-// followed by its line and a NUL. Unlike in a request, next counts from the first spec.
+// decodeTargets decodes the payload of TABLE_STATUS, which has status lines or table lines: count specs, each followed by its
+// line and a NUL. Unlike in a request, next counts from the first spec.
 func decodeTargets(payload []byte, count uint32) ([]TargetStatus, error) {
 	if uint64(count)*unix.SizeofDmTargetSpec > uint64(len(payload)) {
 		return nil, fmt.Errorf("%w: %d targets in %d bytes", errReply, count, len(payload))
@@ -205,8 +204,8 @@ func decodeTarget(payload []byte) (line TargetStatus, next uint32, err error) {
 	}, binary.NativeEndian.Uint32(payload[atNext:]), err
 }
 
-// cut is the first record of a chain and the distance to the next one, which stands at offset at of the record and is
-// 0 in the last one.
+// cut is the first record of a chain, and the distance to the next one. The record has that distance at offset at; it is 0 in
+// the last record.
 func cut(chain []byte, at int, what string) (record []byte, next int, err error) {
 	fixed := at + 4
 	if len(chain) < fixed {

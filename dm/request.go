@@ -25,8 +25,7 @@ import (
 //	176  uuid          129 bytes
 //	312  payload: target specs, a message, a new name; in a reply: a list, status lines, versions
 //
-// The fields are laid out by hand: package encoding/binary takes a structure apart byte by byte, which a machine with
-// hundreds of devices feels.
+// The fields are laid out by hand, because encoding/binary uses reflection: a machine with hundreds of devices would be slower.
 const (
 	headerSize    = unix.SizeofDmIoctl
 	atDataSize    = 12
@@ -48,7 +47,7 @@ const (
 	alignment   = 8                         // of specs and records; kernels after 6.1 insist on it
 )
 
-// request is one command before it is laid out in memory. An empty name and an empty uuid address no device.
+// request is one command before it is laid out in memory. Without a name and a uuid it is about no device.
 type request struct {
 	command uint
 	name    string
@@ -60,7 +59,7 @@ type request struct {
 	room    int // bytes to leave for the reply's payload
 }
 
-// encode is the buffer for the ioctl. Interface version 4.0.0 is what every kernel answers to; it writes its own back.
+// encode is the buffer for the ioctl. Every kernel accepts interface version 4.0.0, and writes its own version back.
 func (r request) encode() []byte {
 	buf := make([]byte, headerSize+max(len(r.payload), r.room))
 	put := binary.NativeEndian.PutUint32
@@ -123,8 +122,7 @@ func roundUp(n int) int { return (n + alignment - 1) &^ (alignment - 1) }
 // allowed is every byte that names and UUIDs may have: what udev leaves as it is in links (libdm, mangle_string).
 const allowed = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#+-.:=@_"
 
-// checkName says why name cannot be a device's name. The kernel accepts more, udev and devmapper.go do not: one changes
-// other bytes, the other cuts long names short.
+// checkName says why name cannot be the name of a device, or is nil. The kernel accepts more, but udev replaces other bytes.
 func checkName(name string) error {
 	switch name {
 	case "":
@@ -135,7 +133,7 @@ func checkName(name string) error {
 	return checkText("name", name, maxName)
 }
 
-// checkUUID says why uuid cannot be a device's UUID. An empty one is fine: the device has none.
+// checkUUID says why uuid cannot be the UUID of a device, or is nil. An empty one means that the device has none.
 func checkUUID(uuid string) error { return checkText("uuid", uuid, maxUUID) }
 
 func checkText(kind, text string, limit int) error {
@@ -148,7 +146,7 @@ func checkText(kind, text string, limit int) error {
 	return nil
 }
 
-// checkTable says why t cannot be laid out as a request. Whether the kernel likes it, the kernel says.
+// checkTable says why t cannot be laid out as a request, or is nil. The kernel checks the rest.
 func checkTable(t Table) error {
 	if len(t) == 0 {
 		return errors.New("table is empty")

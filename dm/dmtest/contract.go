@@ -308,7 +308,7 @@ func (b *bench) line(name string) string {
 	return status.Targets[0].Line
 }
 
-// happens waits for an event of a device. The kernel raises it a moment after what it tells of (md's event_work).
+// happens waits for an event of a device. The kernel raises it shortly after the change that it reports (md's event_work).
 func (b *bench) happens(name string, before uint32) {
 	b.Helper()
 	b.eventually("event", func() error {

@@ -153,8 +153,8 @@ func (b *bench) testRefusedTables() {
 	}
 }
 
-// testSwapRefused is about what the kernel checks at the first load of a device and after that at the swap only: it then
-// leaves the device suspended on the old table.
+// testSwapRefused is about what the kernel checks at the first load of a device, and later only at the swap. There it leaves
+// the device suspended, with the old table.
 func (b *bench) testSwapRefused() {
 	disk := b.lab.Disk(b, size.MiB)
 	name := b.device(linearOn(disk.Dev(), 0, sectMiB))
@@ -258,7 +258,8 @@ func (b *bench) testSuspend() {
 	written()
 }
 
-// held begins a write to a suspended device, which must wait. The function it returns waits for its end after a resume.
+// held begins a write to a suspended device, which must wait. The function that it returns waits for the end of the write,
+// after a resume.
 func (b *bench) held(file File, data []byte, off int64) (written func()) {
 	b.Helper()
 	ended := make(chan error, 1)

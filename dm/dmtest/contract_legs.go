@@ -58,7 +58,7 @@ func within(legs []int, n int) []bool {
 	return flags
 }
 
-// testSwitchBits completes, or narrows, the bits of a table that waits in the window.
+// testSwitchBits adds to the bits of the inactive table in the window, or takes from them.
 func (b *bench) testSwitchBits() {
 	tests := []struct {
 		name          string
@@ -90,8 +90,8 @@ func (b *bench) testSwitchBits() {
 	}
 }
 
-// testSwitchRemove takes a leg away from a live mirror: nothing is copied, the leg is let go as it was, and the others note
-// writes in their new slots.
+// testSwitchRemove removes a leg from a live mirror: the kernel copies nothing, the content of the leg stays as it was, and
+// the other legs record writes in their new slots.
 func (b *bench) testSwitchRemove() {
 	for _, left := range [][]int{{1, 2}, {0, 2}, {0, 1}} {
 		b.Logf("legs left: %v", left)
@@ -119,7 +119,7 @@ func (b *bench) testSwitchRemove() {
 	}
 }
 
-// testSwitchLinear leaves a live mirror for one of its legs alone. The mirror that goes writes to its own slots at most.
+// testSwitchLinear replaces a live mirror by one of its legs. The old table writes to its own slots at most.
 func (b *bench) testSwitchLinear() {
 	for _, tt := range []struct{ legs, keep int }{{2, 0}, {2, 1}, {3, 0}, {3, 2}} {
 		b.Logf("%d legs, keep %d", tt.legs, tt.keep)

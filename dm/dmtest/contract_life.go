@@ -181,7 +181,7 @@ func (b *bench) testReturned() {
 	}
 }
 
-// testDegradedAttach fills a leg while another is missing: what is copied to the one stays to be copied to the other.
+// testDegradedAttach fills a leg while another is missing. The bits stay set, because the missing leg needs the same regions.
 func (b *bench) testDegradedAttach() {
 	m := b.mirror(3)
 	m.prepare([]bool{true, false, false}, bitsOf(0, 5, 63))
@@ -264,8 +264,8 @@ func (b *bench) testUnreadable() {
 	b.same("leg 1 after all", painted('A', 'W', 2), m.content(1))
 }
 
-// asks sends a message until it has had its effect: it is refused while the array is busy, and lost when it meets the end
-// of what the array did before.
+// asks sends a message until it has an effect. The kernel refuses it while the array is busy, and loses it if it arrives when
+// the previous action ends.
 func (m *legs) asks(text string, done func() bool) {
 	m.Helper()
 	m.eventually(text, func() error {
@@ -294,7 +294,7 @@ func (b *bench) testCheck() {
 	m.asks("check", func() bool { return b.line(m.name) == rested("AA") })
 }
 
-// testBitsReread is what lets the exact bitmap be written after the table is loaded, while the device is suspended.
+// testBitsReread shows that the exact bitmap may be written after the table is loaded, while the device is suspended.
 func (b *bench) testBitsReread() {
 	m := b.mirror(2)
 	b.swap(m.name, linearOn(m.table[0].Data, 0, arraySects))
@@ -307,8 +307,8 @@ func (b *bench) testBitsReread() {
 	b.same("leg 1", painted('B', 'A', 1, 2), m.content(1))
 }
 
-// testCleared is why metadata is written anew before every load: Linux 6.1 wipes the bits on the legs when a table that
-// was never resumed goes, and the next table would copy nothing.
+// testCleared shows why metadata is written anew before every load: when a table that was never resumed is destroyed, Linux
+// 6.1 wipes the bits on the legs, and the next table would copy nothing.
 func (b *bench) testCleared() {
 	m := b.mirror(2)
 	m.prepare([]bool{true, false}, bitsOf(1, 2))
@@ -331,8 +331,8 @@ func (b *bench) testCleared() {
 	b.same("leg 1", painted('B', 'A', 1, 2), m.content(1))
 }
 
-// testDying is why metadata is written to a slot that no table uses: an array that another table replaces writes its
-// bitmap once more after the swap.
+// testDying shows why metadata is written to a slot that no table uses: an array writes its bitmap once more after another
+// table has replaced it.
 func (b *bench) testDying() {
 	m := b.mirror(2)
 	m.prepare([]bool{true, false}, nil)
@@ -357,8 +357,8 @@ func (b *bench) testDying() {
 	b.same("leg 1", painted('B', 'A', 1, 2), m.content(1))
 }
 
-// testFrozen is why plexctl never sends "frozen": up to Linux 6.8 it holds the recovery, from 6.9 on it interrupts the
-// recovery, says that the message was invalid, and the legs pass for equal.
+// testFrozen shows why plexctl never sends "frozen". Up to Linux 6.8 it pauses the recovery. From 6.9 on it interrupts the
+// recovery and returns EINVAL, and the status shows the legs as in sync.
 func (b *bench) testFrozen() {
 	m := b.mirror(2)
 	m.prepare([]bool{true, false}, nil)

@@ -323,8 +323,8 @@ func (b *bench) testAttach() {
 	}
 }
 
-// testWrong shows why raidmeta.Check refuses what it refuses: with each of these slips the kernel copies nothing and
-// calls the legs equal.
+// testWrong shows why raidmeta.Check refuses what it does: with each of these mistakes the kernel copies nothing and reports
+// the legs as in sync.
 func (b *bench) testWrong() {
 	tests := []struct {
 		name string

@@ -15,12 +15,12 @@ import (
 // grownCount is the regions of an array of the tests that has grown.
 const grownCount = 2 * regionCount
 
-// slotMirror is a mirror whose legs have two slots of metadata each. A new table uses the slots that the live one does not, so
-// that they can be written while the live one runs, and again in the window between its suspend and the swap:
+// slotMirror is a mirror whose legs have two slots of metadata each. A new table uses the slots that the live one does not
+// use. So they can be written while the live table runs, and again in the window between its suspend and the swap:
 //
-//	load    write the other slots, load the table, which waits
-//	window  suspend: the live table has written everything down; read its slots, write the bits of the others
-//	swap    resume: the kernel reads the bits; the old table goes and may write to its own slots
+//	load    write the other slots, and load the table into the inactive slot of the device
+//	window  suspend: the live table has written all its metadata; read its slots, write the bits of the others
+//	swap    resume: the kernel reads the bits; the old table is destroyed and may write to its own slots
 type slotMirror struct {
 	*bench
 	name   string
@@ -50,7 +50,7 @@ type slotPlan struct {
 	slow   bool // next to no rate
 }
 
-// waiting is a table that waits, and the metadata in its slots.
+// waiting is the inactive table, and the metadata in its slots.
 type waiting struct {
 	f     *slotMirror
 	plan  slotPlan
@@ -138,7 +138,7 @@ func (f *slotMirror) window(do func()) {
 	do()
 }
 
-// write changes the bits of a table that waits, on all of its legs that are in sync, and nothing else.
+// write changes the bits of the inactive table, on all of its legs that are in sync, and nothing else.
 func (w *waiting) write(bits raidmeta.Bits) {
 	w.f.Helper()
 	for i, n := range w.plan.legs {
@@ -152,7 +152,7 @@ func (w *waiting) write(bits raidmeta.Bits) {
 	}
 }
 
-// swap makes the table that waits the live one.
+// swap makes the inactive table the live one.
 func (w *waiting) swap() {
 	f := w.f
 	f.Helper()
@@ -244,8 +244,8 @@ func (f *slotMirror) health() string {
 	return string(text)
 }
 
-// finishes waits until the live array is at rest with these letters, and every leg that takes part says that it is in
-// sync and that those that do not have failed.
+// finishes waits until the live array is at rest with these letters. Then every leg in use records that it is in sync, and
+// that the other legs have failed.
 func (f *slotMirror) finishes(health string) {
 	f.Helper()
 	rest := fmt.Sprintf("raid1 %d %s %d/%d idle 0 0 -", len(health), health, f.sects, f.sects)
@@ -263,7 +263,7 @@ func (f *slotMirror) finishes(health string) {
 	})
 }
 
-// gone has the bit of every leg that does not take part.
+// gone has the bit of every leg that is not in use.
 func gone(health string) uint64 {
 	var mask uint64
 	for i, letter := range health {

@@ -7,8 +7,8 @@ import (
 // cleaned is longer than the kernel takes to clear the bits of regions that all legs have: two passes of its cleaner, in rests.
 const cleaned = 4
 
-// testVacant keeps a place for a leg that is never there: every region that was ever written keeps its bit, whichever legs come
-// and go.
+// testVacant shows what a vacant leg is for: every region that was ever written keeps its bit, whichever legs are added or
+// removed.
 func (b *bench) testVacant() {
 	f := b.slotMirror(3)
 	f.legs[2].missing = true
@@ -43,7 +43,7 @@ func (b *bench) testVacant() {
 	b.same("leg that was taken for equal", over(over(full('A', regionCount), 'U', 3, 40), 'V', 5), f.content(0))
 }
 
-// keeps checks the bits of every leg that is there.
+// keeps checks the bits of every leg that is not missing.
 func (f *slotMirror) keeps(what string, regions ...uint64) {
 	f.Helper()
 	for i, s := range f.slots() {

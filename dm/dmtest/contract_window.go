@@ -8,8 +8,8 @@ import (
 	"github.com/plexctl/plexctl/dm/raidmeta"
 )
 
-// carry gives a table that waits what the live one has left to do, in the window: the bits of a leg in sync, but for the
-// regions that lie wholly before sector done.
+// carry takes over, in the window, what the live table has left to do: the inactive table gets the bits of a leg in sync,
+// except for the regions that lie wholly before sector done.
 func (f *slotMirror) carry(w *waiting, done uint64) raidmeta.Bits {
 	f.Helper()
 	bits := f.slots()[slices.Index(w.plan.inSync, true)].Bitmap.Bits
@@ -24,7 +24,7 @@ func (f *slotMirror) breaks(leg int) {
 	f.swap(f.legs[leg].dataName, dm.Table{{Length: f.sects, Target: dm.Other{Name: "error"}}})
 }
 
-// heals is the end of that.
+// heals ends what breaks has begun.
 func (f *slotMirror) heals(leg int) {
 	f.Helper()
 	f.swap(f.legs[leg].dataName, linearOn(f.legs[leg].data.Dev(), 0, f.sects))
@@ -118,7 +118,7 @@ func (f *slotMirror) shows(failed int) error {
 	return err
 }
 
-// testSwitchAbort gives a change up in the window, because a leg that was in sync when the table was loaded has failed.
+// testSwitchAbort aborts a swap in the window, because a leg that was in sync when the table was loaded has failed.
 func (b *bench) testSwitchAbort() {
 	for failing := range 2 {
 		b.Logf("failing leg %d", failing)
@@ -146,8 +146,8 @@ func (b *bench) testSwitchAbort() {
 	}
 }
 
-// testSwitchRevived gives a change up when a leg that has failed is in order again: the resume takes it back by itself, and
-// it gets what it has missed.
+// testSwitchRevived aborts a swap after a failed leg has become usable again: the resume takes the leg back by itself, and
+// the kernel copies to it what it has missed.
 func (b *bench) testSwitchRevived() {
 	for failing := range 2 {
 		b.Logf("failing leg %d", failing)
@@ -168,7 +168,7 @@ func (b *bench) testSwitchRevived() {
 	}
 }
 
-// testSwitchFailedTarget is why the recovery offset of a leg that has failed counts for nothing: it has missed writes before
+// testSwitchFailedTarget shows why the recovery offset of a failed leg must not be used: the leg has missed writes before
 // that offset.
 func (b *bench) testSwitchFailedTarget() {
 	f := b.slotMirror(2)
@@ -196,7 +196,7 @@ func (b *bench) testSwitchFailedTarget() {
 	f.contents(over(full('A', regionCount), 'V', 0), over(full('A', regionCount), 'V', 0))
 }
 
-// testSwitchCleared drops a table that waits: neither the live one nor its slots nor any data notice.
+// testSwitchCleared clears the inactive table: the live table, its slots and all data stay as they are.
 func (b *bench) testSwitchCleared() {
 	f := b.slotMirror(3)
 	f.begin(slotPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
@@ -228,7 +228,7 @@ func (b *bench) testSwitchCleared() {
 	f.finishes("AA")
 }
 
-// settled is the live table's slots, byte for byte, once the kernel has no more to write to them.
+// settled is the bytes of the live table's slots, once the kernel has nothing more to write to them.
 func (f *slotMirror) settled() string {
 	f.Helper()
 	f.must(f.k.Suspend(f.ctx, f.name, false))
@@ -246,7 +246,7 @@ func (f *slotMirror) settled() string {
 	return raw
 }
 
-// testSwitchDegraded fills a leg while another is missing, which gets the same when it is back.
+// testSwitchDegraded fills a leg while another is missing. The missing leg gets the same when it is back.
 func (b *bench) testSwitchDegraded() {
 	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 2}} {
 		b.Logf("legs %v", order)
