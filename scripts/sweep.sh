@@ -112,6 +112,7 @@ kernel_tests() {
 	run "tracked@$1" "$(share 6)" -run='^TestKillPointsTracked$' ./integration/crash
 	run "logwrites@$1" "$(share 8)" -run='^TestLogWrites$' ./integration/crash
 	run "legs@$1" "$(share 8)" -run='^TestLegs$' ./integration/crash
+	run "codes@$1" 60 -run='^TestCodes$' ./integration/codes
 }
 
 part_kernel() {

@@ -26,8 +26,8 @@ import (
 // addRefusals is what speaks against AddPlex and has to do with the two LUNs.
 func addRefusals() provocations {
 	return provocations{
-		vds.ErrAccessDenied:          {"add_plex": shared(notRoot), "capability": shared(withoutCapability)},
-		vds.ErrAnotherCallInProgress: {"lock": shared(lockHeld), "target_busy": shared(targetBusy), "source_busy": shared(sourceBusy), "resync": own(resyncRuns)},
+		vds.ErrAccessDenied:          {"add_plex": shared(notRoot).onKernel(), "capability": shared(withoutCapability).onKernel()},
+		vds.ErrAnotherCallInProgress: {"lock": shared(lockHeld), "target_busy": shared(targetBusy), "source_busy": shared(sourceBusy), "resync": own(resyncRuns).onKernel()},
 		vds.ErrObjectDeleted:         {"add_plex": shared(targetDeleted)},
 		vds.ErrObjectNotFound: {
 			"source_unknown": shared(sourceUnknown), "source_absorbed": own(sourceAbsorbed), "source_is_a_plex": shared(sourceIsAPlex), "drive": shared(driveUnknown),
@@ -36,7 +36,7 @@ func addRefusals() provocations {
 			"source_is_target": shared(sourceIsTarget), "source_smaller": shared(sourceSmaller), "shared_drive": shared(sharedDrive),
 			"nine_plexes": own(ninePlexes), "several_reasons": shared(severalReasons),
 		},
-		vds.ErrDeviceInUse:  {"source_mounted": shared(sourceMounted), "source_open": shared(sourceOpen)},
+		vds.ErrDeviceInUse:  {"source_mounted": shared(sourceMounted).onKernel(), "source_open": shared(sourceOpen).onKernel()},
 		vds.ErrInvalidArg:   {"rate": shared(rateInvalid)},
 		vds.ErrNotSupported: {"span": own(spans)},
 	}

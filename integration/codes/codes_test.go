@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexctl/plexctl/integration/internal/lab"
+	"github.com/plexctl/plexctl/internal/doctest"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
@@ -27,6 +27,13 @@ type provocations map[vds.Code]map[string]provocation
 type provocation struct {
 	alone    func(t *testing.T, code vds.Code)
 	together func(t *testing.T, w *world, code vds.Code)
+	kernel   bool // the kernel or a device decides, so that cmd/plexctl cannot provoke it in memory
+}
+
+// onKernel is p as one that the kernel or a device decides.
+func (p provocation) onKernel() provocation {
+	p.kernel = true
+	return p
 }
 
 // run runs it on w, which is nil for those that are alone.
@@ -65,6 +72,17 @@ func allProvocations() provocations {
 	return all
 }
 
+// chosen is the provocations that are made now.
+func (p provocations) chosen() provocations {
+	if sweep.On() {
+		return p
+	}
+	for _, tests := range p {
+		maps.DeleteFunc(tests, func(_ string, is provocation) bool { return !is.kernel })
+	}
+	return p
+}
+
 // each runs f for those that are alone, or for the others, by code and name.
 func (p provocations) each(alone bool, f func(code vds.Code, name string, p provocation)) {
 	for _, code := range slices.Sorted(maps.Keys(p)) {
@@ -76,10 +94,11 @@ func (p provocations) each(alone bool, f func(code vds.Code, name string, p prov
 	}
 }
 
-// TestCodes provokes every code that docs/vds.md has, as TestCodes/CODE/name. On Linux 6.1 it is those of the AddPlex page,
-// and all with PLEXCTL_SWEEP.
+// TestCodes provokes the codes of docs/vds.md, as TestCodes/CODE/name: those that the kernel or a device decides, and with
+// PLEXCTL_SWEEP all. TestCodes of cmd/plexctl provokes the others on a simulated kernel. On Linux 6.1 it is those of the AddPlex
+// page, and with PLEXCTL_SWEEP all.
 func TestCodes(t *testing.T) {
-	all := allProvocations()
+	all := allProvocations().chosen()
 	var w *world
 	run := func(code vds.Code, name string, p provocation) {
 		if !lab.EveryCode() && !slices.Contains(addPlexPage, code) {
@@ -102,8 +121,8 @@ var addPlexPage = []vds.Code{
 type world struct {
 	*lab.Rig
 	web, spare *lun.LUN // a plex each, on drives 0 and 1
-	near       *lun.LUN // smaller than web, on its drive
-	pairs      *lun.LUN // a mirror on drives 2 and 3
+	near       *lun.LUN // in a sweep: smaller than web, on its drive
+	pairs      *lun.LUN // in a sweep: a mirror on drives 2 and 3
 	busy       *lun.LUN // under op, from drive 2 to 3
 	op         *resync.Async
 	half       *lun.LUN     // a mirror on drives 0 and 4; its plex on the latter has failed
@@ -120,9 +139,11 @@ func newWorld(t *testing.T) *world {
 	}
 	w.Rig = lab.Labelled(t, append(devices, w.fragile.Path)...)
 	w.web, w.spare = w.Create("web1", lab.SmallLUN, 0), w.Create("spare3", lab.SmallLUN, 1)
-	w.near, w.pairs = w.Create("near", lab.SmallLUN-size.MiB, 0), w.Mirrored("pairs", 2, 3)
-	w.Create("big", 24*size.MiB, 1) // leaves too little for another plex
-	w.busy, w.op = w.Rig.Busy("busy", 2, 3)
+	if sweep.On() { // what the kernel decides does not need them
+		w.near, w.pairs = w.Create("near", lab.SmallLUN-size.MiB, 0), w.Mirrored("pairs", 2, 3)
+		w.Create("big", 24*size.MiB, 1) // leaves too little for another plex
+	}
+	w.busy, w.op = w.Busy("busy", 2, 3)
 	w.half = w.Mirrored("half", 0, 4)
 	failLeg(w.Rig, "half", w.fragile)
 	w.fragile.Mend()
@@ -130,49 +151,27 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// TestHostCodesAreDocumented holds the tables of docs/vds.md against TestCodes: every test that a row names is there, and
-// every one that is there is named.
+// TestHostCodesAreDocumented holds the tables of docs/vds.md against TestCodes: a row names every test, and no other, and says
+// of each whether the kernel decides.
 func TestHostCodesAreDocumented(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(lab.Root(), "docs/vds.md"))
+	named, err := doctest.CodeTests(filepath.Join(lab.Root(), "docs/vds.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var want, got []string
 	for code, tests := range allProvocations() {
-		for name := range tests {
-			want = append(want, code.String()+"/"+name)
+		for name, is := range tests {
+			want = append(want, fmt.Sprintf("%s/%s in memory: %t", code, name, !is.kernel))
 		}
 	}
-	for line := range strings.Lines(string(text)) {
-		got = append(got, testsOfRow(line)...)
+	for _, is := range named {
+		got = append(got, fmt.Sprintf("%s in memory: %t", is.Name, is.InMemory))
 	}
 	slices.Sort(want)
 	slices.Sort(got)
 	if diff := cmp.Diff(want, slices.Compact(got)); diff != "" {
 		t.Errorf("docs/vds.md (-tests +named):\n%s", diff)
 	}
-}
-
-// testsOfRow is the tests that the last column of a row of a table names: `C/name` is one for each code in the row.
-func testsOfRow(line string) []string {
-	cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-	if !strings.HasPrefix(line, "| ") || len(cells) < 4 {
-		return nil
-	}
-	named := regexp.MustCompile("`([^`]+/[^`]+)`").FindAllStringSubmatch(cells[len(cells)-1], -1)
-	codes := regexp.MustCompile("`((?:VDS_|S_|E_)[A-Z_]+)`").FindAllStringSubmatch(strings.Join(cells[:2], "|"), -1)
-	var tests []string
-	for _, name := range named {
-		rest, short := strings.CutPrefix(name[1], "C/")
-		if !short {
-			tests = append(tests, name[1])
-			continue
-		}
-		for _, code := range codes {
-			tests = append(tests, code[1]+"/"+rest)
-		}
-	}
-	return tests
 }
 
 // refusal is a call that must be refused, in the library and as a command.

@@ -14,9 +14,9 @@ import (
 // addSuccesses is everything that ends with S_OK.
 func addSuccesses() provocations {
 	return provocations{vds.OK: {
-		"add_plex": own(addDone), "add_plex_of_mirror": own(addMirror), "add_plex_to_degraded": own(addToDegraded), "add_plex_on_drive": own(addOnDrive),
-		"remove_plex": own(removeDone), "recover": own(recoverDone), "recover_healthy": shared(recoverHealthy),
-		"cancel": own(cancelDone), "cancel_on_drive": own(cancelOnDrive), "cancel_of_mirror": own(cancelOfMirror),
+		"add_plex": own(addDone).onKernel(), "add_plex_of_mirror": own(addMirror).onKernel(), "add_plex_to_degraded": own(addToDegraded).onKernel(), "add_plex_on_drive": own(addOnDrive).onKernel(),
+		"remove_plex": own(removeDone).onKernel(), "recover": own(recoverDone).onKernel(), "recover_healthy": shared(recoverHealthy),
+		"cancel": own(cancelDone).onKernel(), "cancel_on_drive": own(cancelOnDrive).onKernel(), "cancel_of_mirror": own(cancelOfMirror).onKernel(),
 	}}
 }
 

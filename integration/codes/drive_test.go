@@ -27,12 +27,12 @@ func addRefusalsOfDrives() provocations {
 		vds.ErrNotEnoughDrive:           {"add_plex": own(noDrive), "create": own(noDriveAtAll)},
 		vds.ErrDiskConfigurationNotSync: {"conflict": own(recordsConflict), "other_host": own(sourceOfOtherHost)},
 		vds.ErrObjectStatusFailed: {
-			"target_inactive": shared(targetInactive), "source_drive_missing": shared(sourceDriveMissing), "source_plex_failed": shared(sourcePlexFailed),
+			"target_inactive": shared(targetInactive), "source_drive_missing": shared(sourceDriveMissing), "source_plex_failed": shared(sourcePlexFailed).onKernel(),
 		},
-		vds.ErrProviderCacheCorrupt: {"target_table": own(targetTable), "source_table": own(sourceTable)},
-		vds.ErrInvalidSectorSize:    {"larger_blocks": shared(largerBlocks)},
-		vds.ErrNotSupported:         {"zoned": shared(zoned), "integrity": shared(protected)},
-		vds.ErrMediaWriteProtected:  {"add_plex": shared(readOnly)},
+		vds.ErrProviderCacheCorrupt: {"target_table": own(targetTable).onKernel(), "source_table": own(sourceTable).onKernel()},
+		vds.ErrInvalidSectorSize:    {"larger_blocks": shared(largerBlocks).onKernel()},
+		vds.ErrNotSupported:         {"zoned": shared(zoned).onKernel(), "integrity": shared(protected).onKernel()},
+		vds.ErrMediaWriteProtected:  {"add_plex": shared(readOnly).onKernel()},
 	}
 }
 

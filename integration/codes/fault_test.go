@@ -23,10 +23,10 @@ import (
 // addFaults is what goes wrong while AddPlex is carried out, and is then taken back.
 func addFaults() provocations {
 	return provocations{
-		vds.ErrDiskConfigurationNotSaved: {"add_plex": own(catalogUnwritable)},
-		vds.ErrIO:                        {"metadata": own(metadataUnwritable)},
-		vds.ErrDeviceInUse:               {"drive_claimed": own(driveClaimed)},
-		vds.ErrProviderFailure:           {"add_plex": own(noRaidTarget)},
+		vds.ErrDiskConfigurationNotSaved: {"add_plex": own(catalogUnwritable).onKernel()},
+		vds.ErrIO:                        {"metadata": own(metadataUnwritable).onKernel()},
+		vds.ErrDeviceInUse:               {"drive_claimed": own(driveClaimed).onKernel()},
+		vds.ErrProviderFailure:           {"add_plex": own(noRaidTarget).onKernel()},
 	}
 }
 
@@ -34,8 +34,8 @@ func addFaults() provocations {
 func resultsOfOperations() provocations {
 	return provocations{
 		vds.ErrOperationPending:   {"query_status": shared(queryPending)},
-		vds.ErrObjectStatusFailed: {"leg_fails": own(legFails)},
-		vds.ErrIO:                 {"unreadable_source": own(unreadableSource)},
+		vds.ErrObjectStatusFailed: {"leg_fails": own(legFails).onKernel()},
+		vds.ErrIO:                 {"unreadable_source": own(unreadableSource).onKernel()},
 		vds.ErrOperationCanceled:  {"wait": own(waitForCanceled), "cancel_twice": own(cancelTwice)},
 		vds.ErrObjectDeleted:      {"wait": own(waitForDeleted), "cancel": own(cancelDeleted)},
 	}
@@ -237,7 +237,7 @@ func asyncAnswers() provocations {
 		vds.ErrCancelTooLate: {"after_success": own(cancelAfterSuccess), "after_failure": own(cancelAfterFailure)},
 		vds.ErrNotSupported:  {"cancel_recover": own(cancelRecover), "cancel_extend": own(cancelExtend)},
 		vds.ErrTimeout:       {"wait": shared(waitTooLong)},
-		vds.ErrAbort:         {"wait": shared(waitInterrupted)},
+		vds.ErrAbort:         {"wait": shared(waitInterrupted).onKernel()},
 	}
 }
 

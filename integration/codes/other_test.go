@@ -20,7 +20,7 @@ func otherRefusals() provocations {
 		vds.ErrInvalidArg:         {"rename": shared(renameInvalid), "set_rate": shared(setRateInvalid), "extend": shared(extendInvalid)},
 		vds.ErrObjectDeleted:      {"rename": shared(renameDeleted)},
 		vds.ErrInvalidOperation:   {"set_rate": shared(setRateIdle)},
-		vds.ErrDeviceInUse:        {"drive_init": shared(initMounted), "lun_delete": shared(deleteOpen), "deactivate": shared(deactivateOpen)},
+		vds.ErrDeviceInUse:        {"drive_init": shared(initMounted).onKernel(), "lun_delete": shared(deleteOpen).onKernel(), "deactivate": shared(deactivateOpen).onKernel()},
 		vds.ErrDiskNotEmpty:       {"drive_init": shared(initFull), "drive_remove": shared(removeFull)},
 		vds.ErrObjectExists:       {"drive_init": own(initAgain)},
 	}

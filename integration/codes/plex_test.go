@@ -25,7 +25,7 @@ func plexRefusals() provocations {
 		vds.ErrPlexLastActive:        {"remove_plex": shared(lastActive)},
 		vds.ErrAnotherCallInProgress: {"remove_plex": shared(removeBusy)},
 		vds.ErrObjectStatusFailed:    {"remove_plex_inactive": shared(removeInactive), "split": shared(splitFailed)},
-		vds.ErrProviderCacheCorrupt:  {"remove_plex": own(removeForeign)},
+		vds.ErrProviderCacheCorrupt:  {"remove_plex": own(removeForeign).onKernel()},
 		vds.ErrObjectDeleted:         {"remove_plex": shared(removeDeleted)},
 	}
 }
@@ -181,7 +181,7 @@ func recoverRefusals() provocations {
 		vds.ErrInvalidOperation:      {"recover": shared(recoverOne)},
 		vds.ErrObjectStatusFailed:    {"recover_inactive": shared(recoverInactive), "recover_drive_missing": shared(recoverMissing)},
 		vds.ErrAnotherCallInProgress: {"recover": shared(recoverBusy)},
-		vds.ErrProviderCacheCorrupt:  {"recover": own(recoverForeign)},
+		vds.ErrProviderCacheCorrupt:  {"recover": own(recoverForeign).onKernel()},
 		vds.ErrObjectDeleted:         {"recover": shared(recoverDeleted)},
 	}
 }

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"crypto/rand"
+
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// alike is random but for the beginning of each read.
+type alike struct{}
+
+func (alike) Read(p []byte) (int, error) {
+	n, err := rand.Read(p)
+	copy(p[:n], []byte{0xab, 0xcd})
+	return n, err
+}
+
+// refusedRemove is a plex that can neither be removed nor split off.
+func refusedRemove(name, ref, plex string) step {
+	return refused("plex remove "+name+" "+ref+" --yes", removing(name, plex), splitting(name, plex, "new"))
+}
+
+// plexCodes is what speaks against RemovePlex and Split.
+func plexCodes() map[vds.Code]map[string]situation {
+	return map[vds.Code]map[string]situation{
+		vds.ErrObjectNotFound: {
+			"plex_unknown": {
+				happens(func(r *codeRig) { r.learn("stranger", stranger.String()) }),
+				refusedRemove("pairs", stranger.String(), "stranger"),
+				refused("plex split pairs " + stranger.String() + " --name new"),
+				refused("plex remove pairs /dev/sda --yes"),
+			},
+			"plex_of_another_lun": {refusedRemove("pairs", "{busy/sdc}", "busy/sdc")},
+			"plex_is_a_lun":       {refusedRemove("pairs", "{pairs}", "pairs")},
+		},
+		vds.ErrInvalidArg: {
+			"plex_ambiguous": {refused("plex remove twins abcd --yes", finding("twins", "abcd"))},
+			"split":          {refused("plex split pairs /dev/sdd --name a/b", splitting("pairs", "pairs/sdd", "a/b"))},
+		},
+		vds.ErrNameNotUnique: {"split": {refused("plex split pairs /dev/sdd --name web1", splitting("pairs", "pairs/sdd", "web1"))}},
+		vds.ErrInvalidOperation: {
+			"only_plex": {
+				refusedRemove("web1", "/dev/sda", "web1/sda"),
+				refused("plex split web1 /dev/sda --name new"),
+			},
+			"recover": {refused("lun recover web1", recovering("web1"))},
+		},
+		vds.ErrPlexLastActive: {"remove_plex": {
+			refusedRemove("half", "/dev/sda", "half/sda"),
+			refused("plex split half /dev/sda --name new"),
+		}},
+		vds.ErrAnotherCallInProgress: {
+			"remove_plex": {refusedRemove("busy", "/dev/sdc", "busy/sdc"), refusedRemove("busy", "/dev/sdd", "busy/sdd")},
+			"recover":     {refused("lun recover busy", recovering("busy"))},
+		},
+		vds.ErrObjectStatusFailed: {
+			"remove_plex_inactive":  {succeeds("deactivate pairs"), refusedRemove("pairs", "/dev/sdd", "pairs/sdd")},
+			"split":                 {refused("plex split half /dev/sde --name new", splitting("half", "half/sde", "new"))},
+			"recover_inactive":      {succeeds("deactivate pairs"), refused("lun recover pairs", recovering("pairs"))},
+			"recover_drive_missing": {vanished("sde"), refused("lun recover half", recovering("half"))},
+		},
+		vds.ErrObjectDeleted: {
+			"remove_plex": append(doomed(), refusedCall(removing("doomed", "doomed/sde"))),
+			"recover":     append(doomed(), refusedCall(recovering("doomed"))),
+		},
+	}
+}
+
+// doomed is a LUN of which a handle is left.
+func doomed() situation {
+	return situation{
+		succeeds("lun create doomed --size 1MiB --drive /dev/sde"),
+		kept("doomed"),
+		succeeds("lun delete doomed --yes"),
+	}
+}
+
+// otherCodes is what speaks against the calls that are not about plexes.
+func otherCodes() map[vds.Code]map[string]situation {
+	return map[vds.Code]map[string]situation{
+		vds.ErrObjectStatusFailed: {"extend": {refused("lun extend half --by 1MiB", extending("half", size.MiB))}},
+		vds.ErrNotSupported: {"extend": {
+			refused("lun extend pairs --by 16MiB --drive /dev/sda", extending("pairs", 16*size.MiB, "/dev/sda")),
+		}},
+		vds.ErrNotEnoughSpace: {
+			"extend": {refused("lun extend web1 --by 400MiB", extending("web1", 400*size.MiB))},
+			"drive_init": {
+				disk("tiny", 15*size.MiB),
+				refused("drive init /dev/tiny --yes", initializing("/dev/tiny", false)),
+			},
+		},
+		vds.ErrNameNotUnique: {
+			"rename": {refused("lun rename web1 spare3", renaming("web1", "spare3"))},
+			"create": {refused("lun create web1 --size 1MiB", creating("web1", size.MiB))},
+		},
+		vds.ErrInvalidArg: {
+			"rename": {
+				refused("lun rename web1 a/b", renaming("web1", "a/b")),
+				refused("lun rename web1 a:b", renaming("web1", "a:b")),
+			},
+			"set_rate": {refused("op set-rate busy 100B", settingRate("busy", 100))},
+			"extend":   {refused("lun extend web1 --by 0", extending("web1", 0))},
+		},
+		vds.ErrObjectDeleted:    {"rename": append(doomed(), refusedCall(renaming("doomed", "other")))},
+		vds.ErrInvalidOperation: {"set_rate": {refused("op set-rate pairs 1MiB", settingRate("pairs", size.MiB))}},
+		vds.ErrDiskNotEmpty: {
+			"drive_init": {
+				disk("sdx", codesDrive),
+				happens(func(r *codeRig) { r.mem.SetSignatures("/dev/sdx", ext4) }),
+				refused("drive init /dev/sdx --yes", initializing("/dev/sdx", false)),
+			},
+			"drive_remove": {refused("drive remove /dev/sde --yes", removingDrive("/dev/sde"))},
+		},
+		vds.ErrObjectExists: {"drive_init": {
+			emptied(1),
+			refused("drive init /dev/sda --yes", initializing("/dev/sda", false)),
+			succeeds("lun create web1 --size 4MiB"),
+			succeeds("deactivate web1"),
+			refused("drive init /dev/sda --yes --force", initializing("/dev/sda", true)),
+		}},
+	}
+}
