@@ -13,8 +13,7 @@ import (
 	"github.com/plexctl/plexctl/lun"
 )
 
-// app is plexctl before it knows its command line: what it talks over, and what opens the host. Both are the real ones, or
-// those of a test.
+// app is plexctl before it has read its command line. Tests replace the streams and the factory.
 type app struct {
 	streams
 	factory
@@ -35,7 +34,7 @@ type terminal struct {
 	color        bool
 }
 
-// factory opens what commands work on.
+// factory opens the host that commands work on, and what else of the machine they need.
 type factory struct {
 	root bool // whether this process may use device-mapper
 	// open opens the host. opts has what the command line says, and nothing else.

@@ -79,8 +79,8 @@ func deactivate(ctx context.Context, s *session, opts deactivateOptions) (outcom
 	return s.each(results, nil, "inactive", err)
 }
 
-// each is the outcome of a command for several LUNs. state is what each of them is now unless its result has an error. err is
-// about all of them. taken is drives that were taken over.
+// each is the outcome of a command for several LUNs. state tells what each of them is now, unless its result has an error.
+// err is about all of them. taken are drives that were taken over.
 func (s *session) each(results []lun.Result, taken []lun.Drive, state string, err error) (outcome, error) {
 	refused := err
 	for _, r := range results {

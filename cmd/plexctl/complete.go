@@ -14,10 +14,10 @@ import (
 // completionTime bounds how long a shell waits for names after Tab.
 const completionTime = 3 * time.Second
 
-// names offers names, args being what the command line has already.
+// names lists what a shell may offer. args are the arguments that the command line has already.
 type names func(ctx context.Context, h *host, args []string) []cobra.Completion
 
-// complete offers names for each operand of a command in turn, and nothing after them.
+// complete completes the operands of a command one after the other, and nothing after them.
 func (c *cli) complete(ops []operand) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, text string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		at := len(args)
@@ -31,7 +31,7 @@ func (c *cli) complete(ops []operand) cobra.CompletionFunc {
 	}
 }
 
-// completion offers names for an operand or a flag, and none if the host cannot be read.
+// completion completes one operand or flag. It offers nothing if the host cannot be read.
 func (c *cli) completion(offer names) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		ctx := cmd.Context()
@@ -65,7 +65,7 @@ func lunNames(_ context.Context, h *host, _ []string) []cobra.Completion {
 	return found
 }
 
-// plexNames are the plexes of the LUN that is the first argument.
+// plexNames lists the plexes of the LUN that is the first argument.
 func plexNames(ctx context.Context, h *host, args []string) []cobra.Completion {
 	l, err := h.LUN(args[0])
 	if err != nil {
@@ -86,7 +86,7 @@ func driveNames(_ context.Context, h *host, _ []string) []cobra.Completion {
 	return namesOf(h.Drives())
 }
 
-// foreignNames are the drives of other hosts.
+// foreignNames lists the drives of other hosts.
 func foreignNames(_ context.Context, h *host, _ []string) []cobra.Completion {
 	return namesOf(slices.DeleteFunc(h.Drives(), func(d lun.Drive) bool { return !d.Foreign }))
 }
@@ -99,7 +99,7 @@ func namesOf(drives []lun.Drive) []cobra.Completion {
 	return found
 }
 
-// operationNames are the running operations.
+// operationNames lists the running operations.
 func operationNames(ctx context.Context, h *host, _ []string) []cobra.Completion {
 	all, err := h.operations(ctx)
 	if err != nil {

@@ -23,7 +23,7 @@ const (
 	levelFail level = "fail" // plexctl cannot do all of its work
 )
 
-// facts is what doctor wants to know of the machine.
+// facts are what doctor judges.
 type facts struct {
 	root    bool   // whether plexctl may use device-mapper
 	release string // of the kernel: "6.12.48-amd64"
@@ -52,8 +52,10 @@ func newDoctor(c *cli) *cobra.Command {
 	return cmd
 }
 
-// doctor shows what is to be said of f, and of the drives if they can be read. with opens the host.
-func doctor(ctx context.Context, p printer, f facts, with func(context.Context, func(context.Context, *session) error) error) error {
+// doctor judges f, and also the drives if they can be read. with opens the host.
+func doctor(
+	ctx context.Context, p printer, f facts, with func(context.Context, func(context.Context, *session) error) error,
+) error {
 	checks := checkMachine(f)
 	if f.root && f.dmErr == nil {
 		err := with(ctx, func(_ context.Context, s *session) error {
@@ -117,7 +119,7 @@ func checkMachine(f facts) []checkDoc {
 	return append(checks, checkUdev(f.udev), checkLock(f.lockDir, f.lockErr))
 }
 
-// knownBad says what is wrong with a series of kernels, such as "6.8", for mirroring; empty when nothing is known.
+// knownBad returns why a series of kernels, such as "6.8", must not mirror, or "" if nothing is known against it.
 func knownBad(series string) string {
 	switch series {
 	case "6.7", "6.8": // "dm-raid: fix v6.7 regressions", dm-devel, 2024; the hang is in md's stop_sync_thread
@@ -205,7 +207,7 @@ func checkDrives(h *host) []checkDoc {
 	return checks
 }
 
-// checkDevices looks for plexctl's devices that no catalog knows.
+// checkDevices looks for devices of plexctl that belong to no LUN.
 func checkDevices(devices []dm.Device, h *host) []checkDoc {
 	var checks []checkDoc
 	for _, d := range devices {

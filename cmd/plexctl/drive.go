@@ -46,7 +46,7 @@ func (p printer) driveTable(out io.Writer, drives []driveDoc) error {
 	return g.flush()
 }
 
-// hostText is whose a drive is.
+// hostText says whether a drive is this host's or another's.
 func hostText(d driveDoc) string {
 	if d.Foreign {
 		return "another"

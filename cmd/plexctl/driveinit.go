@@ -85,7 +85,7 @@ func (s *session) checkDevices(ctx context.Context, opts driveInitOptions) (path
 	return paths, loss, nil
 }
 
-// contentText names what is on a device.
+// contentText names the content of a device, as far as it is recognised.
 func (s *session) contentText(ctx context.Context, info blockdev.Info) (string, error) {
 	found, err := s.devices.Signatures(ctx, info.Path)
 	if err != nil {

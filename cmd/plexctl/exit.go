@@ -9,7 +9,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// exit is an error that says the status to leave with, after everything that is to be said has been said.
+// exit is an exit status as an error. Whoever returns one has already told the user why.
 type exit int
 
 // Exit statuses. docs/exit-codes.md is their documentation; they never change.
@@ -33,7 +33,7 @@ const (
 // Error makes an exit an error.
 func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// exitOf is the exit status for a code.
+// exitOf returns the exit status for a code.
 func exitOf(code vds.Code) exit {
 	for status, codes := range map[exit][]vds.Code{
 		exitDone:     {vds.OK, vds.False, vds.PropertiesIncomplete},
@@ -62,7 +62,7 @@ func exitOf(code vds.Code) exit {
 	return exitOther // E_FAIL, E_UNEXPECTED, E_OUTOFMEMORY, VDS_E_PROVIDER_FAILURE
 }
 
-// codeOf is the code of an error. The context of a command is cancelled by a signal and by nothing else.
+// codeOf returns the code of an error. Only a signal cancels the context of a command.
 func codeOf(err error) vds.Code {
 	if errors.Is(err, context.Canceled) {
 		return vds.ErrAbort

@@ -13,18 +13,18 @@ func yesFlag(cmd *cobra.Command, yes *bool) {
 	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask; required when there is no terminal")
 }
 
-// waitFlag adds --wait to a command that begins an operation. end is the moment that it waits for.
+// waitFlag adds --wait to a command that begins an operation. end completes the sentence "wait until …".
 func waitFlag(cmd *cobra.Command, wait *bool, end string) {
 	cmd.Flags().BoolVar(wait, "wait", false, "wait until "+end+", and show how it gets on")
 }
 
-// driveFlag adds --drive. use is what is done with a drive.
+// driveFlag adds --drive. use completes the sentence "… this DRIVE".
 func (c *cli) driveFlag(cmd *cobra.Command, drives *[]string, use string) {
 	cmd.Flags().StringArrayVarP(drives, "drive", "d", nil, use+" this `DRIVE`, by path or GUID; may be repeated")
 	must(cmd.RegisterFlagCompletionFunc("drive", c.completion(driveNames)))
 }
 
-// sizeHelp is how a size is written.
+// sizeHelp tells how to write a size.
 const sizeHelp = "SIZE is a number with a unit (10GiB, 512M, 1.5T; letters alone are powers of 1024) and is rounded up to a MiB."
 
 // bytesFlag is a flag whose value is a size.

@@ -17,14 +17,13 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// How often a wait says how it stands.
+// How often a wait shows progress.
 const (
 	barInterval  = 500 * time.Millisecond
 	lineInterval = 5 * time.Second
 )
 
-// follow waits for the end of an operation and shows how it gets on, then the LUN. When ctx ends first, the operation
-// goes on.
+// follow shows the progress of an operation until it ends, and then the LUN. If ctx ends first, the operation continues.
 func (s *session) follow(ctx context.Context, operation *resync.Async) error {
 	if err := s.watch(ctx, operation); err != nil {
 		return interrupted(operation, err)
@@ -55,7 +54,7 @@ func interrupted(operation *resync.Async, err error) error {
 	}
 }
 
-// watch looks at an operation again and again until it has ended.
+// watch polls an operation and shows its progress until it has ended.
 func (s *session) watch(ctx context.Context, operation *resync.Async) error {
 	show := s.newProgress()
 	defer show.close()
@@ -88,8 +87,8 @@ func (s *session) watch(ctx context.Context, operation *resync.Async) error {
 	}
 }
 
-// stalled says why an operation cannot get on: the LUN it works on is not active. One without an operation has ended it since
-// the look; the next look says how.
+// stalled returns an error if the LUN of an operation is not active, because then nothing is copied. A LUN without an
+// operation has ended it since the last look, so the next look will show the end.
 func stalled(operation *resync.Async, props lun.Properties) error {
 	if props.Operation == nil || props.Device != "" {
 		return nil
@@ -101,7 +100,8 @@ func stalled(operation *resync.Async, props lun.Properties) error {
 	}
 }
 
-// begun shows an operation that was begun: with wait, and when nothing is left to copy, its end, else how to come back.
+// begun shows an operation that was begun. With wait, or if nothing is left to copy, it shows the end of the operation.
+// Otherwise it tells how to wait for it later.
 func (s *session) begun(operation *resync.Async, wait bool) outcome {
 	return func(ctx context.Context) error {
 		doc, err := s.limitedOperation(ctx, operation)
@@ -125,7 +125,7 @@ func (p printer) printOperation(doc operationDoc) error {
 	})
 }
 
-// nextText is what a running operation does when it is left alone.
+// nextText tells what a running operation does without the user.
 func nextText(o operationDoc) string {
 	switch {
 	case o.Paused:
@@ -137,7 +137,7 @@ func nextText(o operationDoc) string {
 	}
 }
 
-// progress shows how an operation gets on.
+// progress shows how far an operation is.
 type progress interface {
 	update(operationDoc)
 	interval() time.Duration
@@ -156,7 +156,7 @@ func (p printer) newProgress() progress {
 	}
 }
 
-// lines is a progress that says something now and then.
+// lines is the part that all progress in lines has in common.
 type lines struct{}
 
 func (lines) interval() time.Duration { return lineInterval }

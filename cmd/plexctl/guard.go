@@ -27,7 +27,7 @@ import (
 // guardTimeout is how long a guard may take to be ready.
 const guardTimeout = 10 * time.Second
 
-// startGuard is the lun.Guard of a machine. This process's memory is locked when the guard is ready, too.
+// startGuard is the lun.Guard of the real host. When the guard is ready, it locks this process's memory, too.
 func startGuard(_ context.Context, w lun.Window) (lun.Post, error) {
 	in, pulse, err := os.Pipe()
 	if err != nil {
@@ -132,7 +132,7 @@ func guard(ctx context.Context, s streams, opts guardOptions, resume func(contex
 	return nil
 }
 
-// openGuard makes everything ready that resuming a LUN takes, so that nothing but drives is read for it.
+// openGuard prepares everything for resuming a LUN, so that later only drives have to be read.
 func openGuard(drives []string) (resume func(context.Context, uuid.UUID) error, err error) {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	control, err := dm.Open(dm.Options{})
@@ -151,13 +151,13 @@ func openGuard(drives []string) (resume func(context.Context, uuid.UUID) error, 
 	}, nil
 }
 
-// someDrives is the host with these drives, by number, alone.
+// someDrives is a host that scans only the drives with these numbers.
 type someDrives struct {
 	blockdev.Host
 	numbers []string
 }
 
-// Scan is the drives that there are.
+// Scan returns those of the drives that are there.
 func (s someDrives) Scan(ctx context.Context, but ...string) ([]blockdev.Info, error) {
 	infos, err := s.Host.Scan(ctx, but...)
 	return slices.DeleteFunc(infos, func(i blockdev.Info) bool { return !slices.Contains(s.numbers, i.Dev.String()) }), err

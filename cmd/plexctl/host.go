@@ -42,7 +42,7 @@ func openHost(ctx context.Context, opts lun.Options) (*host, error) {
 	}}, nil
 }
 
-// controlFault gives an error of opening device-mapper its code and its remedy.
+// controlFault gives an error of opening device-mapper a code and a hint.
 func controlFault(err error) error {
 	fault := &vds.Error{Code: vds.ErrProviderFailure, Err: err, Hint: "`plexctl doctor` says what is missing"}
 	switch {
@@ -82,7 +82,7 @@ func examineKernel(ctx context.Context) (dm.Report, []dm.Device, error) {
 	return report, devices, err
 }
 
-// writable says why files cannot be made in dir, or in the nearest directory above it that exists.
+// writable returns an error if no file can be made in dir, or in the nearest directory above it that exists.
 func writable(dir string) error {
 	err := unix.Access(dir, unix.W_OK)
 	if errors.Is(err, unix.ENOENT) && dir != filepath.Dir(dir) {

@@ -10,8 +10,8 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// schemaVersion is the version of all documents below. Fields may be added within a version; one that is taken away or
-// changes its meaning makes a new version. docs/json.md is their documentation.
+// schemaVersion is the version of all documents below. docs/json.md is their documentation. You may add fields within a
+// version. To take one away, or to change its meaning, raise the version.
 const schemaVersion = 1
 
 // header begins every document.
@@ -49,7 +49,7 @@ type lunRef struct {
 	Name string    `json:"name"`
 }
 
-// lunDoc is a LUN and how it stands.
+// lunDoc is a LUN with its state.
 type lunDoc struct {
 	ID        uuid.UUID     `json:"id"`
 	Name      string        `json:"name"`
@@ -83,7 +83,7 @@ type scanDoc struct {
 	Percent int        `json:"percent"`
 }
 
-// plexDoc is a plex and how it stands.
+// plexDoc is a plex with its state.
 type plexDoc struct {
 	ID     uuid.UUID   `json:"id"`
 	Size   size.Bytes  `json:"sizeBytes"`
@@ -101,7 +101,7 @@ type resyncDoc struct {
 	Total   size.Bytes `json:"totalBytes"`
 }
 
-// operationDoc is an operation and how it stands. Rate and ETA are 0, and left out, while they are unknown. Limit is 0 for
+// operationDoc is an operation with its state. Rate and ETA are 0, and left out, while they are unknown. Limit is 0 for
 // one without a limit, and for a paused one.
 type operationDoc struct {
 	ID      uuid.UUID     `json:"id"`
@@ -122,7 +122,7 @@ type operationDoc struct {
 // pending reports whether the operation has not ended.
 func (d operationDoc) pending() bool { return d.Result.value == vds.ErrOperationPending }
 
-// cancellable reports whether the operation runs and a cancel would take something away.
+// cancellable reports whether a cancel would take something back.
 func (d operationDoc) cancellable() bool {
 	return d.pending() && d.State != resync.Failed && canCancel(d.Type)
 }
@@ -142,14 +142,14 @@ func newCode(code vds.Code) codeDoc {
 	return codeDoc{value: code, Code: code.String(), HResult: code.Hex()}
 }
 
-// errorDoc is an error: its code, what happened to what and why, and what to do.
+// errorDoc is an error: its code, its text, and what to do about it.
 type errorDoc struct {
 	codeDoc
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 }
 
-// resultDoc is what became of one LUN of a command that takes several.
+// resultDoc is the result for one LUN of a command that takes several.
 type resultDoc struct {
 	lunRef
 	Error *errorDoc `json:"error,omitempty"`

@@ -144,7 +144,7 @@ func (p printer) lunDetails(out io.Writer, doc lunDoc) error {
 	return p.plexTable(out, doc.Plexes)
 }
 
-// scanText is what to do about a scan that has begun.
+// scanText tells how to continue or end a scan that has begun; empty without one.
 func scanText(doc lunDoc) string {
 	if !doc.Scanning {
 		return ""
@@ -152,7 +152,7 @@ func scanText(doc lunDoc) string {
 	return fmt.Sprintf("begun; `plexctl plex add %[1]s SOURCE --scan` goes on, `plexctl op cancel %[1]s` discards it", doc.Name)
 }
 
-// trackedText is how much of a tracked LUN was ever written; empty for one that is not tracked.
+// trackedText tells how much of a tracked LUN was ever written; empty for one that is not tracked.
 func trackedText(doc lunDoc) string {
 	if doc.Written == nil {
 		return ""
@@ -160,7 +160,7 @@ func trackedText(doc lunDoc) string {
 	return doc.Written.String() + " were ever written"
 }
 
-// copyText is what is being copied to or within a LUN; empty when nothing is.
+// copyText tells what the kernel is copying to or within a LUN; empty if nothing.
 func copyText(doc lunDoc) string {
 	switch o := doc.Operation; {
 	case o != nil && o.pending():
@@ -175,7 +175,7 @@ func copyText(doc lunDoc) string {
 	}
 }
 
-// lunText names a LUN so that it cannot be mistaken for another one.
+// lunText names a LUN so that nobody takes it for another one.
 func lunText(l *lun.LUN, length size.Bytes) string {
 	return fmt.Sprintf("%q (%s, %s)", l.Name(), length, l.ID())
 }

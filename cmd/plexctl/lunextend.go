@@ -51,7 +51,7 @@ func (o lunExtendOptions) check(by, to bool) error {
 	return nil
 }
 
-// growth is how much larger a LUN of a size becomes.
+// growth returns by how much to extend a LUN that has the size now.
 func (o lunExtendOptions) growth(now size.Bytes) (size.Bytes, error) {
 	if o.by > 0 {
 		return size.Bytes(o.by), nil

@@ -46,7 +46,7 @@ func (p printer) operationTable(out io.Writer, operations []operationDoc) error 
 	return g.flush()
 }
 
-// operationText is an operation and how far it has come, on one line.
+// operationText tells on one line what an operation is and how far it is.
 func operationText(o operationDoc) string {
 	text := fmt.Sprintf("%s %s", o.Type, progressText(o.Percent, o.Done, o.Total, o.Rate, time.Duration(o.ETA)*time.Second))
 	if o.State == resync.Queued {
@@ -61,7 +61,7 @@ func operationText(o operationDoc) string {
 	return text
 }
 
-// limitText is how fast an operation may copy; empty without a limit.
+// limitText tells how fast an operation may copy; empty without a limit.
 func (d operationDoc) limitText() string {
 	switch {
 	case d.Paused:
@@ -151,8 +151,8 @@ func newOpSetRate(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set-rate OPERATION RATE",
 		Short: "Limit how fast an operation copies",
-		Long: "Set-rate limits a running operation, which goes on from where it is.\n" + rateHelp + " A paused operation stands\n" +
-			"still until its rate is set again, also after a reboot.",
+		Long: "Set-rate limits a running operation, which goes on from where it is.\n" + rateHelp + "\n" +
+			"A paused operation stands still until its rate is set again, also after a reboot.",
 		Example: "  plexctl op set-rate web1 50MiB\n" +
 			"  plexctl op set-rate web1 paused",
 		PreRunE: func(*cobra.Command, []string) (err error) {

@@ -57,7 +57,7 @@ func cancelOp(ctx context.Context, s *session, opts removeOptions) (outcome, err
 	}, nil
 }
 
-// tooLate is err, with what is left to do about an operation that has failed and can be cancelled no more.
+// tooLate returns err. If o has failed, so that it cannot be cancelled any more, a hint tells what to do instead.
 func tooLate(o operationDoc, err error) error {
 	if !errors.Is(err, vds.ErrCancelTooLate) || o.State != resync.Failed {
 		return err
@@ -66,7 +66,7 @@ func tooLate(o operationDoc, err error) error {
 	return &vds.Error{Code: vds.ErrCancelTooLate, Err: err, Hint: hint}
 }
 
-// withScan is the LUN that ref names if a scan of it has begun, which no operation shows; else nil.
+// withScan returns the LUN that ref names if a scan of it has begun, else nil. A scan is no operation.
 func (h *host) withScan(ctx context.Context, ref string) *lun.LUN {
 	l, err := h.LUN(ref)
 	if err != nil {

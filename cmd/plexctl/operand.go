@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// operand is an argument of a command that is no flag.
+// operand is an argument of a command.
 type operand struct {
 	name  string              // in help and errors: "LUN", "DRIVE..." for one or more, "[LUN]" and "[LUN...]" for what may be left out
 	take  func(args []string) // keeps the value, which args begins with
@@ -23,7 +23,7 @@ func all(name string, into *[]string, offer names) operand {
 	return operand{name, func(args []string) { *into = args }, offer}
 }
 
-// takes gives cmd its operands, which it then checks and keeps, and completes unless it does so itself.
+// takes gives cmd its operands: how they are checked, kept, and completed, unless cmd completes them itself.
 func (c *cli) takes(cmd *cobra.Command, ops ...operand) {
 	names := make([]string, len(ops))
 	for i, op := range ops {
@@ -44,8 +44,8 @@ func (c *cli) takes(cmd *cobra.Command, ops ...operand) {
 	}
 }
 
-// operands demands arguments with these names. The last may end in "...", then there may be more of it; in brackets, it may
-// be left out.
+// operands demands one argument for each name. If the last name ends in "...", there may be more of it. If it is in brackets,
+// it may be left out.
 func operands(names ...string) cobra.PositionalArgs {
 	least, most := len(names), len(names)
 	if n := len(names); n > 0 {

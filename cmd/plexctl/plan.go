@@ -9,8 +9,7 @@ import (
 	"github.com/plexctl/plexctl/lun"
 )
 
-// printPlan shows the steps of a change. refused, if there is one, is why no more would be done; without any step it is
-// all there is to say.
+// printPlan shows the steps of a change. refused is nil, or why no more would be done. Without any step only refused is shown.
 func (p printer) printPlan(steps []lun.PlannedStep, refused error) error {
 	if refused != nil && len(steps) == 0 {
 		return refused

@@ -95,7 +95,7 @@ func addPlex(ctx context.Context, s *session, opts plexAddOptions) (outcome, err
 	return s.begun(operation, opts.wait).unless(err)
 }
 
-// source is the LUN that becomes a plex. The user agrees to lose its data.
+// source returns the LUN that is to become a plex, after the user has agreed to lose its data.
 func (s *session) source(ctx context.Context, target *lun.LUN, opts plexAddOptions) (*lun.LUN, error) {
 	source, record, err := s.record(opts.source)
 	if err != nil {
@@ -106,7 +106,7 @@ func (s *session) source(ctx context.Context, target *lun.LUN, opts plexAddOptio
 	return source, s.confirm(ctx, opts.yes, loss)
 }
 
-// scan finds out what of a LUN is zero, and shows how it gets on. When ctx ends first the user learns how to go on.
+// scan finds the regions of a LUN that are zero, and shows its progress. If ctx ends first, the error tells how to continue.
 func (s *session) scan(ctx context.Context, target *lun.LUN, opts lun.ScanOptions) error {
 	if opts.Rate == lun.Paused {
 		opts.Rate = lun.Unlimited // the pause is for the copy

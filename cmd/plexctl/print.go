@@ -22,7 +22,7 @@ type printer struct {
 	format format
 }
 
-// print writes a result to stdout: doc with -o json, else what text writes.
+// print writes a result to stdout: doc with -o json, else the output of text.
 func (p printer) print(doc any, text func(io.Writer) error) error {
 	if p.format == formatJSON {
 		return json.NewEncoder(p.out).Encode(doc)
@@ -32,7 +32,7 @@ func (p printer) print(doc any, text func(io.Writer) error) error {
 	return errors.Join(err, w.Flush())
 }
 
-// done ends a command that has no result of its own: doc with -o json, else talk on stderr.
+// done ends a command without a result: it writes doc with -o json, else a message to stderr.
 func (p printer) done(doc any, format string, args ...any) error {
 	return p.print(doc, func(io.Writer) error {
 		_, err := fmt.Fprintf(p.err, format+"\n", args...)
@@ -40,7 +40,7 @@ func (p printer) done(doc any, format string, args ...any) error {
 	})
 }
 
-// report writes an error: as text to stderr, with -o json as a document to stdout, where a script looks for the result.
+// report writes an error: as text to stderr, or with -o json as a document to stdout, where a script expects the result.
 func (p printer) report(err error) {
 	doc := newErrorDoc(err)
 	if p.format == formatJSON {
@@ -53,7 +53,7 @@ func (p printer) report(err error) {
 	}
 }
 
-// newErrorDoc is an error in the form in which it is shown, on one line.
+// newErrorDoc puts an error on one line, as it is shown.
 func newErrorDoc(err error) errorDoc {
 	return errorDoc{
 		codeDoc: newCode(codeOf(err)),
@@ -75,7 +75,7 @@ func (g grid) row(cells ...string) { fmt.Fprintln(g.w, strings.Join(cells, "\t")
 
 func (g grid) flush() error { return g.w.Flush() }
 
-// facts of one object, one a line: "health:   rebuilding".
+// details writes facts about one object, one a line: "health:   rebuilding". It leaves out those without a value.
 func details(w io.Writer, pairs ...[2]string) error {
 	tab := tabwriter.NewWriter(w, 0, 8, 1, ' ', 0)
 	for _, pair := range pairs {
@@ -95,7 +95,7 @@ const (
 	sgrYellow = "\x1b[33m"
 )
 
-// paint colours a cell where colour is wanted. A column with a painted cell has its head painted plain.
+// paint colours a cell if the terminal has colours. The head of a column with painted cells must be painted plain.
 func (p printer) paint(sgr, text string) string {
 	if !p.terminal.color {
 		return text
@@ -103,7 +103,7 @@ func (p printer) paint(sgr, text string) string {
 	return sgr + text + sgrPlain
 }
 
-// health is a health as a cell.
+// health formats a health as a cell.
 func (p printer) health(h vds.Health) string {
 	switch h {
 	case vds.HealthHealthy:
@@ -115,7 +115,7 @@ func (p printer) health(h vds.Health) string {
 	}
 }
 
-// id is a GUID as a cell: its first digits for a reader at a terminal, whole for a program behind a pipe.
+// id formats a GUID as a cell: its first digits for a reader at a terminal, the whole for a program behind a pipe.
 func (p printer) id(id uuid.UUID) string {
 	if p.terminal.out {
 		return id.String()[:8]
@@ -123,10 +123,10 @@ func (p printer) id(id uuid.UUID) string {
 	return id.String()
 }
 
-// stamp is a time for people, in UTC.
+// stamp formats a time for people, in UTC.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
-// dash is what an empty cell shows.
+// dash fills an empty cell.
 func dash(text string) string {
 	if text == "" {
 		return "-"
@@ -134,7 +134,7 @@ func dash(text string) string {
 	return text
 }
 
-// progress is how far an operation has come: "41 %, 820 MiB of 2.0 GiB, 85 MiB/s, 15s left".
+// progressText tells how far something is: "41 %, 820 MiB of 2.0 GiB, 85 MiB/s, 15s left".
 func progressText(percent int, done, total, rate size.Bytes, eta time.Duration) string {
 	text := fmt.Sprintf("%d %%, %s of %s", percent, done, total)
 	if rate > 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// rateHelp is how a rate is written.
+// rateHelp tells how to write a rate.
 const rateHelp = "RATE is how much is copied to each plex in a second, at most. It is a number with a unit (50MiB, 1.5G; letters alone\n" +
 	"are powers of 1024) of at least 1KiB. \"paused\" stops the copy, \"max\" lets it run as fast as the drives are."
 
@@ -62,7 +62,7 @@ func parseRate(text string) (size.Bytes, error) {
 	return parsed, nil
 }
 
-// rateText is a rate for people.
+// rateText formats a rate for people.
 func rateText(rate size.Bytes) string {
 	switch rate {
 	case lun.Unlimited:

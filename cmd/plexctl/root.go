@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// newRoot is the whole command tree.
+// newRoot builds the whole command tree.
 func newRoot(c *cli) *cobra.Command {
 	root := group(&cobra.Command{
 		Use:   "plexctl",
@@ -103,7 +103,7 @@ func newHelp(root *cobra.Command) *cobra.Command {
 
 func helpHint(cmd *cobra.Command) string { return "see `" + cmd.CommandPath() + " --help`" }
 
-// must is for what only a mistake in this program can cause.
+// must panics on an error that only a mistake in this program can cause.
 func must(err error) {
 	if err != nil {
 		panic(err)
@@ -135,7 +135,7 @@ func (f *format) Set(text string) error {
 // Type is the word for the value in help.
 func (f *format) Type() string { return "FORMAT" }
 
-// formatOf is the format that args ask for, even if something in front of -o is wrong: that error is JSON too.
+// formatOf finds the format that args ask for, even if something in front of -o is wrong: that error is JSON too.
 func formatOf(args []string, otherwise format) format {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)

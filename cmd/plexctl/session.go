@@ -28,7 +28,7 @@ type session struct {
 // lun returns are nil: only an outcome may use them.
 type outcome func(context.Context) error
 
-// unless is o, or the error of a change that was refused.
+// unless returns o, or no outcome if err refused the change.
 func (o outcome) unless(err error) (outcome, error) {
 	if err != nil {
 		return nil, err
@@ -36,8 +36,8 @@ func (o outcome) unless(err error) (outcome, error) {
 	return o, nil
 }
 
-// plan is the steps of a change. It asks nothing and changes nothing. There is none for a change that would be refused as a
-// whole.
+// plan returns the steps of a change. It asks nothing and changes nothing. There are no steps if the whole change would be
+// refused.
 func (s *session) plan(change func(*session) (outcome, error)) ([]lun.PlannedStep, error) {
 	h := *s.host
 	h.Provider = s.DryRun()
@@ -86,10 +86,11 @@ func (s *session) readLine(ctx context.Context) (string, error) {
 	}
 }
 
-// lockFault is err. If that is the end of --lock-timeout, its hint names the flag.
+// lockFault returns err. If --lock-timeout has run out, its hint names the flag.
 func lockFault(err error) error {
 	if locked, ok := errors.AsType[*hostlock.HeldError](err); !ok || !errors.Is(locked, context.DeadlineExceeded) {
 		return err
 	}
-	return &vds.Error{Code: codeOf(err), Err: err, Hint: "try again when it has ended, or wait longer with --lock-timeout, such as --lock-timeout 10m"}
+	hint := "try again when it has ended, or wait longer with --lock-timeout, such as --lock-timeout 10m"
+	return &vds.Error{Code: codeOf(err), Err: err, Hint: hint}
 }

@@ -27,7 +27,7 @@ const (
 	failed     summary = "failed"   // a LUN has no usable plex, or its I/O waits
 )
 
-// exit is the exit status that goes with s.
+// exit returns the exit status that goes with s.
 func (s summary) exit() error {
 	switch s {
 	case degraded:
@@ -100,7 +100,7 @@ func (h *host) statusAnew(ctx context.Context, refs []string) (statusDocument, e
 	return h.status(ctx, refs)
 }
 
-// status is how the LUNs named by refs stand; without refs all of them, and the drives.
+// status looks at the LUNs named by refs, or at all of them and the drives.
 func (h *host) status(ctx context.Context, refs []string) (statusDocument, error) {
 	wanted := map[uuid.UUID]bool{}
 	for _, ref := range refs {
@@ -124,7 +124,7 @@ func (h *host) status(ctx context.Context, refs []string) (statusDocument, error
 	return doc, nil
 }
 
-// summarize is the worst of doc.
+// summarize returns the worst state in doc.
 func summarize(doc statusDocument) summary {
 	worst := allHealthy
 	if len(doc.Problems) > 0 {
@@ -158,7 +158,7 @@ func (p printer) printStatus(doc statusDocument) error {
 	})
 }
 
-// statusTable is the LUNs, each with its plexes below it.
+// statusTable writes the LUNs, each with its plexes below it.
 func (p printer) statusTable(w io.Writer, luns []lunDoc) error {
 	g := newGrid(w, "LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DEVICE")
 	for _, l := range luns {
@@ -170,7 +170,7 @@ func (p printer) statusTable(w io.Writer, luns []lunDoc) error {
 	return g.flush()
 }
 
-// printCopying says what is being copied to or within a LUN, and how to follow it.
+// printCopying tells what is being copied to or within a LUN, and how to follow it.
 func printCopying(w io.Writer, l lunDoc) {
 	text := copyText(l)
 	if text == "" {
@@ -191,7 +191,7 @@ func printProblems(w io.Writer, object string, problems []errorDoc) {
 	}
 }
 
-// summary is a summary as text.
+// summary formats a summary.
 func (p printer) summary(s summary) string {
 	switch s {
 	case degraded:

@@ -47,7 +47,7 @@ func showVersion(p printer) error {
 	})
 }
 
-// newVersionDocument is what linked, the version a release was linked with, and info say.
+// newVersionDocument takes the version from linked, which a release is linked with, or else from info.
 func newVersionDocument(linked string, info *debug.BuildInfo) versionDocument {
 	doc := versionDocument{
 		header: newHeader(), Version: linked, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,

@@ -18,7 +18,6 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// newDriveDoc is a drive as it is shown.
 func newDriveDoc(d lun.Drive) driveDoc {
 	return driveDoc{
 		ID: d.ID, Path: d.Info.Path, Size: d.Info.Size, Free: d.Free.Bytes(),
@@ -28,7 +27,7 @@ func newDriveDoc(d lun.Drive) driveDoc {
 	}
 }
 
-// docsOf is a document for each of all. It is never nil: JSON shows an empty list.
+// docsOf makes a document of each of all. It never returns nil, which would not be an empty list in JSON.
 func docsOf[T, D any](all []T, doc func(T) D) []D {
 	docs := make([]D, len(all))
 	for i, one := range all {
@@ -37,7 +36,7 @@ func docsOf[T, D any](all []T, doc func(T) D) []D {
 	return docs
 }
 
-// record is a LUN and what the drives say of it.
+// record returns a LUN and its record on the drives.
 func (h *host) record(ref string) (*lun.LUN, catalog.LUN, error) {
 	l, err := h.LUN(ref)
 	if err != nil {
@@ -47,8 +46,8 @@ func (h *host) record(ref string) (*lun.LUN, catalog.LUN, error) {
 	return l, record, err
 }
 
-// survey is every operation and every LUN, and how they stand. Operations are looked at first: the look may find that one
-// has ended, and the LUN is then shown without it.
+// survey looks at every operation, and then at every LUN. The order matters: the look at an operation may find that it has
+// ended, and the LUN is then shown without it.
 func (h *host) survey(ctx context.Context) ([]operationDoc, []lun.Properties, error) {
 	operations, err := h.operations(ctx)
 	if err != nil {
@@ -63,7 +62,7 @@ func (h *host) survey(ctx context.Context) ([]operationDoc, []lun.Properties, er
 	return operations, all, err
 }
 
-// luns is every LUN and how it stands.
+// luns looks at every LUN.
 func (h *host) luns(ctx context.Context) ([]lunDoc, error) {
 	operations, all, err := h.survey(ctx)
 	if err != nil {
@@ -82,7 +81,7 @@ func (h *host) luns(ctx context.Context) ([]lunDoc, error) {
 	return docs, nil
 }
 
-// lun is one LUN and how it stands.
+// lun looks at one LUN.
 func (h *host) lun(ctx context.Context, ref string) (lunDoc, error) {
 	l, err := h.LUN(ref)
 	if err != nil {
@@ -133,7 +132,7 @@ func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string) lunDoc {
 	return doc
 }
 
-// newResyncDoc is what the kernel copies; nil when it copies nothing.
+// newResyncDoc returns nil if the kernel copies nothing.
 func newResyncDoc(p lun.Properties) *resyncDoc {
 	if p.Action == "" || p.Action == dm.ActionIdle && p.Done == p.Size {
 		return nil
@@ -143,7 +142,7 @@ func newResyncDoc(p lun.Properties) *resyncDoc {
 	}
 }
 
-// percent is how much of total is done, never 100 before all of it is.
+// percent returns how much of total is done, and never 100 before all of it is.
 func percent(done, total size.Sectors) int {
 	if total == 0 || done >= total {
 		return 100
@@ -162,7 +161,7 @@ func newPlexDoc(p lun.PlexProperties, paths map[uuid.UUID]string) plexDoc {
 	return doc
 }
 
-// driveText is the drives of a plex as a cell.
+// driveText formats the drives of a plex as a cell.
 func driveText(drives []driveRef) string {
 	texts := make([]string, len(drives))
 	for i, d := range drives {
@@ -174,7 +173,7 @@ func driveText(drives []driveRef) string {
 	return strings.Join(texts, ",")
 }
 
-// operations is every operation, running or the last one of its LUN, sorted by the names of the LUNs.
+// operations looks at every operation, running or the last one of its LUN. It sorts them by the names of the LUNs.
 func (h *host) operations(ctx context.Context) ([]operationDoc, error) {
 	docs := []operationDoc{}
 	for _, o := range h.Operations() {
@@ -188,7 +187,7 @@ func (h *host) operations(ctx context.Context) ([]operationDoc, error) {
 	return docs, nil
 }
 
-// operation looks at one operation. How fast it may copy is not in it yet: see limit.
+// operation looks at one operation. The caller adds its rate limit: see limit.
 func (h *host) operation(ctx context.Context, o *resync.Async) (operationDoc, error) {
 	status, err := o.QueryStatus(ctx)
 	if err != nil && status.Pending() {
@@ -208,7 +207,7 @@ func (h *host) limitedOperation(ctx context.Context, o *resync.Async) (operation
 	return doc, err
 }
 
-// propertiesOf is how the LUN of an operation stands; zero when it has gone.
+// propertiesOf looks at the LUN of an operation. It returns zero properties if the LUN is gone.
 func (h *host) propertiesOf(ctx context.Context, o *resync.Async) (lun.Properties, error) {
 	l, err := h.LUN(o.LUN.String())
 	if err != nil {
@@ -221,7 +220,7 @@ func (h *host) propertiesOf(ctx context.Context, o *resync.Async) (lun.Propertie
 	return props, err
 }
 
-// limit notes how fast the operation may copy, if p is of its LUN.
+// limit adds how fast the operation may copy, if p belongs to its LUN.
 func (d *operationDoc) limit(p lun.Properties) {
 	if p.Operation == nil || p.Operation.ID != d.ID || !d.pending() {
 		return
@@ -246,8 +245,8 @@ func (h *host) operationDoc(o *resync.Async, s resync.Status) operationDoc {
 	return doc
 }
 
-// speed is how fast an operation gets on, and how long it will take: as seen lately, else on average since it began, for
-// age. Both are 0 while unknown.
+// speed returns how fast an operation copies and how long it will take. Without a recent measurement it takes the average
+// since the operation began, which is age ago. Both are 0 while unknown.
 func speed(s resync.Status, age time.Duration) (size.Bytes, time.Duration) {
 	if s.Rate > 0 || s.Done == 0 || age < time.Second {
 		return s.Rate, s.ETA
