@@ -1,5 +1,4 @@
-// Package sweep is what scripts/sweep.sh tells tests: how long one that can go on for ever is to go on, and the seed of what
-// it draws.
+// Package sweep gives tests what scripts/sweep.sh sets: how long a random search goes on, and its seed.
 package sweep
 
 import (
@@ -16,10 +15,10 @@ const (
 	SeedVar = "PLEXCTL_SEED"
 )
 
-// On reports whether tests are to do everything, however long that takes.
+// On reports whether tests run in full, however long that takes.
 func On() bool { return os.Getenv(TimeVar) != "" }
 
-// Time is how long a test is to go on, and whether there is a sweep at all; without one a test takes a short slice.
+// Time returns how long a random search goes on, and whether there is a sweep at all. Without one, tests search briefly.
 func Time(t testing.TB) (time.Duration, bool) {
 	t.Helper()
 	text := os.Getenv(TimeVar)
@@ -33,7 +32,7 @@ func Time(t testing.TB) (time.Duration, bool) {
 	return d, true
 }
 
-// Seed is the seed of what a test draws: that of the environment, else a new one in a sweep, and a fixed one without.
+// Seed returns the seed for a test's random choices: the one in the environment, else a new one in a sweep, else fixed.
 func Seed(t testing.TB, fixed uint64) uint64 {
 	t.Helper()
 	if text := os.Getenv(SeedVar); text != "" {
