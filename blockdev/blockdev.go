@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package blockdev is plexctl's access to block devices: what a device is, who uses it, and reads and writes of metadata
 // that bypass the page cache.
 //

@@ -1,4 +1,4 @@
-//go:build amd64 || arm64
+//go:build linux && (amd64 || arm64)
 
 // These are the machines on which the tests run natively. The emulators that run them for others have no ptrace.
 

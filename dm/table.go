@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package dm drives the kernel's device-mapper: it creates devices, loads and swaps tables, and reads their status.
 //
 //	Table    what a device does with I/O: plain data, the same on every machine

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package allocation tells which parts of a device have nothing allocated to them, so that nobody needs to copy or to zero
 // these: holes of the file behind a loop device, and what a thin SCSI disk has deallocated.
 package allocation

@@ -1,3 +1,5 @@
+//go:build linux
+
 package allocation
 
 import "github.com/plexctl/plexctl/size"
