@@ -274,7 +274,7 @@ func (r *raid) scrub(off, length int64) (write bool, err error) {
 func (r *raid) targets() []*leg {
 	var legs []*leg
 	for _, l := range r.legs {
-		if l != r.first() && l.working() && !(r.sync.recover && l.inSync) {
+		if l != r.first() && l.working() && (!r.sync.recover || !l.inSync) {
 			legs = append(legs, l)
 		}
 	}
