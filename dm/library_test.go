@@ -28,81 +28,88 @@ type libraryCall struct {
 	differs string // what the kernel is sent that dm's request does not have, or the other way round; empty: nothing
 }
 
+// The device of the calls, and its table.
+const (
+	tracedName = "plex-web1:3f2a9c01:data"
+	tracedUUID = "PLEX-405f4a03-be13-456f-9756-dbdf5ea0bd1a"
+)
+
+var tracedTable = Table{
+	{0, 2048, Linear{Dev: devno.No{Major: 8, Minor: 16}, Offset: 4096}},
+	{2048, 8, Linear{Dev: devno.No{Major: 253, Minor: 300}}},
+}
+
 // libraryCalls are the rows of the table in docs/devmapper.md for which the library has a call that works.
-func libraryCalls() []libraryCall {
-	const name, uuid = "plex-web1:3f2a9c01:data", "PLEX-405f4a03-be13-456f-9756-dbdf5ea0bd1a"
-	table := Table{{0, 2048, Linear{Dev: devno.No{Major: 8, Minor: 16}, Offset: 4096}}, {2048, 8, Linear{Dev: devno.No{Major: 253, Minor: 300}}}}
-	return []libraryCall{
-		{
-			name:    "version",
-			library: func() error { _, _, _, err := devmapper.GetVersion(); return err },
-			own:     request{command: unix.DM_VERSION},
-			serves:  true,
+var libraryCalls = []libraryCall{
+	{
+		name:    "version",
+		library: func() error { _, _, _, err := devmapper.GetVersion(); return err },
+		own:     request{command: unix.DM_VERSION},
+		serves:  true,
+	},
+	{
+		name:    "remove",
+		library: func() error { return devmapper.Remove(tracedName) },
+		own:     request{command: unix.DM_DEV_REMOVE, name: tracedName, event: udevPrimary},
+		serves:  true,
+	},
+	{
+		name:    "suspend and freeze",
+		library: func() error { return devmapper.Suspend(tracedName) },
+		own:     request{command: unix.DM_DEV_SUSPEND, name: tracedName, flags: unix.DM_SUSPEND_FLAG},
+		serves:  true,
+	},
+	{
+		name:    "suspend",
+		library: func() error { return devmapper.Suspend(tracedName) },
+		own:     request{command: unix.DM_DEV_SUSPEND, name: tracedName, flags: unix.DM_SUSPEND_FLAG | unix.DM_SKIP_LOCKFS_FLAG},
+		differs: "flags 0x2, own 0x402",
+	},
+	{
+		name:    "create",
+		library: func() error { return devmapper.Create(tracedName, tracedUUID) },
+		own:     request{command: unix.DM_DEV_CREATE, name: tracedName, uuid: tracedUUID},
+	},
+	{
+		name: "load",
+		library: func() error {
+			return devmapper.Load(tracedName, 0,
+				devmapper.LinearTable{Length: 2048 * devmapper.SectorSize, BackendDevice: "8:16", BackendOffset: 4096 * devmapper.SectorSize},
+				devmapper.LinearTable{Start: 2048 * devmapper.SectorSize, Length: 8 * devmapper.SectorSize, BackendDevice: "253:300"},
+			)
 		},
-		{
-			name:    "remove",
-			library: func() error { return devmapper.Remove(name) },
-			own:     request{command: unix.DM_DEV_REMOVE, name: name, event: udevPrimary},
-			serves:  true,
-		},
-		{
-			name:    "suspend and freeze",
-			library: func() error { return devmapper.Suspend(name) },
-			own:     request{command: unix.DM_DEV_SUSPEND, name: name, flags: unix.DM_SUSPEND_FLAG},
-			serves:  true,
-		},
-		{
-			name:    "suspend",
-			library: func() error { return devmapper.Suspend(name) },
-			own:     request{command: unix.DM_DEV_SUSPEND, name: name, flags: unix.DM_SUSPEND_FLAG | unix.DM_SKIP_LOCKFS_FLAG},
-			differs: "flags 0x2, own 0x402",
-		},
-		{
-			name:    "create",
-			library: func() error { return devmapper.Create(name, uuid) },
-			own:     request{command: unix.DM_DEV_CREATE, name: name, uuid: uuid},
-		},
-		{
-			name: "load",
-			library: func() error {
-				return devmapper.Load(name, 0,
-					devmapper.LinearTable{Length: 2048 * devmapper.SectorSize, BackendDevice: "8:16", BackendOffset: 4096 * devmapper.SectorSize},
-					devmapper.LinearTable{Start: 2048 * devmapper.SectorSize, Length: 8 * devmapper.SectorSize, BackendDevice: "253:300"},
-				)
-			},
-			own: request{command: unix.DM_TABLE_LOAD, name: name, targets: 2, payload: encodeTable(table)},
-		},
-		{
-			name:    "resume a public device",
-			library: func() error { return devmapper.Resume(name) },
-			own:     request{command: unix.DM_DEV_SUSPEND, name: name, flags: unix.DM_SKIP_LOCKFS_FLAG, event: Public.udevFlags()},
-			differs: "flags 0x0, own 0x400",
-		},
-		{
-			name:    "resume a private device",
-			library: func() error { return devmapper.Resume(name) },
-			own:     request{command: unix.DM_DEV_SUSPEND, name: name, flags: unix.DM_SKIP_LOCKFS_FLAG, event: Private.udevFlags()},
-			differs: "flags 0x0, own 0x400; event 0x400000, own 0x4e0000",
-		},
-		{
-			name:    "info",
-			library: func() error { _, err := devmapper.InfoByName(name); return err },
-			own:     request{command: unix.DM_DEV_STATUS, name: name},
-		},
-		{
-			name:    "list",
-			library: func() error { _, err := devmapper.List(); return err },
-			own:     request{command: unix.DM_LIST_DEVICES, flags: unix.DM_UUID_FLAG, room: firstRoom},
-			differs: "flags 0x0, own 0x4000; 4096 bytes, own 16696",
-		},
-	}
+		own: request{command: unix.DM_TABLE_LOAD, name: tracedName, targets: 2, payload: encodeTable(tracedTable)},
+	},
+	{
+		name:    "resume a public device",
+		library: func() error { return devmapper.Resume(tracedName) },
+		own:     request{command: unix.DM_DEV_SUSPEND, name: tracedName, flags: unix.DM_SKIP_LOCKFS_FLAG, event: Public.udevFlags()},
+		differs: "flags 0x0, own 0x400",
+	},
+	{
+		name:    "resume a private device",
+		library: func() error { return devmapper.Resume(tracedName) },
+		own:     request{command: unix.DM_DEV_SUSPEND, name: tracedName, flags: unix.DM_SKIP_LOCKFS_FLAG, event: Private.udevFlags()},
+		differs: "flags 0x0, own 0x400; event 0x400000, own 0x4e0000",
+	},
+	{
+		name:    "info",
+		library: func() error { _, err := devmapper.InfoByName(tracedName); return err },
+		own:     request{command: unix.DM_DEV_STATUS, name: tracedName},
+	},
+	{
+		name:    "list",
+		library: func() error { _, err := devmapper.List(); return err },
+		own:     request{command: unix.DM_LIST_DEVICES, flags: unix.DM_UUID_FLAG, room: firstRoom},
+		differs: "flags 0x0, own 0x4000; 4096 bytes, own 16696",
+	},
 }
 
 // TestLibraryRequests compares what devmapper.go sends to the kernel with this package's own requests, byte for byte, and
 // counts the system calls of both. Where they differ, the library must not be used; docs/devmapper.md says what follows
 // from it, and is to be read again when this test fails after an update of the library.
 func TestLibraryRequests(t *testing.T) {
-	calls := libraryCalls()
+	calls := libraryCalls
 	seen := traceCalls(t)
 	if len(seen) != 2*len(calls) {
 		t.Fatalf("%d calls were seen, want %d", len(seen), 2*len(calls))
@@ -192,7 +199,7 @@ func doLibraryCalls() {
 		panic(err)
 	}
 	c := &Control{file: file, conn: conn}
-	calls := libraryCalls()
+	calls := libraryCalls
 	for i, tt := range calls {
 		mark(2 * i)
 		_ = tt.library() // the stand-in refuses all

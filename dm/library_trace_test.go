@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -133,7 +134,7 @@ func (tr *tracer) called(tid int) error {
 		return nil
 	}
 	if info.nr == unix.SYS_GETPGID && info.args[0] >= markBase {
-		tr.main, tr.open = tid, int(info.args[0]-markBase) < 2*len(libraryCalls())
+		tr.main, tr.open = tid, int(info.args[0]-markBase) < 2*len(libraryCalls)
 		if tr.open {
 			tr.seen = append(tr.seen, traced{})
 		}
@@ -145,8 +146,16 @@ func (tr *tracer) called(tid int) error {
 	return tr.note(tid, info)
 }
 
+// descriptorCalls are the system calls that are counted: those about a file descriptor. Go's runtime makes others at any time.
+var descriptorCalls = []uint64{
+	unix.SYS_OPENAT, unix.SYS_FCNTL, unix.SYS_FSTAT, unix.SYS_EPOLL_CTL, unix.SYS_IOCTL, unix.SYS_READ, unix.SYS_LSEEK, unix.SYS_CLOSE,
+}
+
 // note adds a system call to the call that is going on.
 func (tr *tracer) note(tid int, info syscallInfo) error {
+	if !slices.Contains(descriptorCalls, info.nr) {
+		return nil
+	}
 	last := &tr.seen[len(tr.seen)-1]
 	last.systemCalls++
 	switch info.nr {

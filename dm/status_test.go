@@ -11,110 +11,112 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// raidStatusLines is lines that kernels have printed, and what they mean.
+var raidStatusLines = []struct {
+	name     string
+	line     string
+	want     RaidStatus
+	complete bool
+}{
+	{
+		"in sync", "raid1 2 AA 65536/65536 idle 0 0 -",
+		RaidStatus{Health: []LegHealth("AA"), Done: 65536, Total: 65536, Action: ActionIdle},
+		true,
+	},
+	{
+		"being filled", "raid1 2 Aa 4096/65536 recover 0 0 -",
+		RaidStatus{Health: []LegHealth("Aa"), Done: 4096, Total: 65536, Action: ActionRecover},
+		false,
+	},
+	{
+		"not started or aborted", "raid1 2 Aa 65536/65536 idle 0 0 -",
+		RaidStatus{Health: []LegHealth("Aa"), Done: 65536, Total: 65536, Action: ActionIdle},
+		false,
+	},
+	{
+		"failed leg", "raid1 2 AD 65536/65536 idle 0 0 -",
+		RaidStatus{Health: []LegHealth("AD"), Done: 65536, Total: 65536, Action: ActionIdle},
+		false,
+	},
+	{
+		"missing leg", "raid1 2 A- 65536/65536 idle 0 0 -",
+		RaidStatus{Health: []LegHealth("A-"), Done: 65536, Total: 65536, Action: ActionIdle},
+		false,
+	},
+	{
+		"first resync", "raid1 2 aa 0/65536 resync 0 0 -",
+		RaidStatus{Health: []LegHealth("aa"), Total: 65536, Action: ActionResync},
+		false,
+	},
+	{
+		"interrupted resync goes on", "raid1 2 AA 1024/65536 repair 0 0 -",
+		RaidStatus{Health: []LegHealth("AA"), Done: 1024, Total: 65536, Action: ActionRepair},
+		false,
+	},
+	{
+		"in sync but at work", "raid1 2 AA 65536/65536 check 0 0 -",
+		RaidStatus{Health: []LegHealth("AA"), Done: 65536, Total: 65536, Action: ActionCheck},
+		false,
+	},
+	{
+		"suspended", "raid1 2 AA 0/65536 frozen 0 0 -",
+		RaidStatus{Health: []LegHealth("AA"), Total: 65536, Action: ActionFrozen},
+		false,
+	},
+	{
+		"mismatches of a check", "raid1 2 AA 65536/65536 idle 1024 0 -",
+		RaidStatus{Health: []LegHealth("AA"), Done: 65536, Total: 65536, Action: ActionIdle, Mismatches: 1024},
+		true,
+	},
+	{
+		"reshape", "raid1 2 AA 0/65536 reshape 0 0 -",
+		RaidStatus{Health: []LegHealth("AA"), Total: 65536, Action: ActionReshape},
+		false,
+	},
+	{
+		"undef", "raid1 2 AA 65536/65536 undef 0 0 -",
+		RaidStatus{Health: []LegHealth("AA"), Done: 65536, Total: 65536, Action: ActionUndef},
+		false,
+	},
+	{
+		"more legs than the kernel counts", "raid1 2 AAa 64/128 recover 0 0 -",
+		RaidStatus{Health: []LegHealth("AAa"), Done: 64, Total: 128, Action: ActionRecover},
+		false,
+	},
+	{
+		"fewer legs than the kernel counts", "raid1 3 AA 128/128 idle 0 0 -",
+		RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionIdle},
+		true,
+	},
+	{
+		"before 1.5.0", "raid1 2 AA 128/128",
+		RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionUndef},
+		false,
+	},
+	{
+		"before 1.9.0", "raid1 2 AA 128/128 idle 0",
+		RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionIdle},
+		true,
+	},
+	{
+		"before 1.10.0", "raid1 2 AA 128/128 idle 0 0",
+		RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionIdle},
+		true,
+	},
+	{
+		"fields of a later version", "raid1 2 AA 128/128 idle 0 0 - new 7",
+		RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionIdle},
+		true,
+	},
+	{
+		"largest numbers", "raid1 1 A 18446744073709551615/18446744073709551615 idle 18446744073709551615 0 -",
+		RaidStatus{Health: []LegHealth("A"), Done: 1<<64 - 1, Total: 1<<64 - 1, Action: ActionIdle, Mismatches: 1<<64 - 1},
+		true,
+	},
+}
+
 func TestParseRaidStatus(t *testing.T) {
-	tests := []struct {
-		name     string
-		line     string
-		want     RaidStatus
-		complete bool
-	}{
-		{
-			"in sync", "raid1 2 AA 65536/65536 idle 0 0 -",
-			RaidStatus{Health: []LegHealth("AA"), Done: 65536, Total: 65536, Action: ActionIdle},
-			true,
-		},
-		{
-			"being filled", "raid1 2 Aa 4096/65536 recover 0 0 -",
-			RaidStatus{Health: []LegHealth("Aa"), Done: 4096, Total: 65536, Action: ActionRecover},
-			false,
-		},
-		{
-			"not started or aborted", "raid1 2 Aa 65536/65536 idle 0 0 -",
-			RaidStatus{Health: []LegHealth("Aa"), Done: 65536, Total: 65536, Action: ActionIdle},
-			false,
-		},
-		{
-			"failed leg", "raid1 2 AD 65536/65536 idle 0 0 -",
-			RaidStatus{Health: []LegHealth("AD"), Done: 65536, Total: 65536, Action: ActionIdle},
-			false,
-		},
-		{
-			"missing leg", "raid1 2 A- 65536/65536 idle 0 0 -",
-			RaidStatus{Health: []LegHealth("A-"), Done: 65536, Total: 65536, Action: ActionIdle},
-			false,
-		},
-		{
-			"first resync", "raid1 2 aa 0/65536 resync 0 0 -",
-			RaidStatus{Health: []LegHealth("aa"), Total: 65536, Action: ActionResync},
-			false,
-		},
-		{
-			"interrupted resync goes on", "raid1 2 AA 1024/65536 repair 0 0 -",
-			RaidStatus{Health: []LegHealth("AA"), Done: 1024, Total: 65536, Action: ActionRepair},
-			false,
-		},
-		{
-			"in sync but at work", "raid1 2 AA 65536/65536 check 0 0 -",
-			RaidStatus{Health: []LegHealth("AA"), Done: 65536, Total: 65536, Action: ActionCheck},
-			false,
-		},
-		{
-			"suspended", "raid1 2 AA 0/65536 frozen 0 0 -",
-			RaidStatus{Health: []LegHealth("AA"), Total: 65536, Action: ActionFrozen},
-			false,
-		},
-		{
-			"mismatches of a check", "raid1 2 AA 65536/65536 idle 1024 0 -",
-			RaidStatus{Health: []LegHealth("AA"), Done: 65536, Total: 65536, Action: ActionIdle, Mismatches: 1024},
-			true,
-		},
-		{
-			"reshape", "raid1 2 AA 0/65536 reshape 0 0 -",
-			RaidStatus{Health: []LegHealth("AA"), Total: 65536, Action: ActionReshape},
-			false,
-		},
-		{
-			"undef", "raid1 2 AA 65536/65536 undef 0 0 -",
-			RaidStatus{Health: []LegHealth("AA"), Done: 65536, Total: 65536, Action: ActionUndef},
-			false,
-		},
-		{
-			"more legs than the kernel counts", "raid1 2 AAa 64/128 recover 0 0 -",
-			RaidStatus{Health: []LegHealth("AAa"), Done: 64, Total: 128, Action: ActionRecover},
-			false,
-		},
-		{
-			"fewer legs than the kernel counts", "raid1 3 AA 128/128 idle 0 0 -",
-			RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionIdle},
-			true,
-		},
-		{
-			"before 1.5.0", "raid1 2 AA 128/128",
-			RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionUndef},
-			false,
-		},
-		{
-			"before 1.9.0", "raid1 2 AA 128/128 idle 0",
-			RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionIdle},
-			true,
-		},
-		{
-			"before 1.10.0", "raid1 2 AA 128/128 idle 0 0",
-			RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionIdle},
-			true,
-		},
-		{
-			"fields of a later version", "raid1 2 AA 128/128 idle 0 0 - new 7",
-			RaidStatus{Health: []LegHealth("AA"), Done: 128, Total: 128, Action: ActionIdle},
-			true,
-		},
-		{
-			"largest numbers", "raid1 1 A 18446744073709551615/18446744073709551615 idle 18446744073709551615 0 -",
-			RaidStatus{Health: []LegHealth("A"), Done: 1<<64 - 1, Total: 1<<64 - 1, Action: ActionIdle, Mismatches: 1<<64 - 1},
-			true,
-		},
-	}
-	for _, tt := range tests {
+	for _, tt := range raidStatusLines {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := ParseRaidStatus(tt.line)
 			if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
