@@ -113,14 +113,15 @@ func canceling(name string) call {
 	return call{"Cancel op:" + name, func(ctx context.Context, r *codeRig) error { return r.op(name).Cancel(ctx) }}
 }
 
-// waiting waits for an operation that has ended, or in vain: not for long.
+// waiting looks at an operation and waits for it, not for long: it has ended, or the wait is in vain.
 func waiting(name string) call {
-	return briefly(call{"Wait op:" + name, func(ctx context.Context, r *codeRig) error {
-		if _, err := r.op(name).QueryStatus(ctx); err != nil { // looks at once
+	wait := briefly(call{"Wait op:" + name, func(ctx context.Context, r *codeRig) error { return r.op(name).Wait(ctx) }})
+	return call{wait.text, func(ctx context.Context, r *codeRig) error {
+		if _, err := r.op(name).QueryStatus(ctx); err != nil {
 			return err
 		}
-		return r.op(name).Wait(ctx)
-	}})
+		return wait.do(ctx, r)
+	}}
 }
 
 // briefly is a call that gives up soon.
