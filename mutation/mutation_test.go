@@ -4,7 +4,7 @@
 //
 //	PLEXCTL_SWEEP=1m go test ./mutation -v                                   all of them, in some minutes
 //	PLEXCTL_SWEEP=1m go test ./mutation -v -run 'TestMutations/(a_)?word.*'  some of them
-//	go test ./mutation                                                       one in eight
+//	go test ./mutation                                                       one in eight, and those of changed files
 //
 // The bugs are not in the product: for each, go builds the test binary of a package with an overlay, in which one file has
 // the bug. A bug that does not build is no bug, and the table cannot rot: what an edit replaces must be in its file exactly
@@ -24,7 +24,9 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,27 +55,58 @@ func all() []mutation {
 // dir is the package of a mutation.
 func (m mutation) dir() string { return path.Dir(m.file) }
 
-// atOnce is how many mutations are built and run at the same time.
-const atOnce = 2
-
 // Limits of one build and of one run. A test that hangs is no proof: it has to fail.
 const (
 	buildLimit = 3 * time.Minute
-	runLimit   = "90s"
+	runLimit   = "180s"
 )
 
-// shareOfGate is one in how many mutations are tried without PLEXCTL_SWEEP. What they replace is looked for in all.
+// shareOfGate is one in how many mutations are tried without PLEXCTL_SWEEP: others with each commit, so that each is tried in
+// so many commits. What they replace is looked for in all.
 const shareOfGate = 8
+
+// chosen is the mutations to try: all in a sweep, otherwise the share whose turn it is, and those of files that differ from
+// the last commit but one.
+func chosen(t *testing.T) []mutation {
+	t.Helper()
+	all := all()
+	turn, changed := 0, map[string]bool{}
+	if count, err := strconv.Atoi(git("rev-list", "--count", "HEAD")); err == nil {
+		turn = count % shareOfGate
+	}
+	for file := range strings.FieldsSeq(git("diff", "--name-only", "HEAD~1")) {
+		changed[file] = true
+	}
+	var some []mutation
+	for i, m := range all {
+		if sweep.On() || i%shareOfGate == turn || changed[m.file] {
+			some = append(some, m)
+		}
+	}
+	t.Logf("%d of %d mutations, share %d of %d", len(some), len(all), turn+1, shareOfGate)
+	return some
+}
+
+// git is what git says of the repository; nothing where there is no history.
+func git(args ...string) string {
+	c := exec.Command("git", args...)
+	c.Dir = top
+	out, err := c.Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
 
 // TestMutations kills every mutation by the test that is named for it.
 func TestMutations(t *testing.T) {
 	var tried, survived atomic.Int64
 	t.Cleanup(func() { t.Logf("SWEEP mutations mutations=%d violations=%d", tried.Load(), survived.Load()) })
-	slots := make(chan struct{}, atOnce)
-	for i, m := range all() {
-		if m.mutated(t); i%shareOfGate > 0 && !sweep.On() {
-			continue
-		}
+	for _, m := range all() {
+		m.mutated(t)
+	}
+	slots := make(chan struct{}, runtime.NumCPU())
+	for _, m := range chosen(t) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			slots <- struct{}{}
@@ -93,10 +126,7 @@ func TestMutations(t *testing.T) {
 func TestMutationsUnchanged(t *testing.T) {
 	tests := map[string][]string{} // by package
 	files := map[string]string{}
-	for i, m := range all() {
-		if i%shareOfGate > 0 && !sweep.On() {
-			continue
-		}
+	for _, m := range chosen(t) {
 		if !slices.Contains(tests[m.dir()], m.test) {
 			tests[m.dir()] = append(tests[m.dir()], m.test)
 		}
@@ -117,7 +147,6 @@ func TestMutationsUnchanged(t *testing.T) {
 	}
 }
 
-// sweeping reports whether there is time for everything.
 // kill checks that the test fails that is named for m.
 func (m mutation) kill(t *testing.T) {
 	t.Helper()
