@@ -14,13 +14,15 @@
 //	scripts/test.sh --kernel 6.12 --run '^TestScan$'
 //	PLEXCTL_KERNELS=6.12+udev go test ./integration/product -run '^TestScan$' -v
 //
-// The name of a test says where it runs, see package vm. Without PLEXCTL_KERNELS, tests run on this machine's own kernel if it
-// has device-mapper and the process may use it, otherwise in one virtual machine for each of the default kernels. These
-// environment variables change a run:
+// The name of a test says where it runs, see package vm: most run in a virtual machine for each kernel. These environment variables
+// change a run:
 //
-//	PLEXCTL_KERNELS   kernels, separated by commas: 5.10, 6.1, 6.12, newest, each with +udev for a machine with udevd
-//	PLEXCTL_BIN       the plexctl under test; without it, one is built
-//	PLEXCTL_VM_ACCEL  tcg or kvm, in place of what fits the host
-//	PLEXCTL_SWEEP     a duration: tests that draw at random go on that long, see package sweep
-//	PLEXCTL_SEED      what they draw with
+//	PLEXCTL_KERNELS    kernels, separated by commas: 5.10, 6.1, 6.12, newest, each with +udev for a machine with udevd
+//	PLEXCTL_BIN        the plexctl under test; without it, one is built
+//	PLEXCTL_VM_ACCEL   tcg or kvm, in place of what fits the host
+//	PLEXCTL_TEST_HOST  1: as root on this machine's own device-mapper, whose LUNs the tests take down
+//	PLEXCTL_SWEEP      a duration: tests that draw at random go on that long, see package sweep
+//	PLEXCTL_SEED       what they draw with
+//
+// scripts/test.sh runs them through the command in gate, which knows on which kernel each test says something: see there.
 package integration

@@ -3,17 +3,24 @@ package vm
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
+	"strconv"
 )
 
 // accelVar forces how guests run: "tcg" emulates, "kvm" uses the processor.
 const accelVar = "PLEXCTL_VM_ACCEL"
 
+// emulator is the command of QEMU.
+const emulator = "qemu-system-x86_64"
+
 // Accelerator is QEMU's -accel for this host.
 func Accelerator() (string, error) {
 	switch forced := os.Getenv(accelVar); forced {
-	case "tcg", "kvm":
-		return accelOption(forced == "kvm"), nil
+	case "kvm":
+		return "kvm", nil
+	case "tcg":
+		return tcgOption()
 	case "":
 	default:
 		return "", fmt.Errorf("%s=%s: want tcg or kvm", accelVar, forced)
@@ -22,17 +29,49 @@ func Accelerator() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return accelOption(virtualizes(cpuinfo) && kvmOpens()), nil
+	if virtualizes(cpuinfo) && kvmOpens() {
+		return "kvm", nil
+	}
+	return tcgOption()
 }
 
-// accelOption is the value of -accel. Emulated processors take turns on one thread: QEMU before 8.1 translates code without
-// locking its pages, so that with a thread for each processor the guest's kernel now and then dies of a breakpoint it has
-// just removed (Launchpad bug 2051965). Two guests at a time keep two cores busy all the same.
-func accelOption(kvm bool) string {
-	if kvm {
-		return "kvm"
+// tcgOption is the value of -accel for the emulation of this host's QEMU.
+func tcgOption() (string, error) {
+	out, err := exec.Command(emulator, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask QEMU for its version: %w", err)
 	}
-	return "tcg,thread=single"
+	major, minor, err := qemuVersion(string(out))
+	if err != nil {
+		return "", err
+	}
+	return tcgThreads(major, minor), nil
+}
+
+// tcgThreads is the value of -accel for the emulation of a version of QEMU. Before 8.1 it translates code without locking its
+// pages, so that with a thread for each processor the guest's kernel now and then dies of a breakpoint it has just removed
+// (Launchpad bug 2051965). There, the processors take turns on one thread.
+func tcgThreads(major, minor int) string {
+	if major < 8 || major == 8 && minor < 1 {
+		return "tcg,thread=single"
+	}
+	return "tcg,thread=multi"
+}
+
+// versionLine finds the version in what QEMU says of itself: "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)".
+var versionLine = regexp.MustCompile(`(?m)^QEMU emulator version (\d+)\.(\d+)`)
+
+// qemuVersion reads a version of QEMU.
+func qemuVersion(text string) (major, minor int, err error) {
+	found := versionLine.FindStringSubmatch(text)
+	if found == nil {
+		return 0, 0, fmt.Errorf("no version of QEMU in %q", text)
+	}
+	major, err = strconv.Atoi(found[1])
+	if err == nil {
+		minor, err = strconv.Atoi(found[2])
+	}
+	return major, minor, err
 }
 
 // virtualizes reports whether the processor can run guests. /dev/kvm may be there on one that cannot.

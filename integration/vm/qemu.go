@@ -93,7 +93,7 @@ func (m *Machine) command(ctx context.Context, dir string, drives []drive, args 
 	if err := errors.Join(writeInitramfs(ctx, f, m, args), f.Close()); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("qemu-system-x86_64", slices.Concat(m.arguments(accel), portArguments(dir), driveArguments(drives))...)
+	cmd := exec.Command(emulator, slices.Concat(m.arguments(accel), portArguments(dir), driveArguments(drives))...)
 	// A guest must not outlive the tests that watch it, whatever ends them.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd, nil

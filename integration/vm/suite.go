@@ -6,17 +6,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // KernelsVar names the environment variable that says which kernels tests run on: series as FindKernel takes them, with
 // commas between. A series with "+udev" behind it stands for a machine in which udevd runs.
 const KernelsVar = "PLEXCTL_KERNELS"
+
+// HostVar names the environment variable that has kernel tests run on this machine's own device-mapper. They take down every LUN
+// that they see, so this is for machines without any.
+const HostVar = "PLEXCTL_TEST_HOST"
 
 // Main runs the tests of the calling binary where they belong, see the package comment, and returns the exit status for
 // TestMain. It boots the given machine once for each kernel, with Kernel, Udev, Output, Console and Env of its own.
@@ -31,9 +38,8 @@ func Main(m *testing.M, machine Machine) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	if os.Getenv(KernelsVar) == "" && hasDeviceMapper() {
-		skipTests(chosen.scenarios)
-		return m.Run()
+	if os.Getenv(HostVar) != "" {
+		return runHere(m, chosen)
 	}
 	code := 0
 	if chosen.runKernel {
@@ -46,13 +52,20 @@ func Main(m *testing.M, machine Machine) int {
 	return code
 }
 
-// hasDeviceMapper reports whether this process may drive this machine's own device-mapper.
-func hasDeviceMapper() bool {
-	f, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
-	if err != nil {
-		return false
+// runHere runs the tests on this machine's own device-mapper. Tests of several packages take turns: each sees what the others
+// make.
+func runHere(m *testing.M, chosen selection) int {
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "plexctl-tests.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		defer lock.Close()
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
 	}
-	return f.Close() == nil
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lock this machine for the tests:", err)
+		return 2
+	}
+	skipTests(chosen.scenarios)
+	return m.Run()
 }
 
 // Kernels are the kernels that tests run on, by PLEXCTL_KERNELS.
@@ -113,7 +126,7 @@ func runOnKernel(ctx context.Context, machine Machine, kernel string, out io.Wri
 	machine, err := machine.OnKernel(ctx, kernel)
 	if err == nil {
 		machine.Output = out
-		machine.Env = append(guestEnv(), machine.Env...)
+		machine.Env = append(GuestEnv(), machine.Env...)
 		if testing.Verbose() {
 			machine.Console = &prefixWriter{w: out, prefix: "kernel: "}
 		}
@@ -153,8 +166,8 @@ func guestFlags(timeout time.Duration, skip []string) []string {
 	return append(flags, "-test.timeout="+timeout.String(), "-test.skip="+skipPattern(skip))
 }
 
-// guestEnv is what a guest gets to know of this process's environment.
-func guestEnv() []string {
+// GuestEnv is what a guest gets to know of this process's environment.
+func GuestEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(setting string) bool {
 		name, _, _ := strings.Cut(setting, "=")
 		return !strings.HasPrefix(name, "PLEXCTL_") && name != "GODEBUG" && name != "GOTRACEBACK"

@@ -20,8 +20,7 @@
 //
 //	TestHost…    run on the host; they boot Machines, several in a row where they cut the power
 //	TestGuest…   scenarios: run only in a guest, and only when a TestHost… asks for them with -test.run
-//	all others   run in a guest for each kernel of PLEXCTL_KERNELS, or right here where the host has root and
-//	             device-mapper and PLEXCTL_KERNELS is not set
+//	all others   run in a guest for each kernel of PLEXCTL_KERNELS, or right here with PLEXCTL_TEST_HOST=1
 //
 // # Power cuts
 //

@@ -98,6 +98,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
+//gate:when harness
 func TestVerdict(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -138,6 +139,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+//gate:when harness
 func TestHungGuestShowsBlockedTasks(t *testing.T) {
 	machine, _ := newMachine(t)
 	var console bytes.Buffer
@@ -157,6 +159,7 @@ func TestHungGuestShowsBlockedTasks(t *testing.T) {
 	}
 }
 
+//gate:when harness
 func TestCancelledRunEnds(t *testing.T) {
 	machine, _ := newMachine(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -166,6 +169,7 @@ func TestCancelledRunEnds(t *testing.T) {
 	}
 }
 
+//gate:when harness
 func TestRunRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -196,6 +200,7 @@ func TestRunRefuses(t *testing.T) {
 	})
 }
 
+//gate:when harness
 func TestUdev(t *testing.T) {
 	machine, output := newMachine(t)
 	machine.Udev, machine.Tools = true, []string{"busybox"}
@@ -257,6 +262,7 @@ func writeBlocks(serial string) int {
 	return 1
 }
 
+//gate:when harness
 func TestPowerCut(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -302,6 +308,7 @@ func countBlocks(t *testing.T, image string) (flushed, unflushed int) {
 	return flushed, unflushed
 }
 
+//gate:when harness
 func TestVolatileDiskKeepsAllInOrderlyEnd(t *testing.T) {
 	machine, _ := newMachine(t)
 	machine.Tools = []string{"busybox"}
