@@ -1,46 +1,46 @@
 #!/usr/bin/env bash
-# The gate: everything that has to hold before a change goes in.
+# The gate: everything that must hold before a change goes in.
 #
-#   scripts/test.sh [--tier lint|unit|build|kernel] [--all-kernels] [--verbose]
+#   scripts/test.sh [--tier lint|unit|build|emulated|kernel]... [--kernel K]... [--run REGEXP] [--all-kernels] [--no-install]
+#                   [--record] [--verbose]
 #
-#   lint    golangci-lint (with gofumpt), shellcheck, go.mod
-#   unit    all tests that need no kernel, every fuzz target on its seeds; those of packages that start goroutines again
-#           under the race detector, but for the sweeps over crash points, faults and sequences, which it makes ten times
-#           slower; seeded bugs, one in eight
-#   build   the static binary and its size; all packages for the other architectures
-#   kernel  integration/ in a virtual machine: Debian's 6.1 and 6.12, with --all-kernels 5.10 and the newest too;
-#           with udevd too; long tests that say the same everywhere run on one of them
+#   lint      golangci-lint (with gofumpt), shellcheck, go.mod
+#   unit      all tests that need no kernel, and every fuzz target on its seeds; those of packages that start goroutines again
+#             under the race detector, without the sweeps over crash points, faults and sequences, which it makes ten times
+#             slower; seeded bugs: one in eight, others with each commit
+#   build     the static binary and its size; all packages of the product for the other architectures
+#   emulated  the pure packages on s390x, which is big-endian, and on 32-bit arm, under QEMU's user mode
+#   kernel    integration/ in virtual machines: everything on Debian's 6.12 with udevd, what can differ from kernel to kernel
+#             also on 6.12 without udevd and on 6.1; --all-kernels adds 5.10 and the newest
 #
-# As root on Debian it installs the packages it needs; Go 1.26 must be there. A test that is skipped has failed. Each tier
-# prints one line, and what went wrong; the logs stay in bin/log. The last line is "N passed, N failed".
+# --kernel K runs the kernel tier on K alone, and --run only the tests that match: one test on one kernel takes less than a
+# minute. The tiers run beside each other: machines wait most of the time.
+#
+# The tests of the harness and the comparisons with lvm2 and mdadm run when the files of the harness are not those they last
+# passed with. --record keeps that in the repository, and how long the tests took, by which they are dealt out to machines.
+#
+# As root on Debian it installs the packages it needs, unless --no-install is given; Go 1.26 must be there. A test that is
+# skipped has failed. Each tier prints one line, and what went wrong; the logs stay in bin/log. The last line is "N passed, N failed".
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly bin=$PWD/bin log=$PWD/bin/log
 readonly arches=(arm64 arm riscv64 ppc64le s390x)
 readonly max_size=6501171 # 6.2 MiB
-# Two cores carry two emulated machines; more of them only make each other miss their time.
-readonly machines=2
+# What the kernel tier leaves to the machines of integration/gate.
+readonly in_machines='/(integration/(product|codes|crash|kernel|harness|measure|vm)(/|$)|mutation$)'
+readonly pure=(./dm/raidmeta ./dm/dmtest ./catalog ./vds ./size ./devno ./resync ./blockdev/...)
 
-# Long tests that say the same on every kernel run on one, those that see nothing of udev without it, and those that compare
-# with lvm2 in scripts/sweep.sh --lvm; all of them everywhere when PLEXCTL_SWEEP is set.
-elsewhere() {
-	if [[ ${PLEXCTL_SWEEP:-} ]]; then return; fi
-	case $1 in
-	6.1) echo '^Test(Demo|HostVMScript|Rate|CancelOfAPausedPlex|CopiesToOneDriveQueue|AttachOutlivesAKilledPlexctl|DriveInitRefusals|Host.*LVM)$' ;;
-	6.12) echo '^Test(Demo|HostPowerCutOfThreePlexes|RaceAddPlex|Host(KillPoints|PowerCuts)LVM)$' ;;
-	6.12+udev) echo '^Test(Start|CopyGoesOn|Tracked|Offload|Allocation|Codes|Race|Async|Lock|Killed|PlexChain|HostPowerCut|HostKill|Recover|Rate|Contract|Unreadable|Cancel|Copies|LegLost|LogWrites|Legs|Attach|Extend|Old|HostVM)' ;;
-	esac
-}
-
-tiers=(lint unit build kernel)
-kernels=(6.1 6.12 6.12+udev)
+tiers=()
+gate=()
+all_kernels=
 verbose=
+may_install=1
 passed=0
 failed=0
 
 usage() {
-	sed -n '4s/^# *//p' "$0" >&2
+	sed -n '4,5s/^# *//p' "$0" >&2
 	exit 2
 }
 
@@ -48,16 +48,28 @@ parse() {
 	while (($#)); do
 		case $1 in
 		--tier)
-			[[ ${2:-} =~ ^(lint|unit|build|kernel)$ ]] || usage
-			tiers=("$2")
+			[[ ${2:-} =~ ^(lint|unit|build|emulated|kernel)$ ]] || usage
+			tiers+=("$2")
 			shift
 			;;
-		--all-kernels) kernels=(5.10 6.1 6.12 6.12+udev newest) ;;
+		--kernel | --run)
+			[[ ${2:-} ]] || usage
+			gate+=("$1" "$2")
+			tiers=(kernel)
+			shift
+			;;
+		--all-kernels) all_kernels=1 ;;
+		--no-install) may_install= ;;
+		--record) gate+=("$1") ;;
 		--verbose) verbose=1 ;;
 		*) usage ;;
 		esac
 		shift
 	done
+	if [[ $all_kernels ]]; then
+		gate+=(--kernel 5.10 --kernel 6.1 --kernel 6.12 --kernel 6.12+udev --kernel newest)
+	fi
+	((${#tiers[@]})) || tiers=(lint unit build emulated kernel)
 }
 
 # install makes sure that the commands of the tiers are there.
@@ -67,19 +79,27 @@ install() {
 		[udevadm]=udev [losetup]=mount [shellcheck]=shellcheck [xz]=xz-utils [gcc]=gcc [lvm]=lvm2
 		[mdadm]=mdadm
 	)
+	if wants emulated; then package[qemu-s390x-static]=qemu-user-static; fi
 	local command missing=()
 	for command in "${!package[@]}"; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || missing+=("${package[$command]}")
 	done
-	if ((${#missing[@]})); then
+	((${#missing[@]})) || return 0
+	if [[ ! $may_install ]]; then
+		printf 'test.sh: missing: %s\n' "${missing[*]}" >&2
+		exit 1
+	fi
+	{
 		apt-get -qq update
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" libc6-dev
-	fi >"$log/install" 2>&1 || {
+	} >"$log/install" 2>&1 || {
 		cat "$log/install" >&2
 		printf 'test.sh: cannot install %s\n' "${missing[*]}" >&2
 		exit 1
 	}
 }
+
+wants() { [[ " ${tiers[*]} " == *" $1 "* ]]; }
 
 # report prints the line of one tier and counts: report NAME OK|FAILED SECONDS PASSED FAILED WHAT
 report() {
@@ -100,44 +120,32 @@ checks() {
 		printf -- '--- %s\n' "$check" >>"$log/$tier"
 		if "${words[@]}" >>"$log/$tier" 2>&1; then good=$((good + 1)); else bad=$((bad + 1)); fi
 	done
-	finish "$tier" "$bad" "$start" "$good" "$bad" checks
+	finish "$tier" "$(seconds "$start")" "$good" "$bad" checks
 }
 
-# finish reports a tier and, if anything in it went wrong, prints its log: finish NAME STATUS START PASSED FAILED WHAT
+# finish reports a tier and, if anything in it went wrong, prints its log: finish NAME SECONDS PASSED FAILED WHAT
 finish() {
 	local verdict=ok
-	if [[ $2 != 0 ]]; then verdict=FAILED; fi
-	report "$1" "$verdict" "$(seconds "$3")" "$4" "$5" "$6"
-	if [[ $2 != 0 || $verbose ]]; then cat "$log/$1"; fi
+	if (($4)); then verdict=FAILED; fi
+	report "$1" "$verdict" "$2" "$3" "$4" "$5"
+	if (($4)) || [[ $verbose ]]; then cat "$log/$1"; fi
 }
 
 count() { grep -c "\"Action\":\"$1\".*\"Test\":" "$log/$2.json" || true; }
 
-# gotest runs tests, leaving their log, their events and their status in $log: gotest NAME ARGUMENTS OF GO TEST
+# gotest runs tests and reports them as a tier: gotest NAME ARGUMENTS OF GO TEST. A skipped test, or none at all, is a failure.
 gotest() {
-	local name=$1 status=0
+	local name=$1 start=$EPOCHREALTIME status=0 good bad skipped
 	shift
-	printf '%s\n' "$EPOCHREALTIME" >"$log/$name.start"
 	"$bin/gotestsum" --no-color --hide-summary=skipped --format=pkgname --jsonfile="$log/$name.json" -- -count=1 "$@" \
 		>"$log/$name" 2>&1 || status=$?
-	seconds "$(<"$log/$name.start")" >"$log/$name.seconds"
-	printf '%s\n' "$status" >"$log/$name.status"
-}
-
-# judge reports what gotest left: a skipped test, or none at all, is a failure.
-judge() {
-	local name=$1 status good bad skipped
-	status=$(<"$log/$name.status")
 	good=$(count pass "$name") bad=$(count fail "$name") skipped=$(count skip "$name")
 	if ((skipped)); then
 		grep '"Action":"skip".*"Test":' "$log/$name.json" >>"$log/$name"
 		bad=$((bad + skipped))
 	fi
 	if ((bad == 0 && (status || good == 0))); then bad=1; fi
-	local verdict=ok
-	if ((bad)); then verdict=FAILED; fi
-	report "$name" "$verdict" "$(<"$log/$name.seconds")" "$good" "$bad" tests
-	if ((bad)) || [[ $verbose ]]; then cat "$log/$name"; fi
+	finish "$name" "$(seconds "$start")" "$good" "$bad" tests
 }
 
 # Its own cache: one that is shared remembers findings of other checkouts, under their paths.
@@ -163,45 +171,75 @@ static() {
 	((size <= max_size))
 }
 
-cross() { CGO_ENABLED=0 GOOS=linux GOARCH=$1 go build ./...; }
+cross() {
+	local packages
+	mapfile -t packages < <(go list ./... | grep -Ev '/(integration|mutation)')
+	CGO_ENABLED=0 GOOS=linux GOARCH=$1 go build "${packages[@]}"
+}
 
 tier_lint() { checks lint golangci scripts modules; }
 
 tier_unit() {
 	local packages
-	mapfile -t packages < <(go list ./... | grep -Ev '/(integration|mutation)')
+	mapfile -t packages < <(go list ./... | grep -Ev "$in_machines")
 	gotest unit -timeout=15m "${packages[@]}"
-	judge unit
-	gotest race -race -skip='^Test(Crash|Faults|Guard|Sequences)' -timeout=15m ./blockdev ./cmd/... ./dm ./lun ./resync
-	judge race
+	gotest race -race -skip='^Test(Crash|Faults|Guard|Sequences)' -timeout=15m ./blockdev/... ./cmd/... ./dm ./lun/... ./resync
 	gotest mutation -timeout=15m ./mutation
-	judge mutation
-	(cd bench && gotest bench ./...)
-	judge bench
+	cd bench
+	gotest bench ./...
+	cd ..
 }
 
 tier_build() { checks build static "${arches[@]/#/cross }"; }
 
-tier_kernel() {
-	static >"$log/static" 2>&1 || true # without it the tests build their own, or say why they cannot
+tier_emulated() {
+	export CGO_ENABLED=0
+	GOARCH=s390x gotest emulated-s390x -vet=off -short -timeout=15m -exec=qemu-s390x-static "${pure[@]}"
+	GOARCH=arm gotest emulated-arm -vet=off -short -timeout=15m -exec=qemu-arm-static "${pure[@]}"
+	unset CGO_ENABLED
+}
+
+# machines runs the tests of the kernel tier and leaves their figures.
+machines() {
+	rm -f "$log"/kernel-* "$log"/machine*
+	static >"$log/static" 2>&1 || true # without it the gate builds its own, or says why it cannot
 	export PLEXCTL_BIN=$bin/plexctl
-	local kernel running=0
-	gotest machine -timeout=20m ./integration/vm/... &
-	for kernel in "${kernels[@]}"; do
-		running=$((running + 1))
-		if ((running >= machines)); then wait -n; fi
-		PLEXCTL_KERNELS=$kernel gotest "kernel-$kernel" -timeout=25m -skip="$(elsewhere "$kernel")" -p=1 \
-			./integration/{product,codes,crash,kernel,harness,measure} &
+	go run ./integration/gate --log "$log" "${gate[@]}" >"$log/gate" 2>&1 || touch "$log/kernel-gate.failed"
+}
+
+# tier_kernel reports what machines has left.
+tier_kernel() {
+	local result name took good bad
+	for result in "$log"/{machine,kernel-*}.result; do
+		[[ -e $result ]] || continue
+		name=${result##*/}
+		read -r took good bad <"$result"
+		finish_kernel "${name%.result}" "$took" "$good" "$bad"
 	done
-	wait
-	judge machine
-	for kernel in "${kernels[@]}"; do judge "kernel-$kernel"; done
+	if [[ -e $log/kernel-gate.failed ]]; then finish_kernel gate 0 0 1; fi
+	if ((failed)) || [[ $verbose ]]; then cat "$log/gate"; fi
+}
+
+# finish_kernel is finish without the log: the gate prints what failed of it.
+finish_kernel() {
+	local verdict=ok
+	if (($4)); then verdict=FAILED; fi
+	report "$1" "$verdict" "$2" "$3" "$4" tests
+	if [[ $verbose && -e $log/$1 ]]; then cat "$log/$1"; fi
 }
 
 parse "$@"
 mkdir -p "$log"
 install
-go build -C tools -o "$bin/" tool
-for tier in "${tiers[@]}"; do "tier_$tier"; done
+if wants kernel; then
+	machines &
+	# The machines keep time: whatever else runs takes what they leave.
+	renice -n 15 -p $$ >/dev/null
+fi
+if wants lint || wants unit || wants emulated; then go build -C tools -o "$bin/" tool; fi
+for tier in "${tiers[@]}"; do
+	if [[ $tier == kernel ]]; then wait; fi
+	"tier_$tier"
+done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 ((failed == 0))

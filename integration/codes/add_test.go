@@ -113,7 +113,7 @@ func sourceBusy(_ *testing.T, w *world, code vds.Code) {
 // is one of the metadata: what it was under a write is put back after the mirror was taken down in order.
 func resyncRuns(t *testing.T, code vds.Code) {
 	lab.NewLab(t)
-	f := lab.NewFragile(t, "slow")
+	f := lab.NewBrittle(t, "slow", lab.SmallDrive)
 	r := lab.Labelled(t, lab.NewLoop(t, lab.SmallDrive, 512), f.Path, lab.NewLoop(t, lab.SmallDrive, 512))
 	target, source := r.Mirrored("web1", 0, 1), r.Create("spare3", lab.SmallLUN, 2)
 	record := r.Record("web1")
@@ -135,10 +135,10 @@ func resyncRuns(t *testing.T, code vds.Code) {
 			return err
 		})
 	}
-	f.Slow(700 * time.Millisecond)
+	f.SlowDown(700 * time.Millisecond)
 	r.Assemble("web1")
 	refusedAdd(r, code, target, source, "wait until", "are being made equal")
-	f.Mend()
+	f.Heal()
 }
 
 // onDrive opens a drive for something.

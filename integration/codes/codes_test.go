@@ -95,15 +95,23 @@ func (p provocations) each(alone bool, f func(code vds.Code, name string, p prov
 }
 
 // TestCodes provokes the codes of docs/vds.md, as TestCodes/CODE/name: those that the kernel or a device decides, and with
-// PLEXCTL_SWEEP all. TestCodes of cmd/plexctl provokes the others on a simulated kernel. On Linux 6.1 it is those of the AddPlex
-// page, and with PLEXCTL_SWEEP all.
-func TestCodes(t *testing.T) {
-	all := allProvocations().chosen()
+// PLEXCTL_SWEEP all. TestCodes of cmd/plexctl provokes the others on a simulated kernel.
+func TestCodes(t *testing.T) { provokeAll(t, allProvocations().chosen()) }
+
+// TestCodesOfAddPlex provokes the codes of the AddPlex page where TestCodes does not run.
+//
+//gate:kernels others
+func TestCodesOfAddPlex(t *testing.T) {
+	page := allProvocations().chosen()
+	maps.DeleteFunc(page, func(code vds.Code, _ map[string]provocation) bool { return !slices.Contains(addPlexPage, code) })
+	provokeAll(t, page)
+}
+
+// provokeAll provokes codes, as subtests CODE/name.
+func provokeAll(t *testing.T, all provocations) {
+	t.Helper()
 	var w *world
 	run := func(code vds.Code, name string, p provocation) {
-		if !lab.EveryCode() && !slices.Contains(addPlexPage, code) {
-			return
-		}
 		t.Run(code.String()+"/"+name, func(t *testing.T) { p.run(t, w, code) })
 	}
 	all.each(true, run) // first: when one of them ends, all LUNs are taken down
@@ -126,13 +134,13 @@ type world struct {
 	busy       *lun.LUN // under op, from drive 2 to 3
 	op         *resync.Async
 	half       *lun.LUN     // a mirror on drives 0 and 4; its plex on the latter has failed
-	fragile    *lab.Fragile // drive 4
+	fragile    *lab.Brittle // drive 4
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	lab.NewLab(t)
-	w := &world{fragile: lab.NewFragile(t, "fragile")}
+	w := &world{fragile: lab.NewBrittle(t, "fragile", lab.SmallDrive)}
 	var devices []string
 	for range 4 {
 		devices = append(devices, lab.NewLoop(t, lab.SmallDrive, 512))
@@ -146,7 +154,7 @@ func newWorld(t *testing.T) *world {
 	w.busy, w.op = w.Busy("busy", 2, 3)
 	w.half = w.Mirrored("half", 0, 4)
 	failLeg(w.Rig, "half", w.fragile)
-	w.fragile.Mend()
+	w.fragile.Heal()
 	w.Refresh()
 	return w
 }

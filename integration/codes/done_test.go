@@ -47,12 +47,12 @@ func addMirror(t *testing.T, _ vds.Code) {
 // A LUN that has lost a plex gets another one, which is how it is repaired without its drive.
 func addToDegraded(t *testing.T, _ vds.Code) {
 	lab.NewLab(t)
-	f := lab.NewFragile(t, "fragile")
+	f := lab.NewBrittle(t, "fragile", lab.SmallDrive)
 	r := lab.Labelled(t, lab.NewLoop(t, lab.SmallDrive, 512), f.Path, lab.NewLoop(t, lab.SmallDrive, 512))
 	l := r.Mirrored("web1", 0, 1)
 	failLeg(r, "web1", f)
 	r.Succeeded(l.AddNewPlex(t.Context(), r.Drives[2:], lun.AttachOptions{}))
-	f.Mend()
+	f.Heal()
 	if sums := r.Legs(r.Record("web1")); len(sums) != 3 || sums[0] != sums[2] {
 		t.Errorf("checksums of the plexes %x, want the first and the last one equal", sums)
 	}

@@ -131,14 +131,14 @@ func sourceOfOtherHost(t *testing.T, code vds.Code) {
 // Each half of a mirror gets another name while the other half is away.
 func recordsConflict(t *testing.T, code vds.Code) {
 	lab.NewLab(t)
-	a, b := lab.NewFragile(t, "a"), lab.NewFragile(t, "b")
+	a, b := lab.NewBrittle(t, "a", lab.SmallDrive), lab.NewBrittle(t, "b", lab.SmallDrive)
 	r := lab.Labelled(t, a.Path, b.Path, lab.NewLoop(t, lab.SmallDrive, 512))
 	torn, target := r.Mirrored("torn", 0, 1), r.Create("web1", lab.SmallLUN, 2)
 	deactivate(r, "torn")
-	for f, name := range map[*lab.Fragile]string{a: "left", b: "right"} {
-		f.Fail()
+	for f, name := range map[*lab.Brittle]string{a: "left", b: "right"} {
+		f.Pull()
 		lab.Must(t, torn.Rename(t.Context(), name))
-		f.Mend()
+		f.Heal()
 	}
 	refusedAdd(r, code, target, torn, "plexctl status", "lun ")
 }
@@ -150,10 +150,10 @@ func targetInactive(_ *testing.T, w *world, code vds.Code) {
 }
 
 func sourceDriveMissing(_ *testing.T, w *world, code vds.Code) {
-	w.fragile.Fail()
+	w.fragile.Pull()
 	refusedAdd(w.Rig, code, w.spare, w.half, "attach the drive", "is missing")
 	w.Refuse(20, []string{"status", "half"}, "failed-redundancy")
-	w.fragile.Mend()
+	w.fragile.Heal()
 }
 
 func sourcePlexFailed(_ *testing.T, w *world, code vds.Code) {

@@ -42,10 +42,10 @@ func resultsOfOperations() provocations {
 }
 
 // onFragile is a LUN web1 on a good drive, and spare3 on one that can be made to misbehave.
-func onFragile(t *testing.T) (r *lab.Rig, target, source *lun.LUN, f *lab.Fragile) {
+func onFragile(t *testing.T) (r *lab.Rig, target, source *lun.LUN, f *lab.Brittle) {
 	t.Helper()
 	lab.NewLab(t)
-	f = lab.NewFragile(t, "fragile")
+	f = lab.NewBrittle(t, "fragile", lab.SmallDrive)
 	r = lab.Labelled(t, lab.NewLoop(t, lab.SmallDrive, 512), f.Path)
 	return r, r.Create("web1", lab.SmallLUN, 0), r.Create("spare3", lab.SmallLUN, 1), f
 }
@@ -68,7 +68,7 @@ func catalogUnwritable(t *testing.T, code vds.Code) {
 	refused(r, refusal{
 		code: code, hint: "check the drive", call: adding(target, source), args: lab.AddArgs(target, source.ID().String()), scope: lab.Devices,
 	})
-	f.Mend()
+	f.Heal()
 	tookBack(r, before, target, source)
 }
 
@@ -80,7 +80,7 @@ func metadataUnwritable(t *testing.T, code vds.Code) {
 		code: code, says: []string{"input/output error"}, call: adding(target, source), args: lab.AddArgs(target, source.ID().String()),
 		scope: lab.Catalogs,
 	})
-	f.Mend()
+	f.Heal()
 	tookBack(r, before, target, source)
 }
 
@@ -151,7 +151,7 @@ func ended(r *lab.Rig, op *resync.Async, code vds.Code) {
 func lost(t *testing.T) (r *lab.Rig, op *resync.Async) {
 	t.Helper()
 	lab.NewLab(t)
-	f := lab.NewFragile(t, "fragile")
+	f := lab.NewBrittle(t, "fragile", lab.SmallDrive)
 	r = lab.Labelled(t, lab.NewLoop(t, lab.SmallDrive, 512), f.Path)
 	_, op = r.Busy("web1", 0, 1)
 	failLeg(r, "web1", f)
@@ -170,7 +170,7 @@ func legFails(t *testing.T, code vds.Code) {
 // there again, so does the copy.
 func unreadableSource(t *testing.T, code vds.Code) {
 	lab.NewLab(t)
-	f := lab.NewFragile(t, "fragile")
+	f := lab.NewBrittle(t, "fragile", lab.SmallDrive)
 	r := lab.Labelled(t, lab.NewLoop(t, lab.SmallDrive, 512), f.Path)
 	target := r.Create("web1", lab.SmallLUN, 1)
 	f.Unreadable(r.Record("web1").Plexes[0].Data[0].Start.Bytes()+3*size.MiB, 4*size.KiB)
@@ -179,7 +179,7 @@ func unreadableSource(t *testing.T, code vds.Code) {
 	ended(r, op, code)
 	r.Refuse(20, []string{"status"}, "web1", "failed-redundancy")
 	writeBlock(t, "/dev/mapper/plex-web1", 0)
-	f.Mend()
+	f.Heal()
 	r.End(target.Recover(t.Context()))
 	r.EqualLegs(r.Record("web1"))
 }
@@ -266,11 +266,11 @@ func cancelRefused(r *lab.Rig, code vds.Code, op *resync.Async) {
 
 func cancelRecover(t *testing.T, code vds.Code) {
 	lab.NewLab(t)
-	f := lab.NewFragile(t, "fragile")
+	f := lab.NewBrittle(t, "fragile", lab.SmallDrive)
 	r := lab.Labelled(t, lab.NewLoop(t, lab.SmallDrive, 512), f.Path, lab.NewLoop(t, lab.SmallDrive, 512))
 	l := r.Mirrored("web1", 0, 1)
 	failLeg(r, "web1", f)
-	f.Mend()
+	f.Heal()
 	_, rival := r.Busy("web2", 0, 2)
 	op, err := l.Recover(t.Context()) // waits for its rival
 	lab.Must(t, err)

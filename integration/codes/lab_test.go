@@ -16,9 +16,9 @@ import (
 )
 
 // failLeg makes the plex of a mirror that lies on f fail, and waits until the kernel has noticed.
-func failLeg(r *lab.Rig, name string, f *lab.Fragile) {
+func failLeg(r *lab.Rig, name string, f *lab.Brittle) {
 	r.T.Helper()
-	f.Fail()
+	f.Pull()
 	device := "/dev/mapper/plex-" + name
 	lab.WaitFor(r.T, "the kernel to give up a leg of "+name, 30*time.Second, func() bool {
 		writeBlock(r.T, device, 0)

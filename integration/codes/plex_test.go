@@ -97,11 +97,11 @@ func onlyPlex(_ *testing.T, w *world, code vds.Code) {
 func halfFailed(t *testing.T) (*lab.Rig, *lun.LUN) {
 	t.Helper()
 	lab.NewLab(t)
-	f := lab.NewFragile(t, "fragile")
+	f := lab.NewBrittle(t, "fragile", lab.SmallDrive)
 	r := lab.Labelled(t, lab.NewLoop(t, lab.SmallDrive, 512), f.Path)
 	l := r.Mirrored("web1", 0, 1)
 	failLeg(r, "web1", f)
-	f.Mend()
+	f.Heal()
 	r.Refresh()
 	return r, l
 }
@@ -206,9 +206,9 @@ func recoverInactive(_ *testing.T, w *world, code vds.Code) {
 }
 
 func recoverMissing(_ *testing.T, w *world, code vds.Code) {
-	w.fragile.Fail()
+	w.fragile.Pull()
 	refusedRecover(w.Rig, code, w.half, "attach the drive", "is missing")
-	w.fragile.Mend()
+	w.fragile.Heal()
 }
 
 func recoverBusy(_ *testing.T, w *world, code vds.Code) {

@@ -53,12 +53,8 @@ type legTally struct {
 // TestLegs lets legs fail and come back around every operation of a LUN that is written to: the call ends in time, with a
 // documented code if not well, no write fails while a good leg is there, nothing is lost, nothing suspended, and with the leg
 // back the LUNs are in the old state or in the new one and can be made whole. With PLEXCTL_SWEEP every kind of failure, of
-// either leg, at every moment, and then more of them with other delays; without, a few on one kernel.
+// either leg, at every moment, and then more of them with other delays; without, a few.
 func TestLegs(t *testing.T) {
-	if !lab.EveryCode() {
-		t.Log("legs fail on other kernels")
-		return
-	}
 	limit, sweeping := sweep.Time(t)
 	seed := sweep.Seed(t, 11)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -246,7 +242,7 @@ func (s *legLab) broke() error {
 func (s *legLab) suspendedNow() int {
 	s.t.Helper()
 	n := 0
-	for _, name := range devices(s.Live.Rig) {
+	for _, name := range devices(s.Rig) {
 		if info, err := s.Control.Info(s.t.Context(), name); err == nil && info.Suspended {
 			s.t.Errorf("%s is suspended", name)
 			n++
@@ -312,7 +308,7 @@ func (s *legLab) emptied() int {
 	for _, l := range s.Provider.LUNs() {
 		lab.Must(s.t, l.Delete(s.t.Context()))
 	}
-	left := devices(s.Live.Rig)
+	left := devices(s.Rig)
 	for i, room := range s.room {
 		if now := s.Free(i); now != room {
 			left = append(left, fmt.Sprintf("%v on drive %d", room-now, i))

@@ -25,6 +25,8 @@ import (
 // verified writer is at work. Each boot begins with a look at what the cut before it has left: all acknowledged writes, on all
 // plexes; the operation that was cut off done or not begun, those before it done; nothing left over. 2 cuts on one kernel; as many
 // as there is time for in a sweep, on each.
+//
+//gate:kernels releases
 func TestHostPowerCuts(t *testing.T) {
 	length, sweeping := sweep.Time(t)
 	seed := sweep.Seed(t, 1)

@@ -36,10 +36,10 @@ func TestTrace(t *testing.T) {
 		"create plex-fresh": {}, "load plex-fresh": {inactive: true}, "resume plex-fresh": {live: true},
 	} {
 		r.Run("lun", "delete", "fresh", "--yes")
-		cut := lab.Trace(t, func(effects []string) bool { return effects[len(effects)-1] == effect }, args...)
+		half := lab.Trace(t, func(effects []string) bool { return effects[len(effects)-1] == effect }, args...)
 		info, err := r.Control.Info(t.Context(), "plex-fresh")
-		if !cut.Killed || err != nil || info.Live != want.live || info.Inactive != want.inactive {
-			t.Errorf("killed after %s: %+v; the device is %+v, %v", effect, cut, info, err)
+		if !half.Killed || err != nil || info.Live != want.live || info.Inactive != want.inactive {
+			t.Errorf("killed after %s: %+v; the device is %+v, %v", effect, half, info, err)
 		}
 		r.Run("assemble")
 		r.Refresh()

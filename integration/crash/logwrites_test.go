@@ -27,12 +27,8 @@ const settled = 12 * time.Second
 // TestLogWrites records what changes of a LUN that is written to write to the drives, and starts from what a power cut after
 // each flush and each write with FUA would have left: every write that was made durable before it is there, the plexes are
 // the same, and the LUNs are in the old state or in the new one. With PLEXCTL_SWEEP all points of all changes, and then cuts
-// that leave some of the writes that were not durable; without, some points of an attach, on one kernel.
+// that leave some of the writes that were not durable; without, some points of an attach.
 func TestLogWrites(t *testing.T) {
-	if !lab.EveryCode() {
-		t.Log("replayed on other kernels")
-		return
-	}
 	limit, sweeping := sweep.Time(t)
 	seed := sweep.Seed(t, 5)
 	random := rand.New(rand.NewPCG(seed, 0))

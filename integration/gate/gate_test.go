@@ -263,9 +263,13 @@ func TestVerified(t *testing.T) {
 // TestChoose shows which tests the flags choose.
 func TestChoose(t *testing.T) {
 	tests := []test{
-		{pkg: "product", name: "TestScan"}, {pkg: "product", name: "TestSplit", kernels: "every"},
-		{pkg: "kernel", name: "TestOffload", kernels: "releases"}, {pkg: "codes", name: "TestPage", kernels: "others"}, {pkg: "measure", name: "TestHostPeers", kernels: "plain", when: "sweep"},
-		{pkg: "harness", name: "TestLab", when: "harness"}, {pkg: "vm", name: "TestBoot", when: "harness"},
+		{pkg: "product", name: "TestScan"},
+		{pkg: "product", name: "TestSplit", kernels: "every"},
+		{pkg: "kernel", name: "TestOffload", kernels: "releases"},
+		{pkg: "codes", name: "TestPage", kernels: "others"},
+		{pkg: "measure", name: "TestHostPeers", kernels: "plain", when: "sweep"},
+		{pkg: "harness", name: "TestLab", when: "harness"},
+		{pkg: "vm", name: "TestBoot", when: "harness"},
 	}
 	root := t.TempDir()
 	for _, dir := range append(slices.Clone(harnessFiles), "integration/gate") {

@@ -44,6 +44,7 @@ func (f *failures) end() {
 	}
 }
 
+//gate:when harness
 func TestLabNoticesLeaks(t *testing.T) {
 	lab.NewLab(t)
 	lab.RunTool(t, "dmsetup", "create", "plexlab-suspended", "--table", "0 8 zero")
@@ -113,6 +114,7 @@ func strayProcess(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
+//gate:when harness
 func TestLabNoticesLoop(t *testing.T) {
 	lab.NewLab(t)
 	var test failures
@@ -124,6 +126,7 @@ func TestLabNoticesLoop(t *testing.T) {
 	}
 }
 
+//gate:when harness
 func TestLabIsQuietWhenClean(t *testing.T) {
 	var test failures
 	lab.NewLab(&test)
@@ -135,6 +138,7 @@ func TestLabIsQuietWhenClean(t *testing.T) {
 	}
 }
 
+//gate:when harness
 func TestWriterNotices(t *testing.T) {
 	lab.NewLab(t)
 	const length = size.MiB
@@ -172,6 +176,7 @@ func TestWriterNotices(t *testing.T) {
 	}
 }
 
+//gate:when harness
 func TestLatency(t *testing.T) {
 	var waits []time.Duration
 	for i := range 100 {

@@ -42,6 +42,7 @@ func (l loopdev) refuse(want string, args ...string) {
 	}
 }
 
+//gate:when harness
 func TestLoopdevMakesDevices(t *testing.T) {
 	l := newLoopdev(t)
 	small := l.run("create", "1", "4M")
@@ -65,6 +66,7 @@ func TestLoopdevMakesDevices(t *testing.T) {
 	l.run("destroy") // of nothing
 }
 
+//gate:when harness
 func TestLoopdevRefuses(t *testing.T) {
 	l := newLoopdev(t)
 	for _, tt := range []struct {
@@ -93,6 +95,7 @@ func TestLoopdevRefuses(t *testing.T) {
 	}
 }
 
+//gate:when harness
 func TestLoopdevLeavesForeignThings(t *testing.T) {
 	l := newLoopdev(t)
 	foreign := lab.NewLoop(t, 4*size.MiB, 512)
@@ -115,6 +118,7 @@ func TestLoopdevLeavesForeignThings(t *testing.T) {
 	}
 }
 
+//gate:when harness
 func TestLoopdevLeavesWhatIsInUse(t *testing.T) {
 	l := newLoopdev(t)
 	devices := l.run("create", "3", "8M")

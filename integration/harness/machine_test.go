@@ -17,6 +17,7 @@ import (
 
 // These tests show that the machine under all other tests is what they take it for.
 
+//gate:when harness
 func TestMachineTargets(t *testing.T) {
 	have := lab.RunTool(t, "dmsetup", "targets")
 	for _, target := range []string{"linear", "raid", "error"} {
@@ -27,6 +28,8 @@ func TestMachineTargets(t *testing.T) {
 }
 
 // TestMachineLoadsOnDemand lets the kernel ask for modules that nobody loaded: each table names a target of one.
+//
+//gate:when harness
 func TestMachineLoadsOnDemand(t *testing.T) {
 	lab.NewLab(t)
 	device, other := lab.NewLoop(t, size.MiB, 512), lab.NewLoop(t, size.MiB, 512)
@@ -47,6 +50,7 @@ func TestMachineLoadsOnDemand(t *testing.T) {
 	})
 }
 
+//gate:when harness
 func TestMachineLoopSectors(t *testing.T) {
 	lab.NewLab(t)
 	for _, block := range []size.Bytes{512, 4096} {
@@ -67,14 +71,16 @@ func TestMachineLoopSectors(t *testing.T) {
 	}
 }
 
+//gate:when harness
 func TestMachineRamDisk(t *testing.T) {
-	lab.LoadModule(t, lab.RamDisks)
+	lab.LoadModule(t, lab.RAMDisks)
 	sectors, err := os.ReadFile("/sys/block/ram1/size")
 	if err != nil || strings.TrimSpace(string(sectors)) != "32768" {
 		t.Errorf("size of ram1 is %q, %v, want 32768 sectors", sectors, err)
 	}
 }
 
+//gate:when harness
 func TestMachineFileSystem(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewLoop(t, 16*size.MiB, 512)
@@ -92,6 +98,8 @@ func TestMachineFileSystem(t *testing.T) {
 }
 
 // TestMachineMirror runs a raid1 table under a writer, which is what everything here is about.
+//
+//gate:when harness
 func TestMachineMirror(t *testing.T) {
 	lab.NewLab(t)
 	const length = 16 * size.MiB

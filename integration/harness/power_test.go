@@ -23,6 +23,8 @@ const (
 
 // TestHostPowerCut shows that what a guest was told is durable is there after a power cut. That the cut loses what is not
 // is shown in package vm.
+//
+//gate:when harness
 func TestHostPowerCut(t *testing.T) {
 	cut.OnKernels(t, func(t *testing.T, machine vm.Machine) {
 		machine.Disks = []vm.Disk{cut.NewDisk(t, powerSerial, powerLength)}

@@ -12,6 +12,8 @@ import (
 )
 
 // TestHostVMScript runs commands in a machine of scripts/vm.sh, one boot for all that must work and one for a failure.
+//
+//gate:when harness
 func TestHostVMScript(t *testing.T) {
 	series, _, udev := strings.Cut(vm.Kernels()[0], "+")
 	options := []string{"--kernel", series, "--disk", "8MiB", "--disk", "16MiB"}

@@ -157,7 +157,10 @@ func mountTmpfs(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	lab.Must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256m"))
-	t.Cleanup(func() { lab.Must(t, unix.Unmount(dir, 0)) })
+	t.Cleanup(func() {
+		lab.Settle(t) // a loop device on a file in there goes when udevd has let go of it
+		lab.Must(t, unix.Unmount(dir, 0))
+	})
 	return dir
 }
 
@@ -167,7 +170,10 @@ func mountExt4(t testing.TB) string {
 	lab.RunTool(t, "mkfs.ext4", "-q", "-E", "lazy_itable_init=0,nodiscard", device)
 	dir := t.TempDir()
 	lab.Must(t, unix.Mount(device, dir, "ext4", 0, ""))
-	t.Cleanup(func() { lab.Must(t, unix.Unmount(dir, 0)) })
+	t.Cleanup(func() {
+		lab.Settle(t) // a loop device on a file in there goes when udevd has let go of it
+		lab.Must(t, unix.Unmount(dir, 0))
+	})
 	return dir
 }
 
@@ -205,6 +211,7 @@ func configureLoop(t testing.TB, config *unix.LoopConfig) string {
 	return device
 }
 
+//gate:kernels releases
 func TestAllocationLoop(t *testing.T) {
 	for name, mount := range map[string]func(testing.TB) string{"tmpfs": mountTmpfs, "ext4": mountExt4} {
 		for kind, flags := range map[string]uint32{"buffered": 0, "direct": unix.LO_FLAGS_DIRECT_IO} {
@@ -218,6 +225,8 @@ func TestAllocationLoop(t *testing.T) {
 
 // TestAllocationReserved has a file whose room is reserved, and of which some is written and in the page cache alone. The
 // page cache of the file has what was only read, too: that is no longer called blank.
+//
+//gate:kernels releases
 func TestAllocationReserved(t *testing.T) {
 	lab.NewLab(t)
 	path := filepath.Join(mountExt4(t), "image")
@@ -237,6 +246,8 @@ func TestAllocationReserved(t *testing.T) {
 
 // TestAllocationDirtyDevice writes through the page cache of the loop device, and flushes that alone: the file's own pages
 // need not be on its file system yet.
+//
+//gate:kernels releases
 func TestAllocationDirtyDevice(t *testing.T) {
 	lab.NewLab(t)
 	c := newChurn(t, sparseLoop(t, filepath.Join(mountExt4(t), "image"), 0))
@@ -264,6 +275,7 @@ func unknown(t testing.TB, device string) {
 	}
 }
 
+//gate:kernels releases
 func TestAllocationUnknown(t *testing.T) {
 	lab.NewLab(t)
 	dir := mountTmpfs(t)
@@ -278,7 +290,7 @@ func TestAllocationUnknown(t *testing.T) {
 	lab.Must(t, os.WriteFile(path+"-elsewhere (deleted)", make([]byte, size.MiB), 0o600)) // a name that misleads
 	unknown(t, device)
 	unknown(t, newLoopOn(t, device))
-	lab.LoadModule(t, lab.RamDisks)
+	lab.LoadModule(t, lab.RAMDisks)
 	unknown(t, "/dev/ram0")
 	name := "plexctl-test-allocation"
 	lab.RunTool(t, "dmsetup", "create", name, "--table", "0 16384 linear "+device+" 0")
@@ -287,6 +299,8 @@ func TestAllocationUnknown(t *testing.T) {
 }
 
 // TestAllocationSetUpAnew moves a loop device to another part of its file between survey and confirmation.
+//
+//gate:kernels releases
 func TestAllocationSetUpAnew(t *testing.T) {
 	lab.NewLab(t)
 	c := newChurn(t, sparseLoop(t, filepath.Join(mountTmpfs(t), "image"), 0))
@@ -300,6 +314,7 @@ func TestAllocationSetUpAnew(t *testing.T) {
 	}
 }
 
+//gate:kernels releases
 func TestAllocationThinSCSI(t *testing.T) {
 	for name, parameters := range map[string]string{
 		"granules":        "lbpws=1 lbprz=1 unmap_granularity=64",
@@ -323,6 +338,8 @@ func TestAllocationThinSCSI(t *testing.T) {
 }
 
 // TestAllocationPartition has a partition of a thin disk and one of a loop device, each with data around it.
+//
+//gate:kernels releases
 func TestAllocationPartition(t *testing.T) {
 	lab.NewLab(t)
 	for name, device := range map[string]string{

@@ -34,6 +34,7 @@ func openDisk(t testing.TB, device string, mode blockdev.Mode) blockdev.Disk {
 	return d
 }
 
+//gate:kernels every
 func TestBlockdevStat(t *testing.T) {
 	lab.NewLab(t)
 	for _, block := range []size.Bytes{512, 4096} {
@@ -60,6 +61,8 @@ func TestBlockdevStat(t *testing.T) {
 }
 
 // TestBlockdevDirectIO writes and reads with memory that is not aligned, past the page cache.
+//
+//gate:kernels every
 func TestBlockdevDirectIO(t *testing.T) {
 	lab.NewLab(t)
 	for _, block := range []size.Bytes{512, 4096} {
@@ -95,6 +98,7 @@ func readBuffered(device string, b []byte) error {
 	return err
 }
 
+//gate:kernels every
 func TestBlockdevEndOfDevice(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewLoop(t, size.MiB+512, 512)
@@ -114,6 +118,7 @@ func TestBlockdevEndOfDevice(t *testing.T) {
 	}
 }
 
+//gate:kernels every
 func TestBlockdevReadOnly(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewLoop(t, size.MiB, 512)
@@ -134,6 +139,7 @@ func TestBlockdevReadOnly(t *testing.T) {
 	lab.RunTool(t, "blockdev", "--setrw", device)
 }
 
+//gate:kernels every
 func TestBlockdevExclusive(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewLoop(t, 16*size.MiB, 512)
@@ -172,6 +178,8 @@ func udevMayLook(t testing.TB, device string) bool {
 }
 
 // TestBlockdevWaitsForUdev holds the lock as udevd does, for a moment and for too long.
+//
+//gate:kernels every
 func TestBlockdevWaitsForUdev(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewLoop(t, size.MiB, 512)

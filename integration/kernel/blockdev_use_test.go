@@ -24,6 +24,8 @@ import (
 )
 
 // TestBlockdevInUse claims a device in every way that the kernel knows.
+//
+//gate:kernels every
 func TestBlockdevInUse(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewLoop(t, 32*size.MiB, 512)
@@ -108,6 +110,8 @@ func lastingUsers(t *testing.T, dev devno.No) (users []blockdev.User, err error)
 }
 
 // TestBlockdevProcess has another process keep a device open: nobody has claimed it, but somebody uses it.
+//
+//gate:kernels every
 func TestBlockdevProcess(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewLoop(t, size.MiB, 512)
@@ -167,6 +171,7 @@ func newPartitioned(t *testing.T) (disk, part string) {
 	return device, part
 }
 
+//gate:kernels every
 func TestBlockdevPartition(t *testing.T) {
 	lab.NewLab(t)
 	disk, part := newPartitioned(t)
@@ -210,6 +215,8 @@ func TestBlockdevPartition(t *testing.T) {
 }
 
 // TestBlockdevSignatures writes with O_DIRECT what the page cache does not know, and looks for it.
+//
+//gate:kernels every
 func TestBlockdevSignatures(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewLoop(t, 32*size.MiB, 512)
@@ -247,6 +254,8 @@ func TestBlockdevSignatures(t *testing.T) {
 }
 
 // TestBlockdevSuspended leaves a suspended device out of Scan: whoever reads it hangs.
+//
+//gate:kernels every
 func TestBlockdevSuspended(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewDevice(t, "plexlab-asleep", "0 2048 linear "+lab.NewLoop(t, size.MiB, 512)+" 0")
@@ -272,6 +281,8 @@ func TestBlockdevSuspended(t *testing.T) {
 }
 
 // TestBlockdevGone takes the medium away under an open disk.
+//
+//gate:kernels every
 func TestBlockdevGone(t *testing.T) {
 	lab.NewLab(t)
 	device := lab.NewDevice(t, "plexlab-broken", "0 2048 error")
@@ -288,6 +299,8 @@ func TestBlockdevGone(t *testing.T) {
 }
 
 // TestBlockdevCatalog puts a catalog on a device, with sectors of both sizes, and finds it again.
+//
+//gate:kernels every
 func TestBlockdevCatalog(t *testing.T) {
 	lab.NewLab(t)
 	for _, block := range []size.Bytes{512, 4096} {

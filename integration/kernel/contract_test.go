@@ -20,6 +20,8 @@ import (
 )
 
 // TestContract runs on the real device-mapper what dmtest's own tests run on the simulated one.
+//
+//gate:kernels releases
 func TestContract(t *testing.T) {
 	lab.NewLab(t)
 	lab.LoadModule(t, "raid1")

@@ -135,6 +135,8 @@ func (f *frozenLab) needsRecovery(device string) bool {
 
 // TestFreeze shows what the freeze of a suspend is for: the drive that is let go while the file system is frozen holds a
 // clean one, without the freeze one as after a crash. The file system goes on either way.
+//
+//gate:kernels every
 func TestFreeze(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

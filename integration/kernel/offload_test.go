@@ -80,6 +80,7 @@ func refuseOffload(t testing.TB, device string) {
 	compareDisk(t, d, want)
 }
 
+//gate:kernels releases
 func TestOffloadLoop(t *testing.T) {
 	lab.NewLab(t)
 	for _, block := range []size.Bytes{512, 4096} {
@@ -111,6 +112,8 @@ func newLoopOn(t testing.TB, path string) string {
 
 // TestOffloadThinSCSI has a disk that drops what it is asked to unmap of a granule in part, and one whose granules do not
 // start at its first block.
+//
+//gate:kernels releases
 func TestOffloadThinSCSI(t *testing.T) {
 	lab.NewLab(t)
 	for name, parameters := range map[string]string{
@@ -182,8 +185,9 @@ func unloadSCSI(t testing.TB) {
 	})
 }
 
+//gate:kernels releases
 func TestOffloadCannot(t *testing.T) {
 	lab.NewLab(t)
-	lab.LoadModule(t, lab.RamDisks)
+	lab.LoadModule(t, lab.RAMDisks)
 	refuseOffload(t, "/dev/ram0")
 }

@@ -146,6 +146,7 @@ func windowsOf(events []traceEvent, device string) []time.Duration {
 	return windows
 }
 
+//gate:when harness
 func TestWindowsOf(t *testing.T) {
 	trace := strings.Join([]string{
 		"# traceFiles: nop",

@@ -57,6 +57,9 @@ const figurePrefix = "FIGURE "
 
 // TestHostBench boots one machine for each kernel and keeps the figures. Without scripts/bench.sh it lets everybody attach
 // once, on one kernel, and looks whether all figures of that have come.
+//
+//gate:kernels plain
+//gate:when harness
 func TestHostBench(t *testing.T) {
 	if os.Getenv(benchVar) != "" {
 		cut.OnKernels(t, measureAll)

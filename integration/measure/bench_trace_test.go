@@ -76,6 +76,7 @@ func zeroedOf(text string, dev devno.No) size.Bytes {
 	return 0
 }
 
+//gate:when harness
 func TestZeroedOf(t *testing.T) {
 	const text = `# event histogram
 { dev:  266338304 } hitcount:          1  bytes:  268435456

@@ -10,7 +10,6 @@ import (
 	"github.com/plexctl/plexctl/integration/internal/cut"
 	"github.com/plexctl/plexctl/integration/internal/lab"
 	"github.com/plexctl/plexctl/integration/vm"
-	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -33,14 +32,11 @@ const (
 )
 
 // TestHostPowerCutBesideLVM cuts the power under load on both mirrors, and tells what each has made of it after the boot.
+//
+//gate:kernels plain
+//gate:when harness
 func TestHostPowerCutBesideLVM(t *testing.T) {
-	cut.OnKernels(t, func(t *testing.T, machine vm.Machine) {
-		// lvm2 makes its nodes itself here: with udevd beside it, it warns in every answer.
-		if machine.Udev || !sweep.On() && machine.Kernel.Series != peerKernel {
-			t.Logf("compared on %s without udevd, and where %s is set on every kernel", peerKernel, sweep.TimeVar)
-			return
-		}
-		machine.Tools = append(machine.Tools, "lvm")
+	onPeerKernels(t, func(t *testing.T, machine vm.Machine) {
 		for _, serial := range []string{cut.TargetSerial, cut.SourceSerial, lvmTargetSerial, lvmSourceSerial} {
 			machine.Disks = append(machine.Disks, cut.NewDisk(t, serial, cut.MirrorDrive))
 		}

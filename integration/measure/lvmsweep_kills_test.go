@@ -19,6 +19,9 @@ import (
 
 // TestHostKillPointsLVM kills lvm2's lvconvert after an effect, see effectOf, while a verified writer is at work, and then does
 // what an administrator would. One kill; as many as there is time for in a sweep, on each.
+//
+//gate:kernels plain
+//gate:when sweep
 func TestHostKillPointsLVM(t *testing.T) {
 	length, _ := sweep.Time(t)
 	seed := sweep.Seed(t, 1)

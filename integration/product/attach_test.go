@@ -21,6 +21,8 @@ import (
 )
 
 // The main job: a file system is in use on the target, a writer is at work in it, and another LUN becomes its plex.
+//
+//gate:kernels every
 func TestAttachUnderAFileSystemInUse(t *testing.T) {
 	r := lab.NewRig(t, 2, 160*size.MiB)
 	web, spare := r.Create("web1", 96*size.MiB, 0), r.Create("spare3", 128*size.MiB, 1)
@@ -109,6 +111,8 @@ func TestAttachOutlivesAKilledPlexctl(t *testing.T) {
 }
 
 // Taking everything down in mid-copy and assembling it again is what a reboot does.
+//
+//gate:kernels every
 func TestCopyGoesOnAfterDeactivateAndAssemble(t *testing.T) {
 	r := slowRig(t)
 	web, spare := r.Create("web1", 64*size.MiB, 0), r.Create("spare3", 64*size.MiB, 1)
@@ -139,6 +143,7 @@ func slowRig(t testing.TB) *lab.Rig {
 	return lab.RigOn(t, fast, slow)
 }
 
+//gate:kernels every
 func TestCancelInMidCopyGivesBothLUNsBack(t *testing.T) {
 	r := slowRig(t)
 	web, spare := r.Create("web1", 64*size.MiB, 0), r.Create("spare3", 80*size.MiB, 1)

@@ -30,6 +30,8 @@ func mirrorOn(r *lab.Rig, name string, n int) *lab.Live {
 
 // A leg is lost while the LUN is in use, comes back, and gets what was written meanwhile, and no more. With PLEXCTL_SWEEP it
 // comes back while the writer is at work after every kind of loss; without, after one, and the plainest kind is left out.
+//
+//gate:kernels every
 func TestRecoverCopiesOnlyWhatWasMissed(t *testing.T) {
 	kinds := map[string]struct{ fail, back func(b *lab.Brittle) }{
 		"pulled":                    {(*lab.Brittle).Pull, (*lab.Brittle).Heal},
@@ -130,6 +132,8 @@ func TestAttachRepairsADegradedMirror(t *testing.T) {
 
 // A leg is lost before it is filled: the operation fails, and the plex counts for nothing until it is recovered or, with
 // PLEXCTL_SWEEP, removed.
+//
+//gate:kernels every
 func TestLegLostInMidCopy(t *testing.T) {
 	for _, then := range []string{"recover", "remove"}[:lab.Rounds(1, 2)] {
 		t.Run(then, func(t *testing.T) {
@@ -167,7 +171,7 @@ func TestLegLostInMidCopy(t *testing.T) {
 func TestUnreadableSectorOfTheSource(t *testing.T) {
 	r, drives := lab.BrittleRig(t, 2, cut.FailDrive)
 	l := mirrorOn(r, "web1", 1)
-	drives[0].Spoil(r.Record("web1").Plexes[0].Data[0].Start + (20 * size.MiB).Sectors())
+	drives[0].Unreadable(r.Record("web1").Plexes[0].Data[0].Start.Bytes()+20*size.MiB, 4*size.KiB)
 	op, err := l.LUN.AddNewPlex(t.Context(), []string{r.Drives[1]}, lun.AttachOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -119,11 +119,11 @@ func (h hung) kill() {
 // time and says who is in the way, and when the holder is killed the next one goes on from what it has left.
 func TestLockHeldByAHungProcess(t *testing.T) {
 	lab.NewLab(t)
-	f := lab.NewFragile(t, "slow")
+	f := lab.NewBrittle(t, "slow", lab.SmallDrive)
 	r := lab.Labelled(t, lab.NewLoop(t, lab.SmallDrive, 512), lab.NewLoop(t, lab.SmallDrive, 512), f.Path)
 	target, _ := r.Busy("web1", 0, 1)
 	r.Create("doomed", lab.SmallLUN, 2)
-	f.Slow(time.Second)
+	f.SlowDown(time.Second)
 	h := newHung(t, "lun", "delete", "doomed", "--yes")
 
 	t.Run("readers read", func(t *testing.T) { readersRead(t, r) })
@@ -142,7 +142,7 @@ func TestLockHeldByAHungProcess(t *testing.T) {
 	})
 	t.Run("its end frees the lock", func(t *testing.T) {
 		h.kill()
-		f.Mend()
+		f.Heal()
 		lab.Must(t, target.Rename(t.Context(), "web2"))
 		r.Assemble()
 		r.Run("op", "cancel", "web2", "--yes")

@@ -57,7 +57,7 @@ func Main(m *testing.M, machine Machine) int {
 func runHere(m *testing.M, chosen selection) int {
 	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "plexctl-tests.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
-		defer lock.Close()
+		defer func() { _ = lock.Close() }() // which lets it go
 		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
 	}
 	if err != nil {

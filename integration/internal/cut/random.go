@@ -54,8 +54,8 @@ func (s State) After(t *testing.T, printed string) State {
 	return s
 }
 
-// The writes that must survive go to the first part of web1. The rest is written to by somebody whom nobody vouches for, so that
-// the plexes differ after a cut.
+// Scribbled is the length of the end of web1 that Scribble writes to, so that the plexes differ after a cut. The writes that must
+// survive go to the part before it.
 const Scribbled = size.MiB
 
 // Scribble writes to the end of web1 until the function it returns is called.

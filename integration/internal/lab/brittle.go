@@ -23,7 +23,7 @@ type Brittle struct {
 	Length size.Sectors
 }
 
-// NewBrittle makes a drive that works.
+// NewBrittle makes a drive that works. Make it before the rig, so that LUNs are gone from it before it goes.
 func NewBrittle(t testing.TB, name string, length size.Bytes) *Brittle {
 	t.Helper()
 	b := &Brittle{T: t, Name: "lab-" + name, Loop: NewLoop(t, length, 512), Length: length.Sectors()}
@@ -101,15 +101,29 @@ func (b *Brittle) Slow(by time.Duration) dm.Table {
 	return b.over("delay", fmt.Sprintf("%s 0 0 %s 0 %d", b.Loop, b.Loop, by.Milliseconds()))
 }
 
-// Spoil makes a few sectors unreadable.
-func (b *Brittle) Spoil(at size.Sectors) {
+// Unreadable makes all reads and writes of a part of the drive fail.
+func (b *Brittle) Unreadable(start, length size.Bytes) {
 	b.T.Helper()
-	const length = 8
-	b.become(dm.Table{
-		{Length: at, Target: dm.Other{Name: "linear", Args: b.Loop + " 0"}},
-		{Start: at, Length: length, Target: dm.Other{Name: "error"}},
-		{Start: at + length, Length: b.Length - at - length, Target: dm.Other{Name: "linear", Args: fmt.Sprintf("%s %d", b.Loop, at+length)}},
-	})
+	b.spoil(start, length, dm.Other{Name: "error"})
+}
+
+// Unwritable makes writes to a part of the drive fail.
+func (b *Brittle) Unwritable(start, length size.Bytes) {
+	b.T.Helper()
+	b.spoil(start, length, dm.Other{Name: "flakey", Args: fmt.Sprintf("%s %d 0 60 1 error_writes", b.Loop, start.Sectors())})
+}
+
+// spoil puts a target in the place of a part of the drive.
+func (b *Brittle) spoil(start, length size.Bytes, target dm.Target) {
+	b.T.Helper()
+	good := func(from, to size.Sectors) dm.Segment {
+		return dm.Segment{Start: from, Length: to - from, Target: dm.Other{Name: "linear", Args: fmt.Sprintf("%s %d", b.Loop, from)}}
+	}
+	table := dm.Table{{Start: start.Sectors(), Length: length.Sectors(), Target: target}}
+	if start > 0 {
+		table = append(dm.Table{good(0, start.Sectors())}, table...)
+	}
+	b.become(append(table, good((start+length).Sectors(), b.Length)))
 }
 
 // Replug makes the drive come back as another device, as one that is pulled and plugged in does. The old device stays.

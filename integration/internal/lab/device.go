@@ -23,6 +23,7 @@ func NewMapping(t testing.TB, name string, table dm.Table) string {
 	name = "lab-" + name
 	RunTool(t, "dmsetup", "create", name, "--table", table.String())
 	t.Cleanup(func() { RunTool(t, "dmsetup", "remove", "--retry", name) })
+	Settle(t)
 	return "/dev/mapper/" + name
 }
 
@@ -137,8 +138,9 @@ func NewDevice(t *testing.T, name, table string) string {
 	t.Helper()
 	RunTool(t, "dmsetup", "create", name, "--table", table)
 	t.Cleanup(func() { RunTool(t, "dmsetup", "remove", "--retry", name) })
+	Settle(t)
 	return "/dev/mapper/" + name
 }
 
-// RamDisks is the module of RAM disks as every test of them loads it: a second load changes nothing.
-const RamDisks = "brd rd_nr=2 rd_size=16384"
+// RAMDisks is the module of RAM disks as every test of them loads it: a second load changes nothing.
+const RAMDisks = "brd rd_nr=2 rd_size=16384"

@@ -17,8 +17,10 @@ import (
 // made may be left. Call it first.
 func NewLab(t testing.TB) {
 	t.Helper()
+	Settle(t)
 	before := takeInventory(t)
 	t.Cleanup(func() {
+		Settle(t)
 		var left inventory
 		clean := func() bool {
 			left = takeInventory(t)
@@ -29,7 +31,7 @@ func NewLab(t testing.TB) {
 			return maps.Equal(before, left)
 		}
 		// udevd removes links, and a lazily detached loop device goes, a moment after the call that asked for it.
-		for deadline := time.Now().Add(2 * time.Second); !clean() && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(10 * time.Second); !clean() && time.Now().Before(deadline); {
 			time.Sleep(50 * time.Millisecond)
 		}
 		if diff := cmp.Diff(before, left); diff != "" {

@@ -53,6 +53,7 @@ func RigOn(t testing.TB, devices ...string) *Rig {
 // OpenRig is a rig on devices as they are.
 func OpenRig(t testing.TB, devices ...string) *Rig {
 	t.Helper()
+	Settle(t)
 	control, err := dm.Open(dm.Options{})
 	if err != nil {
 		t.Fatal(err)

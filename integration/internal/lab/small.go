@@ -1,12 +1,8 @@
 package lab
 
 import (
-	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
@@ -84,15 +80,6 @@ func (r *Rig) Busy(name string, drive, other int) (*lun.LUN, *resync.Async) {
 		r.T.Fatal(err)
 	}
 	return l, op
-}
-
-// EveryCode reports whether all codes are provoked: on one kernel, and with PLEXCTL_SWEEP on each.
-func EveryCode() bool {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil || sweep.On() {
-		return true
-	}
-	return !strings.HasPrefix(unix.ByteSliceToString(name.Release[:]), "6.1.")
 }
 
 // AddArgs is the command for AddPlex.

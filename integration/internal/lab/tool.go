@@ -81,8 +81,10 @@ func RunTool(t testing.TB, name string, args ...string) string {
 func TryTool(t testing.TB, name string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
-	// No udevd, or one that knows nothing of the test: dmsetup then does what udev would.
-	cmd.Env = append(os.Environ(), "DM_DISABLE_UDEV=1", "LC_ALL=C")
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	if !udevRuns() {
+		cmd.Env = append(cmd.Env, "DM_DISABLE_UDEV=1") // dmsetup then does what udevd would
+	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -92,6 +94,21 @@ func TryTool(t testing.TB, name string, args ...string) (string, error) {
 	defer timer.Stop()
 	err := cmd.Wait()
 	return out.String(), err
+}
+
+// udevRuns reports whether udevd is at work on this machine.
+func udevRuns() bool {
+	_, err := os.Stat("/run/udev/control")
+	return err == nil
+}
+
+// Settle waits until udevd, if there is one, has done with everything that has happened so far: until then it may have a new
+// device open, and links to one that is gone may be there.
+func Settle(t testing.TB) {
+	t.Helper()
+	if udevRuns() {
+		RunTool(t, "udevadm", "settle", "--timeout=60")
+	}
 }
 
 // WaitFor waits until done reports true and fails the test when that takes longer than limit.
