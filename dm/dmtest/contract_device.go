@@ -253,14 +253,14 @@ func (b *bench) testSuspend() {
 	name := b.device(linearOn(disk.Dev(), 0, sectMiB))
 	file := b.lab.Open(b, name)
 	b.must(b.k.Suspend(b.ctx, name, false))
-	written := b.held(file, make([]byte, 4096), 0)
+	written := b.blockedWrite(file, make([]byte, 4096), 0)
 	b.must(b.k.Resume(b.ctx, name, dm.Private))
 	written()
 }
 
-// held begins a write to a suspended device, which must wait. The function that it returns waits for the end of the write,
+// blockedWrite begins a write to a suspended device, which must wait. The function that it returns waits for the end of the write,
 // after a resume.
-func (b *bench) held(file File, data []byte, off int64) (written func()) {
+func (b *bench) blockedWrite(file File, data []byte, off int64) (written func()) {
 	b.Helper()
 	ended := make(chan error, 1)
 	go func() {

@@ -31,7 +31,7 @@ func (b *bench) testSwitchAttach() {
 		file, written := b.lab.Open(b, f.name), func() {}
 		f.window(func() {
 			b.same("health in the window", full('A', len(tt.live)), f.health())
-			written = b.held(file, bytes.Repeat([]byte{'H'}, int(regionBytes)), 33*regionBytes)
+			written = b.blockedWrite(file, bytes.Repeat([]byte{'H'}, int(regionBytes)), 33*regionBytes)
 		})
 		w.swap()
 		written()

@@ -202,7 +202,7 @@ func (b *bench) testSwitchCleared() {
 	f.begin(slotPlan{legs: []int{0, 1}, inSync: all(2, 0), bits: bitsOf()})
 	f.paint('U', 5)
 	f.finishes("AA")
-	raw := f.settled()
+	raw := f.slotsAtRest()
 	w := f.load(slotPlan{legs: []int{2, 0, 1}, inSync: []bool{false, true, true}, bits: bitsOf(1, 2)})
 	waits, err := b.k.Waiting(b.ctx, f.name)
 	b.must(err)
@@ -228,8 +228,8 @@ func (b *bench) testSwitchCleared() {
 	f.finishes("AA")
 }
 
-// settled is the bytes of the live table's slots, once the kernel has nothing more to write to them.
-func (f *slotMirror) settled() string {
+// slotsAtRest is the bytes of the live table's slots, once the kernel has nothing more to write to them.
+func (f *slotMirror) slotsAtRest() string {
 	f.Helper()
 	f.must(f.k.Suspend(f.ctx, f.name, false))
 	f.must(f.k.Resume(f.ctx, f.name, dm.Private))

@@ -18,7 +18,7 @@ func (k *Kernel) Fork() (*Kernel, *blocktest.Mem) {
 	after.unreadable = maps.Clone(k.unreadable)
 	f := fork{after: after, devices: make(map[*device]*device, len(k.devices))}
 	for _, d := range k.devices {
-		f.devices[d] = &device{name: d.name, uuid: d.uuid, dev: d.dev, event: d.event, held: d.held, suspended: d.suspended}
+		f.devices[d] = &device{name: d.name, uuid: d.uuid, dev: d.dev, event: d.event, openers: d.openers, suspended: d.suspended}
 	}
 	for _, d := range k.devices {
 		after.devices = append(after.devices, f.fill(d))

@@ -37,11 +37,11 @@ func (k *Kernel) Hold(name string) (release func(), err error) {
 	if d == nil {
 		return nil, wrap("open", name, unix.ENXIO)
 	}
-	d.held++
+	d.openers++
 	return func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		d.held--
+		d.openers--
 	}, nil
 }
 
@@ -99,7 +99,7 @@ func (d *device) exclusive() bool {
 
 // openers is how many have d open.
 func (k *Kernel) openers(d *device) int {
-	n := d.held + len(d.stacked)
+	n := d.openers + len(d.stacked)
 	for _, h := range d.handles {
 		if h.open() {
 			n++

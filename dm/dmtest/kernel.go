@@ -66,7 +66,7 @@ type device struct {
 	name, uuid string
 	dev        devno.No
 	event      uint32
-	held       int             // openers that the test plays
+	openers    int             // other processes that have it open, see Hold
 	stacked    map[*device]int // tables that use the device, by the device they belong to
 	handles    []*handle       // openers through Mem
 	suspended  bool
@@ -232,7 +232,7 @@ func checkText(kind, text string, shortest, longest int) error {
 	return nil
 }
 
-// Remove destroys a device. It fails with dm.ErrBusy while somebody has it open.
+// Remove destroys a device. It fails with dm.ErrBusy while the device is open.
 func (k *Kernel) Remove(ctx context.Context, name string) error {
 	return k.change(ctx, "remove", "remove", name, func(d *device) error {
 		if k.openers(d) > 0 {

@@ -187,7 +187,7 @@ func (r *raid) postsuspend() error {
 	return errors.Join(unheard(r.clean()), unheard(r.update()))
 }
 
-// unheard is err but for a failed write of metadata to the last leg: where the kernel has nobody to tell of it.
+// unheard drops a failed write of metadata to the last leg, in places from which the kernel cannot report it.
 func unheard(err error) error {
 	if errors.Is(err, unix.EIO) {
 		return nil
@@ -208,7 +208,7 @@ func (r *raid) destroy() error {
 	return unheard(r.persistPage(0))
 }
 
-// flush makes writes durable on every leg; a leg that cannot has failed.
+// flush makes writes durable on every leg. A leg on which that is impossible has failed.
 func (r *raid) flush() error {
 	for _, l := range r.legs {
 		if !l.working() {

@@ -111,7 +111,8 @@ func (r *raid) mark(i uint64) error {
 	return r.persistPage((bitsStart + int64(i/8)) / bitmapPage)
 }
 
-// clean is md's cleaner after everything has rested long enough: bits that nobody needs go (md_bitmap_daemon_work).
+// clean is md's cleaner, after all regions have been at rest long enough: it clears the bits that no copy needs
+// (md_bitmap_daemon_work).
 func (r *raid) clean() error {
 	if !r.bits.present || bytes.Equal(r.bits.set, r.bits.needed) {
 		return nil

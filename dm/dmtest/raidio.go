@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// read reads piece by piece, from the worst leg that the kernel may choose: the last one that it takes for readable. So
-// does a wrong bitmap show at once.
+// read reads piece by piece. Of the legs that the kernel may choose it takes the last, which is the one most likely to be
+// wrong. So a wrong bitmap shows at once.
 func (r *raid) read(b []byte, off int64) error {
 	return r.pieces(b, off, func(b []byte, off int64, _ uint64) error {
 		var first error
@@ -37,8 +37,8 @@ func (r *raid) readable(i int, end int64) bool {
 	return l.inSync || l.offset >= sectors(end)
 }
 
-// repair writes what was read from leg i to the legs behind it that should have been read and could not: a leg that
-// cannot take it has failed (raid1.c, fix_read_error).
+// repair writes what was read from leg i to the legs behind it, which could not be read. A leg that cannot be written has
+// failed (raid1.c, fix_read_error).
 func (r *raid) repair(b []byte, off int64, i int) error {
 	for _, l := range r.legs[i+1:] {
 		if l.working() && l.inSync && r.resync >= sectors(off+int64(len(b))) {
@@ -95,7 +95,7 @@ func (r *raid) pieces(b []byte, off int64, do func(b []byte, off int64, region u
 	return nil
 }
 
-// fail drops a leg after an error (md_error), unless it is the last one in sync: then the error is the caller's.
+// fail drops a leg after an error (md_error). It does not drop the last leg in sync; it returns an error then.
 func (r *raid) fail(l *leg, cause error) error {
 	if errors.Is(cause, ErrHang) {
 		return cause

@@ -60,7 +60,7 @@ func (r *raid) readSuper(l *leg, s *raidmeta.Super) error {
 	return nil
 }
 
-// validate makes the array's state out of the superblocks, of which fresh is the authoritative one.
+// validate derives the state of the array from the superblocks. fresh is the authoritative one.
 func (r *raid) validate(supers []raidmeta.Super, fresh raidmeta.Super) error {
 	news, rebuilds := 0, len(r.options.rebuild)
 	for _, l := range r.legs {

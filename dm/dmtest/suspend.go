@@ -36,7 +36,7 @@ func (k *Kernel) Resume(ctx context.Context, name string, _ dm.Visibility) error
 		if err != nil {
 			return err
 		}
-		err = k.wake(d)
+		err = k.unsuspend(d)
 		return errors.Join(err, old.destroy())
 	})
 }
@@ -60,8 +60,8 @@ func (k *Kernel) swap(d *device) (*table, error) {
 	return old, nil
 }
 
-// wake lets a suspended device go on.
-func (k *Kernel) wake(d *device) error {
+// unsuspend starts the live table of a suspended device and lets I/O continue.
+func (k *Kernel) unsuspend(d *device) error {
 	if !d.suspended {
 		return nil
 	}

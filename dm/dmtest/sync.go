@@ -30,8 +30,8 @@ type thread struct {
 // never is the offset of a leg, or of the array, with nothing left to do.
 const never = raidmeta.InSync
 
-// throttledWindow is how far an array gets whose table limits it to next to nothing: the requests md has in flight
-// before it looks at the speed for the first time.
+// throttledWindow is how far an array gets if its table limits it to almost no speed: md has so many requests in flight before
+// it looks at the speed for the first time.
 const throttledWindow = uint64(2 * size.MiB / size.Sector)
 
 // Tick lets time pass. Each array that is not suspended takes the next step that md would take: it begins a sync, copies up
@@ -125,7 +125,7 @@ func (r *raid) start() error {
 	return r.update()
 }
 
-// spare is the leg to recover that has got least; nil when there is none.
+// spare is the leg to recover that has the least data so far; nil when there is none.
 func (r *raid) spare() *leg {
 	var least *leg
 	for _, l := range r.legs {
@@ -289,7 +289,7 @@ func (k *Kernel) room(n int64) []byte {
 	return k.buffer[:n]
 }
 
-// whole reports whether every leg takes part, so that what is copied need not be copied again.
+// whole reports whether every leg is in use, so that what is copied need not be copied again.
 func (r *raid) whole() bool {
 	for _, l := range r.legs {
 		if !l.working() {
@@ -317,7 +317,7 @@ func (r *raid) action() string {
 	}
 }
 
-// status is the line that raid_status prints, with all its half-truths.
+// status is the line that raid_status prints, where it is wrong too.
 func (r *raid) status() string {
 	action := r.action()
 	done := r.sync.position
