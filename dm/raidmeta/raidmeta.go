@@ -7,8 +7,9 @@
 //	Resync, Returned, Restarted    metadata for a set of legs, from what was read from their drives
 //	Check                          why the kernel must not get a set
 //
-// A leg is one copy of the data, an array is all of them, a region is what one bit of the bitmap stands for. Lengths and
-// offsets are in sectors of 512 bytes. A metadata device has:
+// A leg is one copy of the data, and an array is all of them. A region is the part of the array that one bit of the bitmap
+// stands for. A vacant leg is one that no drive ever provides: it keeps the kernel from clearing bits. Sizes of arrays, legs
+// and regions are in sectors of 512 bytes. A metadata device has, at byte:
 //
 //	0      superblock, 148 bytes (struct dm_raid_superblock, drivers/md/dm-raid.c), rest of the block zero
 //	4096   bitmap superblock, 256 bytes (struct bitmap_super_s, drivers/md/md-bitmap.h)
