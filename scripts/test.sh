@@ -4,7 +4,7 @@
 #   scripts/test.sh [--tier lint|unit|build|emulated|kernel]... [--kernel K]... [--run REGEXP] [--all-kernels] [--no-install]
 #                   [--record] [--verbose]
 #
-#   lint      golangci-lint (with gofumpt), shellcheck, go.mod
+#   lint      golangci-lint (with gofumpt), shellcheck, actionlint, go.mod
 #   unit      all tests that need no kernel, and every fuzz target on its seeds; those of packages that start goroutines again
 #             under the race detector, without the sweeps over crash points, faults and sequences, which it makes ten times
 #             slower; seeded bugs: one in eight, others with each commit
@@ -156,6 +156,8 @@ golangci() {
 
 scripts() { shellcheck -- scripts/*.sh .ci/run; }
 
+workflows() { "$bin/actionlint"; }
+
 modules() { go mod verify && go mod tidy -diff && go mod tidy -C bench -diff; }
 
 # static builds the binary that is released: nothing but the kernel under it.
@@ -177,7 +179,7 @@ cross() {
 	CGO_ENABLED=0 GOOS=linux GOARCH=$1 go build "${packages[@]}"
 }
 
-tier_lint() { checks lint golangci scripts modules; }
+tier_lint() { checks lint golangci scripts workflows modules; }
 
 tier_unit() {
 	local packages
