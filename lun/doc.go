@@ -10,4 +10,6 @@
 // The package holds no package state, starts no process, needs no udev, and moves no user data: the kernel does. One
 // Provider may be used by several goroutines; several processes may work on the same drives of one host, as all take
 // the same lock for changes.
+//
+// This package is the library's surface. What a verb does is in internal/ops, a file each; ARCHITECTURE.md names the rooms below.
 package lun

@@ -8,6 +8,12 @@ import (
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/ops"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -46,70 +52,56 @@ type PlexProperties struct {
 
 // Survey is how every LUN stands, sorted by name. It reads the kernel's list once, and for each mirror its status once.
 func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
-	m := p.machine()
-	active, err := m.active(ctx)
+	v := viewer{p.host()}
+	active, err := v.Active(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var all []Properties
 	for _, l := range p.LUNs() {
-		record, err := l.in(m, "read")
-		if err != nil {
-			continue // deleted since; the next Refresh drops it
+		if now, err := l.ref().In(v.Host, "read"); err == nil { // else deleted since; the next Refresh drops it
+			all = append(all, v.properties(ctx, now, active))
 		}
-		all = append(all, m.properties(ctx, record, active))
 	}
 	return all, nil
 }
 
 // Properties is how the LUN stands now (IVdsLun::GetProperties).
 func (l *LUN) Properties(ctx context.Context) (Properties, error) {
-	m := l.p.machine()
-	record, err := l.in(m, "read")
+	v := viewer{l.p.host()}
+	now, err := l.ref().In(v.Host, "read")
 	if err != nil {
 		return Properties{}, err
 	}
-	active, err := m.active(ctx)
+	active, err := v.Active(ctx)
 	if err != nil {
 		return Properties{}, err
 	}
-	return m.properties(ctx, record, active), nil
+	return v.properties(ctx, now, active), nil
 }
 
-// active is the device-mapper devices of plexctl, by dm UUID.
-func (m *machine) active(ctx context.Context) (map[string]dm.Device, error) {
-	list, err := m.kernel.List(ctx)
-	if err != nil {
-		return nil, fault("list devices", "", err)
-	}
-	active := map[string]dm.Device{}
-	for _, d := range list {
-		if _, own := ownerOf(d.UUID); own {
-			active[d.UUID] = d
-		}
-	}
-	return active, nil
-}
+// viewer tells how LUNs stand on a host.
+type viewer struct{ *host.Host }
 
-func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) Properties {
-	dev, ok := active[lunUUID(l.ID)]
+// properties is how l stands, with plexctl's devices by dm UUID.
+func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) Properties {
+	dev, ok := active[layout.LUNUUID(l.ID)]
 	if !ok {
-		return m.recorded(l).failed(m.startable(ctx, l))
+		return v.recorded(l).failed(ops.Startable(ctx, v.Host, l))
 	}
-	props := m.recorded(l).failed(m.served(l))
+	props := v.recorded(l).failed(v.served(l))
 	if props.Status != vds.StatusFailed {
 		props.Status = vds.StatusOnline
 	}
 	props.Device = "/dev/mapper/" + dev.Name
-	status, err := m.status(ctx, l, dev.Name)
-	if isGone(err) {
-		return m.recorded(l).failed(m.startable(ctx, l))
-	}
-	if err != nil {
+	status, err := v.status(ctx, l, dev.Name)
+	switch {
+	case fault.IsGone(err):
+		return v.recorded(l).failed(ops.Startable(ctx, v.Host, l))
+	case err != nil:
 		return props.unreadable(err)
-	}
-	if len(status.Targets) == 1 && status.Targets[0].Type == deadTarget {
-		return m.recorded(l).failed(&vds.Error{
+	case len(status.Targets) == 1 && status.Targets[0].Type == layout.ErrorTarget:
+		return v.recorded(l).failed(&vds.Error{
 			Code: vds.ErrObjectStatusFailed, Reason: "its drive failed in the middle of a change, so all of its I/O fails",
 			Hint: "see to the drive, then run `plexctl assemble " + l.Name + "`",
 		})
@@ -127,11 +119,17 @@ func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[stri
 		}
 		return props
 	}
-	raid, ok, err := decodeRaid(l, status)
+	return v.mirror(l, props, status, active)
+}
+
+// mirror is props, of a mirror, with what the kernel says about its legs.
+func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, active map[string]dm.Device) Properties {
+	raid, ok, err := raid1.Decode(l, status)
 	if err != nil {
-		return props.unreadable(err)
+		return props.unreadable(fault.Of("read status of", record.LUNObject(l.Name), err))
 	}
-	props.apply(l, raid, ok && m.claimed(l, raid), ok)
+	roles := v.Roles(l)
+	props.apply(l, roles, raid, ok && raid1.Claimed(roles, raid), ok)
 	if props.Problem == nil && interrupted(l, active) {
 		props.Problem = &vds.Error{
 			Code: vds.ErrProviderFailure, Reason: "a change was interrupted, or is being made", Hint: "run `plexctl assemble`",
@@ -140,12 +138,20 @@ func (m *machine) properties(ctx context.Context, l catalog.LUN, active map[stri
 	return props
 }
 
+// status is the state of l's device; of a mirror, with the status of its legs.
+func (v viewer) status(ctx context.Context, l catalog.LUN, device string) (dm.Status, error) {
+	if len(l.Plexes) > 1 {
+		return v.Kernel.Status(ctx, device)
+	}
+	info, err := v.Kernel.Info(ctx, device)
+	return dm.Status{Info: info}, err
+}
+
 // interrupted reports whether there are devices for both metadata slots of a plex: those of a table that is to be swapped in,
 // and those of the one from before.
 func interrupted(l catalog.LUN, active map[string]dm.Device) bool {
 	return slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool {
-		p.Slot = p.Slot.Other()
-		_, both := active[metaNode(l, p).uuid]
+		_, both := active[layout.MetaUUID(l, p, p.Slot.Other())]
 		return both
 	})
 }
@@ -159,15 +165,12 @@ func (p Properties) failed(why *vds.Error) Properties {
 }
 
 // served says why a LUN that is active cannot serve its data, nil when it can.
-func (m *machine) served(l catalog.LUN) *vds.Error {
-	if err := m.unusable(l.ID); err != nil {
+func (v viewer) served(l catalog.LUN) *vds.Error {
+	if err := v.Unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Err: err}
 	}
-	fills := filled(l)
-	for i, p := range l.Plexes {
-		if !m.out(p) && !fills[i] {
-			return nil
-		}
+	if v.Roles(l).Has(record.Source) {
+		return nil
 	}
 	return &vds.Error{
 		Code: vds.ErrObjectStatusFailed, Reason: "every plex that holds its data is on a drive that is missing",
@@ -178,32 +181,33 @@ func (m *machine) served(l catalog.LUN) *vds.Error {
 // unreadable is p when the kernel does not say how the LUN stands.
 func (p Properties) unreadable(err error) Properties {
 	p.Status, p.Health = vds.StatusUnknown, vds.HealthUnknown
-	p.Problem = &vds.Error{Code: vds.CodeOf(fault("", "", err)), Reason: "its state cannot be read", Err: err}
+	p.Problem = &vds.Error{Code: vds.CodeOf(fault.Of("", "", err)), Reason: "its state cannot be read", Err: err}
 	return p
 }
 
 // recorded is what the record and the drives that are here tell about l.
-func (m *machine) recorded(l catalog.LUN) Properties {
+func (v viewer) recorded(l catalog.LUN) Properties {
 	props := Properties{
 		ID: l.ID, Name: l.Name, Size: l.Size, Done: l.Size,
-		Type: typeOf(l), Status: vds.StatusOffline, Health: vds.HealthHealthy, Tracked: l.Tracked(), Scanning: l.Scan != uuid.Nil,
+		Type: record.TypeOf(l), Status: vds.StatusOffline, Health: vds.HealthHealthy, Tracked: l.Tracked(), Scanning: l.Scan != uuid.Nil,
 	}
 	if op := l.Operation; op != nil {
 		props.Operation = &resync.Descriptor{ID: op.ID, Type: op.Type, LUN: l.ID, Started: op.Started}
-		props.Queued, props.Rate = op.Queued, rateOf(l)
+		props.Queued, props.Rate = op.Queued, record.RateOf(l)
 		props.Health = vds.HealthRebuilding
 	}
+	roles := v.Roles(l)
 	for i, p := range l.Copies() {
-		plex := PlexProperties{ID: p.ID, Type: plexType(p), Status: vds.StatusOffline, Health: vds.HealthHealthy, Drives: plexDrives(p)}
+		plex := PlexProperties{ID: p.ID, Type: record.PlexType(p), Status: vds.StatusOffline, Health: vds.HealthHealthy, Drives: record.PlexDrives(p)}
 		for _, e := range p.Data {
 			plex.Size += e.Length
 		}
-		if filled(l)[i] {
+		if roles[i].IsTarget() {
 			plex.Health = vds.HealthRebuilding
 		}
-		if m.out(p) {
+		if roles[i].Excluded() {
 			plex.Status, plex.Health = vds.StatusFailed, vds.HealthFailed
-			props = props.without(l, p, m)
+			props = props.without(l, p, v.Absent)
 		}
 		props.Plexes = append(props.Plexes, plex)
 	}
@@ -211,26 +215,27 @@ func (m *machine) recorded(l catalog.LUN) Properties {
 }
 
 // without is p of a LUN one of whose plexes takes no part.
-func (p Properties) without(l catalog.LUN, plex catalog.Plex, m *machine) Properties {
+func (p Properties) without(l catalog.LUN, plex catalog.Plex, absent func(uuid.UUID) bool) Properties {
 	p.Health = vds.HealthFailedRedundancy
 	p.Problem = &vds.Error{
-		Code: vds.ErrObjectStatusFailed, Reason: "plex " + plex.ID.String() + " is out of date", Hint: failedHint(l),
+		Code: vds.ErrObjectStatusFailed, Reason: "plex " + plex.ID.String() + " is out of date", Hint: ops.FailedHint(l),
 	}
-	for _, id := range plexDrives(plex) {
-		if m.absent(id) {
-			p.Problem.Reason = driveObject(id) + " is missing"
+	for _, id := range record.PlexDrives(plex) {
+		if absent(id) {
+			p.Problem.Reason = record.DriveObject(id) + " is missing"
 			p.Problem.Hint = "attach the drive and run `plexctl lun recover " + l.Name + "`"
 		}
 	}
 	return p
 }
 
-// apply adds what the kernel says about a mirror.
-func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, complete, mirrored bool) {
+// apply adds what the kernel says about a mirror. complete reports whether the kernel claims that nothing is left to copy, mirrored
+// whether it runs a mirror of all plexes at all.
+func (p *Properties) apply(l catalog.LUN, roles record.Roles, status dm.RaidStatus, complete, mirrored bool) {
 	if !mirrored {
 		p.Health = vds.HealthFailedRedundancy
 		p.Problem = &vds.Error{
-			Code: vds.ErrProviderCacheCorrupt, Reason: "the kernel has another table than the catalog", Hint: cacheHint,
+			Code: vds.ErrProviderCacheCorrupt, Reason: "the kernel has another table than the catalog", Hint: raid1.CacheHint,
 		}
 		return
 	}
@@ -242,25 +247,30 @@ func (p *Properties) apply(l catalog.LUN, status dm.RaidStatus, complete, mirror
 	if l.Operation != nil || !complete {
 		p.Health = vds.HealthRebuilding
 	}
-	for i, letter := range status.Health[:len(p.Plexes)] { // without a vacant one
-		if p.Plexes[i].Status == vds.StatusFailed { // its drive is missing; the kernel finds out at its next I/O
-			p.Health = vds.HealthFailedRedundancy
-			continue
+	for i, health := range status.Health[:len(p.Plexes)] { // without a vacant one
+		p.applyLeg(l, i, health, roles[i].IsTarget())
+	}
+}
+
+// applyLeg adds what the kernel says about a leg.
+func (p *Properties) applyLeg(l catalog.LUN, i int, health dm.LegHealth, target bool) {
+	if p.Plexes[i].Status == vds.StatusFailed { // its drive is missing; the kernel finds out at its next I/O
+		p.Health = vds.HealthFailedRedundancy
+		return
+	}
+	p.Plexes[i].Status, p.Plexes[i].Health = vds.StatusOnline, vds.HealthHealthy
+	switch health {
+	case dm.LegInSync:
+		if target {
+			p.Plexes[i].Health = vds.HealthRebuilding
 		}
-		p.Plexes[i].Status, p.Plexes[i].Health = vds.StatusOnline, vds.HealthHealthy
-		switch letter {
-		case dm.LegInSync:
-			if filled(l)[i] {
-				p.Plexes[i].Health = vds.HealthRebuilding
-			}
-		case dm.LegSyncing:
-			// Before a recovery begins the kernel shows every leg as not in sync, the one that it copies from too.
-			if l.Operation == nil || filled(l)[i] {
-				p.Plexes[i].Health = vds.HealthRebuilding
-			}
-		case dm.LegFailed, dm.LegMissing:
-			p.lost(l, i)
+	case dm.LegSyncing:
+		// Before a recovery begins the kernel shows every leg as not in sync, the one that it copies from too.
+		if l.Operation == nil || target {
+			p.Plexes[i].Health = vds.HealthRebuilding
 		}
+	case dm.LegFailed, dm.LegMissing:
+		p.lost(l, i)
 	}
 }
 
@@ -270,22 +280,6 @@ func (p *Properties) lost(l catalog.LUN, i int) {
 	p.Health = vds.HealthFailedRedundancy
 	p.Problem = &vds.Error{
 		Code: vds.ErrObjectStatusFailed, Reason: "plex " + l.Plexes[i].ID.String() + " has failed",
-		Hint: failedHint(l),
+		Hint: ops.FailedHint(l),
 	}
 }
-
-func typeOf(l catalog.LUN) vds.LUNType {
-	if len(l.Copies()) > 1 {
-		return vds.TypeMirror
-	}
-	return plexType(l.Plexes[0])
-}
-
-func plexType(p catalog.Plex) vds.LUNType {
-	if len(plexDrives(p)) > 1 {
-		return vds.TypeSpan
-	}
-	return vds.TypeSimple
-}
-
-func plexDrives(p catalog.Plex) []uuid.UUID { return catalog.LUN{Plexes: []catalog.Plex{p}}.Drives() }

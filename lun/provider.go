@@ -2,22 +2,28 @@ package lun
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/catalog"
-	"github.com/plexctl/plexctl/internal/hostlock"
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/ops"
 	"github.com/plexctl/plexctl/resync"
-	"github.com/plexctl/plexctl/vds"
 )
 
 // DefaultLockPath is the host's lock for changes. Two processes that change the same drives must use the same one.
 const DefaultLockPath = "/run/plexctl/lock"
+
+// Kernel is the device-mapper that a Provider drives: *dm.Control on a real machine, *dmtest.Kernel in tests. Devices are
+// addressed by name. Errors satisfy errors.Is with dm.ErrNotExist and dm.ErrBusy where they apply.
+type Kernel = host.Kernel
+
+// Devices finds and opens block devices: blockdev.Host on a real machine, *blocktest.Mem in tests.
+type Devices = host.Devices
 
 // Options configure a Provider. Kernel and Devices are required; the zero values of the others are right.
 type Options struct {
@@ -35,48 +41,70 @@ type Options struct {
 	LockTimeout time.Duration
 }
 
+// Guard has another process stand by for a window in which a LUN is suspended: when this process dies in it, the other one calls
+// Provider.Wake, which resumes the LUN. Guard starts the other process when a change begins, and does not wait for it.
+type Guard func(ctx context.Context, w Window) (Post, error)
+
+// Post is a guard on its way to a window.
+type Post struct {
+	Ready   func() error // returns when the guard stands by: before the change is committed. On an error it is taken back
+	Dismiss func()       // sends the guard away, after the window or instead of it
+}
+
+// Window is what a guard has to know.
+type Window struct {
+	LUN    uuid.UUID
+	Drives []devno.No // all that Wake needs; others may be slow to answer, or lie on the LUN itself
+}
+
+// inner is g as package engine calls it.
+func (g Guard) inner() engine.Guard {
+	if g == nil {
+		return nil
+	}
+	return func(ctx context.Context, w engine.Watched) (engine.Post, error) {
+		post, err := g(ctx, Window(w))
+		return engine.Post(post), err
+	}
+}
+
 // Provider knows the drives and LUNs of one host (IVdsHwProvider, IVdsSubSystem). What it hands out is as of the last
 // Refresh or change; changes read the drives anew under the host's lock, so stale knowledge never leads to a wrong one.
 type Provider struct {
-	kernel      Kernel
-	devices     Devices
-	log         *slog.Logger
-	lockPath    string
-	lockTimeout time.Duration
-	hosts       []string
-	now         func() time.Time
-	guard       Guard
-	workers     int
-	monitor     *resync.Monitor
-
-	dry *recorder // not nil: changes are only planned
+	env     *ops.Env
+	monitor *resync.Monitor
 
 	mu      sync.Mutex
-	current *machine
+	current *host.Host
 	dries   []*Provider // made by DryRun
 }
 
 // Open reads all drives and returns a Provider. It takes no lock and changes nothing. Close the Provider when done.
 func Open(ctx context.Context, opts Options) (*Provider, error) {
-	p := &Provider{
-		kernel: opts.Kernel, devices: opts.Devices, log: opts.Logger,
-		lockPath: opts.LockPath, hosts: opts.Hosts, now: opts.Now, guard: opts.Guard,
-		workers: opts.Workers, lockTimeout: opts.LockTimeout,
+	env := &ops.Env{
+		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers},
+		LockPath: opts.LockPath, LockTimeout: opts.LockTimeout, Now: opts.Now, Guard: opts.Guard.inner(),
 	}
-	if p.workers < 1 { // without one nothing would be done, and nobody told
-		p.workers = 16
+	if env.Workers < 1 { // without one nothing would be done, and nobody told
+		env.Workers = 16
 	}
-	if p.log == nil {
-		p.log = slog.New(slog.DiscardHandler)
+	if env.Log == nil {
+		env.Log = slog.New(slog.DiscardHandler)
 	}
-	if p.lockPath == "" {
-		p.lockPath = DefaultLockPath
+	if env.LockPath == "" {
+		env.LockPath = DefaultLockPath
 	}
-	if p.now == nil {
-		p.now = time.Now
+	if env.Now == nil {
+		env.Now = time.Now
 	}
-	p.monitor = resync.NewMonitor(p.kernel, p.log)
+	p := newProvider(env)
 	return p, p.Refresh(ctx)
+}
+
+func newProvider(env *ops.Env) *Provider {
+	p := &Provider{env: env, monitor: resync.NewMonitor(env.Kernel, env.Log)}
+	env.Publish = p.publish
+	return p
 }
 
 // Close stops watching operations, which go on in the kernel. It does not close what Options handed in.
@@ -91,136 +119,128 @@ func (p *Provider) Close() {
 
 // Refresh reads all drives anew.
 func (p *Provider) Refresh(ctx context.Context) error {
-	m, err := readMachine(ctx, p)
+	h, err := host.Read(ctx, p.env.Options)
 	if err != nil {
 		return err
 	}
-	p.publish(m)
+	p.publish(h)
 	return nil
 }
 
-// machine is the machine as last read.
-func (p *Provider) machine() *machine {
+// host is the host as last read.
+func (p *Provider) host() *host.Host {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.current
 }
 
+// publish makes h the host that readers see. It must not be changed any more.
+func (p *Provider) publish(h *host.Host) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current = h
+}
+
 // Problems is everything that is wrong with drives and catalogs: unreadable ones, duplicates, conflicts.
 func (p *Provider) Problems() []error {
-	m := p.machine()
-	problems := append([]error(nil), m.problems...)
-	for _, problem := range m.set.Problems {
+	h := p.host()
+	problems := append([]error(nil), h.Problems...)
+	for _, problem := range h.Set.Problems {
 		problems = append(problems, problem)
 	}
 	return problems
 }
 
-// change runs f under the host's lock on a machine that is read anew, with catalogs healed. Once f is called it is not
-// interrupted by the end of ctx: a change that has begun is carried out or taken back.
-func (p *Provider) change(ctx context.Context, purpose string, f func(context.Context, *machine) error) error {
-	wait, cancel := p.lockWait(ctx)
-	defer cancel()
-	return p.changeWithin(wait, ctx, purpose, f)
+// AssembleOptions say what Assemble may do.
+type AssembleOptions struct {
+	LUNs []string // names or GUIDs; empty: all
+	// Force starts a mirror without a plex that may be newer than those that are here: what only the missing plex has is
+	// lost for good, because from then on it counts as out of date. It wants LUNs to be named.
+	Force bool
 }
 
-// lockWait is ctx until Options.LockTimeout is over, for the wait for the host's lock alone.
-func (p *Provider) lockWait(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p.lockTimeout == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, max(0, p.lockTimeout))
+// Result is what became of one LUN.
+type Result struct {
+	ID   uuid.UUID
+	Name string
+	Err  error // nil: active
 }
 
-// changeSoon is change that hardly waits for whoever is changing anything: vds.ErrAnotherCallInProgress.
-func (p *Provider) changeSoon(ctx context.Context, purpose string, f func(context.Context, *machine) error) error {
-	brief, cancel := context.WithTimeout(ctx, briefly)
-	defer cancel()
-	return p.changeWithin(brief, ctx, purpose, f)
+// Assemble brings the kernel to what the catalogs say, for every LUN: at boot, after a crash, and at any other time, when
+// it changes nothing. A mirror that was not stopped cleanly copies the regions that may differ; a running operation goes
+// on. One LUN's failure does not keep the others; the error is about all of them (a drive scan, the lock).
+func (p *Provider) Assemble(ctx context.Context, opts AssembleOptions) ([]Result, error) {
+	results, err := ops.Assemble(ctx, p.env, opts.LUNs, opts.Force)
+	return outer(results), err
 }
 
-// briefly is how long a look at an operation waits for the lock to record what it saw.
-const briefly = 200 * time.Millisecond
-
-// changeWithin is change that waits for the lock until the end of wait.
-func (p *Provider) changeWithin(wait, ctx context.Context, purpose string, f func(context.Context, *machine) error) error {
-	if p.dry != nil {
-		m, err := readMachine(ctx, p)
-		if err != nil {
-			return err
-		}
-		return f(ctx, m)
-	}
-	lock, err := hostlock.Acquire(wait, p.lockPath, purpose)
-	if err != nil {
-		return lockFault(purpose, err)
-	}
-	defer lock.Unlock()
-	m, err := readMachine(ctx, p)
-	if err != nil {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx)
-	if err := m.heal(ctx); err != nil {
-		m.log.Warn("heal catalogs", "error", err)
-	}
-	err = f(ctx, m)
-	if m.outdated || err != nil {
-		return errors.Join(err, p.Refresh(ctx))
-	}
-	p.publish(m)
-	return err
+// Deactivate takes LUNs down, all of them when none is named: their devices are gone, their data and their operations
+// stay. A LUN that is open is refused with vds.ErrDeviceInUse and left as it is. A mirror whose plexes are equal is marked
+// clean, so that the next Assemble copies nothing.
+func (p *Provider) Deactivate(ctx context.Context, refs ...string) ([]Result, error) {
+	results, err := ops.Deactivate(ctx, p.env, refs)
+	return outer(results), err
 }
 
-// publish makes m the machine that readers see. It must not be changed any more.
-func (p *Provider) publish(m *machine) {
+// Reenumerate looks for drives anew, brings all catalogs to agree, and the kernel's devices of every active LUN to what its
+// record says. Where somebody has replaced the table of a mirror by one of its plexes alone, that plex holds the data from
+// then on, and the others are out of date. It is the first half of the cure for vds.ErrProviderCacheCorrupt
+// (IVdsHwProvider::Reenumerate); Refresh, of every Provider that is open, is the other.
+func (p *Provider) Reenumerate(ctx context.Context) ([]Result, error) {
+	results, err := ops.Reenumerate(ctx, p.env)
+	return outer(results), err
+}
+
+// outer is results as this package has them.
+func outer(results []ops.Result) []Result {
+	if results == nil {
+		return nil
+	}
+	all := make([]Result, len(results))
+	for i, r := range results {
+		all[i] = Result(r)
+	}
+	return all
+}
+
+// Wake resumes a LUN that a change which was cut off has left suspended. The change itself is completed by the next one of
+// that LUN, or by Assemble. Wake does nothing to a LUN that is not suspended, or that there is not, and needs the drives of
+// this LUN alone. It waits for a change that is being made.
+func (p *Provider) Wake(ctx context.Context, id uuid.UUID) error { return ops.Resume(ctx, p.env, id) }
+
+// PlannedStep is one step of a change, as it is shown to a user.
+type PlannedStep struct {
+	Text   string // what is done
+	Table  string // the device-mapper table that is loaded, a line each segment; empty where none is
+	Undo   string // how plexctl takes the step back when a later one fails; empty where nothing has to be
+	Commit bool   // from here on the change is carried out, before it it is taken back
+}
+
+// DryRun is a Provider that carries no change out: it checks what p would check, plans what p would plan, and keeps the
+// steps, which Plan returns. Its methods that return a handle on what they began or made return nil instead. It sees the
+// drives as p last read them or later, takes no lock, and is closed with p.
+func (p *Provider) DryRun() *Provider {
+	env := *p.env
+	env.Guard, env.Dry = nil, engine.NewRecorder()
+	dry := newProvider(&env)
+	dry.current = p.host()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.current = m
+	p.dries = append(p.dries, dry)
+	return dry
 }
 
-func lockFault(purpose string, err error) error {
-	if errors.Is(err, hostlock.ErrHeld) {
-		return &vds.Error{
-			Code: vds.ErrAnotherCallInProgress, Op: purpose, Reason: "another plexctl is changing this host's LUNs", Err: err,
-			Hint: "wait for it to end and try again",
-		}
+// Plan is the steps of all changes that were asked of a DryRun Provider, in order.
+func (p *Provider) Plan() []PlannedStep {
+	if !p.isDry() {
+		return nil
 	}
-	return fault(purpose, "", err)
+	var steps []PlannedStep
+	for _, s := range p.env.Dry.Steps() {
+		steps = append(steps, PlannedStep(s))
+	}
+	return steps
 }
 
-// find is the record that ref names: a name, a GUID, or a unique beginning of a GUID of at least 4 digits.
-func (m *machine) find(ref string) (catalog.LUN, error) {
-	var found []catalog.LUN
-	for _, l := range m.set.LUNs {
-		if l.Name == ref || l.ID.String() == strings.ToLower(ref) {
-			found = append(found, l)
-		}
-	}
-	if len(found) == 0 && len(ref) >= 4 {
-		for _, l := range m.set.LUNs {
-			if strings.HasPrefix(l.ID.String(), strings.ToLower(ref)) {
-				found = append(found, l)
-			}
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return catalog.LUN{}, &vds.Error{
-			Code: vds.ErrObjectNotFound, Op: "find", Object: lunObject(ref), Reason: "no LUN has this name or GUID",
-			Hint: "`plexctl lun list` shows all",
-		}
-	default:
-		return catalog.LUN{}, &vds.Error{
-			Code: vds.ErrInvalidArg, Op: "find", Object: lunObject(ref), Reason: "several LUNs match",
-			Hint: "name it by its whole GUID",
-		}
-	}
-}
-
-// record is the record of a LUN by its id.
-func (m *machine) record(id uuid.UUID) (catalog.LUN, bool) {
-	return m.set.LUN(id)
-}
+// isDry reports whether p carries no change out.
+func (p *Provider) isDry() bool { return p.env.Dry != nil }

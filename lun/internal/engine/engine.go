@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+)
+
+// Engine carries steps out on a host.
+type Engine struct {
+	*host.Host
+	Guard Guard     // nil: a LUN stays suspended when the process dies in a window
+	Dry   *Recorder // not nil: steps are recorded, not carried out
+}
+
+// runner is a step of this package. Steps on devices are those of package layout.
+type runner interface {
+	layout.Step
+	run(ctx context.Context, e *Engine) error
+}
+
+// Run carries steps out in order and stops at the first error. A guard stands by where one of them suspends a LUN.
+func (e *Engine) Run(ctx context.Context, steps []layout.Step) error {
+	if e.Dry != nil {
+		e.Dry.record(steps, e.At)
+		return nil
+	}
+	guard, place, err := e.standBy(ctx, steps)
+	if err != nil {
+		return err
+	}
+	defer guard.Dismiss()
+	for i, s := range steps {
+		if i == place {
+			if err := guard.Ready(); err != nil {
+				return err
+			}
+		}
+		start := time.Now()
+		err := e.do(ctx, s)
+		if _, group := s.(Activate); !group { // its steps have been logged
+			e.Log.Debug(s.String(), "took", time.Since(start), "error", err)
+		}
+		if err != nil {
+			e.DropList()
+			return err
+		}
+	}
+	return nil
+}
+
+// do carries one step out.
+func (e *Engine) do(ctx context.Context, s layout.Step) error {
+	switch s := s.(type) {
+	case layout.Create:
+		dev, err := e.Kernel.Create(ctx, s.Node.Name, s.Node.UUID)
+		if err != nil {
+			return err
+		}
+		e.At.Nodes[s.Node.UUID] = dev
+		e.Listed(s.Node.UUID, s.Node.Name)
+		return nil
+	case layout.Load:
+		return e.Kernel.Load(ctx, s.Node.Name, s.Node.Table(e.At))
+	case layout.Resume:
+		return e.Kernel.Resume(ctx, s.Node.Name, s.Node.Visibility)
+	case layout.RefuseDiscards:
+		if err := e.Kernel.RefuseDiscards(ctx, s.Node.Name); err != nil {
+			e.Log.WarnContext(ctx, "what is discarded counts as written", "device", s.Node.Name, "error", err)
+		}
+		return nil
+	case layout.Rename:
+		e.Listed(s.Node.UUID, s.Node.Name)
+		return e.Kernel.Rename(ctx, s.From, s.Node.Name, s.Node.Visibility)
+	case layout.Clear:
+		return e.Kernel.Clear(ctx, s.Name)
+	case layout.Remove:
+		return e.Kernel.Remove(ctx, s.Name)
+	case layout.BestEffort:
+		if err := e.do(ctx, s.Step); err != nil {
+			e.DropList()
+			e.Log.Warn("tidy up", "step", s.String(), "error", err)
+		}
+		return nil
+	default:
+		return s.(runner).run(ctx, e) //nolint:errcheck,forcetypeassert // there are no others
+	}
+}

@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+)
+
+// Guard has another process stand by for a window; see lun.Guard.
+type Guard func(ctx context.Context, w Watched) (Post, error)
+
+// Post is a guard on its way to a window; see lun.Post.
+type Post struct {
+	Ready   func() error
+	Dismiss func()
+}
+
+// Watched is what a guard has to know; see lun.Window.
+type Watched struct {
+	LUN    uuid.UUID
+	Drives []devno.No
+}
+
+// standBy starts the guard when one of these steps suspends a LUN. The guard has to be ready before the step at the index.
+func (e *Engine) standBy(ctx context.Context, steps []layout.Step) (post Post, at int, err error) {
+	none := Post{Ready: func() error { return nil }, Dismiss: func() {}}
+	var window Window
+	i := slices.IndexFunc(steps, func(s layout.Step) (is bool) { window, is = s.(Window); return is })
+	if i < 0 || e.Guard == nil {
+		return none, -1, nil
+	}
+	l := window.Conv.LUN
+	before, _ := e.Record(l.ID)
+	if post, err = e.Guard(ctx, Watched{LUN: l.ID, Drives: e.DevicesOf(l, before)}); err != nil {
+		return none, -1, fault.Of("guard", record.LUNObject(l.Name), err)
+	}
+	ready := post.Ready
+	post.Ready = func() error { return fault.Of("guard", record.LUNObject(l.Name), ready()) }
+	if commit := slices.IndexFunc(steps[:i], isCommit); commit >= 0 {
+		i = commit
+	}
+	return post, i, nil
+}
+
+// isCommit reports whether a step makes a change final.
+func isCommit(s layout.Step) bool {
+	_, ok := s.(Commit)
+	return ok
+}

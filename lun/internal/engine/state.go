@@ -1,0 +1,215 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// State is what the kernel has of one LUN, read for a change of it.
+type State struct {
+	View    layout.View
+	Cleanup []layout.Step // ends what an interrupted change has left; View is as after them
+	Revived bool          // the live table of View is one that only Cleanup makes live
+	Legs    raid1.LegState
+}
+
+// Active reports whether the LUN has a live table.
+func (s State) Active() bool { return s.Legs.Live }
+
+// How long the kernel may take to show that a mirror is whole after its table was resumed, or a copy has ended, and how often to look.
+const (
+	quiesceTimeout = 2 * time.Second
+	quiescePause   = 50 * time.Millisecond
+)
+
+// Inspect reads what the kernel has of l, its legs included, for a change of it. Where nothing should be copied, it waits for a moment
+// until nothing is. vds.ErrProviderCacheCorrupt for a LUN whose start was cut off.
+func (e *Engine) Inspect(ctx context.Context, l catalog.LUN) (State, error) {
+	for deadline := time.Now().Add(quiesceTimeout); ; time.Sleep(quiescePause) {
+		s, err := e.AfterCleanup(ctx, l)
+		if err != nil {
+			return s, err
+		}
+		if s.Revived {
+			return s, &vds.Error{
+				Code: vds.ErrProviderCacheCorrupt, Op: "change", Object: record.LUNObject(l.Name),
+				Reason: "it was not started to the end", Hint: "run `plexctl assemble`",
+			}
+		}
+		s.Legs, err = e.ReadLegs(ctx, l, s.View)
+		if err != nil || l.Operation != nil || !s.Legs.Busy() || time.Now().After(deadline) {
+			return s, err
+		}
+	}
+}
+
+// AfterCleanup is what the kernel will have of l, and the steps after which it does, when a change was interrupted while a table
+// waited. A table that waits for a device without one is swapped in. Any other is thrown away: it uses slots that the live
+// one does not. On Linux 6.1 the end of a raid table that was never live empties the bitmaps of its slots
+// (drivers/md/md-bitmap.c, md_bitmap_flush); where those are current their superblocks are invalidated first, so that everything is
+// copied if the machine stops before they are written anew. The State has no Legs.
+func (e *Engine) AfterCleanup(ctx context.Context, l catalog.LUN) (State, error) {
+	view, err := e.View(ctx, l.ID)
+	s := State{View: view}
+	id := layout.LUNUUID(l.ID)
+	top := view[id]
+	if err != nil || !top.Inactive {
+		return s, err
+	}
+	waiting, err := e.Kernel.Waiting(ctx, top.Name)
+	if err != nil {
+		return s, fault.Of("read waiting table of", record.LUNObject(l.Name), err)
+	}
+	top.Inactive = false
+	switch {
+	case !top.Live:
+		top.Live, top.Suspended, top.Table, s.Revived = true, false, waiting, true
+		s.Cleanup = []layout.Step{layout.Resume{Node: own(l, top)}}
+	case len(e.onlyIn(l, waiting, view.Own(l.ID).Table)) > 0:
+		s.Cleanup = append(layout.Present(e.invalidateUnused(l, top.Table)), layout.Clear{Name: top.Name})
+	default:
+		s.Cleanup = []layout.Step{layout.Clear{Name: top.Name}}
+	}
+	view[id] = top
+	return s, nil
+}
+
+// own is the node of a LUN's own device as the kernel has it.
+func own(l catalog.LUN, top layout.Observed) layout.Node {
+	return layout.Node{Name: top.Name, UUID: layout.LUNUUID(l.ID), Visibility: dm.Public}
+}
+
+// onlyIn is the plexes of l that take part and whose current slots table a uses and table b does not.
+func (e *Engine) onlyIn(l catalog.LUN, a, b dm.Table) []catalog.Plex {
+	var plexes []catalog.Plex
+	for _, i := range e.Roles(l).Taking() {
+		if p := l.Plexes[i]; layout.UsesSlot(l, p, a, e.At) && !layout.UsesSlot(l, p, b, e.At) {
+			plexes = append(plexes, p)
+		}
+	}
+	return plexes
+}
+
+// invalidateUnused is the step that invalidates the current metadata of l that this live table does not use: it may lack what is
+// written from now on. nil when there is none.
+func (e *Engine) invalidateUnused(l catalog.LUN, live dm.Table) layout.Step {
+	if len(l.Plexes) == 1 {
+		return nil
+	}
+	var unused []catalog.Plex
+	for _, i := range e.Roles(l).Taking() {
+		if !layout.UsesSlot(l, l.Plexes[i], live, e.At) {
+			unused = append(unused, l.Plexes[i])
+		}
+	}
+	if len(unused) == 0 {
+		return nil
+	}
+	return Invalidate{l.Name, unused}
+}
+
+// usesSlots reports whether a table uses the current slots of all plexes of l that take part.
+func (e *Engine) usesSlots(l catalog.LUN, t dm.Table) bool {
+	return layout.UsesSlots(l, e.Roles(l), t, e.At)
+}
+
+// needed is what l needs, and the change that a plan for it is made of.
+func (e *Engine) needed(ctx context.Context, l catalog.LUN, have *State) (raid1.Need, layout.Change, error) {
+	c := layout.Change{Want: e.Wants(l), Have: have.View, Cleanup: have.Cleanup, At: e.At}
+	top := have.View.Own(l.ID)
+	r := raid1.Running{
+		Live: top.Live, Suspended: top.Suspended, Matches: c.Satisfied(), Revived: have.Revived, Paused: layout.Paused(top.Table),
+	}
+	need := raid1.Needed(l, r)
+	if need != raid1.NeedLegs {
+		return need, c, nil
+	}
+	var err error
+	if have.Legs, err = e.ReadLegs(ctx, l, have.View); err != nil {
+		return need, c, err
+	}
+	roles := e.Roles(l)
+	c.Want = layout.Of(l, raid1.RolesBeside(l, roles, have.Legs))
+	r.Legs, r.Matches, r.Clashes = &have.Legs, c.Satisfied(), raid1.Clashes(l, roles, have.Legs)
+	return raid1.Needed(l, r), c, nil
+}
+
+// BringUp brings the kernel to what the record of l wants. A LUN that was not active and cannot be started is taken down again: a
+// mirror whose first resume has failed is suspended, and would run without its bitmap if it were resumed once more.
+func (e *Engine) BringUp(ctx context.Context, l catalog.LUN) error {
+	return e.bringUp(ctx, l, func(s Swap) error {
+		_, err := e.Swap(ctx, s)
+		return err
+	})
+}
+
+// bringUp is BringUp with a way to swap to another table.
+func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(Swap) error) error {
+	have, err := e.AfterCleanup(ctx, l)
+	if err != nil {
+		return err
+	}
+	need, c, err := e.needed(ctx, l, &have)
+	if err != nil {
+		return err
+	}
+	switch need {
+	case raid1.NeedStart:
+		if len(l.Plexes) > 1 {
+			c.Prepare = PrepareStart{l}
+		}
+		if err := e.Run(ctx, layout.Plan(c)); err != nil {
+			return undo(err, e.TearDown(ctx, l))
+		}
+		return nil
+	case raid1.NeedSwap:
+		return swap(Swap{Op: "start", Before: l, Next: l, Have: have})
+	case raid1.NeedSwitch:
+		return swap(Swap{Op: "start", Before: l, Next: l, Have: have, SwitchSlots: true, Commit: l.Name + " has new metadata"})
+	default:
+		return e.Run(ctx, layout.Plan(c))
+	}
+}
+
+// TearDown removes what there is of l in the kernel.
+func (e *Engine) TearDown(ctx context.Context, l catalog.LUN) error {
+	left, err := e.View(ctx, l.ID)
+	if err != nil {
+		return err
+	}
+	return e.Run(ctx, layout.Plan(layout.Change{Have: left, At: e.At}))
+}
+
+// ResumeOrphan resumes a LUN that a change which was cut off has left suspended, with the table that it had; false when it is not
+// suspended. To load the new table first would take a program, modprobe, which the kernel runs for each raid table
+// (drivers/md/md.c, md_run), and which may lie on the LUN. A mirror whose first resume has failed must not be resumed again,
+// and gets a new table at once.
+func (e *Engine) ResumeOrphan(ctx context.Context, l catalog.LUN) (bool, error) {
+	have, err := e.AfterCleanup(ctx, l)
+	top := have.View.Own(l.ID)
+	if err != nil || !top.Suspended || !top.Live {
+		return false, err
+	}
+	if e.usesSlots(l, top.Table) {
+		return true, e.BringUp(ctx, l)
+	}
+	steps := slices.Concat(layout.Present(e.invalidateUnused(l, top.Table)), have.Cleanup)
+	return true, e.Run(ctx, append(steps, layout.Resume{Node: own(l, top)}))
+}
+
+// FinishWipe zeroes what the record of l says is to be wiped, and commits that it was.
+func (e *Engine) FinishWipe(ctx context.Context, l catalog.LUN) (catalog.LUN, error) {
+	if !l.Wipe {
+		return l, nil
+	}
+	return e.CommitAfter(ctx, "wipe", l, record.Wiped(l), l.Name+" is wiped", Wipe{l})
+}

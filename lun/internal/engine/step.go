@@ -1,0 +1,218 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/size"
+)
+
+// Commit makes a change final.
+type Commit struct {
+	Tx   *host.Transaction
+	Text string
+}
+
+func (s Commit) String() string { return "commit: " + s.Text }
+
+func (s Commit) run(ctx context.Context, e *Engine) error { return e.Commit(ctx, s.Tx) }
+
+// WriteMeta writes the current metadata of a LUN.
+type WriteMeta struct {
+	LUN     catalog.LUN
+	Slots   []raidmeta.Slot
+	Purpose string
+}
+
+func (s WriteMeta) String() string { return "write metadata of " + s.LUN.Name + ": " + s.Purpose }
+
+func (s WriteMeta) run(ctx context.Context, e *Engine) error {
+	return e.WriteSlots(ctx, s.LUN, s.Slots)
+}
+
+// PrepareStart readies the metadata of a mirror that no table uses for being started.
+type PrepareStart struct{ LUN catalog.LUN }
+
+func (s PrepareStart) String() string {
+	return "ready metadata: copy what may differ in " + s.LUN.Name
+}
+
+func (s PrepareStart) run(ctx context.Context, e *Engine) error {
+	reads, err := e.ReadSlots(ctx, s.LUN)
+	if err != nil {
+		return err
+	}
+	slots, err := raid1.Start(s.LUN, e.Roles(s.LUN), reads)
+	if err != nil {
+		return err
+	}
+	return e.WriteSlots(ctx, s.LUN, slots)
+}
+
+// RewriteMeta writes the metadata of a LUN by its record alone, whatever there is.
+type RewriteMeta struct{ LUN catalog.LUN }
+
+func (s RewriteMeta) String() string {
+	return "write metadata of " + s.LUN.Name + ": copy everything from its first plex that is here"
+}
+
+func (s RewriteMeta) run(ctx context.Context, e *Engine) error {
+	slots, err := raid1.FromRecord(s.LUN, e.Roles(s.LUN))
+	if err != nil {
+		return err
+	}
+	return e.WriteSlots(ctx, s.LUN, slots)
+}
+
+// Rewrite is RewriteMeta for a LUN that has metadata; nil for a linear one.
+func Rewrite(l catalog.LUN) layout.Step {
+	if len(l.Plexes) == 1 {
+		return nil
+	}
+	return RewriteMeta{l}
+}
+
+// Invalidate makes the current metadata of plexes of a LUN unusable, so that everything is copied when it is started.
+type Invalidate struct {
+	Name   string
+	Plexes []catalog.Plex
+}
+
+func (s Invalidate) String() string {
+	return "give up the metadata of " + s.Name + " that no table has used"
+}
+
+func (s Invalidate) run(ctx context.Context, e *Engine) error {
+	return e.Invalidate(ctx, s.Plexes)
+}
+
+// Wipe zeroes the first and the last MiB of every plex of a LUN. What else its plexes hold may differ: of a mirror everything is
+// copied when it is started, from the first one.
+type Wipe struct{ LUN catalog.LUN }
+
+func (s Wipe) String() string { return "zero the first and the last MiB of " + s.LUN.Name }
+
+func (s Wipe) run(ctx context.Context, e *Engine) error {
+	if err := e.Wipe(ctx, s.LUN); err != nil || len(s.LUN.Plexes) == 1 {
+		return err
+	}
+	return RewriteMeta(s).run(ctx, e)
+}
+
+// ZeroMeta zeroes the room for the metadata of a LUN's first plex.
+type ZeroMeta struct{ LUN catalog.LUN }
+
+func (s ZeroMeta) String() string { return "zero the room for the metadata of " + s.LUN.Name }
+
+func (s ZeroMeta) run(ctx context.Context, e *Engine) error {
+	return e.Zero(ctx, s.LUN.Plexes[0].Meta)
+}
+
+// ZeroTracked prepares the extents of a tracked LUN before its birth. It ends early with ctx.
+type ZeroTracked struct{ LUN catalog.LUN }
+
+func (s ZeroTracked) String() string {
+	return "zero " + s.LUN.Name + ", and note that nothing is written to it"
+}
+
+func (s ZeroTracked) run(ctx context.Context, e *Engine) error {
+	for _, p := range s.LUN.Copies() {
+		if err := e.ZeroRuns(ctx, layout.RunsOf(p.Data, s.LUN.Size)); err != nil {
+			return err
+		}
+		if err := e.Zero(ctx, p.Meta); err != nil {
+			return err
+		}
+	}
+	slots, err := raid1.Born(s.LUN)
+	if err != nil {
+		return err
+	}
+	return e.WriteSlots(ctx, s.LUN, slots)
+}
+
+// ZeroGrowth zeroes what a tracked LUN gets when it grows.
+type ZeroGrowth struct {
+	LUN  catalog.LUN // after
+	From size.Sectors
+}
+
+func (s ZeroGrowth) String() string { return "zero the new part of " + s.LUN.Name }
+
+func (s ZeroGrowth) run(ctx context.Context, e *Engine) error {
+	for _, p := range s.LUN.Copies() {
+		if err := e.ZeroRuns(ctx, layout.RunsAfter(layout.RunsOf(p.Data, s.LUN.Size), s.From)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ForgetScan writes the map of a scan that has found nothing yet.
+type ForgetScan struct{ LUN catalog.LUN }
+
+func (s ForgetScan) String() string { return "note that nothing is known of " + s.LUN.Name }
+
+func (s ForgetScan) run(ctx context.Context, e *Engine) error {
+	return e.WriteMap(ctx, s.LUN, raid1.AllRegions(s.LUN))
+}
+
+// MarkClean notes in the metadata of a stopped mirror that its plexes are in sync, if they are.
+type MarkClean struct{ LUN catalog.LUN }
+
+func (s MarkClean) String() string {
+	return "note that the plexes of " + s.LUN.Name + " are equal, if they are"
+}
+
+func (s MarkClean) run(ctx context.Context, e *Engine) error { return e.MarkClean(ctx, s.LUN) }
+
+// FailIO makes all I/O of a device fail.
+type FailIO struct {
+	Device     layout.Observed
+	Visibility dm.Visibility
+}
+
+func (s FailIO) String() string { return "fail all I/O of " + s.Device.Name }
+
+func (s FailIO) run(ctx context.Context, e *Engine) error {
+	dead := dm.Table{{Length: s.Device.Table.Size(), Target: dm.Other{Name: layout.ErrorTarget}}}
+	if err := e.Kernel.Load(ctx, s.Device.Name, dead); err != nil {
+		return err
+	}
+	return e.Kernel.Resume(ctx, s.Device.Name, s.Visibility)
+}
+
+// Label makes a device a drive.
+type Label struct {
+	Info  blockdev.Info
+	Label catalog.Label
+}
+
+func (s Label) String() string {
+	return fmt.Sprintf("zero the first and the last MiB of %s, and make it drive %s", s.Info.Path, s.Label.Drive)
+}
+
+func (s Label) run(ctx context.Context, e *Engine) error { return e.Label(ctx, s.Info, s.Label) }
+
+// Unlabel takes the label off a drive.
+type Unlabel struct{ Drive *host.Drive }
+
+func (s Unlabel) String() string { return "wipe label and catalog of " + s.Drive.Info.Path }
+
+func (s Unlabel) run(ctx context.Context, e *Engine) error { return e.Unlabel(ctx, s.Drive) }
+
+// Relabel writes this host's id into a drive's label.
+type Relabel struct{ Drive *host.Drive }
+
+func (s Relabel) String() string {
+	return "write this host's id into the label of " + s.Drive.Info.Path
+}
+
+func (s Relabel) run(ctx context.Context, e *Engine) error { return e.Relabel(ctx, s.Drive) }

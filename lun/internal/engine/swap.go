@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+)
+
+// Swap is the change of a LUN from one record to the next, with the table that goes with it. A LUN that is not active stays so: only
+// its record changes.
+type Swap struct {
+	Op     string      // what is done, for errors: "add plex to"
+	Before catalog.LUN // the record now
+	Next   catalog.LUN // the record after; Swap chooses its generation and its metadata slots
+	Have   State       // what the kernel has of the LUN
+	Commit string      // what the commit says; "": Next is committed already
+
+	SwitchSlots bool // use the other metadata slots in any case; else only where the live table uses the current ones of a mirror
+	Freeze      bool // a file system on the LUN is frozen for the swap
+	Forget      bool // no region counts as written when the new table begins
+
+	Zeros   host.ZeroMap // of the plex that new ones are filled from; may be nil
+	Zeroing *bool        // is set when new plexes are being zeroed; may be nil
+
+	Tx         host.Transaction // what else is committed, and how; Next, and Before to take back, are added
+	First      []layout.Step    // come before all others
+	After      []layout.Step    // come after the swap
+	Up         []catalog.LUN    // LUNs beside Before whose devices are restored when the change is taken back
+	KeepKernel bool             // the devices of Before are not restored: the kernel had another table than its record
+}
+
+// Swap commits the next record of a LUN and brings the kernel to it: through Plan, with the metadata that package raid1 asks for, in a
+// window where that is needed. It returns the record that then holds. When a step fails, the change is taken back.
+func (e *Engine) Swap(ctx context.Context, s Swap) (catalog.LUN, error) {
+	steps, tx, err := e.planSwap(&s)
+	if err != nil {
+		return s.Before, err
+	}
+	up := s.Up
+	if !s.KeepKernel {
+		up = append([]catalog.LUN{s.Before}, up...)
+	}
+	return s.Next, e.CarryOut(ctx, s.Op, s.Before.Name, steps, tx, up...)
+}
+
+// planSwap is the steps of a swap, and their transaction. It completes s.Next.
+func (e *Engine) planSwap(s *Swap) ([]layout.Step, *host.Transaction, error) {
+	tx := &s.Tx
+	var commit layout.Step
+	if s.Commit != "" {
+		if roles := e.Roles(s.Next); s.SwitchSlots || raid1.Clashes(s.Next, roles, s.Have.Legs) && len(s.Next.Plexes) > 1 {
+			s.Next = raid1.SwitchSlots(s.Next, roles, s.Have.Legs)
+		}
+		s.Next = e.Next(s.Next)
+		tx.Put = append([]catalog.LUN{s.Next}, tx.Put...)
+		tx.Back = append([]catalog.LUN{s.Before}, tx.Back...)
+		commit = Commit{tx, s.Commit}
+	}
+	steps, err := e.transition(s, commit)
+	return slices.Concat(s.First, steps, s.After), tx, err
+}
+
+// transition is the steps from the kernel's table to that of s.Next, whose current slots the live table does not use.
+func (e *Engine) transition(s *Swap, commit layout.Step) ([]layout.Step, error) {
+	if !s.Have.Active() {
+		return append(slices.Clone(s.Have.Cleanup), layout.Present(commit)...), nil
+	}
+	roles := raid1.RolesBeside(s.Next, e.Roles(s.Next), s.Have.Legs)
+	conv, err := raid1.Convert(s.Next, roles, s.Have.Legs)
+	if err != nil {
+		return nil, err
+	}
+	conv.Forget = s.Forget
+	c := layout.Change{Want: layout.Of(s.Next, roles), Have: s.Have.View, Cleanup: s.Have.Cleanup, At: e.At, Commit: commit}
+	fill := newZeroFill(s, &conv)
+	if fill != nil {
+		c.Ready = fill
+	}
+	if len(s.Next.Plexes) > 1 {
+		slots, err := conv.First()
+		if err != nil {
+			return nil, err
+		}
+		c.Prepare = WriteMeta{s.Next, slots, conv.Purpose()}
+	}
+	if window, ok := conv.Window(s.Freeze); ok {
+		c.Swap = Window{Window: window, Node: c.Want[len(c.Want)-1], Conv: conv, Fill: fill}
+	}
+	return layout.Plan(c), nil
+}
+
+// newZeroFill is the step that has new plexes zeroed, where it can become known what they lack: by the bits of a tracked LUN, or by a
+// map of what is zero. nil where everything is copied anyway.
+func newZeroFill(s *Swap, conv *raid1.Conversion) *ZeroFill {
+	zeros := s.Zeros
+	if zeros == nil && conv.LUN.Tracked() && conv.Was.Mirror {
+		zeros = host.NoZeros{} // beyond its bits
+	}
+	if len(conv.New) == 0 || zeros == nil {
+		return nil
+	}
+	conv.ZeroFill = true
+	return &ZeroFill{Conv: *conv, Zeros: zeros, Begun: s.Zeroing}
+}
+
+// CarryOut runs the steps of a change. When one fails the change is taken back: first on the drives, if its commit was
+// begun, then in the kernel, whose devices of the LUNs in up go back to what the records before want.
+func (e *Engine) CarryOut(ctx context.Context, op, name string, steps []layout.Step, tx *host.Transaction, up ...catalog.LUN) error {
+	err := e.Run(ctx, steps)
+	if err == nil {
+		return nil
+	}
+	failed := fault.Of(op, record.LUNObject(name), err)
+	return undo(failed, e.takeBack(ctx, tx, up))
+}
+
+// CommitAfter commits next, which is l with something else recorded, after some steps, and returns it. The kernel's devices stay as
+// they are.
+func (e *Engine) CommitAfter(ctx context.Context, op string, l, next catalog.LUN, text string, first ...layout.Step) (catalog.LUN, error) {
+	next = e.Next(next)
+	tx := &host.Transaction{Put: []catalog.LUN{next}, Back: []catalog.LUN{l}}
+	return next, e.CarryOut(ctx, op, l.Name, append(first, Commit{tx, text}), tx)
+}

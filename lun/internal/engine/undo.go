@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// undo adds to an error that taking the change back failed too.
+func undo(err, back error) error {
+	if back == nil {
+		return err
+	}
+	return errors.Join(err, fmt.Errorf("taking it back: %w", back))
+}
+
+// takeBack takes a change back: the records, if its commit was begun, and the devices of the LUNs in up.
+func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, up []catalog.LUN) error {
+	var failed []error
+	if tx.Begun {
+		failed = append(failed, e.Host.TakeBack(ctx, tx))
+		up = e.Latest(up)
+	}
+	for _, l := range up {
+		failed = append(failed, e.restore(ctx, l, tx.RecordOf(l)))
+	}
+	return errors.Join(failed...)
+}
+
+// restore returns the kernel to record l after a change to record put has failed. If the take-back could not be committed, l may be
+// put. A device that cannot be brought there is at least resumed: whatever else is wrong, no LUN stays suspended. But a mirror whose
+// new table could not be resumed would run without its bitmap, and take the plexes that were to be filled for whole: it is started
+// degraded, or fails all I/O until it is assembled.
+func (e *Engine) restore(ctx context.Context, l, put catalog.LUN) error {
+	l, err := e.FinishWipe(ctx, l)
+	if err == nil {
+		err = e.bringUp(ctx, l, func(s Swap) error { return e.swapForGood(ctx, s) })
+	}
+	if err == nil {
+		return nil
+	}
+	have, viewErr := e.View(ctx, l.ID)
+	if viewErr != nil {
+		return undo(err, viewErr)
+	}
+	live := have.Own(l.ID)
+	var again error
+	switch {
+	case !live.Suspended:
+		return err // nobody waits; a table that waits must not be made the live one
+	case !layout.IsRaid(live.Table) || e.usesSlots(l, live.Table) && l.Generation != put.Generation:
+		again = e.Run(ctx, layout.ResumeOld(l.ID, have))
+	case len(l.Plexes) == 1: // the record leaves no doubt where the data is
+		err, again = nil, e.Run(ctx, layout.Plan(layout.Change{Want: e.Wants(l), Have: have, At: e.At}))
+	default:
+		again = e.startDegraded(ctx, l, put, have)
+	}
+	if again != nil {
+		again = undo(again, e.failAllIO(ctx, l))
+	}
+	return undo(err, again)
+}
+
+// swapForGood is Swap for a change that is being taken back already: it is not taken back itself.
+func (e *Engine) swapForGood(ctx context.Context, s Swap) error {
+	steps, _, err := e.planSwap(&s)
+	if err != nil {
+		return err
+	}
+	return e.Run(ctx, steps)
+}
+
+// startDegraded resumes a suspended mirror when neither the new table, loaded by the change to put, nor the table of record l can be
+// started, for example because a drive failed during the swap. Nothing has been written since, so that it is started like a LUN that
+// is not active, with those plexes alone that hold all of the data by put and by their metadata and can be written. The metadata of
+// the live table is invalidated first, because its end may empty the bitmaps (see AfterCleanup).
+func (e *Engine) startDegraded(ctx context.Context, l, put catalog.LUN, have layout.View) error {
+	top := have.Own(l.ID)
+	next, err := e.withoutDead(ctx, l, put)
+	if err != nil {
+		return err
+	}
+	if len(e.onlyIn(l, top.Table, nil)) > 0 {
+		var taking []catalog.Plex
+		for _, i := range e.Roles(next).Taking() {
+			taking = append(taking, next.Plexes[i])
+		}
+		if err := e.Run(ctx, []layout.Step{Invalidate{next.Name, taking}}); err != nil {
+			return err
+		}
+	}
+	top.Live = false
+	have[layout.LUNUUID(l.ID)] = top
+	return e.Run(ctx, layout.Plan(layout.Change{Want: e.Wants(next), Have: have, At: e.At, Prepare: PrepareStart{next}}))
+}
+
+// withoutDead commits l with those plexes stale that cannot be written, or do not hold all of the data by put and by their
+// metadata, and returns that record. It fails when no plex is left.
+func (e *Engine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.LUN, error) {
+	reads, err := e.ReadSlots(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	sources, _ := raid1.Sources(l, e.Roles(l), raid1.SlotsOf(reads))
+	next := l
+	next.Plexes = slices.Clone(l.Plexes)
+	left, roles := false, record.RolesOf(l, record.AllHere)
+	for i, p := range next.Copies() {
+		err := e.Writable(ctx, p)
+		if err != nil {
+			e.Log.WarnContext(ctx, "goes on without a plex", "lun", l.Name, "plex", p.ID, "error", err)
+		}
+		complete := e.isSource(put, p.ID) && slices.Contains(sources, i)
+		left = left || complete && err == nil
+		if err != nil || !complete && !roles[i].IsTarget() {
+			next.Plexes[i].Stale = true
+		}
+	}
+	if !left {
+		return l, &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Op: "restore", Object: record.LUNObject(l.Name),
+			Reason: "no plex that can be written holds all of its data", Hint: "see to its drives, then run `plexctl assemble " + l.Name + "`",
+		}
+	}
+	next = e.Next(next)
+	return next, e.Commit(ctx, &host.Transaction{Put: []catalog.LUN{next}, All: true})
+}
+
+// isSource reports whether a plex holds all of the data by a record, and its drive is here.
+func (e *Engine) isSource(l catalog.LUN, plex uuid.UUID) bool {
+	i := record.Index(l, plex)
+	return i >= 0 && e.Roles(l)[i] == record.Source
+}
+
+// failAllIO fails all I/O of a LUN that is still suspended, so that nothing waits for ever, and nothing is written that no metadata
+// shows. Assemble starts it like one that is not active. Where the table that goes uses current metadata, those devices fail
+// first: its end may empty the bitmaps (see AfterCleanup).
+func (e *Engine) failAllIO(ctx context.Context, l catalog.LUN) error {
+	have, err := e.View(ctx, l.ID)
+	top := have.Own(l.ID)
+	if err != nil || !top.Suspended {
+		return err
+	}
+	var steps []layout.Step
+	if top.Inactive {
+		steps = append(steps, layout.Clear{Name: top.Name})
+	}
+	for _, p := range e.onlyIn(l, top.Table, nil) {
+		if meta, ok := have[layout.MetaUUID(l, p, p.Slot)]; ok {
+			steps = append(steps, FailIO{meta, dm.Private})
+		}
+	}
+	return e.Run(ctx, append(steps, FailIO{top, dm.Public}))
+}

@@ -1,0 +1,199 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Window swaps the tables of a LUN in three calls: suspend, look, resume. When a leg has failed that the new table counts on, it
+// resumes the LUN with the old table.
+type Window struct {
+	raid1.Window
+	Node layout.Node
+	Conv raid1.Conversion
+	Fill *ZeroFill // whose drives have zeroed what they get; may be nil
+}
+
+func (s Window) String() string {
+	if s.Freeze {
+		return "freeze and suspend " + s.Node.Name + ", see that its legs are in order, and activate the new table"
+	}
+	return "suspend " + s.Node.Name + ", see that its legs are in order, and activate the new table"
+}
+
+func (s Window) run(ctx context.Context, e *Engine) error {
+	if err := e.Kernel.Suspend(ctx, s.Node.Name, s.Freeze); err != nil {
+		return errors.Join(err, e.abortSwap(ctx, s.Node))
+	}
+	health, err := s.check(ctx, e)
+	if err == nil && s.Carry {
+		err = s.carry(ctx, e, health)
+	}
+	if err != nil {
+		return errors.Join(err, e.abortSwap(ctx, s.Node))
+	}
+	return e.Kernel.Resume(ctx, s.Node.Name, s.Node.Visibility)
+}
+
+// abortSwap resumes a LUN with the table that it has. The one that waits uses metadata that no other table uses.
+func (e *Engine) abortSwap(ctx context.Context, n layout.Node) error {
+	return errors.Join(e.Kernel.Clear(ctx, n.Name), e.Kernel.Resume(ctx, n.Name, n.Visibility))
+}
+
+// check looks at the legs of the suspended mirror, and returns their health by data device.
+func (s Window) check(ctx context.Context, e *Engine) (map[devno.No]dm.LegHealth, error) {
+	if s.Linear {
+		return nil, nil
+	}
+	table, err := e.Kernel.Table(ctx, s.Node.Name)
+	if err != nil {
+		return nil, err
+	}
+	status, err := e.Kernel.Status(ctx, s.Node.Name)
+	if err != nil {
+		return nil, err
+	}
+	raid, ok := layout.SoleTarget[dm.Raid1](table)
+	if !ok {
+		return nil, raid1.ForeignTable(s.Conv.LUN)
+	}
+	seen, err := host.RaidStatusOf(s.Conv.LUN, status)
+	if err != nil {
+		return nil, err
+	}
+	health := map[devno.No]dm.LegHealth{}
+	for i, leg := range raid.Legs {
+		if i < len(seen.Health) {
+			health[leg.Data] = seen.Health[i]
+		}
+	}
+	for _, dev := range s.Counted {
+		if letter := health[dev]; letter != dm.LegInSync && letter != dm.LegSyncing {
+			return nil, &vds.Error{
+				Code: vds.ErrObjectStatusFailed, Op: "change", Object: record.LUNObject(s.Conv.LUN.Name),
+				Reason: fmt.Sprintf("its leg on device %s has just failed", dev), Hint: "nothing has changed; see `plexctl status`",
+			}
+		}
+	}
+	return health, nil
+}
+
+// carry copies, while the LUN is suspended, the bits that the old table has left to the new current slots.
+func (s Window) carry(ctx context.Context, e *Engine, health map[devno.No]dm.LegHealth) error {
+	var bits raidmeta.Bits
+	if s.Fill != nil {
+		bits = s.Fill.toCopy(ctx, e)
+	} else {
+		bits = s.Conv.Left(e.ReadAgain(ctx, s.Conv.LUN, s.Conv.Was), health)
+	}
+	if bits == nil {
+		return nil // all are set there
+	}
+	slots, err := s.Conv.Slots(bits)
+	if err != nil {
+		return err
+	}
+	return e.WriteBitmaps(ctx, s.Conv.LUN, slots, s.Conv.InSync)
+}
+
+// ZeroFill runs before a swap: it has the drives zero those regions of the new plexes that are probably zero on the source, so that
+// they need not be copied. No live table uses the new plexes yet. The window finds out which of these regions are zero on both sides.
+type ZeroFill struct {
+	Conv  raid1.Conversion
+	Zeros host.ZeroMap
+	Begun *bool // is set when what the new plexes held is lost; may be nil
+
+	zeroed raidmeta.Bits // set by run
+}
+
+func (s *ZeroFill) String() string {
+	return "have its drive zero what " + s.Conv.LUN.Name + " gets, so that only what was written has to be copied"
+}
+
+// run has no error: where something goes wrong everything is copied, and that fails, or does not.
+func (s *ZeroFill) run(ctx context.Context, e *Engine) error { //nolint:unparam // a step
+	regions := s.unwritten(ctx, e)
+	for i, k := range s.Zeros.Candidates(ctx, s.Conv.LUN) {
+		regions[i] |= k
+	}
+	if s.Begun != nil {
+		*s.Begun = true
+	}
+	for _, p := range s.Conv.New {
+		if err := e.ZeroRegions(ctx, s.Conv.LUN, p, regions); err != nil {
+			e.Log.WarnContext(ctx, "everything is copied: the drive has not zeroed", "lun", s.Conv.LUN.Name, "plex", p.ID, "error", err)
+			return nil
+		}
+	}
+	s.zeroed = regions
+	return nil
+}
+
+func (s *ZeroFill) unwritten(ctx context.Context, e *Engine) raidmeta.Bits {
+	if !s.Conv.LUN.Tracked() {
+		return raid1.NoRegions(s.Conv.LUN)
+	}
+	return s.Conv.Unwritten(e.ReadAgain(ctx, s.Conv.LUN, s.Conv.Was))
+}
+
+// toCopy is the regions that new plexes lack, nil when that is all. Nobody may write to the LUN meanwhile.
+func (s *ZeroFill) toCopy(ctx context.Context, e *Engine) raidmeta.Bits {
+	if s.zeroed == nil {
+		return nil
+	}
+	same := s.unwritten(ctx, e)
+	for i, k := range s.Zeros.Verified(ctx, s.Conv.LUN) {
+		same[i] |= k
+	}
+	bits := raid1.AllRegions(s.Conv.LUN)
+	for i := range same {
+		bits[i] &^= same[i] & s.zeroed[i] // zero on both sides
+	}
+	return bits
+}
+
+// Activate readies and activates a LUN that a change gave back or made. Its failure undoes nothing: the next Assemble does it.
+type Activate struct {
+	LUN   catalog.LUN
+	Steps []layout.Step
+}
+
+func (s Activate) String() string { return "activate " + s.LUN.Name }
+
+func (s Activate) run(ctx context.Context, e *Engine) error { //nolint:unparam // a step
+	err := errors.New("its drives cannot be written, so it is no LUN any more")
+	if _, ok := e.Record(s.LUN.ID); ok {
+		err = e.Run(ctx, s.Steps)
+	}
+	if err != nil {
+		e.Log.Warn("activate", "lun", s.LUN.Name, "error", undo(err, e.TearDown(ctx, s.LUN)))
+	}
+	return nil
+}
+
+// NewActivate is the step that readies and activates l, wiping it first where its record says so.
+func (e *Engine) NewActivate(l catalog.LUN) Activate {
+	var steps []layout.Step
+	if l.Wipe {
+		clean := e.Next(record.Wiped(l))
+		tx := &host.Transaction{Put: []catalog.LUN{clean}}
+		steps = append(steps, Wipe{l}, Commit{tx, l.Name + " is wiped"})
+		l = clean
+	}
+	c := layout.Change{Want: e.Wants(l), At: e.At}
+	if len(l.Plexes) > 1 {
+		c.Prepare = PrepareStart{l}
+	}
+	return Activate{l, append(steps, layout.Plan(c)...)}
+}

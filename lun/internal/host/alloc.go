@@ -1,0 +1,133 @@
+package host
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// metaLength is the room for a plex's two metadata slots.
+const metaLength = size.Sectors(2 * raidmeta.SlotSize / size.Sector)
+
+// Room is the free space of a drive in bytes.
+func (h *Host) Room(id uuid.UUID) size.Sectors {
+	var sum size.Sectors
+	for _, e := range h.Set.Free(id) {
+		sum += e.Length
+	}
+	return sum
+}
+
+// Allocate finds room for a plex of length sectors: on the drives named, each used up before the next (as VDS CreateLun
+// does), or on the one drive with the most room when none is named.
+func (h *Host) Allocate(length size.Sectors, drives []uuid.UUID) (catalog.Plex, error) {
+	if len(drives) == 0 {
+		drives = h.DriveWithMostFree()
+	}
+	plex := catalog.Plex{ID: uuid.New(), Slot: catalog.SlotA}
+	need := length
+	for _, id := range drives {
+		for _, run := range h.Set.Free(id) {
+			if plex.Meta.Length == 0 {
+				plex.Meta = catalog.Extent{Drive: id, Start: run.Start, Length: metaLength}
+				run.Start, run.Length = run.Start+metaLength, run.Length-metaLength
+			}
+			if n := min(need, run.Length); n > 0 {
+				plex.Data = append(plex.Data, catalog.Extent{Drive: id, Start: run.Start, Length: n})
+				need -= n
+			}
+		}
+	}
+	if need > 0 || len(plex.Data) > catalog.MaxExtents {
+		return catalog.Plex{}, h.noSpace(length, drives)
+	}
+	return plex, nil
+}
+
+// GrowPlex is a plex of l with room for all of l: on the drives named first, where no other plex of l lies on them, then on
+// its own. A plex of a mirror stays on its drive.
+func (h *Host) GrowPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catalog.Plex, error) {
+	own := record.PlexDrives(p)
+	others := record.Without(l, p.ID).Drives()
+	var drives []uuid.UUID
+	for _, id := range slices.Concat(named, own) {
+		if !slices.Contains(others, id) && !slices.Contains(drives, id) && (len(others) == 0 || slices.Contains(own, id)) {
+			drives = append(drives, id)
+		}
+	}
+	need := l.Size
+	for _, e := range p.Data {
+		need -= min(need, e.Length)
+	}
+	p.Data = slices.Clone(p.Data)
+	for _, id := range drives {
+		for _, run := range h.Set.Free(id) {
+			if n := min(need, run.Length); n > 0 {
+				p.Data = appendRun(p.Data, catalog.Extent{Drive: id, Start: run.Start, Length: n})
+				need -= n
+			}
+		}
+	}
+	switch {
+	case need == 0 && len(p.Data) <= catalog.MaxExtents:
+		return p, nil
+	case len(others) > 0:
+		return p, &vds.Error{
+			Code: vds.ErrNotSupported, Op: "extend", Object: record.LUNObject(l.Name),
+			Reason: fmt.Sprintf("plex %s would have to span drives: %s more than its own drive has room for", p.ID, need),
+			Hint:   "put the plex on a larger drive: add one there with `plexctl plex add`, then remove this one",
+		}
+	default:
+		return p, h.noSpace(need, drives)
+	}
+}
+
+// appendRun adds an extent, to the last one where it follows on from that.
+func appendRun(extents []catalog.Extent, e catalog.Extent) []catalog.Extent {
+	if last := len(extents) - 1; last >= 0 && extents[last].Drive == e.Drive && extents[last].End() == e.Start {
+		extents[last].Length += e.Length
+		return extents
+	}
+	return append(extents, e)
+}
+
+// DriveWithMostFree is the drive with the most room that is not among those left out, alone in a list, or an empty list without
+// such drives.
+func (h *Host) DriveWithMostFree(but ...uuid.UUID) []uuid.UUID {
+	var best []uuid.UUID
+	var most size.Sectors
+	for id, d := range h.Drives {
+		if d.Store.HeadLost || d.Foreign || slices.Contains(but, id) {
+			continue
+		}
+		if room := h.Room(id); room > most || (room == most && len(best) == 1 && id.String() < best[0].String()) {
+			best, most = []uuid.UUID{id}, room
+		}
+	}
+	return best
+}
+
+func (h *Host) noSpace(length size.Sectors, drives []uuid.UUID) error {
+	var most size.Sectors
+	for _, id := range drives {
+		most += max(h.Room(id), metaLength) - metaLength
+	}
+	err := &vds.Error{Code: vds.ErrNotEnoughSpace, Op: "allocate", Object: length.String()}
+	switch {
+	case len(h.Drives) == 0:
+		err.Code, err.Reason, err.Hint = vds.ErrNotEnoughDrive, "there is no drive", "make one with `plexctl drive init DEVICE`"
+	case len(drives) > 1:
+		err.Reason = "the named drives have room for " + most.String() + " together"
+	default:
+		err.Reason = "the drive with the most room has room for " + most.String()
+		err.Hint = "name several drives to span them, or add one with `plexctl drive init DEVICE`"
+	}
+	return err
+}

@@ -1,0 +1,249 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Transaction is a set of records that become true together. The first catalog write that reaches a drive is the commit
+// point: records of one LUN are ranked by generation, so from then on every reader and every later process sees the new
+// state and carries it to the other drives.
+type Transaction struct {
+	Put   []catalog.LUN
+	Back  []catalog.LUN // every LUN that it is about, as it was: what is committed when the change is taken back
+	First []uuid.UUID   // drives to write before the others, in this order: those of the LUN that is absorbed or given back
+	All   bool          // go on after a drive that cannot be written
+	Need  []uuid.UUID   // drives that have to be written for success; nil: those of all plexes that are not stale
+	Begun bool          // a write was tried: what is on that drive is not known before it is read again
+	// Ruined reports whether a LUN in Back has lost its content and must be wiped before it is used again; nil: none has.
+	Ruined func(l catalog.LUN) bool
+}
+
+// RecordOf is the record of a LUN that tx puts; l when it puts none.
+func (tx *Transaction) RecordOf(l catalog.LUN) catalog.LUN {
+	for _, put := range tx.Put {
+		if put.ID == l.ID {
+			return put
+		}
+	}
+	return l
+}
+
+// Commit writes the records of tx to every drive they concern that is here. On an error some drives may have them.
+func (h *Host) Commit(ctx context.Context, tx *Transaction) error {
+	need := tx.needed()
+	for _, id := range need {
+		if d, here := h.Drives[id]; here && d.Foreign {
+			return ForeignDriveFault(d) // it is not written to
+		}
+	}
+	drives := h.concerned(tx)
+	if len(drives) == 0 {
+		return &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Op: "commit", Object: record.LUNObject(tx.Put[0].Name), Reason: "none of its drives is here",
+			Hint: "attach one",
+		}
+	}
+	err := h.writeAll(ctx, tx, drives, need)
+	h.merge()
+	if err != nil {
+		return err
+	}
+	if err := h.Heal(ctx); err != nil {
+		h.Log.Warn("tidy catalogs", "error", err) // the records are committed; the next change tidies again
+	}
+	return nil
+}
+
+// writeAll writes the records of tx to drives. It fails when a drive in need, or every drive, did not take them.
+func (h *Host) writeAll(ctx context.Context, tx *Transaction, drives, need []uuid.UUID) error {
+	var failed, spared []error // spared: of drives that need not take it, as long as another one does
+	reached := false
+	for _, id := range drives {
+		err := h.writeCatalog(ctx, id, h.Set.Apply(id, tx.Put...))
+		tx.Begun = tx.Begun || !untouched(err)
+		if err == nil {
+			reached = true
+			continue
+		}
+		fault := &vds.Error{
+			Code: vds.ErrDiskConfigurationNotSaved, Op: "commit", Object: record.DriveObject(id), Err: err,
+			Hint: "check the drive; `plexctl assemble` brings every LUN to its last committed state",
+		}
+		if !slices.Contains(need, id) {
+			h.Log.Warn("a drive does not learn of the change", "drive", id, "error", err)
+			spared = append(spared, fault)
+			continue
+		}
+		failed = append(failed, fault)
+		if !tx.All {
+			break
+		}
+	}
+	if !reached {
+		failed = append(failed, spared...)
+	}
+	return errors.Join(failed...)
+}
+
+// untouched reports whether a catalog write has failed before anything was written: there is nothing to take back.
+func untouched(err error) bool {
+	return slices.ContainsFunc([]error{catalog.ErrHeadLost, catalog.ErrInvalid, catalog.ErrOverlap, catalog.ErrFull}, func(reason error) bool {
+		return errors.Is(err, reason)
+	})
+}
+
+// needed is the drives without which tx does not count as committed.
+func (tx *Transaction) needed() []uuid.UUID {
+	if tx.Need != nil {
+		return tx.Need
+	}
+	return Needed(tx.Put...)
+}
+
+// Needed is the drives that have to take these records: those of all plexes that are not stale. A drive that has failed, under a plex
+// that has, must not keep its LUN from being changed: it learns of the change when it is back.
+func Needed(luns ...catalog.LUN) []uuid.UUID {
+	drives := []uuid.UUID{}
+	for _, l := range luns {
+		l.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool { return p.Stale })
+		drives = append(drives, l.Drives()...)
+	}
+	return drives
+}
+
+// concerned is the drives that get records of tx: those with a plex of a new or an older version, first ones first.
+func (h *Host) concerned(tx *Transaction) []uuid.UUID {
+	var unique []uuid.UUID
+	for _, id := range append(slices.Clone(tx.First), h.Set.Involved(tx.Put...)...) {
+		if d, ok := h.Drives[id]; ok && !d.Foreign && !slices.Contains(unique, id) {
+			unique = append(unique, id)
+		}
+	}
+	return unique
+}
+
+// TakeBack commits the records from before a change whose commit was begun, as newer versions.
+func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
+	h.merge()
+	back := slices.Clone(tx.Back)
+	for i, l := range back {
+		back[i].Wipe = l.Wipe || tx.Ruined != nil && tx.Ruined(l)
+	}
+	return h.Commit(ctx, &Transaction{Put: h.Set.TakeBack(tx.Put, back), First: tx.First, All: true})
+}
+
+// Latest is these LUNs as they are recorded now; those that are not are left out.
+func (h *Host) Latest(luns []catalog.LUN) []catalog.LUN {
+	var now []catalog.LUN
+	for _, l := range luns {
+		if recorded, ok := h.Record(l.ID); ok {
+			now = append(now, recorded)
+		}
+	}
+	return now
+}
+
+// Next is l as the next version of its LUN: newer than every record that a drive may hold, and than l itself, which may
+// have been tried and not be known to have reached a drive.
+func (h *Host) Next(l catalog.LUN) catalog.LUN {
+	next := h.Set.Next(l)
+	next.Generation = max(next.Generation, l.Generation+1)
+	return next
+}
+
+// writeCatalog writes a drive's catalog. That its copy at the end of the drive could not be written is no failure: the
+// change holds, and the next write tries again.
+func (h *Host) writeCatalog(ctx context.Context, id uuid.UUID, luns []catalog.LUN) error {
+	err := h.withDisk(ctx, id, func(disk blockdev.Disk) error {
+		return h.Drives[id].Store.Write(disk, luns)
+	})
+	if e, ok := errors.AsType[*catalog.WriteError](err); ok && e.Committed {
+		h.Log.Warn("catalog has no copy at the end of the drive", "drive", id, "error", err)
+		return nil
+	}
+	return err
+}
+
+// merge makes h.Set of the catalogs of all drives.
+func (h *Host) merge() {
+	stores := make([]catalog.Drive, 0, len(h.Drives))
+	for _, d := range h.Drives {
+		stores = append(stores, d.Store)
+	}
+	h.Set = catalog.Merge(stores)
+}
+
+// Heal brings every drive to what it should hold: records that a crash or an absence kept from it, and nothing that is
+// superseded. A slot that a crash has torn is written anew. It tries all drives and returns the errors of all.
+func (h *Host) Heal(ctx context.Context) error {
+	outdated := h.Set.Heal()
+	for id, d := range h.Drives {
+		if _, ok := outdated[id]; !ok && len(d.Store.Problems) > 0 && !d.Store.HeadLost {
+			outdated[id] = d.Store.Catalog.LUNs
+		}
+	}
+	if len(outdated) == 0 && len(h.Set.Problems) == 0 {
+		return nil
+	}
+	if len(outdated) > 0 {
+		if err := h.flushDrives(ctx); err != nil {
+			return err
+		}
+	}
+	for range healRounds {
+		healed, err := h.healOnce(ctx, outdated)
+		if err != nil || healed == 0 {
+			return err
+		}
+		outdated = h.Set.Heal() // a witness that was needed may be needed no longer
+	}
+	return nil
+}
+
+// flushDrives makes durable what has been read of all drives: a process that was killed may not have come to it. Until then
+// no drive may drop the record that makes another one's true.
+func (h *Host) flushDrives(ctx context.Context) error {
+	var failed []error
+	for id, d := range h.Drives {
+		if !d.Foreign {
+			failed = append(failed, h.Flush(ctx, id))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// healRounds bounds healing. Two rounds do, a third finds nothing.
+const healRounds = 4
+
+// healOnce writes catalogs, and returns to how many drives.
+func (h *Host) healOnce(ctx context.Context, outdated map[uuid.UUID][]catalog.LUN) (int, error) {
+	var failed []error
+	n := 0
+	for id, luns := range outdated {
+		if h.Drives[id].Foreign {
+			continue
+		}
+		n++
+		h.Log.Info("heal catalog", "drive", id)
+		failed = append(failed, h.writeCatalog(ctx, id, luns))
+		h.Drives[id].Store.Problems = nil
+	}
+	h.merge()
+	return n, errors.Join(failed...)
+}
+
+// Relabel writes this host's id into a drive's label.
+func (h *Host) Relabel(ctx context.Context, d *Drive) error {
+	err := h.withDisk(ctx, d.ID(), func(disk blockdev.Disk) error { return d.Store.Relabel(disk, h.ID()) })
+	d.Foreign = err != nil
+	return err
+}

@@ -1,0 +1,142 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// FindDrive is the drive that ref names: a path, also a link to the device, a GUID, or a unique beginning of a GUID of at least 4
+// digits.
+func (h *Host) FindDrive(ref string) (*Drive, error) {
+	var found []*Drive
+	for id, d := range h.Drives {
+		if d.Info.Path == ref || len(ref) >= 4 && strings.HasPrefix(id.String(), strings.ToLower(ref)) {
+			found = append(found, d)
+		}
+	}
+	if len(found) == 0 {
+		found = h.findByLink(ref)
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, &vds.Error{
+			Code: vds.ErrObjectNotFound, Op: "find", Object: fmt.Sprintf("drive %q", ref), Reason: "no drive has this path or GUID",
+			Hint: "`plexctl drive list` shows all; `plexctl drive init DEVICE` makes one",
+		}
+	default:
+		return nil, &vds.Error{
+			Code: vds.ErrInvalidArg, Op: "find", Object: fmt.Sprintf("drive %q", ref), Reason: "several drives match",
+			Hint: "name it by its whole GUID",
+		}
+	}
+}
+
+// findByLink finds a drive by another path of its device: /dev/disk/by-id/….
+func (h *Host) findByLink(ref string) []*Drive {
+	info, err := h.Devices.Stat(context.Background(), ref)
+	if err != nil {
+		return nil
+	}
+	var found []*Drive
+	for _, d := range h.Drives {
+		if d.Info.Dev == info.Dev {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+// DriveIDs finds drives for new room, each once. A drive of another host is refused.
+func (h *Host) DriveIDs(refs []string) ([]uuid.UUID, error) {
+	var ids []uuid.UUID
+	for _, ref := range refs {
+		d, err := h.FindDrive(ref)
+		if err != nil {
+			return nil, err
+		}
+		if d.Foreign {
+			return nil, ForeignDriveFault(d)
+		}
+		if !slices.Contains(ids, d.ID()) {
+			ids = append(ids, d.ID())
+		}
+	}
+	return ids, nil
+}
+
+// ForeignDrive is the error about a LUN with a plex on a drive of another host, nil when there is none.
+func (h *Host) ForeignDrive(l catalog.LUN) error {
+	for _, id := range l.Drives() {
+		if d, ok := h.Drives[id]; ok && d.Foreign {
+			return fmt.Errorf("%s was last used by host %s: when that does not use it any more, `plexctl drive take-over %s`",
+				record.DriveObject(id), d.Store.Label.Host, d.Info.Path)
+		}
+	}
+	return nil
+}
+
+// ForeignDriveFault refuses to use a drive of another host.
+func ForeignDriveFault(d *Drive) error {
+	return &vds.Error{
+		Code: vds.ErrAccessDenied, Op: "use", Object: record.DriveObject(d.ID()), Reason: "host " + d.Store.Label.Host + " used it last",
+		Hint: "when that does not use it any more, `plexctl drive take-over " + d.Info.Path + "`",
+	}
+}
+
+// How long an opener may take to go that is neither a mount nor anything else that stays, and how often to look: udevd looks into
+// every device that was written to.
+const (
+	transientOpen  = 2 * time.Second
+	transientPause = 50 * time.Millisecond
+)
+
+// isPersistent reports whether a user does not go by itself in a moment.
+func isPersistent(u blockdev.User) bool { return u.Kind != "process" }
+
+// RefuseOpen adds a reason when somebody has the LUN's device open, and keeps it open.
+func (h *Host) RefuseOpen(ctx context.Context, l catalog.LUN, why *fault.Reasons) error {
+	for deadline := time.Now().Add(transientOpen); ; time.Sleep(transientPause) {
+		info, err := h.Kernel.Info(ctx, layout.LUNName(l.Name))
+		if fault.IsGone(err) || err == nil && info.OpenCount == 0 {
+			return nil
+		}
+		if err != nil {
+			return fault.Of(why.Op, record.LUNObject(l.Name), err)
+		}
+		users, err := h.Devices.Users(ctx, info.Dev)
+		if err != nil {
+			h.Log.Warn("find users", "device", info.Name, "error", err)
+		}
+		if time.Now().After(deadline) || slices.ContainsFunc(users, isPersistent) {
+			why.Add(vds.ErrDeviceInUse, "unmount or close it first", "%s is in use: %s", record.LUNObject(l.Name), fault.Users(users))
+			return nil
+		}
+	}
+}
+
+// LastingUsers is who uses a device and does not go in a moment. Partitions by themselves use nothing: those that are
+// mounted or held are listed as such.
+func (h *Host) LastingUsers(ctx context.Context, dev devno.No) ([]blockdev.User, error) {
+	for deadline := time.Now().Add(transientOpen); ; time.Sleep(transientPause) {
+		users, err := h.Devices.Users(ctx, dev)
+		users = slices.DeleteFunc(users, func(u blockdev.User) bool { return u.Kind == "partition" })
+		if err != nil || len(users) == 0 || slices.ContainsFunc(users, isPersistent) || time.Now().After(deadline) {
+			return users, err
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Options say how a host is read.
+type Options struct {
+	Kernel  Kernel
+	Devices Devices
+	Log     *slog.Logger
+	IDs     []string // ids of this host, the first to be written into labels; none: drives of other hosts pass for own
+	Workers int      // how many drives are read, and LUNs are started or taken down, at the same time
+}
+
+// Host is all drives and their catalogs as read at one moment, with the means to change them. A change works on a Host that was read
+// under the host's lock, and that nobody else has.
+type Host struct {
+	Options
+
+	Drives   map[uuid.UUID]*Drive
+	Set      catalog.Set
+	Problems []error // of reading drives
+	Outdated bool    // the drives are not what was read: read them anew
+	At       layout.Numbers
+
+	listed listing // not nil: which devices the kernel has is known; see KeepList
+}
+
+// Drive is a block device with a label.
+type Drive struct {
+	Info    blockdev.Info
+	Store   catalog.Drive
+	Foreign bool // another host used it last: it is not written to
+}
+
+// ID is the drive's GUID.
+func (d *Drive) ID() uuid.UUID { return d.Store.Label.Drive }
+
+// ID is what labels say of this host.
+func (h *Host) ID() string {
+	if len(h.IDs) == 0 {
+		return ""
+	}
+	return h.IDs[0]
+}
+
+// foreign reports whether a label says that another host used the drive last. Without an id on either side nobody can tell,
+// and the drive counts as this host's.
+func (h *Host) foreign(label catalog.Label) bool {
+	return len(h.IDs) > 0 && label.Host != "" && !slices.Contains(h.IDs, label.Host)
+}
+
+// Absent reports whether a drive is not on this host.
+func (h *Host) Absent(id uuid.UUID) bool {
+	_, ok := h.Drives[id]
+	return !ok
+}
+
+// IsMissing reports whether a drive of a plex is not on this host.
+func (h *Host) IsMissing(p catalog.Plex) bool {
+	return slices.ContainsFunc(record.PlexDrives(p), h.Absent)
+}
+
+// Roles is the role of each plex of l on this host.
+func (h *Host) Roles(l catalog.LUN) record.Roles { return record.RolesOf(l, h.Absent) }
+
+// Wants is the devices that l needs on this host.
+func (h *Host) Wants(l catalog.LUN) []layout.Node { return layout.Of(l, h.Roles(l)) }
+
+// Record is the record of a LUN.
+func (h *Host) Record(id uuid.UUID) (catalog.LUN, bool) { return h.Set.LUN(id) }
+
+// Fork is h for an observation by one of its readers: what that learns of device numbers does not get into h.
+func (h *Host) Fork() *Host {
+	f := *h
+	f.At.Nodes = maps.Clone(h.At.Nodes)
+	return &f
+}
+
+// ForkFor is h for a change of one LUN beside changes of others: it knows the devices of that LUN alone. It must not commit
+// anything, because the records and the drives are shared. See Merge.
+func (h *Host) ForkFor(id uuid.UUID) *Host {
+	f := *h
+	f.At.Nodes = map[string]devno.No{}
+	if h.listed != nil {
+		f.listed = listing{id: maps.Clone(h.listed[id])}
+	}
+	return &f
+}
+
+// Merge takes in what a fork of h for a LUN has learned of its devices.
+func (h *Host) Merge(f *Host, id uuid.UUID) {
+	maps.Copy(h.At.Nodes, f.At.Nodes)
+	if f.listed == nil {
+		h.listed = nil
+	} else if h.listed != nil {
+		h.listed[id] = f.listed[id]
+	}
+}
+
+// Unusable is why a LUN must not be touched, nil when nothing is wrong with its records.
+func (h *Host) Unusable(id uuid.UUID) error {
+	if h.Set.Usable(id) {
+		l, _ := h.Record(id)
+		return h.ForeignDrive(l)
+	}
+	for _, p := range h.Set.Problems {
+		if slices.Contains(p.Unfit, id) {
+			return p
+		}
+	}
+	return errors.New("its records cannot be used")
+}
+
+// Find is the record that ref names: a name, a GUID, or a unique beginning of a GUID of at least 4 digits.
+func (h *Host) Find(ref string) (catalog.LUN, error) {
+	var found []catalog.LUN
+	for _, l := range h.Set.LUNs {
+		if l.Name == ref || l.ID.String() == strings.ToLower(ref) {
+			found = append(found, l)
+		}
+	}
+	if len(found) == 0 && len(ref) >= 4 {
+		for _, l := range h.Set.LUNs {
+			if strings.HasPrefix(l.ID.String(), strings.ToLower(ref)) {
+				found = append(found, l)
+			}
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return catalog.LUN{}, &vds.Error{
+			Code: vds.ErrObjectNotFound, Op: "find", Object: record.LUNObject(ref), Reason: "no LUN has this name or GUID",
+			Hint: "`plexctl lun list` shows all",
+		}
+	default:
+		return catalog.LUN{}, &vds.Error{
+			Code: vds.ErrInvalidArg, Op: "find", Object: record.LUNObject(ref), Reason: "several LUNs match",
+			Hint: "name it by its whole GUID",
+		}
+	}
+}
+
+// Choose is the records that refs name, each once, or all.
+func (h *Host) Choose(refs []string) ([]catalog.LUN, error) {
+	if len(refs) == 0 {
+		return slices.Clone(h.Set.LUNs), nil
+	}
+	var chosen []catalog.LUN
+	for _, ref := range refs {
+		l, err := h.Find(ref)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(chosen, func(other catalog.LUN) bool { return other.ID == l.ID }) {
+			chosen = append(chosen, l)
+		}
+	}
+	return chosen, nil
+}
+
+// withDisk opens a drive for metadata I/O beside whoever has it open, and makes what f wrote durable.
+func (h *Host) withDisk(ctx context.Context, id uuid.UUID, f func(blockdev.Disk) error) error {
+	d, ok := h.Drives[id]
+	if !ok {
+		return &vds.Error{Code: vds.ErrObjectStatusFailed, Op: "open", Object: record.DriveObject(id), Reason: "it is missing"}
+	}
+	disk, err := h.Devices.Open(ctx, d.Info.Path, blockdev.Write)
+	if err != nil {
+		return fault.Of("open", d.Info.Path, err)
+	}
+	err = f(disk)
+	if err == nil {
+		err = disk.Sync()
+	}
+	return fault.Of("write", d.Info.Path, errors.Join(err, disk.Close()))
+}
+
+// Flush makes durable what was written to a drive.
+func (h *Host) Flush(ctx context.Context, id uuid.UUID) error {
+	return h.withDisk(ctx, id, func(blockdev.Disk) error { return nil })
+}
+
+// DevicesOf is the drives of these LUNs that are here, by number.
+func (h *Host) DevicesOf(luns ...catalog.LUN) []devno.No {
+	var devs []devno.No
+	for _, l := range luns {
+		for _, id := range l.Drives() {
+			if dev, here := h.At.Drives[id]; here && !slices.Contains(devs, dev) {
+				devs = append(devs, dev)
+			}
+		}
+	}
+	return devs
+}

@@ -1,0 +1,213 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// listing is the names of plexctl's devices, by LUN and dm UUID. A device in it may be gone, or have another UUID by now.
+type listing map[uuid.UUID]map[string]string
+
+// add adds a device, or its new name. A nil listing takes nothing in.
+func (l listing) add(dmUUID, name string) {
+	owner, own := layout.OwnerOf(dmUUID)
+	if l == nil || !own {
+		return
+	}
+	if l[owner] == nil {
+		l[owner] = map[string]string{}
+	}
+	l[owner][dmUUID] = name
+}
+
+// Active is the device-mapper devices of plexctl, by dm UUID.
+func (h *Host) Active(ctx context.Context) (map[string]dm.Device, error) {
+	list, err := h.Kernel.List(ctx)
+	if err != nil {
+		return nil, fault.Of("list devices", "", err)
+	}
+	active := map[string]dm.Device{}
+	for _, d := range list {
+		if _, own := layout.OwnerOf(d.UUID); own {
+			active[d.UUID] = d
+		}
+	}
+	return active, nil
+}
+
+// list asks the kernel which devices of plexctl it has.
+func (h *Host) list(ctx context.Context) (listing, error) {
+	devices, err := h.Active(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := listing{}
+	for id, d := range devices {
+		found.add(id, d.Name)
+	}
+	return found, nil
+}
+
+// KeepList asks the kernel for its devices once, for a change of many LUNs that looks at each of them. Only plexctl makes
+// such devices, and only with the host's lock: the list holds until this process makes or renames one, which Listed notes.
+// A step that fails may have made one all the same: then DropList. done has to be called when the change is over.
+func (h *Host) KeepList(ctx context.Context) (done func(), err error) {
+	h.listed, err = h.list(ctx)
+	return h.DropList, err
+}
+
+// DropList gives the list of KeepList up: the kernel is asked again.
+func (h *Host) DropList() { h.listed = nil }
+
+// Listed notes that the kernel has a device by this name.
+func (h *Host) Listed(dmUUID, name string) { h.listed.add(dmUUID, name) }
+
+// Observe is what the kernel has of plexctl's devices, by LUN. It also refreshes the device numbers that tables need.
+func (h *Host) Observe(ctx context.Context, of func(lun uuid.UUID) bool) (map[uuid.UUID]layout.View, error) {
+	devices := h.listed
+	if devices == nil {
+		var err error
+		if devices, err = h.list(ctx); err != nil {
+			return nil, err
+		}
+	}
+	views := map[uuid.UUID]layout.View{}
+	for _, owner := range slices.SortedFunc(maps.Keys(devices), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }) {
+		if !of(owner) {
+			continue
+		}
+		v, err := h.look(ctx, devices[owner])
+		if err != nil {
+			return nil, err
+		}
+		if len(v) > 0 {
+			views[owner] = v
+		}
+	}
+	return views, nil
+}
+
+// ObserveAll is Observe of every LUN.
+func (h *Host) ObserveAll(ctx context.Context) (map[uuid.UUID]layout.View, error) {
+	return h.Observe(ctx, func(uuid.UUID) bool { return true })
+}
+
+// View is what the kernel has of one LUN.
+func (h *Host) View(ctx context.Context, id uuid.UUID) (layout.View, error) {
+	if h.listed != nil {
+		return h.look(ctx, h.listed[id])
+	}
+	views, err := h.Observe(ctx, func(other uuid.UUID) bool { return other == id })
+	return views[id], err
+}
+
+// look observes the devices of a LUN, names by dm UUID; nil when there is none of them.
+func (h *Host) look(ctx context.Context, names map[string]string) (layout.View, error) {
+	var v layout.View
+	for _, id := range slices.Sorted(maps.Keys(names)) {
+		name := names[id]
+		info, table, err := h.Kernel.Observe(ctx, name)
+		if errors.Is(err, dm.ErrNotExist) || err == nil && info.UUID != id {
+			continue
+		}
+		if err != nil {
+			return nil, fault.Of("observe", record.LUNObject(name), err)
+		}
+		if v == nil {
+			v = layout.View{}
+		}
+		info.Live = info.Live && !layout.FailsAll(table)
+		v[id] = layout.Observed{Info: info, Table: table}
+		h.At.Nodes[id] = info.Dev
+	}
+	return v, nil
+}
+
+// ReadLegs reads how the legs of l stand in the kernel and what their metadata says. Metadata that cannot be read is left out.
+func (h *Host) ReadLegs(ctx context.Context, l catalog.LUN, have layout.View) (raid1.LegState, error) {
+	st, raid := raid1.NewLegState(l, have, h.At)
+	if raid == nil {
+		return st, nil
+	}
+	status, err := h.Kernel.Status(ctx, have.Own(l.ID).Name)
+	if err != nil {
+		return st, fault.Of("read status of", record.LUNObject(l.Name), err)
+	}
+	if st.Status, err = RaidStatusOf(l, status); err != nil {
+		return st, err
+	}
+	for i, leg := range raid.Legs {
+		p, slot, ok := raid1.LegPlex(l, have, leg)
+		if !ok || i >= len(st.Status.Health) {
+			continue // a plex that l has no more
+		}
+		meta, err := h.ReadSlot(ctx, p, slot)
+		if err != nil {
+			h.Log.Debug("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
+		}
+		st.Note(p, slot, st.Status.Health[i], leg.Data, meta)
+	}
+	return st, ctx.Err()
+}
+
+// ReadAgain is what the metadata slots hold that the live table of st uses, by plex of l. A slot that cannot be read is not in it.
+func (h *Host) ReadAgain(ctx context.Context, l catalog.LUN, st raid1.LegState) map[uuid.UUID]raidmeta.Slot {
+	found := map[uuid.UUID]raidmeta.Slot{}
+	for _, p := range l.Plexes {
+		used, leg := st.Slots[p.ID]
+		if !leg {
+			continue
+		}
+		if slot, err := h.ReadSlot(ctx, p, used); err == nil {
+			found[p.ID] = slot
+		}
+	}
+	return found
+}
+
+// RaidStatusOf is the decoded status of a LUN whose live table is a mirror.
+func RaidStatusOf(l catalog.LUN, status dm.Status) (dm.RaidStatus, error) {
+	if len(status.Targets) != 1 {
+		return dm.RaidStatus{}, &vds.Error{
+			Code: vds.ErrProviderCacheCorrupt, Op: "read status of", Object: record.LUNObject(l.Name),
+			Reason: "its table has changed meanwhile", Hint: raid1.CacheHint,
+		}
+	}
+	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)
+	return raid, fault.Of("read status of", record.LUNObject(l.Name), err)
+}
+
+// RaidStatus is the decoded status of l's mirror; false when the kernel has no mirror for it.
+func (h *Host) RaidStatus(ctx context.Context, l catalog.LUN) (dm.RaidStatus, bool, error) {
+	status, err := h.Kernel.Status(ctx, layout.LUNName(l.Name))
+	if fault.IsGone(err) || err == nil && status.UUID != layout.LUNUUID(l.ID) { // unless a rename was cut off, there is no device
+		active, listErr := h.Active(ctx)
+		dev, ok := active[layout.LUNUUID(l.ID)]
+		if !ok {
+			return dm.RaidStatus{}, false, listErr
+		}
+		status, err = h.Kernel.Status(ctx, dev.Name)
+	}
+	if fault.IsGone(err) {
+		return dm.RaidStatus{}, false, nil
+	}
+	if err != nil {
+		return dm.RaidStatus{}, false, fault.Of("read status of", record.LUNObject(l.Name), err)
+	}
+	raid, ok, err := raid1.Decode(l, status)
+	return raid, ok, fault.Of("read status of", record.LUNObject(l.Name), err)
+}

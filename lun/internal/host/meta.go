@@ -1,0 +1,177 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// ReadSlots reads the current metadata of every plex of l that takes part.
+func (h *Host) ReadSlots(ctx context.Context, l catalog.LUN) ([]raid1.Read, error) {
+	reads := make([]raid1.Read, len(l.Plexes))
+	for _, i := range h.Roles(l).Taking() {
+		p := l.Plexes[i]
+		reads[i].Slot, reads[i].Err = h.ReadSlot(ctx, p, p.Slot)
+		if err := reads[i].Err; err != nil {
+			h.Log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
+		}
+	}
+	return reads, ctx.Err()
+}
+
+// firstRead is as much of a slot as nearly always holds all of it: the bitmap of a LUN of 60 GiB.
+const firstRead = 12 << 10
+
+// ReadSlot reads a metadata slot of a plex. With an error it is what could be decoded; see raidmeta.DecodeSlot.
+func (h *Host) ReadSlot(ctx context.Context, p catalog.Plex, s catalog.Slot) (raidmeta.Slot, error) {
+	at := record.SlotExtent(p, s)
+	image := make([]byte, firstRead)
+	if err := h.readExtent(ctx, at, image); err != nil {
+		return raidmeta.Slot{}, err
+	}
+	slot, err := raidmeta.DecodeSlot(image)
+	if err == nil || !errors.Is(err, raidmeta.ErrBitmap) {
+		return slot, err
+	}
+	image = make([]byte, raidmeta.SlotSize) // the bitmap may be longer
+	if err := h.readExtent(ctx, at, image); err != nil {
+		return raidmeta.Slot{}, err
+	}
+	return raidmeta.DecodeSlot(image)
+}
+
+// WriteSlots writes the current metadata of every plex of l that takes part, and makes it durable.
+func (h *Host) WriteSlots(ctx context.Context, l catalog.LUN, slots []raidmeta.Slot) error {
+	if len(slots) != len(l.Plexes) {
+		return fmt.Errorf("metadata of %q: %d slots for %d plexes", l.Name, len(slots), len(l.Plexes))
+	}
+	for _, i := range h.Roles(l).Taking() {
+		if err := h.writeExtent(ctx, record.CurrentSlot(l.Plexes[i]), 0, slots[i].Encode()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteBitmaps writes the bitmaps of the plexes of l that are in sync, by plex, and makes them durable. Their superblocks stay.
+func (h *Host) WriteBitmaps(ctx context.Context, l catalog.LUN, slots []raidmeta.Slot, inSync []bool) error {
+	for i, p := range l.Plexes {
+		if !inSync[i] {
+			continue
+		}
+		image := slots[i].Encode()[raidmeta.BitmapOffset:]
+		if err := h.writeExtent(ctx, record.CurrentSlot(p), raidmeta.BitmapOffset, image); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Invalidate makes the current metadata of these plexes unusable, so that everything is copied when their LUN is started.
+func (h *Host) Invalidate(ctx context.Context, plexes []catalog.Plex) error {
+	for _, p := range plexes {
+		at := record.CurrentSlot(p)
+		at.Length = size.Bytes(blockdev.Align).Sectors()
+		if err := h.Zero(ctx, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Writable writes back what the first block of a plex's current metadata holds, which no table may use just then.
+func (h *Host) Writable(ctx context.Context, p catalog.Plex) error {
+	at := record.CurrentSlot(p)
+	block := make([]byte, blockdev.Align)
+	if err := h.readExtent(ctx, at, block); err != nil {
+		return err
+	}
+	return h.writeExtent(ctx, at, 0, block)
+}
+
+// InSync reports whether the superblocks of all plexes that neither take no part nor are lost, a bit for each, say that nothing is
+// left to copy between them. The status line alone does not prove it.
+func (h *Host) InSync(ctx context.Context, l catalog.LUN, lost uint64) (bool, error) {
+	asked, others, ok := raid1.Asked(h.Roles(l), lost)
+	if !ok {
+		return false, nil
+	}
+	for _, i := range asked {
+		p := l.Plexes[i]
+		block := make([]byte, blockdev.Align)
+		if err := h.readExtent(ctx, record.CurrentSlot(p), block); err != nil {
+			return false, err
+		}
+		super, err := raidmeta.DecodeSuper(block)
+		if errors.Is(err, raidmeta.ErrNoMagic) {
+			return false, nil // invalidated when a change was cut off, and used by no table
+		}
+		if err != nil {
+			return false, fmt.Errorf("superblock of plex %s: %w", p.ID, err)
+		}
+		if !raid1.Proves(super, others) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// MarkClean notes in the metadata of a mirror that was stopped with all legs in sync that the next start has nothing to copy.
+// Data first: what the drives still have in their caches must not be lost on one leg while the bitmap calls it equal.
+func (h *Host) MarkClean(ctx context.Context, l catalog.LUN) error {
+	if ok, err := h.InSync(ctx, l, 0); err != nil || !ok {
+		return err
+	}
+	for _, id := range l.Drives() {
+		if err := h.Flush(ctx, id); err != nil {
+			return err
+		}
+	}
+	reads, err := h.ReadSlots(ctx, l)
+	if err != nil {
+		return err
+	}
+	slots, ok := raid1.Stopped(l, h.Roles(l), raid1.SlotsOf(reads))
+	if !ok {
+		return nil // not whole: the next start copies what may differ
+	}
+	return h.WriteSlots(ctx, l, slots)
+}
+
+// readExtent reads the beginning of an extent into b, past every cache.
+func (h *Host) readExtent(ctx context.Context, at catalog.Extent, b []byte) error {
+	d, ok := h.Drives[at.Drive]
+	if !ok {
+		return missingDrive("read", at.Drive)
+	}
+	disk, err := h.Devices.Open(ctx, d.Info.Path, blockdev.Read)
+	if err != nil {
+		return fault.Of("open", d.Info.Path, err)
+	}
+	defer disk.Close() //nolint:errcheck // nothing was written
+	_, err = disk.ReadAt(b, int64(at.Start.Bytes()))
+	return fault.Of("read", d.Info.Path, err)
+}
+
+// writeExtent writes b at an offset into an extent, and makes it durable.
+func (h *Host) writeExtent(ctx context.Context, at catalog.Extent, offset size.Bytes, b []byte) error {
+	return h.withDisk(ctx, at.Drive, func(disk blockdev.Disk) error {
+		_, err := disk.WriteAt(b, int64(at.Start.Bytes()+offset))
+		return err
+	})
+}
+
+func missingDrive(op string, id uuid.UUID) error {
+	return &vds.Error{Code: vds.ErrObjectStatusFailed, Op: op, Object: record.DriveObject(id), Reason: "it is missing"}
+}

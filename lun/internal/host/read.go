@@ -1,0 +1,149 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+)
+
+// Read reads the catalogs of all drives. A device that cannot be read is no drive, or a problem when it looks like one.
+func Read(ctx context.Context, opts Options) (*Host, error) {
+	h := &Host{
+		Options: opts,
+		Drives:  map[uuid.UUID]*Drive{},
+		At:      layout.Numbers{Drives: map[uuid.UUID]devno.No{}, Nodes: map[string]devno.No{}},
+	}
+	own, err := h.Active(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string // of no drives: there may be many of them
+	for _, d := range own {
+		paths = append(paths, d.Path())
+	}
+	infos, err := h.Devices.Scan(ctx, paths...)
+	if err != nil {
+		return nil, fault.Of("read drives", "", err)
+	}
+	stores := h.readStores(ctx, withoutOwn(infos, own))
+	h.Set = catalog.Merge(stores)
+	for _, p := range h.Set.Problems {
+		if errors.Is(p, catalog.ErrDuplicateDrive) {
+			for _, id := range p.Drives {
+				delete(h.Drives, id)
+				delete(h.At.Drives, id)
+			}
+		}
+	}
+	return h, nil
+}
+
+// readStores fills h.Drives and returns the catalogs for merging, those of cloned drives included.
+func (h *Host) readStores(ctx context.Context, infos []blockdev.Info) []catalog.Drive {
+	var found []*Drive
+	unread := map[devno.No]bool{}
+	reads := h.readAll(ctx, infos)
+	for i, info := range infos {
+		store, err := reads[i].store, reads[i].err
+		if errors.Is(err, catalog.ErrNoLabel) {
+			continue
+		}
+		if err != nil {
+			h.Problems = append(h.Problems, fmt.Errorf("%s: %w", info.Path, err))
+			unread[info.Dev] = true
+			continue
+		}
+		h.Problems = append(h.Problems, store.Problems...)
+		if store.HeadLost {
+			h.Problems = append(h.Problems, fmt.Errorf("%s: %w", info.Path, catalog.ErrHeadLost))
+		}
+		found = append(found, &Drive{Info: info, Store: store})
+	}
+	var stores []catalog.Drive
+	for _, d := range withoutPaths(found, unread) {
+		stores = append(stores, d.Store)
+		d.Foreign = h.foreign(d.Store.Label)
+		h.Drives[d.ID()] = d
+		h.At.Drives[d.ID()] = d.Info.Dev
+	}
+	return stores
+}
+
+// withoutOwn drops devices of plexctl's and devices that lie on one. Such a device is no drive, and reading it while its LUN is
+// suspended would wait until that is resumed.
+func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info {
+	is := map[devno.No]bool{}
+	for _, d := range own {
+		is[d.Dev] = true
+	}
+	byDev := map[devno.No]blockdev.Info{}
+	for _, info := range infos {
+		byDev[info.Dev] = info
+	}
+	var above func(devno.No) bool
+	above = func(dev devno.No) bool {
+		_, made := layout.OwnerOf(byDev[dev].DMUUID) // since own was read
+		return made || is[dev] || slices.ContainsFunc(byDev[dev].Slaves, above)
+	}
+	return slices.DeleteFunc(infos, func(info blockdev.Info) bool { return above(info.Dev) })
+}
+
+// read is what reading the catalog of a device gave.
+type read struct {
+	store catalog.Drive
+	err   error
+}
+
+// readAll reads the catalogs of devices, some at a time because one may take seconds to answer, and returns them in the order
+// of the devices.
+func (h *Host) readAll(ctx context.Context, infos []blockdev.Info) []read {
+	reads := make([]read, len(infos))
+	slots := make(chan struct{}, h.Workers)
+	var group sync.WaitGroup
+	for i, info := range infos {
+		slots <- struct{}{}
+		group.Go(func() {
+			reads[i].store, reads[i].err = h.readStore(ctx, info)
+			<-slots
+		})
+	}
+	group.Wait()
+	return reads
+}
+
+// withoutPaths drops devices that only lead to another one with the same label: the paths of a multipath device, the
+// legs of an md mirror. If the upper device cannot be read, its lower devices are dropped too: using them directly would be wrong
+// once the upper one is back.
+func withoutPaths(found []*Drive, unread map[devno.No]bool) []*Drive {
+	byDev := map[devno.No]uuid.UUID{}
+	for _, d := range found {
+		byDev[d.Info.Dev] = d.ID()
+	}
+	return slices.DeleteFunc(found, func(d *Drive) bool {
+		return slices.ContainsFunc(d.Info.Holders, func(upper devno.No) bool {
+			return unread[upper] || byDev[upper] == d.ID()
+		})
+	})
+}
+
+func (h *Host) readStore(ctx context.Context, info blockdev.Info) (catalog.Drive, error) {
+	disk, err := h.Devices.Open(ctx, info.Path, blockdev.Read)
+	if err != nil {
+		// A device that cannot be opened (no medium, permission of a cgroup) carries no label that anyone could use.
+		h.Log.Debug("skip device", "path", info.Path, "error", err)
+		return catalog.Drive{}, catalog.ErrNoLabel
+	}
+	defer disk.Close() //nolint:errcheck // nothing was written
+	return catalog.ReadDrive(disk, info.Size)
+}

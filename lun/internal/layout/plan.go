@@ -1,0 +1,161 @@
+package layout
+
+import (
+	"reflect"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/dm"
+)
+
+// Change is a transition of one LUN: what it needs, what the kernel has, and what goes with it. A nil Step is none.
+type Change struct {
+	Want    []Node  // from Of; empty to take the LUN down
+	Have    View    // what the kernel has
+	At      Numbers // for comparing tables
+	Cleanup []Step  // ends what an interrupted change has left; Have is as after them
+	Prepare Step    // writes the metadata that a new mirror table needs
+	Commit  Step    // makes the change final
+	Ready   Step    // what is to be done between the commit and the swap
+	Swap    Step    // makes the loaded table of the LUN the live one; nil: a single call does
+}
+
+// Plan is the steps, in order, that bring the kernel from c.Have to c.Want. It is pure, and it is empty when nothing is
+// to be done and nothing is to be committed.
+//
+//	names │ metadata │ private devices │ load │ COMMIT │ zero new plexes │ swap │ what is left over
+//
+// Before the commit nothing that users see has changed; after it every step can be repeated by a later plan. A LUN that has no
+// device is committed before any is made, so that no device is without a record. From a linear table the swap is a single call:
+// the kernel suspends, exchanges the tables and resumes within it, so no process can die in between. A live mirror is swapped
+// in a window; see package engine.
+func Plan(c Change) []Step {
+	if len(c.Want) == 0 {
+		return slices.Concat(c.Cleanup, c.takeDown(), Present(c.Commit))
+	}
+	top := c.top()
+	have, exists := c.Have[top.UUID]
+	steps := slices.Concat(c.Cleanup, c.renames())
+	if exists && c.Matches(top) {
+		steps = slices.Concat(steps, c.private(), c.clear(top), Present(c.Commit))
+		if have.Suspended {
+			steps = append(steps, Resume{top})
+		}
+		return append(steps, bestEffort(c.leftover())...)
+	}
+	steps = append(steps, c.clear(top)...)
+	if top.Mirror != nil {
+		steps = append(steps, Present(c.Prepare)...)
+	}
+	if !exists {
+		return slices.Concat(steps, Present(c.Commit), c.private(), []Step{Create{top}, Load{top}, Resume{top}}, bestEffort(c.leftover()))
+	}
+	return slices.Concat(steps, c.private(), []Step{Load{top}}, Present(c.Commit), Present(c.Ready), []Step{c.swap(top)}, bestEffort(c.leftover()))
+}
+
+// top is the LUN's own device.
+func (c Change) top() Node { return c.Want[len(c.Want)-1] }
+
+func (c Change) swap(top Node) Step {
+	if c.Swap == nil {
+		return Resume{top}
+	}
+	return c.Swap
+}
+
+// RenamePlan is the steps that give every device that exists its wanted name. The names are no part of the record's truth: a plan
+// of the record gives them at any time.
+func RenamePlan(c Change) []Step { return bestEffort(c.renames()) }
+
+func (c Change) renames() []Step {
+	var steps []Step
+	for _, n := range c.Want {
+		if have, ok := c.Have[n.UUID]; ok && have.Name != n.Name {
+			steps = append(steps, Rename{have.Name, n})
+		}
+	}
+	return steps
+}
+
+// Satisfied reports whether the live table of the LUN's own device is the wanted one.
+func (c Change) Satisfied() bool { return c.Matches(c.top()) }
+
+// Matches reports whether the live table of n is the wanted one. A leg whose devices do not exist yet matches nothing,
+// in particular not a missing leg.
+func (c Change) Matches(n Node) bool {
+	have, ok := c.Have[n.UUID]
+	if !ok || !have.Live || !n.Resolved(c.At) {
+		return false
+	}
+	table := have.Table
+	if raid, ok := SoleTarget[dm.Raid1](table); ok && n.Mirror != nil && n.Mirror.AnyRate {
+		raid.MinRate, raid.MaxRate = 0, defaultMaxRate
+		table = dm.Table{{Start: table[0].Start, Length: table[0].Length, Target: raid}}
+	}
+	return equal(table, n.Table(c.At))
+}
+
+func equal(a, b dm.Table) bool { return reflect.DeepEqual(a, b) }
+
+// clear empties the inactive slot of n where something is in it. A table that waits there may use metadata that is about
+// to be written.
+func (c Change) clear(n Node) []Step {
+	if c.Have[n.UUID].Inactive {
+		return []Step{Clear{n.Name}}
+	}
+	return nil
+}
+
+// private is the steps for all devices under the LUN's own.
+func (c Change) private() []Step {
+	var steps []Step
+	for _, n := range c.Want[:len(c.Want)-1] {
+		have, exists := c.Have[n.UUID]
+		if exists && c.Matches(n) && !have.Suspended && !have.Inactive {
+			continue
+		}
+		if !exists {
+			steps = append(steps, Create{n})
+		}
+		steps = append(steps, Load{n}, Resume{n})
+		if n.NoDiscards {
+			steps = append(steps, RefuseDiscards{n})
+		}
+	}
+	return steps
+}
+
+// leftover removes the devices of the LUN that it does not need any more.
+func (c Change) leftover() []Step {
+	wanted := map[string]bool{}
+	for _, n := range c.Want {
+		wanted[n.UUID] = true
+	}
+	var steps []Step
+	for _, n := range c.Have.names() {
+		if !wanted[n.UUID] {
+			steps = append(steps, Remove{n.Name})
+		}
+	}
+	return steps
+}
+
+// takeDown removes every device of the LUN, the LUN's own first. No private device may be suspended then: a mirror that is
+// destroyed writes to its metadata devices once more (up to Linux 6.12) and would hang. The LUN's own device may be.
+func (c Change) takeDown() []Step {
+	var steps []Step
+	for _, n := range slices.Backward(c.Have.names()) {
+		steps = append(steps, c.clear(n)...)
+		if have := c.Have[n.UUID]; have.Suspended && have.Live && n.Visibility == dm.Private {
+			steps = append(steps, Resume{n})
+		}
+	}
+	return append(steps, c.leftover()...)
+}
+
+// ResumeOld is the steps that resume a suspended LUN with the table that it has.
+func ResumeOld(id uuid.UUID, have View) []Step {
+	own := Node{Name: have.Own(id).Name, UUID: LUNUUID(id), Visibility: dm.Public}
+	return append(Change{Have: have}.clear(own), Resume{own})
+}

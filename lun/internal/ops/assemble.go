@@ -1,0 +1,189 @@
+package ops
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Result is what became of one LUN; see lun.Result.
+type Result struct {
+	ID   uuid.UUID
+	Name string
+	Err  error
+}
+
+// Assemble brings the kernel to what the catalogs say, for the LUNs that refs name, or all. force starts a named LUN without plexes
+// that may be newer than those that are here.
+func Assemble(ctx context.Context, env *Env, refs []string, force bool) ([]Result, error) {
+	var results []Result
+	err := env.Change(ctx, "assemble", func(ctx context.Context, s *Session) error {
+		chosen, err := s.Choose(refs)
+		if err != nil {
+			return err
+		}
+		if force && len(refs) == 0 {
+			return &vds.Error{Code: vds.ErrInvalidArg, Op: "assemble", Object: "by force", Reason: "no LUN is named"}
+		}
+		results, err = assemble(ctx, s, chosen, force)
+		return err
+	})
+	return results, err
+}
+
+// assemble starts with the LUNs that have the most devices: what they release may be what the others need. Last come those
+// that only have to be started, several at a time.
+func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool) ([]Result, error) {
+	done, err := s.KeepList(ctx)
+	defer done()
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.ObserveAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used := layout.UsesOf(all)
+	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return len(all[b.ID]) - len(all[a.ID]) })
+	results := make([]Result, 0, len(chosen))
+	run := func(s *Session, l catalog.LUN) Result {
+		err := start(ctx, s, l, all[l.ID], used, force)
+		return Result{ID: l.ID, Name: l.Name, Err: fault.Of("assemble", record.LUNObject(l.Name), err)}
+	}
+	var idle []catalog.LUN
+	for _, l := range chosen {
+		if needsOnlyDevices(s, l, all[l.ID], used) {
+			idle = append(idle, l)
+		} else {
+			results = append(results, run(s, l))
+		}
+	}
+	started := make([]Result, len(idle))
+	s.each(idle, func(s *Session, i int, l catalog.LUN) { started[i] = run(s, l) })
+	return append(results, started...), nil
+}
+
+// needsOnlyDevices reports whether to start l takes its devices and nothing else: no commit, and nothing of another LUN's.
+func needsOnlyDevices(s *Session, l catalog.LUN, had layout.View, used layout.Uses) bool {
+	return len(had) == 0 && l.Operation == nil && !l.Wipe && s.Unusable(l.ID) == nil && len(l.MissingDrives(s.Set)) == 0 &&
+		len(used.Others(l, s.At)) == 0
+}
+
+// start brings one LUN up, of which the kernel has had that; used is for finding extents that another LUN's devices still use.
+func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used layout.Uses, force bool) error {
+	l, err := s.recordEnded(ctx, l)
+	if err != nil {
+		return err
+	}
+	if l, err = admit(ctx, s, l, had.Own(l.ID).Live, force); err != nil {
+		return err
+	}
+	if err := refuseOverlap(ctx, s, l, used); err != nil {
+		return err
+	}
+	if l, err = s.FinishWipe(ctx, l); err != nil {
+		return err
+	}
+	if err := s.BringUp(ctx, l); err != nil {
+		return err
+	}
+	if _, exists := had[layout.LUNUUID(l.ID)]; exists && s.Dry == nil { // else it has just got its name
+		if err := s.Kernel.Name(ctx, layout.LUNName(l.Name), dm.Public); err != nil {
+			return err
+		}
+	}
+	return Dequeue(ctx, s, l)
+}
+
+// admit is l as it may be started, or why it may not. A live LUN is started already.
+func admit(ctx context.Context, s *Session, l catalog.LUN, live, force bool) (catalog.LUN, error) {
+	if live {
+		if err := s.Unusable(l.ID); err != nil {
+			return l, &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: record.LUNObject(l.Name), Err: err}
+		}
+		return l, nil
+	}
+	if why := Startable(ctx, s.Host, l); why != nil {
+		if !force {
+			return l, why
+		}
+		var err error
+		if l, err = forceStart(ctx, s, l, why); err != nil {
+			return l, err
+		}
+	}
+	if s.Roles(l).Has(record.AbsentTarget) { // its operation would fail as soon as l is started
+		return s.recordEnd(ctx, l, vds.ErrObjectStatusFailed)
+	}
+	return l, nil
+}
+
+// Startable says why a LUN that is not active must not be started, nil when it may be. The plexes that are here may only
+// be used without those that are not when their metadata says that these have failed: else a missing one may be newer.
+func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
+	if err := h.Unusable(l.ID); err != nil {
+		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: record.LUNObject(l.Name), Err: err}
+	}
+	absent := l.MissingDrives(h.Set)
+	if len(absent) == 0 {
+		return nil
+	}
+	failed := &vds.Error{
+		Code: vds.ErrObjectStatusFailed, Op: "start", Object: record.LUNObject(l.Name),
+		Reason: record.DriveObject(absent[0]) + " is missing", Hint: "attach the drive and run `plexctl assemble`",
+	}
+	if len(l.Copies()) == 1 {
+		return failed
+	}
+	reads, err := h.ReadSlots(ctx, l)
+	if err != nil {
+		return &vds.Error{Code: vds.ErrIO, Op: "start", Object: record.LUNObject(l.Name), Err: err}
+	}
+	roles, slots := h.Roles(l), raid1.SlotsOf(reads)
+	if raid1.MaybeNewer(roles, slots) {
+		failed.Reason += ", and its plex may be newer than those that are here"
+		failed.Hint = "attach the drive; to start without what only it has: `plexctl assemble --force " + l.Name + "`"
+		return failed
+	}
+	if sources, _ := raid1.Sources(l, roles, slots); len(sources) == 0 {
+		failed.Reason += ", and no plex that is here holds all of the data"
+		return failed
+	}
+	return nil
+}
+
+// forceStart is l as it is recorded for a start by force: every plex that is not here is stale. Where no plex that is here is in sync
+// by its metadata, the first that the record calls complete is taken. why is why it needs force.
+func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) (catalog.LUN, error) {
+	if s.Unusable(l.ID) != nil {
+		return l, why
+	}
+	reads, err := s.ReadSlots(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	roles := s.Roles(l)
+	sources, _ := raid1.Sources(l, roles, raid1.SlotsOf(reads))
+	next, left := record.Force(l, roles)
+	if !left || len(l.Copies()) == 1 {
+		return l, why
+	}
+	next = s.Next(next)
+	tx := &host.Transaction{Put: []catalog.LUN{next}, Back: []catalog.LUN{l}}
+	steps := []layout.Step{engine.Commit{Tx: tx, Text: "plexes of " + l.Name + " that are missing are out of date"}}
+	if len(sources) == 0 {
+		steps = append(steps, engine.RewriteMeta{LUN: next})
+	}
+	return next, s.CarryOut(ctx, "start", l.Name, steps, tx)
+}

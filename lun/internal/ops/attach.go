@@ -1,0 +1,261 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// AttachOptions say how a new plex is filled; see lun.AttachOptions.
+type AttachOptions struct {
+	Rate size.Bytes
+	Now  bool
+}
+
+// Attach makes the LUN source a plex of the target.
+func Attach(source uuid.UUID, opts AttachOptions) Verb {
+	return func(ctx context.Context, s *Session, target catalog.LUN) (catalog.LUN, error) {
+		from, err := sourceOf(s, "add plex", source)
+		if err != nil {
+			return target, err
+		}
+		return attach(ctx, s, target, from, opts)
+	}
+}
+
+// AttachRoom makes room for a plex on drives and adds it to the target.
+func AttachRoom(drives []string, opts AttachOptions) Verb {
+	return func(ctx context.Context, s *Session, target catalog.LUN) (catalog.LUN, error) {
+		room, err := roomFor(s, target, drives)
+		if err != nil {
+			return target, err
+		}
+		return attach(ctx, s, target, room, opts)
+	}
+}
+
+// attachment is what there is before an attach: two LUNs, and what the kernel has of them.
+type attachment struct {
+	target, source catalog.LUN // a source without an ID is room that was allocated for it
+	have, from     engine.State
+}
+
+// attach checks everything that can be checked and carries the attach out. Its steps, and what a crash after each leaves:
+//
+//	take the source down          the source is a LUN without a device; nothing is lost
+//	write metadata, other slots   nothing uses them
+//	make private devices          left over, removed by the next plan
+//	load the mirror table         waits in the inactive slot, cleared by the next plan
+//	COMMIT                        source's drives first: from the first write on the target is the mirror
+//	swap                          the next plan does it
+func attach(ctx context.Context, s *Session, target, source catalog.LUN, opts AttachOptions) (catalog.LUN, error) {
+	a, err := prepareAttach(ctx, s, target, source)
+	if err != nil {
+		return target, err
+	}
+	rate, err := record.RateKiB(opts.Rate)
+	if err != nil {
+		return target, err
+	}
+	next := worthTracking(ctx, s, record.Attach(a.target, a.source, a.have.Legs.Lost, s.Now))
+	next.MaxRate = rate
+	next.Operation.Queued = !opts.Now && len(conflictingCopies(s.Host, next)) > 0
+	if err := refuseTaken(ctx, s, next, a.source.ID); err != nil {
+		return target, err
+	}
+	zeroing := new(bool)
+	swap := engine.Swap{
+		Op: "add plex to", Before: a.target, Next: next, Have: a.have, SwitchSlots: true,
+		Commit: fmt.Sprintf("%s has the plexes of %s", a.target.Name, a.source.Name),
+		Zeros:  zerosFor(ctx, s, a), Zeroing: zeroing,
+		First: layout.Plan(layout.Change{Have: a.from.View, Cleanup: a.from.Cleanup, At: s.At}),
+		Tx:    host.Transaction{First: a.target.Drives()}, // room belongs to nobody before
+	}
+	if a.source.ID != uuid.Nil {
+		swap.Tx = host.Transaction{
+			First: a.source.Drives(), Back: []catalog.LUN{a.source},
+			Ruined: func(l catalog.LUN) bool { return *zeroing && l.ID == a.source.ID },
+		}
+	}
+	if a.from.Active() {
+		swap.Up = []catalog.LUN{a.source}
+	}
+	if swap.Zeros != nil {
+		defer swap.Zeros.Close()
+	}
+	return s.Swap(ctx, swap)
+}
+
+// zerosFor is what is known to be zero of the plex that new ones are filled from; nil when nothing is.
+func zerosFor(ctx context.Context, s *Session, a attachment) host.ZeroMap {
+	if a.target.Scan != uuid.Nil {
+		return s.Scanned(ctx, a.target, a.have.Legs)
+	}
+	return s.Unallocated(ctx, a.target, a.have.Legs, a.source)
+}
+
+// worthTracking is next, which gets new plexes, without its vacant plex when their drives cannot zero them: everything is copied
+// then, and would count as written for ever.
+func worthTracking(ctx context.Context, s *Session, next catalog.LUN) catalog.LUN {
+	if !next.Tracked() {
+		return next
+	}
+	for i, role := range s.Roles(next) {
+		for _, id := range record.PlexDrives(next.Plexes[i]) {
+			if !role.IsTarget() {
+				continue
+			}
+			if err := s.CanZero(ctx, id); err != nil {
+				s.Log.WarnContext(ctx, "everything is copied, and what is written is tracked no more", "lun", next.Name, "error", err)
+				return record.Untrack(next)
+			}
+		}
+	}
+	return next
+}
+
+// sourceOf is the record of a LUN that is to become a plex.
+func sourceOf(s *Session, op string, id uuid.UUID) (catalog.LUN, error) {
+	from, ok := s.Record(id)
+	if !ok {
+		return from, &vds.Error{
+			Code: vds.ErrObjectNotFound, Op: op, Object: "lun " + id.String(),
+			Reason: "no LUN has this GUID", Hint: "`plexctl lun list` shows all",
+		}
+	}
+	return from, nil
+}
+
+// roomFor is room for a plex of l on drives, or on the drive with the most room on which l has nothing, as a LUN without an ID.
+func roomFor(s *Session, l catalog.LUN, drives []string) (catalog.LUN, error) {
+	room := catalog.LUN{ID: uuid.Nil, Name: "the new plex", Size: l.Size}
+	ids, err := s.DriveIDs(drives)
+	if err != nil {
+		return room, err
+	}
+	if len(ids) == 0 {
+		ids = s.DriveWithMostFree(l.Drives()...)
+	}
+	if len(ids) == 0 {
+		return room, &vds.Error{
+			Code: vds.ErrNotEnoughDrive, Op: "add plex to", Object: record.LUNObject(l.Name), Reason: "it has a plex on every drive that can be used",
+			Hint: "make another one with `plexctl drive init DEVICE`",
+		}
+	}
+	plex, err := s.Allocate(l.Size, ids)
+	room.Plexes = []catalog.Plex{plex}
+	return room, err
+}
+
+// prepareAttach reads what the kernel has of both LUNs and checks them.
+func prepareAttach(ctx context.Context, s *Session, target, source catalog.LUN) (attachment, error) {
+	a := attachment{target: target, source: source}
+	var err error
+	if a.source.ID != uuid.Nil {
+		if a.source, err = s.recordEnded(ctx, a.source); err != nil {
+			return a, err
+		}
+		if a.from, err = s.Inspect(ctx, a.source); err != nil {
+			return a, err
+		}
+	}
+	if a.have, err = s.Inspect(ctx, a.target); err != nil {
+		return a, err
+	}
+	return a, checkAttach(ctx, s, a)
+}
+
+// checkAttach says everything that speaks against an attach.
+func checkAttach(ctx context.Context, s *Session, a attachment) error {
+	t, from := a.target, a.source
+	why := fault.Reasons{Op: "add plex to", Object: record.LUNObject(t.Name)}
+	if t.ID == from.ID {
+		why.Add(vds.ErrInvalidOperation, "name another LUN as the source", "a LUN cannot be a plex of itself")
+		return why.Err()
+	}
+	checkTarget(s, t, a.have, &why)
+	if from.ID != uuid.Nil {
+		checkSource(s, from, a.from, &why)
+	}
+	checkShape(t, from, &why)
+	checkDrives(s, t, from, &why)
+	if err := s.RefuseOpen(ctx, from, &why); err != nil {
+		return err
+	}
+	return why.Err()
+}
+
+// checkTarget checks the LUN that gets plexes. It may have lost some: getting one is how it is repaired.
+func checkTarget(s *Session, t catalog.LUN, have engine.State, why *fault.Reasons) {
+	checkRecords(s, t, why)
+	checkIdle(t, why)
+	checkActive(t, have.Legs, why)
+	checkQuiet(t, have.Legs, why)
+	checkKernel(s, t, have, why)
+	if have.Active() && !slices.ContainsFunc(t.Plexes, func(p catalog.Plex) bool { return have.Legs.Complete(p.ID) }) {
+		why.Add(vds.ErrObjectStatusFailed, "see `plexctl status`", "%s: no plex of it holds all of the data", record.LUNObject(t.Name))
+	}
+}
+
+// checkSource checks the LUN that is absorbed.
+func checkSource(s *Session, from catalog.LUN, have engine.State, why *fault.Reasons) {
+	checkUsable(s, from, why)
+	checkIdle(from, why)
+	checkScan(from, why)
+	checkKernel(s, from, have, why)
+	for id, health := range have.Legs.Health {
+		if health == dm.LegFailed {
+			why.Add(vds.ErrObjectStatusFailed, "see to its drive", "%s: plex %s has failed", record.LUNObject(from.Name), id)
+		}
+	}
+}
+
+// checkShape compares sizes, counts and places.
+func checkShape(t, from catalog.LUN, why *fault.Reasons) {
+	if from.Size < t.Size {
+		why.Add(vds.ErrInvalidOperation, "the source must be at least as large as the target",
+			"%s has %s, less than the %s of %s", record.LUNObject(from.Name), from.Size, t.Size, record.LUNObject(t.Name))
+	}
+	if n := len(t.Plexes) + len(from.Copies()); n > catalog.MaxPlexes {
+		why.Add(vds.ErrInvalidOperation, "", "%d plexes, at most %d are possible", n, catalog.MaxPlexes)
+	}
+	for _, id := range from.Drives() {
+		if slices.Contains(t.Drives(), id) {
+			why.Add(vds.ErrInvalidOperation, "a plex on the same drive protects from nothing; use a source on another drive",
+				"%s and %s share %s", record.LUNObject(t.Name), record.LUNObject(from.Name), record.DriveObject(id))
+		}
+	}
+}
+
+// checkDrives refuses what the raid target cannot carry, because the kernel would find out too late or not at all.
+func checkDrives(s *Session, t, from catalog.LUN, why *fault.Reasons) {
+	if have, most := logicalBlock(s, from), logicalBlock(s, t); have > most && most > 0 {
+		why.Add(vds.ErrInvalidSectorSize, "use a source on drives with the target's sector size",
+			"%s has logical blocks of %d bytes, the target of %d", record.LUNObject(from.Name), have, most)
+	}
+	for _, l := range []catalog.LUN{t, from} {
+		for _, p := range l.Plexes {
+			if record.PlexType(p) == vds.TypeSpan {
+				why.Add(vds.ErrNotSupported, "use LUNs of which each lies on one drive",
+					"a plex of %s spans drives: the kernel flushes only one of them before it forgets what it copied", record.LUNObject(l.Name))
+			}
+		}
+		for _, id := range l.Drives() {
+			if d, ok := s.Drives[id]; ok {
+				checkKind(d.Info, why)
+			}
+		}
+	}
+}

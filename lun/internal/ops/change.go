@@ -1,0 +1,180 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/internal/hostlock"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Env is what changes are made with.
+type Env struct {
+	host.Options
+	LockPath string
+	// LockTimeout is how long a change waits for the host's lock; 0: as long as its context lets it; negative: not at all.
+	LockTimeout time.Duration
+
+	Now     func() time.Time
+	Guard   engine.Guard
+	Dry     *engine.Recorder   // not nil: changes are only planned
+	Publish func(h *host.Host) // is told how the host is after a change; h must not be changed any more
+}
+
+// Session is one change, under the host's lock.
+type Session struct {
+	*engine.Engine
+	Now time.Time
+}
+
+func (env *Env) session(h *host.Host) *Session {
+	return &Session{Engine: &engine.Engine{Host: h, Guard: env.Guard, Dry: env.Dry}, Now: env.Now()}
+}
+
+// Change runs f under the host's lock, on a host that is read anew and whose catalogs are healed. Once f is called it is not
+// interrupted by the end of ctx: a change that has begun is carried out or taken back. While another process holds the lock for
+// longer than LockTimeout: vds.ErrAnotherCallInProgress.
+func (env *Env) Change(ctx context.Context, purpose string, f func(context.Context, *Session) error) error {
+	wait, cancel := context.WithCancel(ctx)
+	if env.LockTimeout != 0 {
+		cancel()
+		wait, cancel = context.WithTimeout(ctx, max(0, env.LockTimeout))
+	}
+	defer cancel()
+	return env.ChangeWithin(wait, ctx, purpose, f)
+}
+
+// ChangeWithin is Change that waits for the lock until the end of wait.
+func (env *Env) ChangeWithin(wait, ctx context.Context, purpose string, f func(context.Context, *Session) error) error {
+	if env.Dry != nil {
+		h, err := host.Read(ctx, env.Options)
+		if err != nil {
+			return err
+		}
+		return f(ctx, env.session(h))
+	}
+	lock, err := hostlock.Acquire(wait, env.LockPath, purpose)
+	if err != nil {
+		return lockFault(purpose, err)
+	}
+	defer lock.Unlock()
+	h, err := host.Read(ctx, env.Options)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := h.Heal(ctx); err != nil {
+		h.Log.Warn("heal catalogs", "error", err)
+	}
+	err = f(ctx, env.session(h))
+	if h.Outdated || err != nil {
+		fresh, readErr := host.Read(ctx, env.Options)
+		if readErr == nil {
+			env.Publish(fresh)
+		}
+		return errors.Join(err, readErr)
+	}
+	env.Publish(h)
+	return nil
+}
+
+func lockFault(purpose string, err error) error {
+	if errors.Is(err, hostlock.ErrHeld) {
+		return &vds.Error{
+			Code: vds.ErrAnotherCallInProgress, Op: purpose, Reason: "another plexctl is changing this host's LUNs", Err: err,
+			Hint: "wait for it to end and try again",
+		}
+	}
+	return fault.Of(purpose, "", err)
+}
+
+// LUN names a LUN as its user knows it.
+type LUN struct {
+	ID   uuid.UUID
+	Name string
+}
+
+// In is the LUN's record on a host; vds.ErrObjectDeleted when there is none.
+func (l LUN) In(h *host.Host, op string) (catalog.LUN, error) {
+	found, ok := h.Record(l.ID)
+	if !ok {
+		return catalog.LUN{}, &vds.Error{
+			Code: vds.ErrObjectDeleted, Op: op, Object: record.LUNObject(l.Name), Reason: "it was deleted or has become a plex of another LUN",
+		}
+	}
+	return found, nil
+}
+
+// Verb is a change of one LUN. It gets the LUN's record and returns the next one.
+type Verb func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error)
+
+// ChangeLUN is Change of one LUN: what a process that died has left suspended is resumed, and the end of an operation that has ended
+// is recorded, before f is called. It returns the record that f returns.
+func (env *Env) ChangeLUN(ctx context.Context, l LUN, op string, f Verb) (catalog.LUN, error) {
+	var next catalog.LUN
+	err := env.Change(ctx, op+" "+record.LUNObject(l.Name), func(ctx context.Context, s *Session) error {
+		now, err := s.enter(ctx, l, op)
+		if err != nil {
+			return err
+		}
+		next, err = f(ctx, s, now)
+		return err
+	})
+	return next, err
+}
+
+// enter is the record of l when nothing of an earlier change is left to do.
+func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, error) {
+	now, err := l.In(s.Host, op)
+	if err != nil {
+		return now, err
+	}
+	resumed, err := s.ResumeOrphan(ctx, now)
+	if err == nil && resumed {
+		err = s.BringUp(ctx, now)
+	}
+	if err != nil {
+		return now, err
+	}
+	if now, err = l.In(s.Host, op); err != nil {
+		return now, err
+	}
+	return s.recordEnded(ctx, now)
+}
+
+// each calls f for every one of luns, some at a time, each with a session of its own that knows the devices of that LUN alone. The
+// kernel mostly waits when a device is made or removed, and LUNs have nothing to do with each other. f must not commit anything: the
+// records and the drives are shared.
+func (s *Session) each(luns []catalog.LUN, f func(s *Session, i int, l catalog.LUN)) {
+	workers := s.Workers
+	if s.Dry != nil {
+		workers = 1 // a plan has an order
+	}
+	forks := make([]*Session, len(luns))
+	for i, l := range luns {
+		forks[i] = &Session{Engine: &engine.Engine{Host: s.ForkFor(l.ID), Guard: s.Guard, Dry: s.Dry}, Now: s.Now}
+	}
+	var begun atomic.Int64
+	var group sync.WaitGroup
+	for range min(workers, len(luns)) {
+		group.Go(func() {
+			for i := begun.Add(1) - 1; int(i) < len(luns); i = begun.Add(1) - 1 {
+				f(forks[i], int(i), luns[i])
+			}
+		})
+	}
+	group.Wait()
+	for i, l := range luns {
+		s.Merge(forks[i].Host, l.ID)
+	}
+}

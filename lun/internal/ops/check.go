@@ -1,0 +1,191 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// What several verbs check. Each adds what speaks against the verb to its reasons; the order of the checks is the order of precedence
+// of their codes.
+
+// checkName refuses a name that a LUN cannot have or another one has.
+func checkName(s *Session, op, name string) error {
+	if slices.ContainsFunc(s.Set.LUNs, func(l catalog.LUN) bool { return l.Name == name }) {
+		return &vds.Error{Code: vds.ErrNameNotUnique, Op: op, Object: record.LUNObject(name), Reason: "the name is taken"}
+	}
+	if !catalog.ValidName(name) {
+		return &vds.Error{
+			Code: vds.ErrInvalidArg, Op: op, Object: record.LUNObject(name), Reason: "a LUN cannot have this name",
+			Hint: fmt.Sprintf("up to %d letters, digits, '.', '_' and '-', the first a letter or a digit", catalog.MaxName),
+		}
+	}
+	return nil
+}
+
+// checkUsable adds a reason when a drive of l is missing or its records conflict.
+func checkUsable(s *Session, l catalog.LUN, why *fault.Reasons) {
+	for _, id := range l.MissingDrives(s.Set) {
+		why.Add(vds.ErrObjectStatusFailed, "attach the drive and try again", "%s: %s is missing", record.LUNObject(l.Name), record.DriveObject(id))
+	}
+	checkRecords(s, l, why)
+}
+
+// checkRecords adds a reason when the records of l conflict, or a drive of it is another host's.
+func checkRecords(s *Session, l catalog.LUN, why *fault.Reasons) {
+	if err := s.Unusable(l.ID); err != nil {
+		why.Add(vds.ErrDiskConfigurationNotSync, "see `plexctl status`", "%s: %v", record.LUNObject(l.Name), err)
+	}
+}
+
+// checkScan adds a reason when a scan of l has begun.
+func checkScan(l catalog.LUN, why *fault.Reasons) {
+	if l.Scan != uuid.Nil {
+		why.Add(vds.ErrAnotherCallInProgress, scanHint(l), "%s: a scan of it has begun", record.LUNObject(l.Name))
+	}
+}
+
+// checkIdle adds a reason when l is under an operation.
+func checkIdle(l catalog.LUN, why *fault.Reasons) {
+	if l.Operation != nil {
+		why.Add(vds.ErrAnotherCallInProgress, cancelHint(l), "%s: %s is running", record.LUNObject(l.Name), l.Operation.Type)
+	}
+}
+
+// checkActive adds a reason when a LUN has no device.
+func checkActive(l catalog.LUN, legs raid1.LegState, why *fault.Reasons) {
+	if !legs.Live {
+		why.Add(vds.ErrObjectStatusFailed, "run `plexctl assemble`", "%s is not active", record.LUNObject(l.Name))
+	}
+}
+
+// checkQuiet adds a reason when the kernel copies between the plexes of a LUN without an operation.
+func checkQuiet(l catalog.LUN, legs raid1.LegState, why *fault.Reasons) {
+	if l.Operation == nil && legs.Busy() {
+		why.Add(vds.ErrAnotherCallInProgress, "wait until `plexctl status` shows it healthy",
+			"%s: its plexes are being made equal", record.LUNObject(l.Name))
+	}
+}
+
+// checkKernel adds a reason when the kernel runs another table than the record wants. A leg whose plex has failed or whose
+// drive is gone may still be in it.
+func checkKernel(s *Session, l catalog.LUN, have engine.State, why *fault.Reasons) {
+	roles := raid1.RolesBeside(l, s.Roles(l), have.Legs)
+	for i, p := range l.Plexes {
+		if _, leg := have.Legs.Health[p.ID]; leg {
+			roles[i] = record.Source
+		}
+	}
+	c := layout.Change{Want: layout.Of(l, roles), Have: have.View, At: s.At}
+	if have.Active() && !c.Satisfied() {
+		why.Add(vds.ErrProviderCacheCorrupt, raid1.CacheHint, "%s: the kernel has another table than the catalog", record.LUNObject(l.Name))
+	}
+}
+
+// inspectQuiet is Inspect for a verb that needs l active, whole as recorded, and nothing to be copied. It fails with the reasons
+// that there are already, and adds those that it finds.
+func inspectQuiet(ctx context.Context, s *Session, l catalog.LUN, why *fault.Reasons) (engine.State, error) {
+	if err := why.Err(); err != nil {
+		return engine.State{}, err
+	}
+	have, err := s.Inspect(ctx, l)
+	if err != nil {
+		return have, err
+	}
+	checkActive(l, have.Legs, why)
+	checkQuiet(l, have.Legs, why)
+	checkKernel(s, l, have, why)
+	return have, nil
+}
+
+// checkKind adds a reason when a device is of a kind that the kernel's raid target cannot carry.
+func checkKind(info blockdev.Info, why *fault.Reasons) {
+	if info.ReadOnly {
+		why.Add(vds.ErrMediaWriteProtected, "", "%s is read-only", info.Path)
+	}
+	for kind, is := range map[string]bool{
+		"zoned": info.Zoned, "a DAX device": info.DAX, "integrity-protected": info.Integrity,
+	} {
+		if is {
+			why.Add(vds.ErrNotSupported, "", "%s is %s, which the kernel's raid target does not support", info.Path, kind)
+		}
+	}
+}
+
+// logicalBlock is the largest logical block of l's drives, 0 when none is here.
+func logicalBlock(s *Session, l catalog.LUN) size.Bytes {
+	var most size.Bytes
+	for _, id := range l.Drives() {
+		if d, ok := s.Drives[id]; ok {
+			most = max(most, d.Info.LogicalBlock)
+		}
+	}
+	return most
+}
+
+// refuseTaken refuses to use extents of l, some of them new, that a device of another LUN still writes to: that of a LUN
+// whose change was cut off between its commit and its swap. Devices of the LUNs in but are expected there.
+func refuseTaken(ctx context.Context, s *Session, l catalog.LUN, but ...uuid.UUID) error {
+	all, err := s.Observe(ctx, func(owner uuid.UUID) bool { return !slices.Contains(but, owner) })
+	if err != nil {
+		return err
+	}
+	return refuseOverlap(ctx, s, l, layout.UsesOf(all))
+}
+
+// refuseOverlap refuses to use l's extents while a device of another LUN uses them. LUNs that overlapped in the first reading are read
+// again, because they may have released the space meanwhile. New users need no check: records that can be used never overlap
+// (catalog.Set.Usable).
+func refuseOverlap(ctx context.Context, s *Session, l catalog.LUN, used layout.Uses) error {
+	for _, owner := range used.Others(l, s.At) {
+		v, err := s.View(ctx, owner)
+		if err != nil {
+			return err
+		}
+		for id, o := range v {
+			if layout.Idle(owner, id, o) {
+				continue
+			}
+			for _, segment := range o.Table {
+				if layout.Overlaps(l, segment, s.At) {
+					return &vds.Error{
+						Code: vds.ErrProviderCacheCorrupt, Op: "use", Object: record.LUNObject(l.Name),
+						Reason: "device " + o.Name + " of another LUN uses its space", Hint: "run `plexctl assemble`, which completes the change of that LUN",
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// cancelHint is what to do about the operation that l is under.
+func cancelHint(l catalog.LUN) string {
+	id := l.Operation.ID.String()
+	if l.Operation.Type != vds.AsyncAddLUNPlex {
+		return "wait for it with `plexctl op wait " + id + "`"
+	}
+	return "wait for it with `plexctl op wait " + id + "` or end it with `plexctl op cancel " + id + "`"
+}
+
+// FailedHint is what to do when a plex has failed.
+func FailedHint(l catalog.LUN) string {
+	return "see to its drive, then run `plexctl lun recover " + l.Name + "`, or give the plex up with `plexctl plex remove`"
+}
+
+// scanHint is what to do about a LUN that has a scan.
+func scanHint(l catalog.LUN) string {
+	return fmt.Sprintf("`plexctl plex add %s SOURCE --scan` goes on with it, `plexctl op cancel %s` gives it up", l.Name, l.Name)
+}

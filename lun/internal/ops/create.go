@@ -1,0 +1,164 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Spec describes a LUN to make; see lun.Spec.
+type Spec struct {
+	Name   string
+	Size   size.Bytes
+	Drives []string
+	Track  bool
+}
+
+// Create makes a LUN with one plex and activates it. Zeroing its extents ends early when ctx is cancelled. On an error nothing of the
+// LUN remains.
+func Create(ctx context.Context, env *Env, spec Spec) (catalog.LUN, error) {
+	interruptible, done := untilCanceled(ctx)
+	defer done()
+	var made catalog.LUN
+	err := env.Change(ctx, "create "+record.LUNObject(spec.Name), func(ctx context.Context, s *Session) error {
+		var err error
+		if made, err = newLUN(s, spec); err != nil {
+			return err
+		}
+		if err := refuseTaken(ctx, s, made); err != nil {
+			return err
+		}
+		if err := s.Run(interruptible, readyExtents(made)); err != nil {
+			return fault.Of("create", record.LUNObject(made.Name), err)
+		}
+		return create(ctx, s, made)
+	})
+	return made, err
+}
+
+// newLUN is the record of the LUN that spec asks for.
+func newLUN(s *Session, spec Spec) (catalog.LUN, error) {
+	object := record.LUNObject(spec.Name)
+	if err := checkName(s, "create", spec.Name); err != nil {
+		return catalog.LUN{}, err
+	}
+	length := spec.Size.RoundUp(size.MiB).Sectors()
+	if length == 0 {
+		return catalog.LUN{}, &vds.Error{Code: vds.ErrInvalidArg, Op: "create", Object: object, Reason: "the size is zero"}
+	}
+	drives, err := s.DriveIDs(spec.Drives)
+	if err != nil {
+		return catalog.LUN{}, err
+	}
+	plex, err := s.Allocate(length, drives)
+	if err != nil {
+		return catalog.LUN{}, err
+	}
+	made := catalog.LUN{ID: uuid.New(), Name: spec.Name, Size: length, Plexes: []catalog.Plex{plex}}
+	if spec.Track {
+		if err := checkTracked(made); err != nil {
+			return catalog.LUN{}, err
+		}
+		made = record.Track(made)
+	}
+	made = s.Next(made)
+	if err := made.Validate(); err != nil {
+		return catalog.LUN{}, &vds.Error{Code: vds.ErrInvalidArg, Op: "create", Object: object, Err: err}
+	}
+	return made, nil
+}
+
+// checkTracked refuses what cannot be tracked: a plex that spans drives can get no other one.
+func checkTracked(l catalog.LUN) error {
+	if record.PlexType(l.Plexes[0]) != vds.TypeSpan {
+		return nil
+	}
+	return &vds.Error{
+		Code: vds.ErrNotSupported, Op: "create", Object: record.LUNObject(l.Name), Reason: "its plex would span drives, and no other plex can be added to such a one",
+		Hint: "name one drive that has room for all of it, or leave --track out",
+	}
+}
+
+// readyExtents is the steps that prepare the extents of a new LUN.
+func readyExtents(l catalog.LUN) []layout.Step {
+	if l.Tracked() {
+		return []layout.Step{engine.ZeroTracked{LUN: l}}
+	}
+	return []layout.Step{engine.Wipe{LUN: l}, engine.ZeroMeta{LUN: l}}
+}
+
+// create commits l and activates it. If activation fails, l is deleted again.
+func create(ctx context.Context, s *Session, l catalog.LUN) error {
+	tx := &host.Transaction{Put: []catalog.LUN{l}}
+	steps := layout.Plan(layout.Change{Want: s.Wants(l), At: s.At, Commit: engine.Commit{Tx: tx, Text: l.Name + " is a LUN"}})
+	err := fault.Of("create", record.LUNObject(l.Name), s.Run(ctx, steps))
+	if err == nil || !tx.Begun {
+		return err
+	}
+	return fault.Undo(err, discard(ctx, s, l))
+}
+
+// untilCanceled is a context that ends when ctx is cancelled, but not at its deadline, which is for waiting for the lock.
+func untilCanceled(ctx context.Context) (context.Context, func()) {
+	interruptible, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel()
+		}
+	})
+	return interruptible, func() { stop(); cancel() }
+}
+
+// Delete removes a LUN and all its plexes. A LUN that a process which died has left suspended need not be resumed for it.
+func Delete(ctx context.Context, env *Env, l LUN) error {
+	return env.Change(ctx, "delete "+record.LUNObject(l.Name), func(ctx context.Context, s *Session) error {
+		now, err := l.In(s.Host, "delete")
+		if err != nil {
+			return err
+		}
+		if now, err = s.recordEnded(ctx, now); err != nil {
+			return err
+		}
+		why := fault.Reasons{Op: "delete", Object: record.LUNObject(now.Name)}
+		if err := s.ForeignDrive(now); err != nil {
+			why.Add(vds.ErrDiskConfigurationNotSync, "", "%v", err)
+		}
+		if now.Operation != nil {
+			why.Add(vds.ErrAnotherCallInProgress, cancelHint(now), "%s is running", now.Operation.Type)
+		}
+		if err := s.RefuseOpen(ctx, now, &why); err != nil {
+			return err
+		}
+		if err := why.Err(); err != nil {
+			return err
+		}
+		return discard(ctx, s, now)
+	})
+}
+
+// discard takes a LUN down and commits that it is gone, also to those of its drives of which nobody knows whether they have
+// ever got its record.
+func discard(ctx context.Context, s *Session, l catalog.LUN) error {
+	have, err := s.AfterCleanup(ctx, l)
+	if err != nil {
+		return err
+	}
+	gone := l
+	gone.Deleted = true
+	tx := &host.Transaction{Put: []catalog.LUN{s.Next(gone)}, First: slices.Clone(l.Drives())}
+	steps := layout.Plan(layout.Change{
+		Have: have.View, Cleanup: have.Cleanup, At: s.At, Commit: engine.Commit{Tx: tx, Text: l.Name + " is deleted"},
+	})
+	return fault.Of("delete", record.LUNObject(l.Name), s.Run(ctx, steps))
+}

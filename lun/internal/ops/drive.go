@@ -1,0 +1,132 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// InitDrive makes the device at path a drive, and returns its GUID. force takes a device although something is recognised on it.
+func InitDrive(ctx context.Context, env *Env, path string, force bool) (uuid.UUID, error) {
+	var made uuid.UUID
+	err := env.Change(ctx, "init "+path, func(ctx context.Context, s *Session) error {
+		info, err := s.Devices.Stat(ctx, path)
+		if err != nil {
+			return fault.Of("init", path, err)
+		}
+		if err := checkInit(ctx, s.Host, info, force); err != nil {
+			return err
+		}
+		label := catalog.Label{Drive: uuid.New(), Size: info.Size, Host: s.ID(), Created: s.Now}
+		made = label.Drive
+		return fault.Of("init", path, s.Run(ctx, []layout.Step{engine.Label{Info: info, Label: label}}))
+	})
+	return made, err
+}
+
+// CheckDrive says whether InitDrive would refuse the device at path, and why.
+func CheckDrive(ctx context.Context, h *host.Host, path string, force bool) error {
+	info, err := h.Devices.Stat(ctx, path)
+	if err != nil {
+		return fault.Of("init", path, err)
+	}
+	return checkInit(ctx, h, info, force)
+}
+
+// checkInit says everything that speaks against making a device a drive.
+func checkInit(ctx context.Context, h *host.Host, info blockdev.Info, force bool) error {
+	why := fault.Reasons{Op: "init", Object: info.Path}
+	users, err := h.LastingUsers(ctx, info.Dev)
+	if err != nil {
+		return fault.Of("init", info.Path, err)
+	}
+	if len(users) > 0 {
+		why.Add(vds.ErrDeviceInUse, "unmount it, or take it out of what holds it", "it is in use: %s", fault.Users(users))
+		return why.Err()
+	}
+	if info.Size < catalog.MinDriveSize {
+		why.Add(vds.ErrNotEnoughSpace, "", "it has %s, a drive needs %s", info.Size, catalog.MinDriveSize)
+	}
+	checkKind(info, &why)
+	checkContent(ctx, h, info, force, &why)
+	return why.Err()
+}
+
+// checkContent adds a reason when there is something on the device.
+func checkContent(ctx context.Context, h *host.Host, info blockdev.Info, force bool, why *fault.Reasons) {
+	known := false
+	for _, d := range h.Drives {
+		if d.Info.Dev != info.Dev {
+			continue
+		}
+		known = true
+		if luns := d.Store.Catalog.LUNs; len(luns) > 0 {
+			why.Add(vds.ErrObjectExists, "delete them first", "it is a drive with plexes of %s", names(luns))
+		} else if !force {
+			why.Add(vds.ErrObjectExists, "--force makes it a new, empty drive", "it is a drive already")
+		}
+	}
+	found, err := h.Devices.Signatures(ctx, info.Path)
+	if err != nil {
+		why.Add(vds.ErrIO, "", "its content cannot be read: %v", err)
+	}
+	if known { // it has been said already
+		found = slices.DeleteFunc(found, func(s signature.Signature) bool { return s.Type == signature.Own })
+	}
+	if len(found) > 0 && !force {
+		why.Add(vds.ErrDiskNotEmpty, "if its content may be lost, add --force", "it carries %s", signatureText(found))
+	}
+}
+
+// RemoveDrive takes the label off a drive without plexes.
+func RemoveDrive(ctx context.Context, env *Env, ref string) error {
+	return env.Change(ctx, "remove drive "+ref, func(ctx context.Context, s *Session) error {
+		d, err := s.FindDrive(ref)
+		if err != nil {
+			return err
+		}
+		if d.Foreign {
+			return host.ForeignDriveFault(d)
+		}
+		if luns := d.Store.Catalog.LUNs; len(luns) > 0 {
+			return &vds.Error{
+				Code: vds.ErrDiskNotEmpty, Op: "remove", Object: record.DriveObject(d.ID()), Hint: "delete these LUNs first",
+				Reason: "it has plexes of " + names(luns),
+			}
+		}
+		return fault.Of("remove", record.DriveObject(d.ID()), s.Run(ctx, []layout.Step{engine.Unlabel{Drive: d}}))
+	})
+}
+
+// names lists LUNs for an error text.
+func names(luns []catalog.LUN) string {
+	texts := make([]string, len(luns))
+	for i, l := range luns {
+		texts[i] = l.Name
+	}
+	return strings.Join(texts, ", ")
+}
+
+func signatureText(found []signature.Signature) string {
+	texts := make([]string, len(found))
+	for i, s := range found {
+		texts[i] = s.Type
+		if s.Label != "" {
+			texts[i] += fmt.Sprintf(" %q", s.Label)
+		}
+	}
+	return strings.Join(texts, ", ")
+}

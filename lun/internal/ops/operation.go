@@ -1,0 +1,141 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// ObserveOperation is how the kernel gets on with l's operation, by one status call, and by the superblocks when that claims the end;
+// false when the kernel does not run l's mirror.
+func ObserveOperation(ctx context.Context, h *host.Host, l catalog.LUN) (resync.Observation, bool, error) {
+	status, ok, err := h.RaidStatus(ctx, l)
+	if !ok || err != nil {
+		return resync.Observation{}, false, err
+	}
+	seen := resync.Observation{State: resync.Running, Done: status.Done, Total: status.Total}
+	roles := h.Roles(l)
+	if i := raid1.FailedLeg(l, roles, status); i >= 0 {
+		seen.State, seen.Err = resync.Failed, legFault(l, i)
+		begun, err := hasBegun(ctx, h, l)
+		return seen, begun, err
+	}
+	if status.Action != dm.ActionIdle && status.Action != dm.ActionFrozen {
+		return seen, true, nil
+	}
+	if begun, err := hasBegun(ctx, h, l); !begun || err != nil {
+		return seen, false, err // the table from before stands still, or is at its end; the one that the record wants is yet to come
+	}
+	seen.State = resync.Idle
+	if !raid1.Claimed(roles, status) {
+		seen.Done = 0 // until it has begun, the kernel shows N/N
+		return seen, true, nil
+	}
+	inSync, err := h.InSync(ctx, l, raid1.Lost(roles, status))
+	if !inSync || err != nil {
+		return seen, true, err
+	}
+	seen.State = resync.Done
+	if err := unreadableSource(ctx, h, l); err != nil {
+		seen.State, seen.Err = resync.Failed, err
+	}
+	return seen, true, nil
+}
+
+// hasBegun reports whether the kernel runs the table that l's operation wants, and not one from before it.
+func hasBegun(ctx context.Context, h *host.Host, l catalog.LUN) (bool, error) {
+	h = h.Fork()
+	have, err := h.View(ctx, l.ID)
+	return layout.UsesSlots(l, h.Roles(l), have.Own(l.ID).Table, h.At), err
+}
+
+// unreadableSource is the error about a sector of a source that the kernel could not read, and has passed over.
+func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN) error {
+	h = h.Fork()
+	have, err := h.View(ctx, l.ID)
+	if err != nil {
+		return err
+	}
+	roles := h.Roles(l)
+	for i, p := range l.Plexes {
+		data, there := have[layout.DataUUID(l, p)]
+		if !there || roles[i].IsTarget() {
+			continue
+		}
+		if sector, ok := h.Kernel.Unreadable(ctx, data.Dev, l.Operation.Started); ok {
+			return &vds.Error{
+				Code: vds.ErrIO, Op: l.Operation.Type.String(), Object: record.LUNObject(l.Name),
+				Reason: fmt.Sprintf("sector %d of plex %s cannot be read, and was passed over", sector, p.ID),
+				Hint:   "write that sector anew (from a backup), then run `plexctl lun recover " + l.Name + "`, or give the new plex up with `plexctl plex remove`",
+			}
+		}
+	}
+	return nil
+}
+
+func legFault(l catalog.LUN, i int) error {
+	return &vds.Error{
+		Code: vds.ErrObjectStatusFailed, Op: l.Operation.Type.String(), Object: record.LUNObject(l.Name),
+		Reason: fmt.Sprintf("plex %s has failed or its drive is missing", l.Plexes[i].ID),
+		Hint:   "the data is safe on the other plexes; " + FailedHint(l),
+	}
+}
+
+// RecordEnd records the end of l's operation: with what the kernel shows, or with result when that is a failure and the kernel has
+// stopped copying. It does nothing while the operation goes on.
+func RecordEnd(ctx context.Context, s *Session, l catalog.LUN, result vds.Code) error {
+	seen, known, err := ObserveOperation(ctx, s.Host, l)
+	if err != nil || !known {
+		return err
+	}
+	switch {
+	case seen.State == resync.Done:
+		result = vds.OK
+	case seen.State == resync.Failed:
+		result = vds.CodeOf(seen.Err)
+	case seen.State == resync.Running || result == vds.OK:
+		return nil // it goes on after all
+	}
+	_, err = s.recordEnd(ctx, l, result)
+	return err
+}
+
+// recordEnded commits the end of l's operation when it has ended, and returns the record that then holds.
+func (s *Session) recordEnded(ctx context.Context, l catalog.LUN) (catalog.LUN, error) {
+	if l.Operation == nil {
+		return l, nil
+	}
+	seen, known, err := ObserveOperation(ctx, s.Host, l)
+	switch {
+	case err != nil || !known:
+		return l, err
+	case seen.State == resync.Done:
+		return s.recordEnd(ctx, l, vds.OK)
+	case seen.State == resync.Failed:
+		return s.recordEnd(ctx, l, vds.CodeOf(seen.Err))
+	default:
+		return l, nil
+	}
+}
+
+// recordEnd commits that l's operation has ended with result. The kernel keeps its table; a failed plex leaves it with the next
+// change or Assemble.
+func (s *Session) recordEnd(ctx context.Context, l catalog.LUN, result vds.Code) (catalog.LUN, error) {
+	status, mirrored, err := s.RaidStatus(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	next := record.Conclude(l, result, s.Now)
+	if mirrored {
+		next = raid1.AfterLosses(next, l, status.Health)
+	}
+	return s.CommitAfter(ctx, "record the end of the operation of", l, next, l.Operation.Type.String()+" of "+l.Name+" has ended")
+}

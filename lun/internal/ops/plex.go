@@ -1,0 +1,58 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// FindPlex is the plex of l that ref names: its GUID, a unique beginning of it, or its drive.
+func FindPlex(h *host.Host, l catalog.LUN, ref string) (uuid.UUID, error) {
+	drive, driveErr := h.FindDrive(ref)
+	var found []uuid.UUID
+	for _, p := range l.Copies() {
+		onDrive := driveErr == nil && slices.Contains(record.PlexDrives(p), drive.ID())
+		if onDrive || len(ref) >= 4 && strings.HasPrefix(p.ID.String(), strings.ToLower(ref)) {
+			found = append(found, p.ID)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return uuid.Nil, noPlex(l, ref)
+	default:
+		return uuid.Nil, &vds.Error{
+			Code: vds.ErrInvalidArg, Op: "find", Object: fmt.Sprintf("plex %q", ref), Reason: "several plexes match",
+			Hint: "name it by its whole GUID",
+		}
+	}
+}
+
+func noPlex(l catalog.LUN, ref string) error {
+	return &vds.Error{
+		Code: vds.ErrObjectNotFound, Op: "find", Object: fmt.Sprintf("plex %q", ref),
+		Reason: record.LUNObject(l.Name) + " has no such plex", Hint: "`plexctl plex list " + l.Name + "` shows all",
+	}
+}
+
+// Written is how much of a tracked LUN was ever written, by the first metadata that tells.
+func Written(ctx context.Context, h *host.Host, l catalog.LUN) size.Bytes {
+	for _, i := range h.Roles(l).Taking() {
+		p := l.Plexes[i]
+		if slot, err := h.ReadSlot(ctx, p, p.Slot); err == nil && slot.Tracks() {
+			regions := size.Bytes(slot.Bitmap.Bits.Count())
+			return min(regions*slot.Bitmap.RegionSize.Bytes(), l.Size.Bytes())
+		}
+	}
+	return l.Size.Bytes()
+}

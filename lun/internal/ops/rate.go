@@ -1,0 +1,78 @@
+package ops
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/resync"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// SetRate limits how fast the running operation of a LUN copies, without starting it anew.
+func SetRate(rate size.Bytes) Verb {
+	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
+		if l.Operation == nil {
+			return l, &vds.Error{
+				Code: vds.ErrInvalidOperation, Op: "set rate of", Object: record.LUNObject(l.Name), Reason: "no operation runs",
+				Hint: "`plexctl op list` shows all",
+			}
+		}
+		kib, err := record.RateKiB(rate)
+		if err != nil {
+			return l, err
+		}
+		next := l
+		next.MaxRate = kib
+		return swapRate(ctx, s, l, next)
+	}
+}
+
+// swapRate swaps in the table of next, which is l with another rate. The copy goes on where it is: the bits say what is left.
+func swapRate(ctx context.Context, s *Session, l, next catalog.LUN) (catalog.LUN, error) {
+	have, err := s.Inspect(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	return s.Swap(ctx, engine.Swap{
+		Op: "set rate of", Before: l, Next: next, Have: have, Commit: l.Name + " copies " + record.RateText(next),
+	})
+}
+
+// Dequeue lets l's operation begin if it waits for nothing any more.
+func Dequeue(ctx context.Context, s *Session, l catalog.LUN) error {
+	if l.Operation == nil || !l.Operation.Queued || !MayBegin(ctx, s.Host, l) {
+		return nil
+	}
+	_, err := swapRate(ctx, s, l, record.Dequeue(l))
+	return err
+}
+
+// MayBegin reports whether a queued operation of l need not wait any more: no other copy on one of its drives has anything left to do.
+// The end of one that nobody watches is recorded by the next command that looks at it.
+func MayBegin(ctx context.Context, h *host.Host, l catalog.LUN) bool {
+	unfinished := slices.DeleteFunc(conflictingCopies(h, l), func(other catalog.LUN) bool {
+		seen, known, err := ObserveOperation(ctx, h, other)
+		return err == nil && known && (seen.State == resync.Done || seen.State == resync.Failed)
+	})
+	return len(unfinished) == 0
+}
+
+// conflictingCopies is the LUNs for whose operations l's has to wait: they copy, and share a drive with l.
+func conflictingCopies(h *host.Host, l catalog.LUN) []catalog.LUN {
+	var found []catalog.LUN
+	drives := l.Drives()
+	for _, other := range h.Set.LUNs {
+		if op := other.Operation; other.ID != l.ID && op != nil && !op.Queued && len(op.Plexes) > 0 &&
+			slices.ContainsFunc(other.Drives(), func(id uuid.UUID) bool { return slices.Contains(drives, id) }) {
+			found = append(found, other)
+		}
+	}
+	return found
+}

@@ -1,0 +1,63 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Recover commits that the failed plexes of a LUN are being filled, and swaps in a table with all of them. The metadata makes
+// the kernel take them for members that come back, and copy the regions whose bits it kept (drivers/md/dm-raid.c,
+// super_validate).
+func Recover(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
+	have, failed, err := failedPlexes(ctx, s, l)
+	if err != nil {
+		return l, err
+	}
+	next := record.Begin(l, vds.AsyncRecoverLUN, s.Now)
+	if len(failed) == 0 {
+		return record.Conclude(next, vds.OK, s.Now), nil // not recorded: nothing has happened
+	}
+	if next = record.Recover(next, failed); next.Operation.Whole {
+		next = worthTracking(ctx, s, next)
+	}
+	return s.Swap(ctx, engine.Swap{
+		Op: "recover", Before: l, Next: next, Have: have, SwitchSlots: true, Commit: "plexes of " + l.Name + " are recovered",
+	})
+}
+
+// failedPlexes is the plexes of l that do not hold all of its data though nothing fills them, all of whose drives are here.
+func failedPlexes(ctx context.Context, s *Session, l catalog.LUN) (engine.State, []uuid.UUID, error) {
+	why := fault.Reasons{Op: "recover", Object: record.LUNObject(l.Name)}
+	if len(l.Copies()) == 1 {
+		why.Add(vds.ErrInvalidOperation, "attach another LUN with `plexctl plex add`", "it has one plex, and nothing to recover from")
+		return engine.State{}, nil, why.Err()
+	}
+	checkRecords(s, l, &why)
+	checkIdle(l, &why)
+	have, err := inspectQuiet(ctx, s, l, &why)
+	if err != nil {
+		return have, nil, err
+	}
+	var failed []uuid.UUID
+	absent := false
+	for _, p := range l.Copies() {
+		switch {
+		case !p.Stale && have.Legs.Complete(p.ID):
+		case s.IsMissing(p):
+			absent = true
+		default:
+			failed = append(failed, p.ID)
+		}
+	}
+	if absent && len(failed) == 0 {
+		checkUsable(s, l, &why)
+	}
+	return have, failed, why.Err()
+}

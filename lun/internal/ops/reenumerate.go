@@ -1,0 +1,86 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Reenumerate brings the devices of every active LUN to what its record says, or its record to what the kernel has made true.
+func Reenumerate(ctx context.Context, env *Env) ([]Result, error) {
+	var results []Result
+	err := env.Change(ctx, "reenumerate", func(ctx context.Context, s *Session) error {
+		done, err := s.KeepList(ctx)
+		defer done()
+		if err != nil {
+			return err
+		}
+		all, err := s.ObserveAll(ctx)
+		if err != nil {
+			return err
+		}
+		for _, l := range slices.Clone(s.Set.LUNs) {
+			if len(all[l.ID]) > 0 {
+				err := reconcile(ctx, s, l)
+				results = append(results, Result{ID: l.ID, Name: l.Name, Err: fault.Of("reenumerate", record.LUNObject(l.Name), err)})
+			}
+		}
+		return nil
+	})
+	return results, err
+}
+
+// reconcile brings the kernel to l. Where a mirror's table was replaced by one of its plexes alone, that plex holds the data from then
+// on, and the others are stale.
+func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
+	if err := s.Unusable(l.ID); err != nil {
+		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "reenumerate", Object: record.LUNObject(l.Name), Err: err}
+	}
+	err := s.BringUp(ctx, l)
+	if !errors.Is(err, vds.ErrProviderCacheCorrupt) {
+		return err
+	}
+	have, inspectErr := s.Inspect(ctx, l)
+	switch {
+	case inspectErr != nil:
+		return errors.Join(err, inspectErr)
+	case len(l.Copies()) == 1: // the record leaves no doubt where the data is
+		return s.Run(ctx, layout.Plan(layout.Change{
+			Want: s.Wants(l), Have: have.View, Cleanup: have.Cleanup, At: s.At, Prepare: engine.Rewrite(l),
+		}))
+	case have.Legs.Sole == uuid.Nil:
+		return err
+	}
+	next, ok := record.SoleHolder(l, have.Legs.Sole)
+	if !ok {
+		return err
+	}
+	_, err = s.Swap(ctx, engine.Swap{
+		Op: "reenumerate", Before: l, Next: next, Have: have, SwitchSlots: true, KeepKernel: true,
+		Commit: fmt.Sprintf("only plex %s holds the data of %s", have.Legs.Sole, l.Name),
+	})
+	return err
+}
+
+// Resume resumes a LUN that a change which was cut off has left suspended. The next change of that LUN, or Assemble, completes the
+// change. Resume does nothing to a LUN that is not suspended, or that does not exist.
+func Resume(ctx context.Context, env *Env, id uuid.UUID) error {
+	return env.Change(ctx, "wake lun "+id.String(), func(ctx context.Context, s *Session) error {
+		l, ok := s.Record(id)
+		if !ok {
+			return nil
+		}
+		_, err := s.ResumeOrphan(ctx, l)
+		return err
+	})
+}

@@ -1,0 +1,38 @@
+package ops
+
+import (
+	"context"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+)
+
+// Rename commits a new name of a LUN, and gives it to the devices: a plan of the new record does that at any time.
+func Rename(name string) Verb {
+	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
+		if err := checkName(s, "rename", name); err != nil {
+			return l, err
+		}
+		why := fault.Reasons{Op: "rename", Object: record.LUNObject(l.Name)}
+		if checkRecords(s, l, &why); why.Err() != nil {
+			return l, why.Err()
+		}
+		next := l
+		next.Name = name
+		next = s.Next(next)
+		have, err := s.AfterCleanup(ctx, l)
+		if err != nil {
+			return l, err
+		}
+		tx := &host.Transaction{Put: []catalog.LUN{next}, Back: []catalog.LUN{l}}
+		steps := []layout.Step{engine.Commit{Tx: tx, Text: l.Name + " is " + next.Name}}
+		if len(have.View) > 0 {
+			steps = append(steps, layout.RenamePlan(layout.Change{Want: s.Wants(next), Have: have.View})...)
+		}
+		return next, s.CarryOut(ctx, "rename", l.Name, steps, tx)
+	}
+}

@@ -1,0 +1,183 @@
+package ops
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// How a scan reads.
+const (
+	scanRate        = 256 * size.MiB   // a second, where nothing else is asked for
+	scanChunk       = size.MiB         // read at once
+	reportPeriod    = time.Second      // between reports
+	notePeriod      = 10 * time.Second // between notes of what was found
+	scanLockTimeout = 30 * time.Second
+)
+
+// scanReader reads a LUN for a scan, without the host's lock.
+type scanReader struct {
+	l     catalog.LUN
+	disk  blockdev.Disk // the drive that all of it lies on
+	left  raidmeta.Bits
+	zero  raidmeta.Bits // found, and not noted yet
+	opts  ScanOptions
+	read  size.Bytes
+	total ScanProgress
+	buf   []byte
+}
+
+func newScanReader(l catalog.LUN, left raidmeta.Bits, opts ScanOptions) *scanReader {
+	return &scanReader{l: l, left: left, zero: raid1.NoRegions(l), opts: opts, buf: make([]byte, scanChunk)}
+}
+
+// run reads what is left to read from the device at path, and notes what it finds.
+func (r *scanReader) run(ctx context.Context, env *Env, path string) error {
+	var err error
+	if r.disk, err = env.Devices.Open(ctx, path, blockdev.Read); err != nil {
+		return fault.Of("scan", path, err)
+	}
+	defer r.disk.Close() //nolint:errcheck // nothing was written
+	r.count()
+	start := time.Now()
+	noted, reported := start, start
+	for i := range raidmeta.Regions(r.l.Size, r.l.RegionSize) {
+		if !r.left.Get(i) {
+			continue
+		}
+		if err = r.pause(ctx, start); err != nil {
+			break
+		}
+		r.region(ctx, i)
+		if time.Since(reported) > reportPeriod {
+			r.report()
+			reported = time.Now()
+		}
+		if time.Since(noted) > notePeriod {
+			if err = r.note(ctx, env); err != nil {
+				break
+			}
+			noted = time.Now()
+		}
+	}
+	r.report()
+	if err = errors.Join(err, r.note(context.WithoutCancel(ctx), env)); ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// count counts what was found before.
+func (r *scanReader) count() {
+	r.total = ScanProgress{Total: r.l.Size.Bytes()}
+	for i := range raidmeta.Regions(r.l.Size, r.l.RegionSize) {
+		if !r.left.Get(i) {
+			r.total.Done += r.length(i)
+			r.total.Zero += r.length(i)
+		}
+	}
+}
+
+// length is how long region i is.
+func (r *scanReader) length(i uint64) size.Bytes {
+	region := r.l.RegionSize
+	return min(region, r.l.Size-size.Sectors(i)*region).Bytes()
+}
+
+// pause keeps to the rate.
+func (r *scanReader) pause(ctx context.Context, start time.Time) error {
+	rate := r.opts.Rate
+	if rate == record.Unlimited {
+		rate = scanRate
+	}
+	due := start.Add(time.Duration(float64(r.read) / float64(rate) * float64(time.Second)))
+	wait := time.NewTimer(time.Until(due))
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-wait.C:
+		return nil
+	}
+}
+
+// region reads region i.
+func (r *scanReader) region(ctx context.Context, i uint64) {
+	zero := r.isZero(ctx, i)
+	r.total.Done += r.length(i)
+	if zero {
+		r.total.Zero += r.length(i)
+		r.zero.Set(i)
+	}
+}
+
+// isZero reports whether region i reads as zeros. A region that cannot be read does not.
+func (r *scanReader) isZero(ctx context.Context, i uint64) bool {
+	first := size.Sectors(i) * r.l.RegionSize
+	end := first + r.length(i).Sectors()
+	for _, run := range layout.RunsAfter(layout.RunsOf(r.l.Plexes[0].Data, end), first) {
+		for at, left := run.Start.Bytes(), run.Length.Bytes(); left > 0; {
+			n := min(left, size.Bytes(len(r.buf)))
+			if _, err := r.disk.ReadAt(r.buf[:n], int64(at)); err != nil || ctx.Err() != nil {
+				return false
+			}
+			r.read += n
+			if !allZero(r.buf[:n]) {
+				return false
+			}
+			at, left = at+n, left-n
+		}
+	}
+	return true
+}
+
+// allZero reports whether b holds nothing but zeros.
+func allZero(b []byte) bool { return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1]) }
+
+// note takes what was found to be zero out of the map, if the LUN's scan is still this one: its metadata may be another LUN's by now.
+func (r *scanReader) note(ctx context.Context, env *Env) error {
+	wait, cancel := context.WithTimeout(ctx, scanLockTimeout)
+	defer cancel()
+	err := env.ChangeWithin(wait, ctx, "note what a scan has found", func(ctx context.Context, s *Session) error {
+		now, err := LUN{ID: r.l.ID, Name: r.l.Name}.In(s.Host, "scan")
+		if err != nil {
+			return err
+		}
+		if err := s.Unusable(now.ID); err != nil { // its drive may be another host's
+			return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "scan", Object: record.LUNObject(now.Name), Err: err}
+		}
+		left, ok := raidmeta.Bits(nil), now.Scan == r.l.Scan
+		if ok {
+			left, ok = s.ReadMap(ctx, now)
+		}
+		if !ok {
+			return &vds.Error{
+				Code: vds.ErrOperationCanceled, Op: "scan", Object: record.LUNObject(now.Name), Reason: "the scan was given up, or has led to a plex",
+			}
+		}
+		left.Without(r.zero)
+		return s.WriteMap(ctx, now, left)
+	})
+	if err == nil {
+		clear(r.zero)
+	}
+	return err
+}
+
+// report says how far the scan is.
+func (r *scanReader) report() {
+	if r.opts.Report != nil {
+		r.opts.Report(r.total)
+	}
+}

@@ -1,0 +1,57 @@
+package ops
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+)
+
+// TakeOver makes drives that were last used by another host this one's: those that refs name, or all. It returns the drives that were
+// taken over.
+func TakeOver(ctx context.Context, env *Env, refs []string) ([]*host.Drive, error) {
+	var taken []*host.Drive
+	err := env.Change(ctx, "take over drives", func(ctx context.Context, s *Session) error {
+		chosen, err := foreignDrives(s, refs)
+		if err != nil {
+			return err
+		}
+		var steps []layout.Step
+		for _, d := range chosen {
+			steps = append(steps, engine.Relabel{Drive: d})
+		}
+		if err := s.Run(ctx, steps); err != nil {
+			return err
+		}
+		taken = chosen
+		return nil
+	})
+	return taken, err
+}
+
+// foreignDrives is the drives of another host that refs name, or all.
+func foreignDrives(s *Session, refs []string) ([]*host.Drive, error) {
+	var chosen []*host.Drive
+	for _, ref := range refs {
+		d, err := s.FindDrive(ref)
+		if err != nil {
+			return nil, err
+		}
+		if d.Foreign {
+			chosen = append(chosen, d)
+		}
+	}
+	if len(refs) > 0 {
+		return chosen, nil
+	}
+	for _, d := range s.Drives {
+		if d.Foreign {
+			chosen = append(chosen, d)
+		}
+	}
+	slices.SortFunc(chosen, func(a, b *host.Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) })
+	return chosen, nil
+}

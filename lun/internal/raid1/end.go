@@ -1,0 +1,116 @@
+package raid1
+
+import (
+	"slices"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Decode is the status of l's mirror; false when status is not one of a mirror of all its plexes.
+func Decode(l catalog.LUN, status dm.Status) (dm.RaidStatus, bool, error) {
+	if len(status.Targets) != 1 || status.Targets[0].Type != (dm.Raid1{}).Type() {
+		return dm.RaidStatus{}, false, nil
+	}
+	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)
+	if err != nil {
+		return dm.RaidStatus{}, false, err
+	}
+	return raid, len(raid.Health) == len(l.Plexes), nil
+}
+
+// Claimed reports whether the kernel claims that every plex of l that takes part is a full copy, but for those that it has
+// dropped: it never drops the last one. A target has to be one, whether its drive is here or not.
+func Claimed(roles record.Roles, status dm.RaidStatus) bool {
+	lost := Lost(roles, status)
+	for i, role := range roles {
+		if (role.IsTarget() || !role.Excluded()) && lost&(1<<i) == 0 && status.Health[i] != dm.LegInSync {
+			return false
+		}
+	}
+	return status.Done == status.Total && status.Action == dm.ActionIdle
+}
+
+// Lost is the plexes, a bit for each, that the kernel has dropped and that no operation fills.
+func Lost(roles record.Roles, status dm.RaidStatus) uint64 {
+	var lost uint64
+	for i, role := range roles {
+		if !role.IsTarget() && status.Health[i] == dm.LegFailed {
+			lost |= 1 << i
+		}
+	}
+	return lost
+}
+
+// FailedLeg is the first plex whose failure ends l's operation, -1 when there is none: a target or, where the operation fills none, a
+// plex that takes part.
+func FailedLeg(l catalog.LUN, roles record.Roles, status dm.RaidStatus) int {
+	for i, role := range roles {
+		concerned := role.IsTarget() || len(l.Operation.Plexes) == 0 && !role.Excluded()
+		if concerned && (status.Health[i] == dm.LegFailed || status.Health[i] == dm.LegMissing) {
+			return i
+		}
+	}
+	return -1
+}
+
+// Asked is the plexes whose superblocks have to prove that nothing is left to copy, and all others, a bit for each; false when one
+// of the superblocks that matter cannot be read at all. lost is the plexes that the kernel has dropped.
+func Asked(roles record.Roles, lost uint64) (asked []int, others uint64, ok bool) {
+	others = lost
+	for i, role := range roles {
+		switch {
+		case role == record.AbsentTarget:
+			return nil, 0, false
+		case role.Excluded():
+			others |= 1 << i
+		}
+	}
+	for i := range roles {
+		if others&(1<<i) == 0 {
+			asked = append(asked, i)
+		}
+	}
+	return asked, others, true
+}
+
+// Proves reports whether a superblock says that nothing is left to copy between the plexes that are not others. The status line
+// alone does not prove that.
+func Proves(super raidmeta.Super, others uint64) bool {
+	return super.FailedDevices&^others == 0 && whole(super)
+}
+
+// AfterLosses is l, whose operation has ended, as the kernel's word on its legs makes it: after a success a plex that the
+// kernel has dropped is stale, and its drive need not take the commit. After a failure, a target that is the only leg left in sync
+// stays valid: its sources were lost only after it was complete.
+func AfterLosses(l, before catalog.LUN, health []dm.LegHealth) catalog.LUN {
+	l.Plexes = slices.Clone(l.Plexes)
+	inSync := func(i int) bool { return i < len(health) && health[i] == dm.LegInSync }
+	alone := true
+	for i, p := range l.Plexes {
+		alone = alone && (p.Stale || !inSync(i))
+	}
+	for i := range l.Plexes {
+		switch {
+		case alone && inSync(i):
+			l.Plexes[i].Stale = before.Plexes[i].Stale
+		case !l.Last.Result.Failed() && i < len(health) && health[i] == dm.LegFailed:
+			l.Plexes[i].Stale = true
+		}
+	}
+	return l
+}
+
+// ForeignTable is the error about a LUN whose live table is not one of plexctl's.
+func ForeignTable(l catalog.LUN) error {
+	return &vds.Error{
+		Code: vds.ErrProviderCacheCorrupt, Op: "change", Object: record.LUNObject(l.Name),
+		Reason: "the kernel has another table than the catalog", Hint: CacheHint,
+	}
+}
+
+// CacheHint is the cure for vds.ErrProviderCacheCorrupt.
+const CacheHint = "run `plexctl reenumerate`, then `plexctl refresh`"

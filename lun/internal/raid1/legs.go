@@ -1,0 +1,187 @@
+package raid1
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+)
+
+// LegState is what the kernel does with the plexes of a LUN: its live table, read as legs.
+type LegState struct {
+	Live    bool
+	Mirror  bool                        // the live table is a raid1
+	Status  dm.RaidStatus               // of the mirror
+	Health  map[uuid.UUID]dm.LegHealth  // by plex; a plex that is no leg of the live table is not in it
+	Slots   map[uuid.UUID]catalog.Slot  // the metadata slot that the live table uses, by plex
+	Sole    uuid.UUID                   // the plex that a live linear table maps; uuid.Nil when it maps none of the LUN's
+	Meta    map[uuid.UUID]raidmeta.Slot // what these slots hold
+	Devices map[uuid.UUID]devno.No      // data device of each leg, by plex
+	Stale   map[uuid.UUID]bool          // plexes that are stale by the record, legs or not
+	Unread  bool                        // the metadata of a leg that the kernel has not dropped cannot be read
+}
+
+// NewLegState is the state of l's legs in the live table of view, without what status and metadata say. raid is that table when it is
+// a mirror, nil when it is none.
+func NewLegState(l catalog.LUN, have layout.View, at layout.Numbers) (st LegState, raid *dm.Raid1) {
+	st = LegState{
+		Health: map[uuid.UUID]dm.LegHealth{}, Slots: map[uuid.UUID]catalog.Slot{},
+		Meta: map[uuid.UUID]raidmeta.Slot{}, Devices: map[uuid.UUID]devno.No{}, Stale: map[uuid.UUID]bool{},
+	}
+	for _, p := range l.Plexes {
+		st.Stale[p.ID] = p.Stale
+	}
+	top := have.Own(l.ID)
+	if st.Live = top.Live; !st.Live {
+		return st, nil
+	}
+	target, ok := layout.SoleTarget[dm.Raid1](top.Table)
+	if !ok {
+		st.Sole = layout.PlexOf(l, top.Table, at)
+		return st, nil
+	}
+	st.Mirror = true
+	return st, &target
+}
+
+// LegPlex is the plex of l that a leg is, and the metadata slot that the leg uses.
+func LegPlex(l catalog.LUN, have layout.View, leg dm.Leg) (catalog.Plex, catalog.Slot, bool) {
+	for _, p := range l.Plexes {
+		if data, ok := have[layout.DataUUID(l, p)]; !ok || data.Dev != leg.Data {
+			continue
+		}
+		for _, slot := range []catalog.Slot{catalog.SlotA, catalog.SlotB} {
+			if meta, ok := have[layout.MetaUUID(l, p, slot)]; ok && meta.Dev == leg.Meta {
+				return p, slot, true
+			}
+		}
+	}
+	return catalog.Plex{}, "", false
+}
+
+// Note adds what the metadata of a leg, which is plex p in slot, holds. The zero Slot is metadata that cannot be read.
+func (st *LegState) Note(p catalog.Plex, slot catalog.Slot, health dm.LegHealth, data devno.No, meta raidmeta.Slot) {
+	st.Health[p.ID], st.Slots[p.ID], st.Devices[p.ID] = health, slot, data
+	if meta.Super != (raidmeta.Super{}) {
+		st.Meta[p.ID] = meta
+	} else if health != dm.LegFailed && health != dm.LegMissing {
+		st.Unread = true
+	}
+}
+
+// Complete reports whether a plex holds all of the data, as far as the kernel and its metadata on the drives tell. A leg that the
+// kernel still shows as syncing is not trusted on its own superblock while that of another leg, which may be newer, is unreadable.
+func (st LegState) Complete(plex uuid.UUID) bool {
+	if !st.Mirror {
+		return st.Sole == plex
+	}
+	health, ok := st.Health[plex]
+	if st.Unread && health == dm.LegSyncing {
+		return false
+	}
+	return ok && health != dm.LegFailed && health != dm.LegMissing && st.inSync(plex)
+}
+
+// Lost reports whether the live mirror does not hold all of the data in a plex.
+func (st LegState) Lost(plex uuid.UUID) bool { return st.Mirror && !st.Complete(plex) }
+
+// inSync reports whether the metadata of the live legs calls a plex in sync.
+func (st LegState) inSync(plex uuid.UUID) bool {
+	var newest raidmeta.Super
+	for _, slot := range st.Meta {
+		if slot.Super.Events > newest.Events {
+			newest = slot.Super
+		}
+	}
+	super := st.Meta[plex].Super
+	return super != (raidmeta.Super{}) && super.RecoveryOffset == raidmeta.InSync && !newest.CallsFailed(super)
+}
+
+// Resyncing reports whether the legs in sync of the mirror are being resynced: above an offset they may differ.
+func (st LegState) Resyncing() bool {
+	for id, slot := range st.Meta {
+		if st.Mirror && st.Complete(id) && slot.Super.ResyncOffset != raidmeta.InSync {
+			return true
+		}
+	}
+	return false
+}
+
+// completeCount is how many plexes hold all of the data.
+func (st LegState) completeCount() int {
+	n := 0
+	for id := range st.Health {
+		if st.Complete(id) {
+			n++
+		}
+	}
+	return n
+}
+
+// oneLeft reports whether the kernel has dropped all legs but one: there is nothing to resync, whatever the counts say.
+func (st LegState) oneLeft() bool {
+	there := 0
+	for _, health := range st.Status.Health {
+		if health != dm.LegFailed && health != dm.LegMissing {
+			there++
+		}
+	}
+	return there < 2
+}
+
+// Busy reports whether the mirror copies anything, or is about to: a plex is neither in sync nor failed, or a resync of
+// all plexes is not at its end. A plex that is stale by the record does not count: when the kernel cannot read what it
+// copies, it leaves the leg as it is, and never goes on (drivers/md/raid1.c, fix_sync_read_error).
+func (st LegState) Busy() bool {
+	if !st.Mirror || st.Status.Action == dm.ActionIdle && st.oneLeft() {
+		return false
+	}
+	if st.Status.Action != dm.ActionIdle || st.Status.Done != st.Status.Total {
+		return true
+	}
+	for id, health := range st.Health {
+		slot, known := st.Meta[id]
+		if !known || st.Stale[id] {
+			continue // its drive is gone, and the kernel has not noticed yet; or it is stale
+		}
+		if health == dm.LegSyncing || health == dm.LegInSync && !whole(slot.Super) {
+			return true
+		}
+	}
+	return false
+}
+
+// whole reports whether a superblock says that nothing is left to copy.
+func whole(super raidmeta.Super) bool {
+	return super.RecoveryOffset == raidmeta.InSync && super.ResyncOffset == raidmeta.InSync
+}
+
+// Clashes reports whether the live mirror uses a metadata slot that is current in l. Such a slot must not be written.
+func Clashes(l catalog.LUN, roles record.Roles, was LegState) bool {
+	return slices.ContainsFunc(roles.Taking(), func(i int) bool { return was.Slots[l.Plexes[i].ID] == l.Plexes[i].Slot })
+}
+
+// RolesBeside is roles given the live table: also excluded is a plex that is no leg of the live mirror and is not filled. It may
+// have missed writes that no metadata shows, so it waits until it is recovered.
+func RolesBeside(l catalog.LUN, roles record.Roles, was LegState) record.Roles {
+	return roles.Without(func(i int) bool {
+		_, leg := was.Health[l.Plexes[i].ID]
+		return was.Mirror && !leg && !roles[i].IsTarget()
+	})
+}
+
+// dropped reports whether the kernel has dropped a plex that l's operation fills. A new table takes it in again.
+func dropped(l catalog.LUN, was LegState) bool {
+	for i, role := range record.RolesOf(l, record.AllHere) {
+		if health, leg := was.Health[l.Plexes[i].ID]; role.IsTarget() && leg && health == dm.LegFailed {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,222 @@
+package raid1
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Read is what reading the current metadata slot of a plex gave. With an error, Slot is what could be decoded of it; see
+// raidmeta.DecodeSlot. A plex that takes no part has the zero Read.
+type Read struct {
+	Slot raidmeta.Slot
+	Err  error
+}
+
+// SlotsOf is the slots of reads.
+func SlotsOf(reads []Read) []raidmeta.Slot {
+	slots := make([]raidmeta.Slot, len(reads))
+	for i, r := range reads {
+		slots[i] = r.Slot
+	}
+	return slots
+}
+
+// Start is the metadata with which a mirror is started that no table uses: after a boot, a crash, a clean stop alike. dm-raid itself
+// forgets after a crash which regions were being written (reference: dm-raid.c never records "dirty"), so that the legs may differ
+// there; this makes the kernel copy every region whose bit is set.
+//
+//   - All plexes hold the data: the regions that are set are copied from the first one to the others.
+//   - Else the first plex that holds the data is the source of all others, which get every region that is set. The kernel
+//     does not resync several legs and fill another at one time in an order that is right on every version.
+//
+// After a clean stop no bit is set, and nothing is copied: the bitmap is the mark of use. A tracked LUN, whose bits stay, has
+// another mark; see raidmeta.Stopped. Errors: vds.ErrObjectStatusFailed when no plex may be believed.
+func Start(l catalog.LUN, roles record.Roles, reads []Read) ([]raidmeta.Slot, error) {
+	if err := checkReadable(l, roles, reads); err != nil {
+		return nil, err
+	}
+	slots := SlotsOf(reads)
+	complete, behind := Sources(l, roles, slots)
+	if len(complete) == 0 && invalidated(roles, slots) {
+		return FromRecord(l, roles)
+	}
+	switch len(complete) {
+	case 0:
+		return nil, &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Op: "start", Object: record.LUNObject(l.Name),
+			Reason: "no plex that is here holds all of the data", Hint: "see `plexctl lun show " + l.Name + "`",
+		}
+	case len(l.Plexes):
+		return raidmeta.Resync(slots, l.RegionSize)
+	case len(l.Copies()):
+		if len(complete) == 1 || allClean(slots[:len(complete)]) {
+			return raidmeta.Restarted(slots, l.RegionSize)
+		}
+	}
+	source := slots[complete[0]].Bitmap
+	for _, i := range complete[1:] {
+		if b := slots[i].Bitmap; slots[i].Tracks() && b.RegionSize == source.RegionSize && b.ArraySize == source.ArraySize {
+			source.Bits.Or(b.Bits)
+		}
+	}
+	return raidmeta.Returned(slots, l.RegionSize, append(behind, complete[1:]...))
+}
+
+// allClean reports whether the legs of a tracked LUN were stopped in sync.
+func allClean(slots []raidmeta.Slot) bool {
+	return !slices.ContainsFunc(slots, func(s raidmeta.Slot) bool { return !s.Clean() })
+}
+
+// Sources tells the plexes of l that hold all of the data from those that lag, by the record and by what their metadata says of
+// each other. Plexes that take no part are neither. A target holds the data when the kernel has filled it to the end and has dropped
+// all others since, before the end was recorded.
+func Sources(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) (complete, behind []int) {
+	newest := newestOf(slots)
+	for i, role := range roles {
+		super := slots[i].Super
+		switch {
+		case role.Excluded():
+		case role == record.Target, super == (raidmeta.Super{}), super.RecoveryOffset != raidmeta.InSync, newest.CallsFailed(super):
+			behind = append(behind, i)
+		default:
+			complete = append(complete, i)
+		}
+	}
+	if len(complete) == 0 {
+		complete = survivors(l, roles, slots)
+		behind = slices.DeleteFunc(behind, func(i int) bool { return slices.Contains(complete, i) })
+	}
+	return complete, behind
+}
+
+// survivors is the targets of l that the kernel has filled to the end and that have seen all others fail.
+func survivors(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) []int {
+	var filled []int
+	newest, lost := newestOf(slots), false
+	for i, role := range roles {
+		super := slots[i].Super
+		stale := l.Plexes[i].Stale
+		switch {
+		case !role.IsTarget() && !stale && newest.FailedDevices&(1<<i) == 0:
+			return nil
+		case role.IsTarget() && !stale && super.Events > 0 && super.Events == newest.Events && whole(super) && !newest.CallsFailed(super):
+			filled = append(filled, i)
+		case !role.IsTarget():
+			lost = true
+		}
+	}
+	if !lost {
+		return nil
+	}
+	return filled
+}
+
+// newestOf is the superblock with the highest event count.
+func newestOf(slots []raidmeta.Slot) raidmeta.Super {
+	var newest raidmeta.Super
+	for _, s := range slots {
+		if s.Super.Events > newest.Events {
+			newest = s.Super
+		}
+	}
+	return newest
+}
+
+// MaybeNewer reports whether a plex whose drive is missing may be newer than those that are here: none of their superblocks calls it
+// failed.
+func MaybeNewer(roles record.Roles, slots []raidmeta.Slot) bool {
+	newest := newestOf(slots)
+	for i, role := range roles {
+		if role == record.Missing && newest.FailedDevices&(1<<i) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// checkReadable refuses to start a mirror while the metadata of a plex cannot be read that no superblock calls failed: the plex may
+// be newer than the others. Metadata that is there and damaged is another matter: it is not believed.
+func checkReadable(l catalog.LUN, roles record.Roles, reads []Read) error {
+	newest := newestOf(SlotsOf(reads))
+	for i, role := range roles {
+		if role != record.Source || newest.FailedDevices&(1<<i) != 0 {
+			continue
+		}
+		err := reads[i].Err
+		if err == nil || errors.Is(err, raidmeta.ErrNoMagic) || errors.Is(err, raidmeta.ErrInvalid) || errors.Is(err, raidmeta.ErrBitmap) {
+			continue
+		}
+		return &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Op: "start", Object: record.LUNObject(l.Name), Err: err,
+			Reason: fmt.Sprintf("the metadata of plex %s cannot be read, and it may be newer than the others", l.Plexes[i].ID),
+			Hint:   "see to its drive; to start without what only it has, detach the drive and run `plexctl assemble --force " + l.Name + "`",
+		}
+	}
+	return nil
+}
+
+// invalidated reports whether no plex that holds the data by the record has metadata: a change that was cut off has invalidated it.
+func invalidated(roles record.Roles, slots []raidmeta.Slot) bool {
+	for i, role := range roles {
+		if role == record.Source && slots[i].Super != (raidmeta.Super{}) {
+			return false
+		}
+	}
+	return true
+}
+
+// FromRecord is metadata for l by its record alone: everything is copied, from the first plex that holds the data.
+func FromRecord(l catalog.LUN, roles record.Roles) ([]raidmeta.Slot, error) {
+	plan := raidmeta.AttachPlan{ArraySize: l.Size, RegionSize: l.RegionSize, InSync: make([]bool, len(l.Plexes))}
+	all := true
+	for i, role := range roles {
+		plan.InSync[i] = role == record.Source
+		all = all && plan.InSync[i]
+	}
+	if all {
+		return raidmeta.Grow(plan, 0)
+	}
+	if first := slices.Index(plan.InSync, true); first >= 0 {
+		clear(plan.InSync[first+1:])
+	}
+	return raidmeta.Attach(plan)
+}
+
+// Born is the metadata of a LUN that is tracked from its birth on zeroed extents: no region has ever been written.
+func Born(l catalog.LUN) ([]raidmeta.Slot, error) {
+	return raidmeta.Attach(raidmeta.AttachPlan{
+		ArraySize: l.Size, RegionSize: l.RegionSize, InSync: []bool{true, false}, Bits: NoRegions(l),
+	})
+}
+
+// Stopped is the metadata of a mirror that was stopped with all legs in sync, with which the next start copies nothing; false
+// when some of the metadata is not whole, and the next start copies what may differ.
+func Stopped(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) ([]raidmeta.Slot, bool) {
+	if l.Tracked() {
+		slots, err := raidmeta.Stopped(slots, l.RegionSize)
+		return slots, err == nil
+	}
+	for _, i := range roles.Taking() {
+		if slots[i].Super == (raidmeta.Super{}) || slots[i].Bitmap.Stale {
+			return nil, false
+		}
+		slots[i].Bitmap.Bits = NoRegions(l)
+	}
+	return slots, true
+}
+
+// NoRegions is a bitmap of l without a bit.
+func NoRegions(l catalog.LUN) raidmeta.Bits {
+	return raidmeta.NewBits(raidmeta.Regions(l.Size, l.RegionSize), false)
+}
+
+// AllRegions is a bitmap of l with every bit set.
+func AllRegions(l catalog.LUN) raidmeta.Bits {
+	return raidmeta.NewBits(raidmeta.Regions(l.Size, l.RegionSize), true)
+}

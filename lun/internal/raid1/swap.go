@@ -1,0 +1,259 @@
+package raid1
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// A live table is never exchanged for one that uses the same metadata slots: up to Linux 6.12 the old table writes its
+// bitmap once more when it goes, and what the new one found when it was loaded may be out of date when it starts. So
+// every change of a mirror switches to the other slots, which are prepared beforehand:
+//
+//	write the other slots │ load │ COMMIT │ suspend │ legs that count still there? │ copy the bits │ resume
+//
+// While the LUN is suspended nothing is in flight, all legs in sync are equal, and the old table has written down what it
+// knows. Only then can plexctl know which legs hold the data, and what the others lack.
+
+// SwitchSlots is l with every plex switched to the metadata slot that the live mirror does not use.
+//
+// A plex that is not a leg of the live mirror is switched as well: its current slot must survive in case the old table is restored.
+// A plex that takes no part keeps its slot: its other slot cannot be written, and may hold what would be believed when its drive is
+// back. A plex that neither holds the data nor is filled is marked stale: if the new slots are invalidated, no other metadata shows
+// that it missed writes. But a plex that the kernel fills since a crash, from a plex before it, is not: where no metadata can be
+// trusted, the first plex is the source.
+func SwitchSlots(l catalog.LUN, roles record.Roles, was LegState) catalog.LUN {
+	l.Plexes = slices.Clone(l.Plexes)
+	source := false // a plex before this one holds the data
+	for i, p := range l.Plexes {
+		if !was.Mirror {
+			l.Plexes[i].Slot = p.Slot.Other()
+			continue
+		}
+		target, taking := roles[i].IsTarget(), !roles[i].Excluded()
+		complete := was.Complete(p.ID)
+		source = source || complete && !target && taking
+		if taking {
+			l.Plexes[i].Slot = p.Slot.Other()
+			if used, leg := was.Slots[p.ID]; leg {
+				l.Plexes[i].Slot = used.Other()
+			}
+		}
+		if returning := source && !was.Unread && was.Health[p.ID] == dm.LegSyncing; !target && !complete && !returning {
+			l.Plexes[i].Stale = true
+		}
+	}
+	return l
+}
+
+// Conversion is what a swap to the table of a record needs beyond that table.
+type Conversion struct {
+	LUN       catalog.LUN // after
+	Was       LegState
+	InSync    []bool         // by plex of LUN: it holds the data, and the new table counts on it
+	AllInSync bool           // every plex holds the data
+	FullCopy  bool           // it is not known what a target lacks: everything is copied
+	New       []catalog.Plex // those targets, when none of them is a leg of the live table
+	ZeroFill  bool           // the drives of New zero them before the swap, so that only what was written has to be copied
+	Forget    bool           // the new table begins without a bit
+}
+
+// Convert compares what the kernel has of a LUN with its next record, whose current slots the live table does not use, and says what
+// a swap to it takes.
+func Convert(next catalog.LUN, roles record.Roles, was LegState) (Conversion, error) {
+	c := Conversion{LUN: next, Was: was, InSync: make([]bool, len(next.Plexes))}
+	byBitmap := next.Operation != nil && next.Operation.Type == vds.AsyncRecoverLUN && !next.Operation.Whole
+	var unknown []catalog.Plex
+	var legs bool
+	for i, p := range next.Plexes {
+		if roles[i].Excluded() {
+			continue
+		}
+		c.InSync[i] = roles[i] == record.Source && was.Complete(p.ID)
+		if _, leg := was.Health[p.ID]; !c.InSync[i] && (!leg || was.Stale[p.ID]) && !byBitmap {
+			c.FullCopy = true
+			unknown, legs = append(unknown, p), legs || leg
+		}
+		if !was.Mirror && roles[i] == record.Source && !c.InSync[i] {
+			return c, ForeignTable(next)
+		}
+	}
+	if !legs { // the kernel may read from a leg
+		c.New = unknown
+	}
+	c.AllInSync = !slices.Contains(c.InSync, false)
+	if first := slices.Index(c.InSync, true); was.Resyncing() && !c.AllInSync && first >= 0 {
+		clear(c.InSync[first+1:]) // one source; see Start
+	}
+	if !slices.Contains(c.InSync, true) {
+		return c, &vds.Error{
+			Code: vds.ErrObjectStatusFailed, Op: "change", Object: record.LUNObject(next.Name),
+			Reason: "no plex that stays holds all of the data in the kernel's table", Hint: "see `plexctl status`",
+		}
+	}
+	return c, nil
+}
+
+// Purpose is what the kernel does with the metadata.
+func (c Conversion) Purpose() string {
+	switch {
+	case c.Forget:
+		return "note what is written from now on"
+	case c.grows():
+		return "make the new part equal"
+	case c.AllInSync:
+		return "make the plexes equal if it comes to a restart, else copy nothing"
+	case c.ZeroFill:
+		return "copy everything to the plexes that are filled, unless their drives have zeroed them"
+	case c.FullCopy || !c.Was.Mirror:
+		return "copy everything to the plexes that are filled"
+	default:
+		return "copy what the plexes lack"
+	}
+}
+
+// First is the metadata that is written before the table is loaded. All bits are set unless the table begins without one: that is
+// right at any time, and what a restart must find before the window, because only the old table notes what is being written now.
+func (c Conversion) First() ([]raidmeta.Slot, error) {
+	if c.Forget {
+		return c.Slots(NoRegions(c.LUN))
+	}
+	return c.Slots(nil)
+}
+
+// Slots is the metadata with these bits to copy; nil: every bit.
+func (c Conversion) Slots(bits raidmeta.Bits) ([]raidmeta.Slot, error) {
+	plan := raidmeta.AttachPlan{
+		ArraySize: c.LUN.Size, RegionSize: c.LUN.RegionSize, InSync: c.InSync, Bits: bits, Events: c.events(),
+	}
+	if c.AllInSync {
+		return raidmeta.AllInSync(plan)
+	}
+	return raidmeta.Attach(plan)
+}
+
+// lastEvents is more than a table counts between being looked at and its end.
+const lastEvents = 1 << 10
+
+// events is higher than the event count that any live leg has or gets before its table goes: a plex that the new table is
+// without keeps its metadata, and must not seem to be as new as the others.
+func (c Conversion) events() uint64 {
+	var most uint64
+	for _, slot := range c.Was.Meta {
+		most = max(most, slot.Super.Events)
+	}
+	return most + lastEvents
+}
+
+// before is the size of the live mirror.
+func (c Conversion) before() size.Sectors {
+	for _, slot := range c.Was.Meta {
+		if slot.Super.ArraySize > 0 {
+			return slot.Super.ArraySize
+		}
+	}
+	return c.LUN.Size
+}
+
+func (c Conversion) grows() bool {
+	return c.Was.Mirror && c.AllInSync && c.before() < c.LUN.Size
+}
+
+// carries reports whether the plexes need only what the live table has noted.
+func (c Conversion) carries() bool {
+	return c.Was.Mirror && !c.FullCopy && len(c.LUN.Plexes) > 1 || c.ZeroFill
+}
+
+// Window is how tables are swapped while the LUN is suspended by a call of its own.
+type Window struct {
+	Linear  bool       // the live table is linear
+	Freeze  bool       // a file system on the LUN is made clean and frozen meanwhile
+	Carry   bool       // the bits of the old table are copied to the new metadata
+	Counted []devno.No // data devices of the legs that must be in order
+}
+
+// Window is how to swap; false when a single call does: from a linear table, and where the only leg with the data stays,
+// which the kernel never drops.
+func (c Conversion) Window(freeze bool) (Window, bool) {
+	if !c.ZeroFill && (!c.Was.Mirror || c.Was.completeCount() < 2 && !c.carries() && !freeze) {
+		return Window{}, false
+	}
+	w := Window{Freeze: freeze, Linear: !c.Was.Mirror, Carry: c.carries()}
+	for i, p := range c.LUN.Plexes {
+		if c.InSync[i] && !w.Linear {
+			w.Counted = append(w.Counted, c.Was.Devices[p.ID])
+		}
+	}
+	return w, true
+}
+
+// Left is what is left to copy by the metadata of the old table: the regions with a bit, but for those that every plex has
+// got. nil, which is all, when no bitmap tells. old is the metadata of the old table by plex, health that of its legs by data device.
+func (c Conversion) Left(old map[uuid.UUID]raidmeta.Slot, health map[devno.No]dm.LegHealth) raidmeta.Bits {
+	if c.grows() {
+		bits := AllRegions(c.LUN)
+		bits.ClearBelow(uint64(c.before()), c.LUN.RegionSize)
+		return bits
+	}
+	var merged raidmeta.Bits
+	for i, p := range c.LUN.Plexes {
+		if bits := c.noted(old[p.ID]); c.InSync[i] && merged == nil {
+			merged = bits
+		} else if c.InSync[i] {
+			merged.Or(bits)
+		}
+	}
+	if merged == nil {
+		return nil
+	}
+	merged.ClearBelow(c.reached(old, health), c.LUN.RegionSize)
+	return merged
+}
+
+// noted is the bits of an old slot in the regions of the new table; nil when it tells nothing. Of a tracked LUN that has grown,
+// the new part has been zeroed.
+func (c Conversion) noted(slot raidmeta.Slot) raidmeta.Bits {
+	b := slot.Bitmap
+	same := b.RegionSize == c.LUN.RegionSize && b.ArraySize == c.LUN.Size
+	if !slot.Tracks() || !same && (!c.LUN.Tracked() || b.ArraySize > c.LUN.Size) {
+		return nil
+	}
+	return b.Bits.Regrid(b.RegionSize, c.LUN.RegionSize, raidmeta.Regions(c.LUN.Size, c.LUN.RegionSize))
+}
+
+// reached is how many sectors from the start are equal on every plex: 0 with one that has failed, is away, or is vacant,
+// whatever its own superblock says.
+func (c Conversion) reached(old map[uuid.UUID]raidmeta.Slot, health map[devno.No]dm.LegHealth) uint64 {
+	least := uint64(c.LUN.Size)
+	for _, p := range c.LUN.Plexes {
+		letter := health[c.Was.Devices[p.ID]]
+		slot, known := old[p.ID]
+		if !known || letter != dm.LegInSync && letter != dm.LegSyncing {
+			return 0
+		}
+		least = min(least, slot.Super.RecoveryOffset, slot.Super.ResyncOffset)
+	}
+	return least
+}
+
+// Unwritten is the regions that were never written as far as the old table has noted; none when the LUN is not tracked.
+func (c Conversion) Unwritten(old map[uuid.UUID]raidmeta.Slot) raidmeta.Bits {
+	if !c.LUN.Tracked() {
+		return NoRegions(c.LUN)
+	}
+	unwritten := AllRegions(c.LUN)
+	bits := c.Left(old, nil)
+	if bits == nil {
+		bits = AllRegions(c.LUN)
+	}
+	unwritten.Without(bits)
+	return unwritten
+}

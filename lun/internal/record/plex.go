@@ -1,0 +1,60 @@
+package record
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// PlexDrives is the drives that a plex lies on.
+func PlexDrives(p catalog.Plex) []uuid.UUID { return catalog.LUN{Plexes: []catalog.Plex{p}}.Drives() }
+
+// PlexType is the VDS type of a plex: one that lies on several drives spans them.
+func PlexType(p catalog.Plex) vds.LUNType {
+	if len(PlexDrives(p)) > 1 {
+		return vds.TypeSpan
+	}
+	return vds.TypeSimple
+}
+
+// TypeOf is the VDS type of a LUN. A vacant plex does not count.
+func TypeOf(l catalog.LUN) vds.LUNType {
+	if len(l.Copies()) > 1 {
+		return vds.TypeMirror
+	}
+	return PlexType(l.Plexes[0])
+}
+
+// Index is where a plex stands in l, -1 when it is none of l's.
+func Index(l catalog.LUN, plex uuid.UUID) int {
+	return slices.IndexFunc(l.Plexes, func(p catalog.Plex) bool { return p.ID == plex })
+}
+
+// Without is l without these plexes.
+func Without(l catalog.LUN, plexes ...uuid.UUID) catalog.LUN {
+	l.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool { return slices.Contains(plexes, p.ID) })
+	return l
+}
+
+// SlotExtent is where one of a plex's two metadata slots lies.
+func SlotExtent(p catalog.Plex, s catalog.Slot) catalog.Extent {
+	half := p.Meta.Length / 2
+	at := catalog.Extent{Drive: p.Meta.Drive, Start: p.Meta.Start, Length: half}
+	if s == catalog.SlotB {
+		at.Start += half
+	}
+	return at
+}
+
+// CurrentSlot is where the current metadata slot of a plex lies.
+func CurrentSlot(p catalog.Plex) catalog.Extent { return SlotExtent(p, p.Slot) }
+
+// LUNObject is how an error names a LUN.
+func LUNObject(name string) string { return fmt.Sprintf("lun %q", name) }
+
+// DriveObject is how an error names a drive.
+func DriveObject(id uuid.UUID) string { return "drive " + id.String() }

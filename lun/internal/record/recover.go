@@ -1,0 +1,51 @@
+package record
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+)
+
+// Recover is l, whose operation has just begun, with these plexes to be filled. A plex that is stale gets everything, and so do
+// all others with it: the bitmap does not tell what a stale plex lacks.
+func Recover(l catalog.LUN, plexes []uuid.UUID) catalog.LUN {
+	op := *l.Operation
+	op.Plexes = plexes
+	l.Plexes = slices.Clone(l.Plexes)
+	for i, p := range l.Plexes {
+		if slices.Contains(plexes, p.ID) {
+			op.Whole = op.Whole || p.Stale
+			l.Plexes[i].Stale = false
+		}
+	}
+	l.Operation = &op
+	return l
+}
+
+// Force is l as it is recorded when it is started without the plexes whose drives are missing: these are stale from now on. It
+// reports whether a plex is left that holds all of the data by the record.
+func Force(l catalog.LUN, roles Roles) (catalog.LUN, bool) {
+	l.Plexes = slices.Clone(l.Plexes)
+	for i, role := range roles {
+		if role == Missing {
+			l.Plexes[i].Stale = true
+		}
+	}
+	return l, roles.Has(Source)
+}
+
+// SoleHolder is l when only one plex holds the data any more; false when that one never held all of it.
+func SoleHolder(l catalog.LUN, sole uuid.UUID) (catalog.LUN, bool) {
+	roles := RolesOf(l, AllHere)
+	l.Plexes = slices.Clone(l.Plexes)
+	for i, p := range l.Plexes {
+		if p.ID == sole && roles[i] != Source {
+			return l, false
+		}
+		l.Plexes[i].Stale = p.ID != sole
+	}
+	l.Operation = nil
+	return l, true
+}
