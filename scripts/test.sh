@@ -29,7 +29,7 @@ readonly arches=(arm64 arm riscv64 ppc64le s390x)
 readonly max_size=6501171 # 6.2 MiB
 # What the kernel tier leaves to the machines of integration/gate.
 readonly in_machines='/(integration/(product|codes|crash|kernel|harness|measure|vm)(/|$)|mutation$)'
-readonly pure=(./dm/raidmeta ./dm/dmtest ./catalog ./vds ./size ./devno ./resync ./blockdev/...)
+readonly pure=(./dm ./dm/raidmeta ./dm/dmtest ./catalog ./vds ./size ./devno ./resync ./blockdev/...)
 
 tiers=()
 gate=()
