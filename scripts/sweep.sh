@@ -93,9 +93,9 @@ fuzz() {
 }
 
 part_host() {
-	run crash "$(share 17)" -run='^TestCrash$' ./lun
-	run guard "$(share 1)" -run='^TestGuard$' ./lun
-	run sequences "$(share 8)" -run='^TestSequences$' ./lun
+	run crash "$(share 17)" -run='^TestCrash$' ./lun/...
+	run guard "$(share 1)" -run='^TestGuard$' ./lun/...
+	run sequences "$(share 8)" -run='^TestSequences$' ./lun/...
 	run mutations 60 ./mutation
 	fuzz "$(share 8)"
 }
