@@ -55,7 +55,7 @@ func Must(t testing.TB, err error) {
 }
 
 // ToolTimeout bounds every tool that a test runs.
-const ToolTimeout = 2 * time.Minute
+const ToolTimeout = 4 * time.Minute
 
 // Glob is the files that match a pattern.
 func Glob(t testing.TB, pattern string) []string {
@@ -107,7 +107,7 @@ func udevRuns() bool {
 func Settle(t testing.TB) {
 	t.Helper()
 	if udevRuns() {
-		RunTool(t, "udevadm", "settle", "--timeout=60")
+		RunTool(t, "udevadm", "settle", "--timeout=180")
 	}
 }
 
