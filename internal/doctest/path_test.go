@@ -25,7 +25,7 @@ const (
 
 // TestArchitecturePath checks what the section names in backquotes:
 //
-//	`dir/file.go`                the file exists
+//	`dir/file.go`, `dir/dir`     the file or the directory exists
 //	`dir/file.go: F, T, T.M`     function F, type T, and method M of T are declared in that file
 //	`pkg.F`, `pkg.T`, `pkg.T.M`  they are declared in the package whose directory is called pkg
 //	`F`, `T`, `T.M`              they are declared in the package of the file that was named last
@@ -72,6 +72,7 @@ func TestPathChecker(t *testing.T) {
 	}{
 		{"all is there", "1. `cmd/add.go: run` calls `lun/lun.go: LUN.Add, LUN` and `open`,\n   `Kernel.Load`, `LUN.name`, `dm.Control.Load`, `dm.box.get`\n", nil},
 		{"not checked", "1. `lun/lun.go`: `plexctl plex add`, `DM_TABLE_LOAD`\n", nil},
+		{"no directory", "1. `lun/lun.go`, `./lun` and `lun/ops`\n", []string{"lun/ops"}},
 		{"no file", "1. `lun/add.go`\n", []string{"lun/add.go"}},
 		{"no such function", "1. `cmd/add.go: walk`\n", []string{"walk"}},
 		{"in another file", "1. `lun/lun.go: Kernel`\n", []string{"Kernel"}},
@@ -153,10 +154,15 @@ func (c *checker) check(text string, inStep bool) {
 		c.checkFile(m[1], m[2], inStep)
 		return
 	}
-	if strings.Contains(text, " ") || text == strings.ToUpper(text) {
-		return
+	switch {
+	case strings.Contains(text, " ") || text == strings.ToUpper(text):
+	case strings.Contains(text, "/"):
+		if info, err := os.Stat(filepath.Join(c.dir, text)); err != nil || !info.IsDir() {
+			c.fault("there is no directory %s", text)
+		}
+	default:
+		c.checkName(text)
 	}
-	c.checkName(text)
 }
 
 func (c *checker) checkFile(file, names string, inStep bool) {
