@@ -1,3 +1,4 @@
+// Package repository tests the repository as a whole: packages build on other systems, or say that they need Linux.
 package repository
 
 import (
@@ -8,6 +9,9 @@ import (
 	"strings"
 	"testing"
 )
+
+// root is the top of the repository.
+const root = "../.."
 
 // linuxOnly are the packages that need Linux themselves. Every file of theirs says so, so that a build for another system
 // names the package instead of a constant of package unix that does not exist there.

@@ -1,6 +1,4 @@
-// Package repository tests the repository itself: that CONTRIBUTING.md is true, and that packages build on other systems
-// or say that they need Linux.
-package repository
+package doctest
 
 import (
 	"io/fs"
@@ -14,9 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
-
-// root is the top of the repository.
-const root = "../.."
 
 var (
 	variable   = regexp.MustCompile(`PLEXCTL_[A-Z][A-Z_]*[A-Z]`)
