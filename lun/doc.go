@@ -3,13 +3,13 @@
 //	catalog (on the drives)  ─►  layout, plan (pure)  ─►  steps  ─►  kernel  ─►  status  ─►  Properties, Async
 //	     the only truth           wanted vs. observed     in order            observed, never stored
 //
-// Every change is the same three things: a new record, the steps that bring the kernel from what it has to what the
-// record wants, and the commit of the record at one place among these steps. A crash anywhere is repaired by planning
-// again. A Provider reads all drives; a LUN is a handle on one record; AddPlex returns a resync.Async.
+// Every change has the same three parts: a new record, the steps that bring the kernel from its present state to the record,
+// and the commit of the record among these steps. After a crash, planning again repairs what is left. A Provider reads all
+// drives; a LUN is a handle on one record; AddPlex returns a resync.Async.
 //
-// The package holds no package state, starts no process, needs no udev, and moves no user data: the kernel does. One
-// Provider may be used by several goroutines; several processes may work on the same drives of one host, as all take
-// the same lock for changes.
+// The package holds no global state, starts no process, needs no udev, and moves no user data: the kernel does. Several
+// goroutines may use one Provider. Several processes may work on the drives of one host, because they all take the same lock
+// for changes.
 //
-// This package is the library's surface. What a verb does is in internal/ops, a file each; ARCHITECTURE.md names the rooms below.
+// This package is the library's surface. Each verb has a file in internal/ops; ARCHITECTURE.md lists the packages below.
 package lun

@@ -23,7 +23,7 @@ type Drive struct {
 	Free  size.Sectors
 	LUNs  []string // names of the LUNs with a plex on it, sorted
 
-	Foreign bool // its label's host is another host's: its LUNs are not started here before Provider.TakeOver
+	Foreign bool // another host used it last: its LUNs are not started here before Provider.TakeOver
 }
 
 // Drives is every drive of the host, sorted by path.
@@ -39,7 +39,7 @@ func (p *Provider) Drives() []Drive {
 	return all
 }
 
-// DrivePaths is where the drives of the host are.
+// DrivePaths is the path of each drive of the host, by GUID.
 func (p *Provider) DrivePaths() map[uuid.UUID]string {
 	paths := map[uuid.UUID]string{}
 	for id, d := range p.host().Drives {
@@ -71,13 +71,13 @@ func describe(h *host.Host, d *host.Drive) Drive {
 
 // InitOptions say what InitDrive may do.
 type InitOptions struct {
-	Force bool // take a device although something is recognised on it; its content is lost
+	Force bool // take a device although plexctl recognises content on it; that content is lost
 }
 
-// InitDrive makes the device at path a drive: it gets a label and an empty catalog. A device that is mounted, held, or
-// open exclusively is refused always (vds.ErrDeviceInUse); one that carries a file system, a partition table or anything
-// else that is recognised is refused without Force (vds.ErrDiskNotEmpty), and so is a drive that carries LUNs, with or
-// without Force (vds.ErrObjectExists).
+// InitDrive makes the device at path a drive: it gets a label and an empty catalog. InitDrive always refuses a device that is
+// mounted, held, or open exclusively (vds.ErrDeviceInUse). Without Force it refuses one with a file system, a partition table
+// or other content that it recognises (vds.ErrDiskNotEmpty). It refuses a drive that carries LUNs with or without Force
+// (vds.ErrObjectExists).
 func (p *Provider) InitDrive(ctx context.Context, path string, opts InitOptions) (Drive, error) {
 	made, err := ops.InitDrive(ctx, p.env, path, opts.Force)
 	if err != nil || p.isDry() {
@@ -101,9 +101,9 @@ func (p *Provider) RemoveDrive(ctx context.Context, ref string) error {
 	return ops.RemoveDrive(ctx, p.env, ref)
 }
 
-// TakeOver makes drives that were last used by another host this one's, so that their LUNs can be started here. refs are
-// paths or GUIDs; none: all such drives. The other host must not use them any more: nothing but the user can know. It
-// returns the drives that were taken over.
+// TakeOver makes drives of this host out of drives that another host used last, so that their LUNs can be started here. refs
+// are paths or GUIDs; without any, TakeOver takes all such drives. The other host must not use them any more, and only the user
+// can know that. TakeOver returns the drives it has taken over.
 func (p *Provider) TakeOver(ctx context.Context, refs ...string) ([]Drive, error) {
 	drives, err := ops.TakeOver(ctx, p.env, refs)
 	if p.isDry() {

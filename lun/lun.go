@@ -14,8 +14,8 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// LUN is a handle on a LUN (IVdsLun). It stays valid, and answers vds.ErrObjectDeleted, when the LUN is deleted or
-// absorbed, by this process or another.
+// LUN is a handle on a LUN (IVdsLun). When this process or another deletes or absorbs the LUN, the handle stays valid and
+// answers vds.ErrObjectDeleted.
 type LUN struct {
 	p    *Provider
 	id   uuid.UUID
@@ -47,7 +47,7 @@ func (p *Provider) handle(l catalog.LUN) *LUN { return &LUN{p: p, id: l.ID, name
 // ID is the LUN's GUID, which never changes.
 func (l *LUN) ID() uuid.UUID { return l.id }
 
-// Name is the LUN's name when the handle was made.
+// Name is the name that the LUN had when the handle was made.
 func (l *LUN) Name() string { return l.name }
 
 // Record is the LUN's record in the catalog as last read.
@@ -69,16 +69,17 @@ func (l *LUN) Operation() (*resync.Async, error) {
 type Spec struct {
 	Name   string     // letters, digits, '.', '_' and '-'; starts with a letter or digit; at most catalog.MaxName bytes
 	Size   size.Bytes // rounded up to a MiB
-	Drives []string   // drives to use, each used up before the next; empty: the one with the most room
-	// Track has every MiB that is ever written noted, so that a plex which is added gets these and no others. All of the LUN is
-	// zeroed then, by its drive, or with writes where that cannot, which takes as long as writing it does.
+	Drives []string   // drives to use, each filled before the next; empty: the one with the most free space
+	// Track makes the kernel record every MiB that is ever written, so that a new plex gets only these. All of the LUN is
+	// zeroed first. Its drive does that, or, if it cannot, plexctl writes the zeros, which takes as long as filling the LUN.
 	Track bool
 }
 
-// CreateLUN makes a LUN with one plex and activates it. The first and the last MiB are zeroed, the rest is as it was; of a LUN
-// that is tracked everything is zeroed.
-// On an error nothing of the LUN remains. Codes: vds.ErrInvalidArg (name, size), vds.ErrNameNotUnique,
-// vds.ErrObjectNotFound (drive), vds.ErrNotEnoughSpace, vds.ErrNotEnoughDrive.
+// CreateLUN makes a LUN with one plex and activates it. It zeroes the first and the last MiB and leaves the rest; it zeroes all
+// of a tracked LUN. On an error nothing of the LUN remains.
+//
+// Codes: vds.ErrInvalidArg (name, size), vds.ErrNameNotUnique, vds.ErrObjectNotFound (drive), vds.ErrNotEnoughSpace,
+// vds.ErrNotEnoughDrive.
 func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 	made, err := ops.Create(ctx, p.env, ops.Spec(spec))
 	if err != nil || p.isDry() {
@@ -87,23 +88,25 @@ func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 	return p.handle(made), nil
 }
 
-// Delete removes the LUN and all its plexes (IVdsLun::Delete); the space is free again and the data is lost. Codes:
+// Delete removes the LUN and all its plexes (IVdsLun::Delete). The space is free again and the data is lost. Codes:
 // vds.ErrDeviceInUse when it is open, vds.ErrAnotherCallInProgress under an operation, vds.ErrObjectDeleted.
 func (l *LUN) Delete(ctx context.Context) error { return ops.Delete(ctx, l.p.env, l.ref()) }
 
-// Rename gives l another name while it is in use: its device has the new name when Rename returns, and whoever has it open
-// or mounted keeps it. Codes: vds.ErrInvalidArg, vds.ErrNameNotUnique, vds.ErrObjectDeleted.
+// Rename changes the name of l while l is in use. Its device has the new name when Rename returns; open files and mounts stay
+// valid. Codes: vds.ErrInvalidArg, vds.ErrNameNotUnique, vds.ErrObjectDeleted.
 func (l *LUN) Rename(ctx context.Context, name string) error {
 	_, err := l.change(ctx, "rename", ops.Rename(name))
 	return err
 }
 
-// Extend makes l larger by a size, rounded up to a MiB, while it is in use (IVdsLun::Extend): every plex grows, on its own
-// drives, or on those named that no other plex lies on. Of a mirror the new part is resynced, and nothing else; the handle
-// follows that. The first and the last MiB of the new part are not zeroed: a file system grows into it. On an error nothing
-// has changed. Codes: vds.ErrInvalidArg, vds.ErrNotEnoughSpace, vds.ErrObjectNotFound (a drive), vds.ErrObjectStatusFailed
-// (a plex has failed or a drive is missing), vds.ErrNotSupported (a plex of a mirror would span drives),
-// vds.ErrAnotherCallInProgress, vds.ErrObjectDeleted.
+// Extend makes l larger by a size, rounded up to a MiB, while l is in use (IVdsLun::Extend). Every plex grows: on its own
+// drives, or on named drives that no other plex uses. If l is a mirror, the kernel resyncs the new part and nothing else, and
+// the handle follows that. The first and the last MiB of the new part are not zeroed: a file system grows into it. On an error
+// nothing has changed.
+//
+// Codes: vds.ErrInvalidArg, vds.ErrNotEnoughSpace, vds.ErrObjectNotFound (a drive), vds.ErrAnotherCallInProgress,
+// vds.ErrObjectDeleted. vds.ErrObjectStatusFailed: a plex has failed or a drive is missing. vds.ErrNotSupported: a plex of a
+// mirror would span drives.
 func (l *LUN) Extend(ctx context.Context, by size.Bytes, drives []string) (*resync.Async, error) {
 	return l.begin(ctx, "extend", ops.Extend(by, drives))
 }
@@ -114,8 +117,8 @@ const (
 	Paused    = record.Paused    // next to nothing: some 20 KiB a second, until the rate is set again
 )
 
-// SetRate limits how fast l's running operation copies to each plex, a second, without starting it anew: Unlimited,
-// Paused, or at least 1 KiB. vds.ErrInvalidOperation when none runs.
+// SetRate limits how fast l's running operation copies to each plex. The rate is per second: Unlimited, Paused, or at least 1
+// KiB. The operation does not start again. vds.ErrInvalidOperation when none runs.
 func (l *LUN) SetRate(ctx context.Context, rate size.Bytes) error {
 	_, err := l.change(ctx, "set rate of", ops.SetRate(rate))
 	return err
@@ -126,7 +129,7 @@ func (l *LUN) change(ctx context.Context, op string, verb ops.Verb) (catalog.LUN
 	return l.p.env.ChangeLUN(ctx, l.ref(), op, verb)
 }
 
-// begin runs a verb that leaves l under an operation, and returns the operation's handle; nil for a DryRun Provider.
+// begin runs a verb that starts an operation on l, and returns the operation's handle; nil for a DryRun Provider.
 func (l *LUN) begin(ctx context.Context, op string, verb ops.Verb) (*resync.Async, error) {
 	next, err := l.change(ctx, op, verb)
 	if err != nil || l.p.isDry() {

@@ -17,14 +17,14 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// operation is the running operation of a LUN, found again by its id whatever process looks.
+// operation is the running operation of a LUN. Any process can find it again by its id.
 type operation struct {
 	p   *Provider
 	lun ops.LUN
 	id  uuid.UUID
 }
 
-// handleOf is a handle on the operation that l is under, or on its last one when none runs.
+// handleOf is a handle on l's running operation, or on its last one when none runs.
 func (p *Provider) handleOf(l catalog.LUN) *resync.Async {
 	if op := l.Operation; op != nil {
 		return p.monitor.Watch(
@@ -49,7 +49,7 @@ func (p *Provider) Operations() []*resync.Async {
 
 // Operation finds an operation by its GUID, a unique beginning of it (at least 4 digits), or its LUN's name or GUID.
 func (p *Provider) Operation(ref string) (*resync.Async, error) {
-	all := p.Operations() // once: a handle that is watched knows more of a failure than the record does
+	all := p.Operations() // once: a handle that is watched knows more about a failure than the record does
 	matching := func(match func(*resync.Async) bool) []*resync.Async {
 		return slices.DeleteFunc(slices.Clone(all), func(a *resync.Async) bool { return !match(a) })
 	}
@@ -75,7 +75,7 @@ func (o *operation) record(h *host.Host) (catalog.LUN, bool) {
 	return l, ok && l.Operation != nil && l.Operation.ID == o.id
 }
 
-// Observe looks at the kernel with one status call, and at the superblocks when that claims the end.
+// Observe asks the kernel with one status call. It also reads the superblocks when the status claims the end.
 func (o *operation) Observe(ctx context.Context) (resync.Observation, error) {
 	h := o.p.host()
 	l, running := o.record(h)
@@ -88,7 +88,8 @@ func (o *operation) Observe(ctx context.Context) (resync.Observation, error) {
 			return seen, err
 		}
 	}
-	// It is queued; or the device is not what the record wants: another process has ended the operation, or taken the LUN down.
+	// The operation is queued, or the device is not as the record wants. Then another process has ended the operation, or taken
+	// the LUN down.
 	if err := o.p.Refresh(ctx); err != nil {
 		return resync.Observation{}, err
 	}
@@ -107,7 +108,7 @@ func (o *operation) Observe(ctx context.Context) (resync.Observation, error) {
 	return seen, nil
 }
 
-// outcome is how an operation ended that l is no longer under.
+// outcome is how an operation ended that is no longer in l's record.
 func (o *operation) outcome(l catalog.LUN) (resync.Observation, error) {
 	if l.Last == nil || l.Last.ID != o.id {
 		return resync.Observation{State: resync.Failed, Err: &vds.Error{
@@ -129,14 +130,16 @@ func (o *operation) outcome(l catalog.LUN) (resync.Observation, error) {
 // briefly is how long a look at an operation waits for the lock to record what it saw.
 const briefly = 200 * time.Millisecond
 
-// Settle records the end of the operation, unless somebody is changing anything just then, who records it too.
+// Settle records the end of the operation. If another process holds the lock for a change, Settle does nothing: that process
+// records it.
 func (o *operation) Settle(ctx context.Context, result vds.Code) error {
 	return o.changeSoon(ctx, "settle", func(ctx context.Context, s *ops.Session, l catalog.LUN) error {
 		return ops.RecordEnd(ctx, s, l, result)
 	})
 }
 
-// Start lets a queued operation begin, unless somebody is changing anything just then: the next look tries again.
+// Start begins a queued operation. If another process holds the lock for a change, Start does nothing: the next look tries
+// again.
 func (o *operation) Start(ctx context.Context) error {
 	return o.changeSoon(ctx, "start", ops.Dequeue)
 }
@@ -158,8 +161,8 @@ func (o *operation) changeSoon(ctx context.Context, op string, f func(context.Co
 	return err
 }
 
-// Cancel takes the new plexes away again and gives the source back as a LUN, with its GUID and its name. Its contents
-// are undefined; the first and last MiB are zeroed, so that no file system shows up twice.
+// Cancel removes the new plexes and gives the source back as a LUN, with its GUID and its name. The source's content is
+// undefined. Its first and last MiB are zeroed, so that its file system is not found twice.
 func (o *operation) Cancel(ctx context.Context) error {
 	_, err := o.p.env.ChangeLUN(ctx, o.lun, "cancel", ops.Cancel(o.id))
 	return err

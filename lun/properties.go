@@ -19,7 +19,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Properties is how a LUN stands (VDS_LUN_PROP). It can be read while an operation runs and when the LUN has failed.
+// Properties is the state of a LUN (VDS_LUN_PROP). It can be read while an operation runs and when the LUN has failed.
 type Properties struct {
 	ID        uuid.UUID
 	Name      string
@@ -33,14 +33,14 @@ type Properties struct {
 	Operation *resync.Descriptor // running, nil when none
 	Done      size.Sectors       // copied by the running resync; Size when none runs
 	Action    dm.Action          // what the kernel's sync thread does; empty for a LUN with one plex
-	Rate      size.Bytes         // most that the running operation copies to each plex, a second; Unlimited, Paused, or more
-	Queued    bool               // the running operation waits until another LUN on one of the drives is rebuilt
-	Tracked   bool               // what was ever written is noted, and a new plex gets nothing else
+	Rate      size.Bytes         // the most that the running operation copies to each plex in a second; Unlimited, Paused, or more
+	Queued    bool               // the running operation waits until the rebuild of another LUN on one of the drives has ended
+	Tracked   bool               // every written region is recorded, and only those are copied to a new plex
 	Scanning  bool               // a scan has begun, and has not led to a plex yet; see Scan
-	Problem   *vds.Error         // why the LUN is not as it should be, and what to do; nil when it is
+	Problem   *vds.Error         // why the LUN is not in order, and the remedy; nil when it is in order
 }
 
-// PlexProperties is how a plex stands (VDS_LUN_PLEX_PROP).
+// PlexProperties is the state of a plex (VDS_LUN_PLEX_PROP).
 type PlexProperties struct {
 	ID     uuid.UUID
 	Size   size.Sectors // of its extents, at least the LUN's
@@ -50,7 +50,7 @@ type PlexProperties struct {
 	Drives []uuid.UUID
 }
 
-// Survey is how every LUN stands, sorted by name. It reads the kernel's list once, and for each mirror its status once.
+// Survey is the state of every LUN, sorted by name. It reads the kernel's list once, and the status of each mirror once.
 func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
 	v := viewer{p.host()}
 	active, err := v.Active(ctx)
@@ -66,7 +66,7 @@ func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
 	return all, nil
 }
 
-// Properties is how the LUN stands now (IVdsLun::GetProperties).
+// Properties is the present state of the LUN (IVdsLun::GetProperties).
 func (l *LUN) Properties(ctx context.Context) (Properties, error) {
 	v := viewer{l.p.host()}
 	now, err := l.ref().In(v.Host, "read")
@@ -80,10 +80,10 @@ func (l *LUN) Properties(ctx context.Context) (Properties, error) {
 	return v.properties(ctx, now, active), nil
 }
 
-// viewer tells how LUNs stand on a host.
+// viewer tells the state of LUNs on a host.
 type viewer struct{ *host.Host }
 
-// properties is how l stands, with plexctl's devices by dm UUID.
+// properties is the state of l. active is plexctl's devices by dm UUID.
 func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) Properties {
 	dev, ok := active[layout.LUNUUID(l.ID)]
 	if !ok {
@@ -122,7 +122,7 @@ func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string
 	return v.mirror(l, props, status, active)
 }
 
-// mirror is props, of a mirror, with what the kernel says about its legs.
+// mirror completes props, the properties of a mirror, with what the kernel says about its legs.
 func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, active map[string]dm.Device) Properties {
 	raid, ok, err := raid1.Decode(l, status)
 	if err != nil {
@@ -138,7 +138,7 @@ func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, active
 	return props
 }
 
-// status is the state of l's device; of a mirror, with the status of its legs.
+// status is the state of l's device, and the status of its legs if l is a mirror.
 func (v viewer) status(ctx context.Context, l catalog.LUN, device string) (dm.Status, error) {
 	if len(l.Plexes) > 1 {
 		return v.Kernel.Status(ctx, device)
@@ -147,8 +147,8 @@ func (v viewer) status(ctx context.Context, l catalog.LUN, device string) (dm.St
 	return dm.Status{Info: info}, err
 }
 
-// interrupted reports whether there are devices for both metadata slots of a plex: those of a table that is to be swapped in,
-// and those of the one from before.
+// interrupted reports whether a plex has devices for both of its metadata slots. Then a change was cut off: one device belongs
+// to the old table, the other to the table that waits.
 func interrupted(l catalog.LUN, active map[string]dm.Device) bool {
 	return slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool {
 		_, both := active[layout.MetaUUID(l, p, p.Slot.Other())]
@@ -156,7 +156,7 @@ func interrupted(l catalog.LUN, active map[string]dm.Device) bool {
 	})
 }
 
-// failed is p of a LUN that cannot be used, and why; p as it is when why is nil.
+// failed is p of a LUN that cannot be used because of why; p unchanged when why is nil.
 func (p Properties) failed(why *vds.Error) Properties {
 	if why != nil {
 		p.Status, p.Health, p.Problem = vds.StatusFailed, vds.HealthFailed, why
@@ -164,7 +164,7 @@ func (p Properties) failed(why *vds.Error) Properties {
 	return p
 }
 
-// served says why a LUN that is active cannot serve its data, nil when it can.
+// served says why an active LUN cannot serve its data; nil when it can.
 func (v viewer) served(l catalog.LUN) *vds.Error {
 	if err := v.Unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Err: err}
@@ -178,14 +178,14 @@ func (v viewer) served(l catalog.LUN) *vds.Error {
 	}
 }
 
-// unreadable is p when the kernel does not say how the LUN stands.
+// unreadable is p when the kernel does not tell the LUN's state.
 func (p Properties) unreadable(err error) Properties {
 	p.Status, p.Health = vds.StatusUnknown, vds.HealthUnknown
 	p.Problem = &vds.Error{Code: vds.CodeOf(fault.Of("", "", err)), Reason: "its state cannot be read", Err: err}
 	return p
 }
 
-// recorded is what the record and the drives that are here tell about l.
+// recorded is what the record and the drives on this host tell about l.
 func (v viewer) recorded(l catalog.LUN) Properties {
 	props := Properties{
 		ID: l.ID, Name: l.Name, Size: l.Size, Done: l.Size,
@@ -214,7 +214,7 @@ func (v viewer) recorded(l catalog.LUN) Properties {
 	return props
 }
 
-// without is p of a LUN one of whose plexes takes no part.
+// without is p when one plex of the LUN takes no part.
 func (p Properties) without(l catalog.LUN, plex catalog.Plex, absent func(uuid.UUID) bool) Properties {
 	p.Health = vds.HealthFailedRedundancy
 	p.Problem = &vds.Error{
@@ -229,8 +229,8 @@ func (p Properties) without(l catalog.LUN, plex catalog.Plex, absent func(uuid.U
 	return p
 }
 
-// apply adds what the kernel says about a mirror. complete reports whether the kernel claims that nothing is left to copy, mirrored
-// whether it runs a mirror of all plexes at all.
+// apply adds what the kernel says about a mirror. complete reports whether the kernel claims that nothing is left to copy.
+// mirrored reports whether the kernel runs a mirror of all plexes.
 func (p *Properties) apply(l catalog.LUN, roles record.Roles, status dm.RaidStatus, complete, mirrored bool) {
 	if !mirrored {
 		p.Health = vds.HealthFailedRedundancy
@@ -239,7 +239,7 @@ func (p *Properties) apply(l catalog.LUN, roles record.Roles, status dm.RaidStat
 		}
 		return
 	}
-	if len(p.Plexes) == 1 && status.Health[0] == dm.LegSyncing { // at first the kernel shows any leg so; there is nothing to copy
+	if len(p.Plexes) == 1 && status.Health[0] == dm.LegSyncing { // at first the kernel shows any leg as syncing; there is nothing to copy
 		complete, status.Health, status.Done = true, []dm.LegHealth{dm.LegInSync}, status.Total
 	}
 	p.Action, p.Done = status.Action, min(status.Done, p.Size)
@@ -254,7 +254,7 @@ func (p *Properties) apply(l catalog.LUN, roles record.Roles, status dm.RaidStat
 
 // applyLeg adds what the kernel says about a leg.
 func (p *Properties) applyLeg(l catalog.LUN, i int, health dm.LegHealth, target bool) {
-	if p.Plexes[i].Status == vds.StatusFailed { // its drive is missing; the kernel finds out at its next I/O
+	if p.Plexes[i].Status == vds.StatusFailed { // its drive is missing; the kernel notices at its next I/O
 		p.Health = vds.HealthFailedRedundancy
 		return
 	}
@@ -265,7 +265,7 @@ func (p *Properties) applyLeg(l catalog.LUN, i int, health dm.LegHealth, target 
 			p.Plexes[i].Health = vds.HealthRebuilding
 		}
 	case dm.LegSyncing:
-		// Before a recovery begins the kernel shows every leg as not in sync, the one that it copies from too.
+		// Before a recovery begins, the kernel shows every leg as not in sync, even the source.
 		if l.Operation == nil || target {
 			p.Plexes[i].Health = vds.HealthRebuilding
 		}

@@ -31,33 +31,34 @@ type Options struct {
 	Devices  Devices
 	Logger   *slog.Logger     // where the Provider reports what it does; nil: nowhere
 	LockPath string           // "": DefaultLockPath
-	Hosts    []string         // ids of this host, the first to be written into labels; none: drives of other hosts pass for own
+	Hosts    []string         // ids of this host; plexctl writes the first into labels. None: drives of other hosts count as its own
 	Now      func() time.Time // for the times in records; nil: time.Now
 	Workers  int              // how many drives are read, and LUNs are started or taken down, at the same time; less than 1: 16
 	Guard    Guard            // nil: a LUN stays suspended when the process dies in a window, until the next Assemble
 
-	// LockTimeout is how long a change waits for the host's lock, which another process may hold, before it ends with
-	// vds.ErrAnotherCallInProgress. 0: as long as the context of the change lets it. Negative: not at all.
+	// LockTimeout is how long a change waits for the host's lock, which another process may hold. Then the change fails with
+	// vds.ErrAnotherCallInProgress. 0: wait until the context of the change ends. Negative: do not wait.
 	LockTimeout time.Duration
 }
 
-// Guard has another process stand by for a window in which a LUN is suspended: when this process dies in it, the other one calls
-// Provider.Wake, which resumes the LUN. Guard starts the other process when a change begins, and does not wait for it.
+// Guard starts another process for a window in which a LUN is suspended. If this process dies in the window, the other one
+// calls Provider.Wake, which resumes the LUN. Guard is called when a change begins, and does not wait until the process is
+// ready.
 type Guard func(ctx context.Context, w Window) (Post, error)
 
-// Post is a guard on its way to a window.
+// Post is a guard that has been started for a window.
 type Post struct {
-	Ready   func() error // returns when the guard stands by: before the change is committed. On an error it is taken back
-	Dismiss func()       // sends the guard away, after the window or instead of it
+	Ready   func() error // returns when the guard is ready, before the commit. On an error the change is taken back
+	Dismiss func()       // sends the guard away, after the window or without one
 }
 
-// Window is what a guard has to know.
+// Window is what a guard must know.
 type Window struct {
 	LUN    uuid.UUID
-	Drives []devno.No // all that Wake needs; others may be slow to answer, or lie on the LUN itself
+	Drives []devno.No // all that Wake needs; other drives may be slow to answer, or lie on the LUN itself
 }
 
-// inner is g as package engine calls it.
+// inner is g with the types of package engine.
 func (g Guard) inner() engine.Guard {
 	if g == nil {
 		return nil
@@ -68,8 +69,8 @@ func (g Guard) inner() engine.Guard {
 	}
 }
 
-// Provider knows the drives and LUNs of one host (IVdsHwProvider, IVdsSubSystem). What it hands out is as of the last
-// Refresh or change; changes read the drives anew under the host's lock, so stale knowledge never leads to a wrong one.
+// Provider knows the drives and LUNs of one host (IVdsHwProvider, IVdsSubSystem). Its answers are as of the last Refresh or
+// change. A change reads the drives anew under the host's lock, so old answers never lead to a wrong change.
 type Provider struct {
 	env     *ops.Env
 	monitor *resync.Monitor
@@ -85,7 +86,7 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers},
 		LockPath: opts.LockPath, LockTimeout: opts.LockTimeout, Now: opts.Now, Guard: opts.Guard.inner(),
 	}
-	if env.Workers < 1 { // without one nothing would be done, and nobody told
+	if env.Workers < 1 { // without a worker nothing would be done, and no error would say so
 		env.Workers = 16
 	}
 	if env.Log == nil {
@@ -107,7 +108,7 @@ func newProvider(env *ops.Env) *Provider {
 	return p
 }
 
-// Close stops watching operations, which go on in the kernel. It does not close what Options handed in.
+// Close stops watching operations; the kernel continues them. It does not close what Options handed in.
 func (p *Provider) Close() {
 	p.monitor.Close()
 	p.mu.Lock()
@@ -134,14 +135,14 @@ func (p *Provider) host() *host.Host {
 	return p.current
 }
 
-// publish makes h the host that readers see. It must not be changed any more.
+// publish makes h the host that readers see. The caller must not change h afterwards.
 func (p *Provider) publish(h *host.Host) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.current = h
 }
 
-// Problems is everything that is wrong with drives and catalogs: unreadable ones, duplicates, conflicts.
+// Problems is all faults of drives and catalogs: unreadable ones, duplicates, conflicts.
 func (p *Provider) Problems() []error {
 	h := p.host()
 	problems := append([]error(nil), h.Problems...)
@@ -154,44 +155,45 @@ func (p *Provider) Problems() []error {
 // AssembleOptions say what Assemble may do.
 type AssembleOptions struct {
 	LUNs []string // names or GUIDs; empty: all
-	// Force starts a mirror without a plex that may be newer than those that are here: what only the missing plex has is
-	// lost for good, because from then on it counts as out of date. It wants LUNs to be named.
+	// Force starts a mirror without a missing plex that may be newer than the plexes on this host. From then on the missing
+	// plex is stale, and what only it holds is lost for good. Force needs LUNs to be named.
 	Force bool
 }
 
-// Result is what became of one LUN.
+// Result is the outcome for one LUN.
 type Result struct {
 	ID   uuid.UUID
 	Name string
 	Err  error // nil: active
 }
 
-// Assemble brings the kernel to what the catalogs say, for every LUN: at boot, after a crash, and at any other time, when
-// it changes nothing. A mirror that was not stopped cleanly copies the regions that may differ; a running operation goes
-// on. One LUN's failure does not keep the others; the error is about all of them (a drive scan, the lock).
+// Assemble brings the kernel to the state in the catalogs, for every LUN. Call it at boot or after a crash; at any other time
+// it changes nothing. The kernel copies the regions that may differ in a mirror that was not stopped cleanly. A running
+// operation continues. One LUN's failure does not stop the others: it is in its Result. The error is about all LUNs (a drive
+// scan, the lock).
 func (p *Provider) Assemble(ctx context.Context, opts AssembleOptions) ([]Result, error) {
 	results, err := ops.Assemble(ctx, p.env, opts.LUNs, opts.Force)
 	return outer(results), err
 }
 
-// Deactivate takes LUNs down, all of them when none is named: their devices are gone, their data and their operations
-// stay. A LUN that is open is refused with vds.ErrDeviceInUse and left as it is. A mirror whose plexes are equal is marked
-// clean, so that the next Assemble copies nothing.
+// Deactivate takes LUNs down, all of them when none is named. Their devices go; their data and their operations stay. It leaves
+// a LUN that is open as it is, with vds.ErrDeviceInUse in its Result. It marks a mirror clean whose plexes are in sync, so that
+// the next Assemble copies nothing.
 func (p *Provider) Deactivate(ctx context.Context, refs ...string) ([]Result, error) {
 	results, err := ops.Deactivate(ctx, p.env, refs)
 	return outer(results), err
 }
 
-// Reenumerate looks for drives anew, brings all catalogs to agree, and the kernel's devices of every active LUN to what its
-// record says. Where somebody has replaced the table of a mirror by one of its plexes alone, that plex holds the data from
-// then on, and the others are out of date. It is the first half of the cure for vds.ErrProviderCacheCorrupt
-// (IVdsHwProvider::Reenumerate); Refresh, of every Provider that is open, is the other.
+// Reenumerate looks for drives anew and makes all catalogs agree. Then it brings the kernel's devices of every active LUN to
+// the LUN's record. If an administrator has replaced a mirror's table by a table of one plex, that plex holds the data from
+// then on, and the others are stale. Reenumerate is the first half of the cure for vds.ErrProviderCacheCorrupt
+// (IVdsHwProvider::Reenumerate). Refresh, of every Provider that is open, is the second half.
 func (p *Provider) Reenumerate(ctx context.Context) ([]Result, error) {
 	results, err := ops.Reenumerate(ctx, p.env)
 	return outer(results), err
 }
 
-// outer is results as this package has them.
+// outer is results with the types of this package.
 func outer(results []ops.Result) []Result {
 	if results == nil {
 		return nil
@@ -203,22 +205,22 @@ func outer(results []ops.Result) []Result {
 	return all
 }
 
-// Wake resumes a LUN that a change which was cut off has left suspended. The change itself is completed by the next one of
-// that LUN, or by Assemble. Wake does nothing to a LUN that is not suspended, or that there is not, and needs the drives of
-// this LUN alone. It waits for a change that is being made.
+// Wake resumes a LUN that an interrupted change has left suspended. The next change of that LUN, or Assemble, completes the
+// change. Wake does nothing to a LUN that is not suspended or does not exist. It needs only the drives of this LUN. It waits
+// while another process makes a change.
 func (p *Provider) Wake(ctx context.Context, id uuid.UUID) error { return ops.Resume(ctx, p.env, id) }
 
 // PlannedStep is one step of a change, as it is shown to a user.
 type PlannedStep struct {
-	Text   string // what is done
-	Table  string // the device-mapper table that is loaded, a line each segment; empty where none is
-	Undo   string // how plexctl takes the step back when a later one fails; empty where nothing has to be
-	Commit bool   // from here on the change is carried out, before it it is taken back
+	Text   string // the step in words
+	Table  string // the device-mapper table that is loaded, a line for each segment; empty when none is
+	Undo   string // how plexctl takes the step back when a later one fails; empty when there is nothing to take back
+	Commit bool   // after this step the change is carried out; before it, it is taken back
 }
 
-// DryRun is a Provider that carries no change out: it checks what p would check, plans what p would plan, and keeps the
-// steps, which Plan returns. Its methods that return a handle on what they began or made return nil instead. It sees the
-// drives as p last read them or later, takes no lock, and is closed with p.
+// DryRun is a Provider that carries no change out. It checks and plans what p would, and keeps the steps, which Plan returns.
+// Methods that would return a handle on an operation or a LUN return nil. It sees the drives as p last read them or later,
+// takes no lock, and is closed with p.
 func (p *Provider) DryRun() *Provider {
 	env := *p.env
 	env.Guard, env.Dry = nil, engine.NewRecorder()

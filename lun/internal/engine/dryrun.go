@@ -11,7 +11,7 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/layout"
 )
 
-// PlannedStep is one step of a change, as it is shown; see lun.PlannedStep.
+// PlannedStep is one step of a change in the form that users see; see lun.PlannedStep.
 type PlannedStep struct {
 	Text   string
 	Table  string
@@ -36,7 +36,7 @@ func (r *Recorder) Steps() []PlannedStep {
 	return slices.Clone(r.steps)
 }
 
-// record keeps steps in place of carrying them out.
+// record keeps steps instead of carrying them out.
 func (r *Recorder) record(steps []layout.Step, at layout.Numbers) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,7 +58,7 @@ func flat(steps []layout.Step) []layout.Step {
 	return all
 }
 
-// planned is how a step is shown.
+// planned is a step in the form that users see.
 func (r *Recorder) planned(s layout.Step, at layout.Numbers) PlannedStep {
 	shown := PlannedStep{Text: s.String()}
 	const swapBack = "load the table before it, and activate that"
@@ -91,7 +91,7 @@ func (r *Recorder) planned(s layout.Step, at layout.Numbers) PlannedStep {
 // noMajor is the major number of stand-ins for devices that do not exist yet. No device has it.
 const noMajor = 1<<32 - 1
 
-// table is n's table as dmsetup prints it, with names in the place of the numbers of devices that do not exist yet.
+// table is n's table as dmsetup prints it. Devices that do not exist yet have their name in the place of their number.
 func (r *Recorder) table(n layout.Node, at layout.Numbers) string {
 	all := layout.Numbers{Drives: at.Drives, Nodes: maps.Clone(at.Nodes)}
 	names := slices.Sorted(maps.Keys(r.made))

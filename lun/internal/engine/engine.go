@@ -15,13 +15,13 @@ type Engine struct {
 	Dry   *Recorder // not nil: steps are recorded, not carried out
 }
 
-// runner is a step of this package. Steps on devices are those of package layout.
+// runner is a step of this package, which can concern drives. The steps of package layout concern devices only.
 type runner interface {
 	layout.Step
 	run(ctx context.Context, e *Engine) error
 }
 
-// Run carries steps out in order and stops at the first error. A guard stands by where one of them suspends a LUN.
+// Run carries steps out in order and stops at the first error. If a step suspends a LUN, Run starts a guard beforehand.
 func (e *Engine) Run(ctx context.Context, steps []layout.Step) error {
 	if e.Dry != nil {
 		e.Dry.record(steps, e.At)

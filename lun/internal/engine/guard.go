@@ -12,22 +12,22 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
 
-// Guard has another process stand by for a window; see lun.Guard.
+// Guard starts another process that stands by for a window; see lun.Guard.
 type Guard func(ctx context.Context, w Watched) (Post, error)
 
-// Post is a guard on its way to a window; see lun.Post.
+// Post is a guard that has been started for a window; see lun.Post.
 type Post struct {
 	Ready   func() error
 	Dismiss func()
 }
 
-// Watched is what a guard has to know; see lun.Window.
+// Watched is what a guard must know; see lun.Window.
 type Watched struct {
 	LUN    uuid.UUID
 	Drives []devno.No
 }
 
-// standBy starts the guard when one of these steps suspends a LUN. The guard has to be ready before the step at the index.
+// standBy starts the guard when one of these steps suspends a LUN. The guard must be ready before the step at the index.
 func (e *Engine) standBy(ctx context.Context, steps []layout.Step) (post Post, at int, err error) {
 	none := Post{Ready: func() error { return nil }, Dismiss: func() {}}
 	var window Window

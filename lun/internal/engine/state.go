@@ -17,22 +17,23 @@ import (
 // State is what the kernel has of one LUN, read for a change of it.
 type State struct {
 	View    layout.View
-	Cleanup []layout.Step // ends what an interrupted change has left; View is as after them
-	Revived bool          // the live table of View is one that only Cleanup makes live
+	Cleanup []layout.Step // steps that end an interrupted change; View is the state after them
+	Revived bool          // the live table of View becomes live only through Cleanup
 	Legs    raid1.LegState
 }
 
 // Active reports whether the LUN has a live table.
 func (s State) Active() bool { return s.Legs.Live }
 
-// How long the kernel may take to show that a mirror is whole after its table was resumed, or a copy has ended, and how often to look.
+// The kernel shows with a delay that a mirror is in sync, after a resume or at the end of a copy. These are the longest wait,
+// and the pause between two looks.
 const (
 	quiesceTimeout = 2 * time.Second
 	quiescePause   = 50 * time.Millisecond
 )
 
-// Inspect reads what the kernel has of l, its legs included, for a change of it. Where nothing should be copied, it waits for a moment
-// until nothing is. vds.ErrProviderCacheCorrupt for a LUN whose start was cut off.
+// Inspect reads what the kernel has of l for a change of it, including its legs. If nothing should be copied, Inspect waits for
+// a moment until the kernel copies nothing. vds.ErrProviderCacheCorrupt for a LUN whose start was interrupted.
 func (e *Engine) Inspect(ctx context.Context, l catalog.LUN) (State, error) {
 	for deadline := time.Now().Add(quiesceTimeout); ; time.Sleep(quiescePause) {
 		s, err := e.AfterCleanup(ctx, l)
@@ -52,11 +53,15 @@ func (e *Engine) Inspect(ctx context.Context, l catalog.LUN) (State, error) {
 	}
 }
 
-// AfterCleanup is what the kernel will have of l, and the steps after which it does, when a change was interrupted while a table
-// waited. A table that waits for a device without one is swapped in. Any other is thrown away: it uses slots that the live
-// one does not. On Linux 6.1 the end of a raid table that was never live empties the bitmaps of its slots
-// (drivers/md/md-bitmap.c, md_bitmap_flush); where those are current their superblocks are invalidated first, so that everything is
-// copied if the machine stops before they are written anew. The State has no Legs.
+// AfterCleanup returns the clean-up steps for l after an interrupted change, and the state that the kernel has after them. The
+// State has no Legs.
+//
+// The steps concern a waiting table. If the device has no live table, the waiting one is swapped in. Otherwise it is dropped,
+// because it uses other slots than the live table.
+//
+// On Linux 6.1 the kernel empties the bitmaps of a raid table's slots when it destroys a table that was never live
+// (drivers/md/md-bitmap.c, md_bitmap_flush). If those slots are current, a step first invalidates their superblocks. Then
+// everything is copied if the machine stops before the metadata is written anew.
 func (e *Engine) AfterCleanup(ctx context.Context, l catalog.LUN) (State, error) {
 	view, err := e.View(ctx, l.ID)
 	s := State{View: view}
@@ -88,7 +93,7 @@ func own(l catalog.LUN, top layout.Observed) layout.Node {
 	return layout.Node{Name: top.Name, UUID: layout.LUNUUID(l.ID), Visibility: dm.Public}
 }
 
-// onlyIn is the plexes of l that take part and whose current slots table a uses and table b does not.
+// onlyIn is the plexes of l that take part and whose current slot is used by table a and not by table b.
 func (e *Engine) onlyIn(l catalog.LUN, a, b dm.Table) []catalog.Plex {
 	var plexes []catalog.Plex
 	for _, i := range e.Roles(l).Taking() {
@@ -99,8 +104,8 @@ func (e *Engine) onlyIn(l catalog.LUN, a, b dm.Table) []catalog.Plex {
 	return plexes
 }
 
-// invalidateUnused is the step that invalidates the current metadata of l that this live table does not use: it may lack what is
-// written from now on. nil when there is none.
+// invalidateUnused is the step that invalidates the current metadata of l that this live table does not use. Later writes may
+// be missing from that metadata. nil when there is none.
 func (e *Engine) invalidateUnused(l catalog.LUN, live dm.Table) layout.Step {
 	if len(l.Plexes) == 1 {
 		return nil
@@ -122,7 +127,7 @@ func (e *Engine) usesSlots(l catalog.LUN, t dm.Table) bool {
 	return layout.UsesSlots(l, e.Roles(l), t, e.At)
 }
 
-// needed is what l needs, and the change that a plan for it is made of.
+// needed is what l needs, and the change for the plan.
 func (e *Engine) needed(ctx context.Context, l catalog.LUN, have *State) (raid1.Need, layout.Change, error) {
 	c := layout.Change{Want: e.Wants(l), Have: have.View, Cleanup: have.Cleanup, At: e.At}
 	top := have.View.Own(l.ID)
@@ -143,8 +148,8 @@ func (e *Engine) needed(ctx context.Context, l catalog.LUN, have *State) (raid1.
 	return raid1.Needed(l, r), c, nil
 }
 
-// BringUp brings the kernel to what the record of l wants. A LUN that was not active and cannot be started is taken down again: a
-// mirror whose first resume has failed is suspended, and would run without its bitmap if it were resumed once more.
+// BringUp brings the kernel to the record of l. If the LUN was not active and cannot be started, BringUp takes it down again. A
+// mirror whose first resume has failed is suspended, and a second resume would run it without its bitmap.
 func (e *Engine) BringUp(ctx context.Context, l catalog.LUN) error {
 	return e.bringUp(ctx, l, func(s Swap) error {
 		_, err := e.Swap(ctx, s)
@@ -152,7 +157,7 @@ func (e *Engine) BringUp(ctx context.Context, l catalog.LUN) error {
 	})
 }
 
-// bringUp is BringUp with a way to swap to another table.
+// bringUp is BringUp with the way to swap to another table as an argument.
 func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(Swap) error) error {
 	have, err := e.AfterCleanup(ctx, l)
 	if err != nil {
@@ -180,7 +185,7 @@ func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(Swap) err
 	}
 }
 
-// TearDown removes what there is of l in the kernel.
+// TearDown removes all devices of l from the kernel.
 func (e *Engine) TearDown(ctx context.Context, l catalog.LUN) error {
 	left, err := e.View(ctx, l.ID)
 	if err != nil {
@@ -189,10 +194,9 @@ func (e *Engine) TearDown(ctx context.Context, l catalog.LUN) error {
 	return e.Run(ctx, layout.Plan(layout.Change{Have: left, At: e.At}))
 }
 
-// ResumeOrphan resumes a LUN that a change which was cut off has left suspended, with the table that it had; false when it is not
-// suspended. To load the new table first would take a program, modprobe, which the kernel runs for each raid table
-// (drivers/md/md.c, md_run), and which may lie on the LUN. A mirror whose first resume has failed must not be resumed again,
-// and gets a new table at once.
+// ResumeOrphan resumes a LUN that an interrupted change has left suspended, with its live table; false when it is not
+// suspended. It does not load the new table. For each raid table the kernel runs a program, modprobe (drivers/md/md.c, md_run),
+// which may lie on the LUN. A mirror whose first resume has failed must not be resumed again, and gets a new table at once.
 func (e *Engine) ResumeOrphan(ctx context.Context, l catalog.LUN) (bool, error) {
 	have, err := e.AfterCleanup(ctx, l)
 	top := have.View.Own(l.ID)
@@ -206,7 +210,7 @@ func (e *Engine) ResumeOrphan(ctx context.Context, l catalog.LUN) (bool, error) 
 	return true, e.Run(ctx, append(steps, layout.Resume{Node: own(l, top)}))
 }
 
-// FinishWipe zeroes what the record of l says is to be wiped, and commits that it was.
+// FinishWipe wipes l if its record asks for it, and commits that it was done.
 func (e *Engine) FinishWipe(ctx context.Context, l catalog.LUN) (catalog.LUN, error) {
 	if !l.Wipe {
 		return l, nil

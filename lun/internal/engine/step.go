@@ -37,7 +37,7 @@ func (s WriteMeta) run(ctx context.Context, e *Engine) error {
 	return e.WriteSlots(ctx, s.LUN, s.Slots)
 }
 
-// PrepareStart readies the metadata of a mirror that no table uses for being started.
+// PrepareStart writes the metadata with which a mirror is started. No table may use the mirror's metadata.
 type PrepareStart struct{ LUN catalog.LUN }
 
 func (s PrepareStart) String() string {
@@ -56,7 +56,7 @@ func (s PrepareStart) run(ctx context.Context, e *Engine) error {
 	return e.WriteSlots(ctx, s.LUN, slots)
 }
 
-// RewriteMeta writes the metadata of a LUN by its record alone, whatever there is.
+// RewriteMeta writes the metadata of a LUN from its record alone. It ignores the metadata on the drives.
 type RewriteMeta struct{ LUN catalog.LUN }
 
 func (s RewriteMeta) String() string {
@@ -71,7 +71,7 @@ func (s RewriteMeta) run(ctx context.Context, e *Engine) error {
 	return e.WriteSlots(ctx, s.LUN, slots)
 }
 
-// Rewrite is RewriteMeta for a LUN that has metadata; nil for a linear one.
+// Rewrite is RewriteMeta for a mirror; nil for a linear LUN, which has no metadata.
 func Rewrite(l catalog.LUN) layout.Step {
 	if len(l.Plexes) == 1 {
 		return nil
@@ -79,7 +79,7 @@ func Rewrite(l catalog.LUN) layout.Step {
 	return RewriteMeta{l}
 }
 
-// Invalidate makes the current metadata of plexes of a LUN unusable, so that everything is copied when it is started.
+// Invalidate makes the current metadata of plexes of a LUN unusable, so that everything is copied at its next start.
 type Invalidate struct {
 	Name   string
 	Plexes []catalog.Plex
@@ -93,8 +93,8 @@ func (s Invalidate) run(ctx context.Context, e *Engine) error {
 	return e.Invalidate(ctx, s.Plexes)
 }
 
-// Wipe zeroes the first and the last MiB of every plex of a LUN. What else its plexes hold may differ: of a mirror everything is
-// copied when it is started, from the first one.
+// Wipe zeroes the first and the last MiB of every plex of a LUN. The rest of its plexes may differ. At the start of a mirror
+// everything is copied from the first plex.
 type Wipe struct{ LUN catalog.LUN }
 
 func (s Wipe) String() string { return "zero the first and the last MiB of " + s.LUN.Name }
@@ -106,7 +106,7 @@ func (s Wipe) run(ctx context.Context, e *Engine) error {
 	return RewriteMeta(s).run(ctx, e)
 }
 
-// ZeroMeta zeroes the room for the metadata of a LUN's first plex.
+// ZeroMeta zeroes the extent for the metadata of a LUN's first plex.
 type ZeroMeta struct{ LUN catalog.LUN }
 
 func (s ZeroMeta) String() string { return "zero the room for the metadata of " + s.LUN.Name }
@@ -115,7 +115,7 @@ func (s ZeroMeta) run(ctx context.Context, e *Engine) error {
 	return e.Zero(ctx, s.LUN.Plexes[0].Meta)
 }
 
-// ZeroTracked prepares the extents of a tracked LUN before its birth. It ends early with ctx.
+// ZeroTracked prepares the extents of a new tracked LUN. It stops when ctx ends.
 type ZeroTracked struct{ LUN catalog.LUN }
 
 func (s ZeroTracked) String() string {
@@ -138,7 +138,7 @@ func (s ZeroTracked) run(ctx context.Context, e *Engine) error {
 	return e.WriteSlots(ctx, s.LUN, slots)
 }
 
-// ZeroGrowth zeroes what a tracked LUN gets when it grows.
+// ZeroGrowth zeroes the new part of a tracked LUN that grows.
 type ZeroGrowth struct {
 	LUN  catalog.LUN // after
 	From size.Sectors
@@ -155,7 +155,7 @@ func (s ZeroGrowth) run(ctx context.Context, e *Engine) error {
 	return nil
 }
 
-// ForgetScan writes the map of a scan that has found nothing yet.
+// ForgetScan writes an empty map for the LUN's scan: nothing is known to be zero.
 type ForgetScan struct{ LUN catalog.LUN }
 
 func (s ForgetScan) String() string { return "note that nothing is known of " + s.LUN.Name }
@@ -164,7 +164,7 @@ func (s ForgetScan) run(ctx context.Context, e *Engine) error {
 	return e.WriteMap(ctx, s.LUN, raid1.AllRegions(s.LUN))
 }
 
-// MarkClean notes in the metadata of a stopped mirror that its plexes are in sync, if they are.
+// MarkClean records in the metadata of a stopped mirror that its plexes are in sync, if they are.
 type MarkClean struct{ LUN catalog.LUN }
 
 func (s MarkClean) String() string {
@@ -201,14 +201,14 @@ func (s Label) String() string {
 
 func (s Label) run(ctx context.Context, e *Engine) error { return e.Label(ctx, s.Info, s.Label) }
 
-// Unlabel takes the label off a drive.
+// Unlabel removes the label from a drive.
 type Unlabel struct{ Drive *host.Drive }
 
 func (s Unlabel) String() string { return "wipe label and catalog of " + s.Drive.Info.Path }
 
 func (s Unlabel) run(ctx context.Context, e *Engine) error { return e.Unlabel(ctx, s.Drive) }
 
-// Relabel writes this host's id into a drive's label.
+// Relabel writes this host's ID into a drive's label.
 type Relabel struct{ Drive *host.Drive }
 
 func (s Relabel) String() string {

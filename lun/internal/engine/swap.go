@@ -12,31 +12,32 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
 
-// Swap is the change of a LUN from one record to the next, with the table that goes with it. A LUN that is not active stays so: only
-// its record changes.
+// Swap is the change of a LUN from one record to the next, with the table of that record. If the LUN is not active, only its
+// record changes.
 type Swap struct {
-	Op     string      // what is done, for errors: "add plex to"
-	Before catalog.LUN // the record now
-	Next   catalog.LUN // the record after; Swap chooses its generation and its metadata slots
+	Op     string      // the verb for errors: "add plex to"
+	Before catalog.LUN // the present record
+	Next   catalog.LUN // the next record; Swap chooses its generation and its metadata slots
 	Have   State       // what the kernel has of the LUN
-	Commit string      // what the commit says; "": Next is committed already
+	Commit string      // the text of the commit step; "": Next is committed already
 
-	SwitchSlots bool // use the other metadata slots in any case; else only where the live table uses the current ones of a mirror
+	SwitchSlots bool // always use the other metadata slots; otherwise only if the live table uses the current ones of a mirror
 	Freeze      bool // a file system on the LUN is frozen for the swap
 	Forget      bool // no region counts as written when the new table begins
 
-	Zeros   host.ZeroMap // of the plex that new ones are filled from; may be nil
-	Zeroing *bool        // is set when new plexes are being zeroed; may be nil
+	Zeros   host.ZeroMap // of the source that new plexes are filled from; may be nil
+	Zeroing *bool        // set when the zeroing of new plexes has begun; may be nil
 
-	Tx         host.Transaction // what else is committed, and how; Next, and Before to take back, are added
-	First      []layout.Step    // come before all others
-	After      []layout.Step    // come after the swap
-	Up         []catalog.LUN    // LUNs beside Before whose devices are restored when the change is taken back
-	KeepKernel bool             // the devices of Before are not restored: the kernel had another table than its record
+	Tx         host.Transaction // what else is committed, and how; Swap adds Next, and Before for taking it back
+	First      []layout.Step    // run before all other steps
+	After      []layout.Step    // run after the swap
+	Up         []catalog.LUN    // other LUNs whose devices are restored when the change is taken back
+	KeepKernel bool             // do not restore the devices of Before: the kernel had another table than the record
 }
 
-// Swap commits the next record of a LUN and brings the kernel to it: through Plan, with the metadata that package raid1 asks for, in a
-// window where that is needed. It returns the record that then holds. When a step fails, the change is taken back.
+// Swap commits the next record of a LUN and brings the kernel to it. The steps come from layout.Plan, the metadata from package
+// raid1. It uses a window if raid1 asks for one. Swap returns the record that holds afterwards. When a step fails, the change
+// is taken back.
 func (e *Engine) Swap(ctx context.Context, s Swap) (catalog.LUN, error) {
 	steps, tx, err := e.planSwap(&s)
 	if err != nil {
@@ -49,7 +50,7 @@ func (e *Engine) Swap(ctx context.Context, s Swap) (catalog.LUN, error) {
 	return s.Next, e.CarryOut(ctx, s.Op, s.Before.Name, steps, tx, up...)
 }
 
-// planSwap is the steps of a swap, and their transaction. It completes s.Next.
+// planSwap returns the steps of a swap and their transaction. It completes s.Next.
 func (e *Engine) planSwap(s *Swap) ([]layout.Step, *host.Transaction, error) {
 	tx := &s.Tx
 	var commit layout.Step
@@ -66,7 +67,7 @@ func (e *Engine) planSwap(s *Swap) ([]layout.Step, *host.Transaction, error) {
 	return slices.Concat(s.First, steps, s.After), tx, err
 }
 
-// transition is the steps from the kernel's table to that of s.Next, whose current slots the live table does not use.
+// transition is the steps from the kernel's table to that of s.Next. The live table does not use the current slots of s.Next.
 func (e *Engine) transition(s *Swap, commit layout.Step) ([]layout.Step, error) {
 	if !s.Have.Active() {
 		return append(slices.Clone(s.Have.Cleanup), layout.Present(commit)...), nil
@@ -95,8 +96,8 @@ func (e *Engine) transition(s *Swap, commit layout.Step) ([]layout.Step, error) 
 	return layout.Plan(c), nil
 }
 
-// newZeroFill is the step that has new plexes zeroed, where it can become known what they lack: by the bits of a tracked LUN, or by a
-// map of what is zero. nil where everything is copied anyway.
+// newZeroFill is the step that zeroes regions of new plexes. It needs a source of knowledge about what they lack: the bits of a
+// tracked LUN, or a map of zero regions. nil when everything is copied anyway.
 func newZeroFill(s *Swap, conv *raid1.Conversion) *ZeroFill {
 	zeros := s.Zeros
 	if zeros == nil && conv.LUN.Tracked() && conv.Was.Mirror {
@@ -109,8 +110,8 @@ func newZeroFill(s *Swap, conv *raid1.Conversion) *ZeroFill {
 	return &ZeroFill{Conv: *conv, Zeros: zeros, Begun: s.Zeroing}
 }
 
-// CarryOut runs the steps of a change. When one fails the change is taken back: first on the drives, if its commit was
-// begun, then in the kernel, whose devices of the LUNs in up go back to what the records before want.
+// CarryOut runs the steps of a change. When one fails, it takes the change back. If the commit was begun, it first commits the
+// old records. Then it returns the devices of the LUNs in up to the old records.
 func (e *Engine) CarryOut(ctx context.Context, op, name string, steps []layout.Step, tx *host.Transaction, up ...catalog.LUN) error {
 	err := e.Run(ctx, steps)
 	if err == nil {
@@ -120,8 +121,8 @@ func (e *Engine) CarryOut(ctx context.Context, op, name string, steps []layout.S
 	return undo(failed, e.takeBack(ctx, tx, up))
 }
 
-// CommitAfter commits next, which is l with something else recorded, after some steps, and returns it. The kernel's devices stay as
-// they are.
+// CommitAfter commits next after some steps, and returns the record. next is l with something else recorded. The kernel's
+// devices stay unchanged.
 func (e *Engine) CommitAfter(ctx context.Context, op string, l, next catalog.LUN, text string, first ...layout.Step) (catalog.LUN, error) {
 	next = e.Next(next)
 	tx := &host.Transaction{Put: []catalog.LUN{next}, Back: []catalog.LUN{l}}

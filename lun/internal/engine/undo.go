@@ -17,7 +17,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// undo adds to an error that taking the change back failed too.
+// undo adds to an error that taking the change back has failed too.
 func undo(err, back error) error {
 	if back == nil {
 		return err
@@ -25,7 +25,7 @@ func undo(err, back error) error {
 	return errors.Join(err, fmt.Errorf("taking it back: %w", back))
 }
 
-// takeBack takes a change back: the records, if its commit was begun, and the devices of the LUNs in up.
+// takeBack takes a change back: the records, if the commit was begun, and the devices of the LUNs in up.
 func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, up []catalog.LUN) error {
 	var failed []error
 	if tx.Begun {
@@ -38,10 +38,11 @@ func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, up []catalo
 	return errors.Join(failed...)
 }
 
-// restore returns the kernel to record l after a change to record put has failed. If the take-back could not be committed, l may be
-// put. A device that cannot be brought there is at least resumed: whatever else is wrong, no LUN stays suspended. But a mirror whose
-// new table could not be resumed would run without its bitmap, and take the plexes that were to be filled for whole: it is started
-// degraded, or fails all I/O until it is assembled.
+// restore returns the kernel to record l after a change to record put has failed. If the old record could not be committed
+// again, l may be put. If a device cannot get its table, restore at least resumes it, so that no LUN stays suspended.
+//
+// The exception is a mirror whose new table could not be resumed. A second resume would run it without its bitmap, and treat
+// targets as full copies. restore starts it degraded, or makes it fail all I/O until it is assembled.
 func (e *Engine) restore(ctx context.Context, l, put catalog.LUN) error {
 	l, err := e.FinishWipe(ctx, l)
 	if err == nil {
@@ -58,10 +59,10 @@ func (e *Engine) restore(ctx context.Context, l, put catalog.LUN) error {
 	var again error
 	switch {
 	case !live.Suspended:
-		return err // nobody waits; a table that waits must not be made the live one
+		return err // no I/O waits; a waiting table must not become live
 	case !layout.IsRaid(live.Table) || e.usesSlots(l, live.Table) && l.Generation != put.Generation:
 		again = e.Run(ctx, layout.ResumeOld(l.ID, have))
-	case len(l.Plexes) == 1: // the record leaves no doubt where the data is
+	case len(l.Plexes) == 1: // the only plex holds the data
 		err, again = nil, e.Run(ctx, layout.Plan(layout.Change{Want: e.Wants(l), Have: have, At: e.At}))
 	default:
 		again = e.startDegraded(ctx, l, put, have)
@@ -72,7 +73,7 @@ func (e *Engine) restore(ctx context.Context, l, put catalog.LUN) error {
 	return undo(err, again)
 }
 
-// swapForGood is Swap for a change that is being taken back already: it is not taken back itself.
+// swapForGood is Swap for a change that is already being taken back. It is not taken back itself.
 func (e *Engine) swapForGood(ctx context.Context, s Swap) error {
 	steps, _, err := e.planSwap(&s)
 	if err != nil {
@@ -81,10 +82,12 @@ func (e *Engine) swapForGood(ctx context.Context, s Swap) error {
 	return e.Run(ctx, steps)
 }
 
-// startDegraded resumes a suspended mirror when neither the new table, loaded by the change to put, nor the table of record l can be
-// started, for example because a drive failed during the swap. Nothing has been written since, so that it is started like a LUN that
-// is not active, with those plexes alone that hold all of the data by put and by their metadata and can be written. The metadata of
-// the live table is invalidated first, because its end may empty the bitmaps (see AfterCleanup).
+// startDegraded resumes a suspended mirror when neither of its tables can be started: the loaded one for record put, and the
+// one for record l. A drive that failed during the swap is one cause.
+//
+// Nothing has been written since the suspend, so startDegraded starts the LUN like one that is not active. It uses only plexes
+// that can be written and that hold all of the data, by put and by their metadata. It first invalidates the metadata of the
+// live table, because the end of that table may empty the bitmaps (see AfterCleanup).
 func (e *Engine) startDegraded(ctx context.Context, l, put catalog.LUN, have layout.View) error {
 	top := have.Own(l.ID)
 	next, err := e.withoutDead(ctx, l, put)
@@ -105,8 +108,8 @@ func (e *Engine) startDegraded(ctx context.Context, l, put catalog.LUN, have lay
 	return e.Run(ctx, layout.Plan(layout.Change{Want: e.Wants(next), Have: have, At: e.At, Prepare: PrepareStart{next}}))
 }
 
-// withoutDead commits l with those plexes stale that cannot be written, or do not hold all of the data by put and by their
-// metadata, and returns that record. It fails when no plex is left.
+// withoutDead marks plexes stale, commits that record of l and returns it. A plex is marked when it cannot be written, or when
+// it does not hold all of the data by put and by its metadata. withoutDead fails when no plex is left.
 func (e *Engine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.LUN, error) {
 	reads, err := e.ReadSlots(ctx, l)
 	if err != nil {
@@ -137,15 +140,15 @@ func (e *Engine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.L
 	return next, e.Commit(ctx, &host.Transaction{Put: []catalog.LUN{next}, All: true})
 }
 
-// isSource reports whether a plex holds all of the data by a record, and its drive is here.
+// isSource reports whether a plex holds all of the data by a record and its drive is present.
 func (e *Engine) isSource(l catalog.LUN, plex uuid.UUID) bool {
 	i := record.Index(l, plex)
 	return i >= 0 && e.Roles(l)[i] == record.Source
 }
 
-// failAllIO fails all I/O of a LUN that is still suspended, so that nothing waits for ever, and nothing is written that no metadata
-// shows. Assemble starts it like one that is not active. Where the table that goes uses current metadata, those devices fail
-// first: its end may empty the bitmaps (see AfterCleanup).
+// failAllIO fails all I/O of a LUN that is still suspended. So no I/O waits forever, and no write is missing from the metadata.
+// Assemble starts the LUN like one that is not active. If the old table uses current metadata, failAllIO first makes those
+// metadata devices fail: the end of the table may empty their bitmaps (see AfterCleanup).
 func (e *Engine) failAllIO(ctx context.Context, l catalog.LUN) error {
 	have, err := e.View(ctx, l.ID)
 	top := have.Own(l.ID)

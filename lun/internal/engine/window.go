@@ -16,13 +16,13 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Window swaps the tables of a LUN in three calls: suspend, look, resume. When a leg has failed that the new table counts on, it
+// Window swaps the tables of a LUN in three calls: suspend, look, resume. If a leg has failed that the new table counts on, it
 // resumes the LUN with the old table.
 type Window struct {
 	raid1.Window
 	Node layout.Node
 	Conv raid1.Conversion
-	Fill *ZeroFill // whose drives have zeroed what they get; may be nil
+	Fill *ZeroFill // zeroes regions of the new plexes before the window; may be nil
 }
 
 func (s Window) String() string {
@@ -46,7 +46,7 @@ func (s Window) run(ctx context.Context, e *Engine) error {
 	return e.Kernel.Resume(ctx, s.Node.Name, s.Node.Visibility)
 }
 
-// abortSwap resumes a LUN with the table that it has. The one that waits uses metadata that no other table uses.
+// abortSwap resumes a LUN with its live table. It drops the waiting table, whose metadata no other table uses.
 func (e *Engine) abortSwap(ctx context.Context, n layout.Node) error {
 	return errors.Join(e.Kernel.Clear(ctx, n.Name), e.Kernel.Resume(ctx, n.Name, n.Visibility))
 }
@@ -89,7 +89,7 @@ func (s Window) check(ctx context.Context, e *Engine) (map[devno.No]dm.LegHealth
 	return health, nil
 }
 
-// carry copies, while the LUN is suspended, the bits that the old table has left to the new current slots.
+// carry copies the bits that are left in the old metadata to the new current slots, while the LUN is suspended.
 func (s Window) carry(ctx context.Context, e *Engine, health map[devno.No]dm.LegHealth) error {
 	var bits raidmeta.Bits
 	if s.Fill != nil {
@@ -107,21 +107,22 @@ func (s Window) carry(ctx context.Context, e *Engine, health map[devno.No]dm.Leg
 	return e.WriteBitmaps(ctx, s.Conv.LUN, slots, s.Conv.InSync)
 }
 
-// ZeroFill runs before a swap: it has the drives zero those regions of the new plexes that are probably zero on the source, so that
-// they need not be copied. No live table uses the new plexes yet. The window finds out which of these regions are zero on both sides.
+// ZeroFill runs before a swap. The drives zero those regions of the new plexes that are probably zero on the source, so that
+// the kernel need not copy them. No live table uses the new plexes yet. The window finds out which of these regions are zero on
+// both sides.
 type ZeroFill struct {
 	Conv  raid1.Conversion
 	Zeros host.ZeroMap
-	Begun *bool // is set when what the new plexes held is lost; may be nil
+	Begun *bool // set when zeroing has begun and the new plexes' content is lost; may be nil
 
-	zeroed raidmeta.Bits // set by run
+	zeroed raidmeta.Bits // the regions that run has zeroed
 }
 
 func (s *ZeroFill) String() string {
 	return "have its drive zero what " + s.Conv.LUN.Name + " gets, so that only what was written has to be copied"
 }
 
-// run has no error: where something goes wrong everything is copied, and that fails, or does not.
+// run returns no error: after a failure the kernel copies everything, and reports a drive that fails then.
 func (s *ZeroFill) run(ctx context.Context, e *Engine) error { //nolint:unparam // a step
 	regions := s.unwritten(ctx, e)
 	for i, k := range s.Zeros.Candidates(ctx, s.Conv.LUN) {
@@ -147,7 +148,7 @@ func (s *ZeroFill) unwritten(ctx context.Context, e *Engine) raidmeta.Bits {
 	return s.Conv.Unwritten(e.ReadAgain(ctx, s.Conv.LUN, s.Conv.Was))
 }
 
-// toCopy is the regions that new plexes lack, nil when that is all. Nobody may write to the LUN meanwhile.
+// toCopy is the regions that new plexes lack; nil means all. The LUN must be suspended.
 func (s *ZeroFill) toCopy(ctx context.Context, e *Engine) raidmeta.Bits {
 	if s.zeroed == nil {
 		return nil
@@ -163,7 +164,8 @@ func (s *ZeroFill) toCopy(ctx context.Context, e *Engine) raidmeta.Bits {
 	return bits
 }
 
-// Activate readies and activates a LUN that a change gave back or made. Its failure undoes nothing: the next Assemble does it.
+// Activate readies and activates a LUN that a change gave back or made. Its failure undoes nothing: the next Assemble activates
+// the LUN.
 type Activate struct {
 	LUN   catalog.LUN
 	Steps []layout.Step
@@ -182,7 +184,7 @@ func (s Activate) run(ctx context.Context, e *Engine) error { //nolint:unparam /
 	return nil
 }
 
-// NewActivate is the step that readies and activates l, wiping it first where its record says so.
+// NewActivate is the step that readies and activates l. It wipes l first if the record says so.
 func (e *Engine) NewActivate(l catalog.LUN) Activate {
 	var steps []layout.Step
 	if l.Wipe {

@@ -1,4 +1,4 @@
-// Package fault gives errors of the layers below the code that VDS has for them, and collects the reasons against a change.
+// Package fault gives errors of lower layers their VDS code, and collects the reasons against a change.
 package fault
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Of is err with a code found from its cause, unless the chain has a code already; nil for nil. object is what it happened to, as the
-// user knows it.
+// Of is err with a code found from its cause, unless the chain has a code already; nil for nil. object is the affected object
+// by the name that users know.
 func Of(op, object string, err error) error {
 	if err == nil {
 		return nil
@@ -26,7 +26,7 @@ func Of(op, object string, err error) error {
 	return &vds.Error{Code: codeFor(err), Op: op, Object: object, Err: err, Hint: hintFor(err)}
 }
 
-// codeFor maps what the system reports to the code that VDS has for it (reference: the common return codes).
+// codeFor is the VDS code for an error of the system (reference: the common return codes).
 func codeFor(err error) vds.Code {
 	switch {
 	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
@@ -55,14 +55,14 @@ func hintFor(err error) string {
 	return ""
 }
 
-// Reasons collects everything that speaks against a change, so that all of it is reported at once.
+// Reasons collects all reasons against a change, so that one error reports them all.
 type Reasons struct {
 	Op     string
 	Object string
 	found  []*vds.Error
 }
 
-// Add notes a reason. The first one gives the code of the whole.
+// Add adds a reason. The code of the first one becomes the code of the error.
 func (r *Reasons) Add(code vds.Code, hint, format string, args ...any) {
 	r.found = append(r.found, &vds.Error{Code: code, Reason: fmt.Sprintf(format, args...), Hint: hint})
 }
@@ -86,7 +86,7 @@ func (r *Reasons) Err() error {
 	}
 }
 
-// Users lists who uses a device.
+// Users lists the users of a device.
 func Users(users []blockdev.User) string {
 	texts := make([]string, len(users))
 	for i, u := range users {
@@ -98,7 +98,7 @@ func Users(users []blockdev.User) string {
 	return strings.Join(texts, ", ")
 }
 
-// Undo adds to an error that taking the change back failed too.
+// Undo adds to an error that taking the change back has failed too.
 func Undo(err, undo error) error {
 	if undo == nil {
 		return err

@@ -13,10 +13,10 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// metaLength is the room for a plex's two metadata slots.
+// metaLength is the length of an extent for a plex's two metadata slots.
 const metaLength = size.Sectors(2 * raidmeta.SlotSize / size.Sector)
 
-// Room is the free space of a drive in bytes.
+// Room is the free space of a drive.
 func (h *Host) Room(id uuid.UUID) size.Sectors {
 	var sum size.Sectors
 	for _, e := range h.Set.Free(id) {
@@ -25,8 +25,8 @@ func (h *Host) Room(id uuid.UUID) size.Sectors {
 	return sum
 }
 
-// Allocate finds room for a plex of length sectors: on the drives named, each used up before the next (as VDS CreateLun
-// does), or on the one drive with the most room when none is named.
+// Allocate finds space for a plex of length sectors. It fills the named drives one after the other, as VDS CreateLun does.
+// Without names it uses the one drive with the most free space.
 func (h *Host) Allocate(length size.Sectors, drives []uuid.UUID) (catalog.Plex, error) {
 	if len(drives) == 0 {
 		drives = h.DriveWithMostFree()
@@ -51,8 +51,8 @@ func (h *Host) Allocate(length size.Sectors, drives []uuid.UUID) (catalog.Plex, 
 	return plex, nil
 }
 
-// GrowPlex is a plex of l with room for all of l: on the drives named first, where no other plex of l lies on them, then on
-// its own. A plex of a mirror stays on its drive.
+// GrowPlex is a plex of l with space for all of l. It uses the named drives that hold no other plex of l, and then the plex's
+// own drives. A plex of a mirror stays on its drive.
 func (h *Host) GrowPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catalog.Plex, error) {
 	own := record.PlexDrives(p)
 	others := record.Without(l, p.ID).Drives()
@@ -89,7 +89,7 @@ func (h *Host) GrowPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catal
 	}
 }
 
-// appendRun adds an extent, to the last one where it follows on from that.
+// appendRun appends an extent. If it follows the last one directly, the last one grows instead.
 func appendRun(extents []catalog.Extent, e catalog.Extent) []catalog.Extent {
 	if last := len(extents) - 1; last >= 0 && extents[last].Drive == e.Drive && extents[last].End() == e.Start {
 		extents[last].Length += e.Length
@@ -98,8 +98,8 @@ func appendRun(extents []catalog.Extent, e catalog.Extent) []catalog.Extent {
 	return append(extents, e)
 }
 
-// DriveWithMostFree is the drive with the most room that is not among those left out, alone in a list, or an empty list without
-// such drives.
+// DriveWithMostFree is a list of one drive: the one with the most free space among all drives but these. The list is empty when
+// there is no such drive.
 func (h *Host) DriveWithMostFree(but ...uuid.UUID) []uuid.UUID {
 	var best []uuid.UUID
 	var most size.Sectors

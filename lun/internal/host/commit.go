@@ -13,21 +13,21 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Transaction is a set of records that become true together. The first catalog write that reaches a drive is the commit
-// point: records of one LUN are ranked by generation, so from then on every reader and every later process sees the new
-// state and carries it to the other drives.
+// Transaction is a set of records that become true together. The first catalog write that reaches a drive is the commit point.
+// Records of one LUN are ranked by generation. So from then on every reader and every later process sees the new state, and
+// brings it to the other drives.
 type Transaction struct {
 	Put   []catalog.LUN
-	Back  []catalog.LUN // every LUN that it is about, as it was: what is committed when the change is taken back
+	Back  []catalog.LUN // all LUNs of the transaction with their old records, which are committed when the change is taken back
 	First []uuid.UUID   // drives to write before the others, in this order: those of the LUN that is absorbed or given back
-	All   bool          // go on after a drive that cannot be written
-	Need  []uuid.UUID   // drives that have to be written for success; nil: those of all plexes that are not stale
-	Begun bool          // a write was tried: what is on that drive is not known before it is read again
-	// Ruined reports whether a LUN in Back has lost its content and must be wiped before it is used again; nil: none has.
+	All   bool          // continue after a drive that cannot be written
+	Need  []uuid.UUID   // drives that must be written for success; nil: those of all plexes that are not stale
+	Begun bool          // a write was tried: only reading the drive again tells what is on it
+	// Ruined reports whether a LUN in Back has lost its content and must be wiped before reuse; nil: none has.
 	Ruined func(l catalog.LUN) bool
 }
 
-// RecordOf is the record of a LUN that tx puts; l when it puts none.
+// RecordOf is the record of a LUN that tx commits; l when tx has none for it.
 func (tx *Transaction) RecordOf(l catalog.LUN) catalog.LUN {
 	for _, put := range tx.Put {
 		if put.ID == l.ID {
@@ -37,12 +37,12 @@ func (tx *Transaction) RecordOf(l catalog.LUN) catalog.LUN {
 	return l
 }
 
-// Commit writes the records of tx to every drive they concern that is here. On an error some drives may have them.
+// Commit writes the records of tx to every drive of these LUNs that is present. On an error some drives may have them.
 func (h *Host) Commit(ctx context.Context, tx *Transaction) error {
 	need := tx.needed()
 	for _, id := range need {
 		if d, here := h.Drives[id]; here && d.Foreign {
-			return ForeignDriveFault(d) // it is not written to
+			return ForeignDriveFault(d) // plexctl does not write to it
 		}
 	}
 	drives := h.concerned(tx)
@@ -58,14 +58,14 @@ func (h *Host) Commit(ctx context.Context, tx *Transaction) error {
 		return err
 	}
 	if err := h.Heal(ctx); err != nil {
-		h.Log.Warn("tidy catalogs", "error", err) // the records are committed; the next change tidies again
+		h.Log.Warn("tidy catalogs", "error", err) // the records are committed; the next change repeats the clean-up
 	}
 	return nil
 }
 
-// writeAll writes the records of tx to drives. It fails when a drive in need, or every drive, did not take them.
+// writeAll writes the records of tx to drives. It fails when a needed drive, or every drive, has failed to take them.
 func (h *Host) writeAll(ctx context.Context, tx *Transaction, drives, need []uuid.UUID) error {
-	var failed, spared []error // spared: of drives that need not take it, as long as another one does
+	var failed, spared []error // spared: errors of drives that need not take it, as long as another one does
 	reached := false
 	for _, id := range drives {
 		err := h.writeCatalog(ctx, id, h.Set.Apply(id, tx.Put...))
@@ -94,14 +94,14 @@ func (h *Host) writeAll(ctx context.Context, tx *Transaction, drives, need []uui
 	return errors.Join(failed...)
 }
 
-// untouched reports whether a catalog write has failed before anything was written: there is nothing to take back.
+// untouched reports whether a catalog write failed before it wrote anything. Then there is nothing to take back.
 func untouched(err error) bool {
 	return slices.ContainsFunc([]error{catalog.ErrHeadLost, catalog.ErrInvalid, catalog.ErrOverlap, catalog.ErrFull}, func(reason error) bool {
 		return errors.Is(err, reason)
 	})
 }
 
-// needed is the drives without which tx does not count as committed.
+// needed is the drives that must take tx before it counts as committed.
 func (tx *Transaction) needed() []uuid.UUID {
 	if tx.Need != nil {
 		return tx.Need
@@ -109,8 +109,8 @@ func (tx *Transaction) needed() []uuid.UUID {
 	return Needed(tx.Put...)
 }
 
-// Needed is the drives that have to take these records: those of all plexes that are not stale. A drive that has failed, under a plex
-// that has, must not keep its LUN from being changed: it learns of the change when it is back.
+// Needed is the drives that must take these records: those of all plexes that are not stale. The drive of a failed plex must
+// not block changes of its LUN. It gets the new record when it is back.
 func Needed(luns ...catalog.LUN) []uuid.UUID {
 	drives := []uuid.UUID{}
 	for _, l := range luns {
@@ -120,7 +120,8 @@ func Needed(luns ...catalog.LUN) []uuid.UUID {
 	return drives
 }
 
-// concerned is the drives that get records of tx: those with a plex of a new or an older version, first ones first.
+// concerned is the drives that get records of tx: those with a plex of the LUN's new or old record. The drives in First come
+// first.
 func (h *Host) concerned(tx *Transaction) []uuid.UUID {
 	var unique []uuid.UUID
 	for _, id := range append(slices.Clone(tx.First), h.Set.Involved(tx.Put...)...) {
@@ -131,7 +132,7 @@ func (h *Host) concerned(tx *Transaction) []uuid.UUID {
 	return unique
 }
 
-// TakeBack commits the records from before a change whose commit was begun, as newer versions.
+// TakeBack commits the old records again, with newer generations. It is for a change whose commit was begun.
 func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
 	h.merge()
 	back := slices.Clone(tx.Back)
@@ -141,7 +142,7 @@ func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
 	return h.Commit(ctx, &Transaction{Put: h.Set.TakeBack(tx.Put, back), First: tx.First, All: true})
 }
 
-// Latest is these LUNs as they are recorded now; those that are not are left out.
+// Latest is the present records of these LUNs. It leaves out LUNs without a record.
 func (h *Host) Latest(luns []catalog.LUN) []catalog.LUN {
 	var now []catalog.LUN
 	for _, l := range luns {
@@ -152,16 +153,16 @@ func (h *Host) Latest(luns []catalog.LUN) []catalog.LUN {
 	return now
 }
 
-// Next is l as the next version of its LUN: newer than every record that a drive may hold, and than l itself, which may
-// have been tried and not be known to have reached a drive.
+// Next is l with the LUN's next generation. It is newer than every record that a drive may hold. It is also newer than l,
+// because a commit of l may have been tried, and may have reached a drive.
 func (h *Host) Next(l catalog.LUN) catalog.LUN {
 	next := h.Set.Next(l)
 	next.Generation = max(next.Generation, l.Generation+1)
 	return next
 }
 
-// writeCatalog writes a drive's catalog. That its copy at the end of the drive could not be written is no failure: the
-// change holds, and the next write tries again.
+// writeCatalog writes a drive's catalog. A failed write of the copy at the end of the drive is no error: the change holds, and
+// the next write tries again.
 func (h *Host) writeCatalog(ctx context.Context, id uuid.UUID, luns []catalog.LUN) error {
 	err := h.withDisk(ctx, id, func(disk blockdev.Disk) error {
 		return h.Drives[id].Store.Write(disk, luns)
@@ -182,8 +183,8 @@ func (h *Host) merge() {
 	h.Set = catalog.Merge(stores)
 }
 
-// Heal brings every drive to what it should hold: records that a crash or an absence kept from it, and nothing that is
-// superseded. A slot that a crash has torn is written anew. It tries all drives and returns the errors of all.
+// Heal brings the catalog of every drive up to date: it adds records that a drive has missed, and drops superseded ones. It
+// writes torn slots anew. It tries all drives and returns the errors of all.
 func (h *Host) Heal(ctx context.Context) error {
 	outdated := h.Set.Heal()
 	for id, d := range h.Drives {
@@ -204,13 +205,13 @@ func (h *Host) Heal(ctx context.Context) error {
 		if err != nil || healed == 0 {
 			return err
 		}
-		outdated = h.Set.Heal() // a witness that was needed may be needed no longer
+		outdated = h.Set.Heal() // some records kept as witnesses may no longer be needed
 	}
 	return nil
 }
 
-// flushDrives makes durable what has been read of all drives: a process that was killed may not have come to it. Until then
-// no drive may drop the record that makes another one's true.
+// flushDrives makes durable what was read from all drives, because a killed process may not have flushed its writes. Until then
+// no drive may drop a record that another drive's state depends on.
 func (h *Host) flushDrives(ctx context.Context) error {
 	var failed []error
 	for id, d := range h.Drives {
@@ -221,10 +222,10 @@ func (h *Host) flushDrives(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// healRounds bounds healing. Two rounds do, a third finds nothing.
+// healRounds bounds healing. Two rounds are enough; a third finds nothing to do.
 const healRounds = 4
 
-// healOnce writes catalogs, and returns to how many drives.
+// healOnce writes catalogs, and returns the number of drives it has written to.
 func (h *Host) healOnce(ctx context.Context, outdated map[uuid.UUID][]catalog.LUN) (int, error) {
 	var failed []error
 	n := 0
@@ -241,7 +242,7 @@ func (h *Host) healOnce(ctx context.Context, outdated map[uuid.UUID][]catalog.LU
 	return n, errors.Join(failed...)
 }
 
-// Relabel writes this host's id into a drive's label.
+// Relabel writes this host's ID into a drive's label.
 func (h *Host) Relabel(ctx context.Context, d *Drive) error {
 	err := h.withDisk(ctx, d.ID(), func(disk blockdev.Disk) error { return d.Store.Relabel(disk, h.ID()) })
 	d.Foreign = err != nil

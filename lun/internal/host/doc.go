@@ -1,4 +1,4 @@
-// Package host is what is on this machine at one moment, and the means to change it: drives with their catalogs, the devices that the
-// kernel has, metadata slots, zeroing, allocation of room. It decides nothing about a LUN: the pure packages below do, and package ops
-// above.
+// Package host is the state of this machine at one moment, and the means to change it. It covers drives with their catalogs,
+// devices in the kernel, metadata slots, zeroing, and allocation of space. It makes no decision about a LUN: the pure packages
+// below and package ops above do that.
 package host

@@ -18,8 +18,8 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// FindDrive is the drive that ref names: a path, also a link to the device, a GUID, or a unique beginning of a GUID of at least 4
-// digits.
+// FindDrive finds a drive by path, by a link to its device, or by GUID. A unique beginning of the GUID of at least 4 digits is
+// enough.
 func (h *Host) FindDrive(ref string) (*Drive, error) {
 	var found []*Drive
 	for id, d := range h.Drives {
@@ -61,7 +61,7 @@ func (h *Host) findByLink(ref string) []*Drive {
 	return found
 }
 
-// DriveIDs finds drives for new room, each once. A drive of another host is refused.
+// DriveIDs finds drives for new plexes, each once. It refuses a drive of another host.
 func (h *Host) DriveIDs(refs []string) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	for _, ref := range refs {
@@ -79,7 +79,7 @@ func (h *Host) DriveIDs(refs []string) ([]uuid.UUID, error) {
 	return ids, nil
 }
 
-// ForeignDrive is the error about a LUN with a plex on a drive of another host, nil when there is none.
+// ForeignDrive is the error about a LUN with a plex on a drive of another host; nil when there is none.
 func (h *Host) ForeignDrive(l catalog.LUN) error {
 	for _, id := range l.Drives() {
 		if d, ok := h.Drives[id]; ok && d.Foreign {
@@ -90,7 +90,7 @@ func (h *Host) ForeignDrive(l catalog.LUN) error {
 	return nil
 }
 
-// ForeignDriveFault refuses to use a drive of another host.
+// ForeignDriveFault is the error about a drive of another host, which plexctl refuses to use.
 func ForeignDriveFault(d *Drive) error {
 	return &vds.Error{
 		Code: vds.ErrAccessDenied, Op: "use", Object: record.DriveObject(d.ID()), Reason: "host " + d.Store.Label.Host + " used it last",
@@ -98,17 +98,17 @@ func ForeignDriveFault(d *Drive) error {
 	}
 }
 
-// How long an opener may take to go that is neither a mount nor anything else that stays, and how often to look: udevd looks into
-// every device that was written to.
+// udevd opens every device that was written to, for a moment. These are the longest wait for such a process to close the
+// device, and the pause between two looks. Mounts and other lasting users do not get this time.
 const (
 	transientOpen  = 2 * time.Second
 	transientPause = 50 * time.Millisecond
 )
 
-// isPersistent reports whether a user does not go by itself in a moment.
+// isPersistent reports whether a user keeps the device open for longer than a moment.
 func isPersistent(u blockdev.User) bool { return u.Kind != "process" }
 
-// RefuseOpen adds a reason when somebody has the LUN's device open, and keeps it open.
+// RefuseOpen adds a reason when the LUN's device is open and stays open.
 func (h *Host) RefuseOpen(ctx context.Context, l catalog.LUN, why *fault.Reasons) error {
 	for deadline := time.Now().Add(transientOpen); ; time.Sleep(transientPause) {
 		info, err := h.Kernel.Info(ctx, layout.LUNName(l.Name))
@@ -129,8 +129,8 @@ func (h *Host) RefuseOpen(ctx context.Context, l catalog.LUN, why *fault.Reasons
 	}
 }
 
-// LastingUsers is who uses a device and does not go in a moment. Partitions by themselves use nothing: those that are
-// mounted or held are listed as such.
+// LastingUsers is the users of a device that stay. A partition alone is no user: if it is mounted or held, the mount or the
+// holder is listed.
 func (h *Host) LastingUsers(ctx context.Context, dev devno.No) ([]blockdev.User, error) {
 	for deadline := time.Now().Add(transientOpen); ; time.Sleep(transientPause) {
 		users, err := h.Devices.Users(ctx, dev)

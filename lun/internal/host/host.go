@@ -19,40 +19,40 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Options say how a host is read.
+// Options say how to read a host.
 type Options struct {
 	Kernel  Kernel
 	Devices Devices
 	Log     *slog.Logger
-	IDs     []string // ids of this host, the first to be written into labels; none: drives of other hosts pass for own
-	Workers int      // how many drives are read, and LUNs are started or taken down, at the same time
+	IDs     []string // IDs of this host; plexctl writes the first into labels. None: drives of other hosts count as its own
+	Workers int      // how many drives are read, and LUNs started or taken down, at the same time
 }
 
-// Host is all drives and their catalogs as read at one moment, with the means to change them. A change works on a Host that was read
-// under the host's lock, and that nobody else has.
+// Host is all drives and their catalogs, read at one moment, with the means to change them. A change needs a Host of its own
+// that was read under the host's lock.
 type Host struct {
 	Options
 
 	Drives   map[uuid.UUID]*Drive
 	Set      catalog.Set
-	Problems []error // of reading drives
-	Outdated bool    // the drives are not what was read: read them anew
+	Problems []error // errors from reading drives
+	Outdated bool    // the drives have changed since they were read, and must be read anew
 	At       layout.Numbers
 
-	listed listing // not nil: which devices the kernel has is known; see KeepList
+	listed listing // not nil: the known devices of the kernel; see KeepList
 }
 
 // Drive is a block device with a label.
 type Drive struct {
 	Info    blockdev.Info
 	Store   catalog.Drive
-	Foreign bool // another host used it last: it is not written to
+	Foreign bool // another host used it last; plexctl does not write to it
 }
 
 // ID is the drive's GUID.
 func (d *Drive) ID() uuid.UUID { return d.Store.Label.Drive }
 
-// ID is what labels say of this host.
+// ID is this host's ID in labels.
 func (h *Host) ID() string {
 	if len(h.IDs) == 0 {
 		return ""
@@ -60,8 +60,8 @@ func (h *Host) ID() string {
 	return h.IDs[0]
 }
 
-// foreign reports whether a label says that another host used the drive last. Without an id on either side nobody can tell,
-// and the drive counts as this host's.
+// foreign reports whether another host used the drive last, by its label. If the label or this host has no ID, the drive counts
+// as this host's.
 func (h *Host) foreign(label catalog.Label) bool {
 	return len(h.IDs) > 0 && label.Host != "" && !slices.Contains(h.IDs, label.Host)
 }
@@ -72,7 +72,7 @@ func (h *Host) Absent(id uuid.UUID) bool {
 	return !ok
 }
 
-// IsMissing reports whether a drive of a plex is not on this host.
+// IsMissing reports whether a drive of the plex is not on this host.
 func (h *Host) IsMissing(p catalog.Plex) bool {
 	return slices.ContainsFunc(record.PlexDrives(p), h.Absent)
 }
@@ -86,15 +86,15 @@ func (h *Host) Wants(l catalog.LUN) []layout.Node { return layout.Of(l, h.Roles(
 // Record is the record of a LUN.
 func (h *Host) Record(id uuid.UUID) (catalog.LUN, bool) { return h.Set.LUN(id) }
 
-// Fork is h for an observation by one of its readers: what that learns of device numbers does not get into h.
+// Fork is h for a reader that observes the kernel. Device numbers that the reader learns do not get into h.
 func (h *Host) Fork() *Host {
 	f := *h
 	f.At.Nodes = maps.Clone(h.At.Nodes)
 	return &f
 }
 
-// ForkFor is h for a change of one LUN beside changes of others: it knows the devices of that LUN alone. It must not commit
-// anything, because the records and the drives are shared. See Merge.
+// ForkFor is h for a change of one LUN that runs beside changes of others. It knows the devices of that LUN only. It must not
+// commit anything, because all forks share the records and the drives. See Merge.
 func (h *Host) ForkFor(id uuid.UUID) *Host {
 	f := *h
 	f.At.Nodes = map[string]devno.No{}
@@ -104,7 +104,7 @@ func (h *Host) ForkFor(id uuid.UUID) *Host {
 	return &f
 }
 
-// Merge takes in what a fork of h for a LUN has learned of its devices.
+// Merge adds the devices that a fork of h for a LUN has observed.
 func (h *Host) Merge(f *Host, id uuid.UUID) {
 	maps.Copy(h.At.Nodes, f.At.Nodes)
 	if f.listed == nil {
@@ -114,7 +114,7 @@ func (h *Host) Merge(f *Host, id uuid.UUID) {
 	}
 }
 
-// Unusable is why a LUN must not be touched, nil when nothing is wrong with its records.
+// Unusable is the reason why a LUN must not be used; nil when its records are in order.
 func (h *Host) Unusable(id uuid.UUID) error {
 	if h.Set.Usable(id) {
 		l, _ := h.Record(id)
@@ -128,7 +128,7 @@ func (h *Host) Unusable(id uuid.UUID) error {
 	return errors.New("its records cannot be used")
 }
 
-// Find is the record that ref names: a name, a GUID, or a unique beginning of a GUID of at least 4 digits.
+// Find finds a record by name, by GUID, or by a unique beginning of the GUID of at least 4 digits.
 func (h *Host) Find(ref string) (catalog.LUN, error) {
 	var found []catalog.LUN
 	for _, l := range h.Set.LUNs {
@@ -159,7 +159,7 @@ func (h *Host) Find(ref string) (catalog.LUN, error) {
 	}
 }
 
-// Choose is the records that refs name, each once, or all.
+// Choose finds the records that refs name, each once. Without refs it is all records.
 func (h *Host) Choose(refs []string) ([]catalog.LUN, error) {
 	if len(refs) == 0 {
 		return slices.Clone(h.Set.LUNs), nil
@@ -177,7 +177,7 @@ func (h *Host) Choose(refs []string) ([]catalog.LUN, error) {
 	return chosen, nil
 }
 
-// withDisk opens a drive for metadata I/O beside whoever has it open, and makes what f wrote durable.
+// withDisk opens a drive for metadata I/O, although other users may have it open. It makes durable what f has written.
 func (h *Host) withDisk(ctx context.Context, id uuid.UUID, f func(blockdev.Disk) error) error {
 	d, ok := h.Drives[id]
 	if !ok {
@@ -199,7 +199,7 @@ func (h *Host) Flush(ctx context.Context, id uuid.UUID) error {
 	return h.withDisk(ctx, id, func(blockdev.Disk) error { return nil })
 }
 
-// DevicesOf is the drives of these LUNs that are here, by number.
+// DevicesOf is the device numbers of those drives of these LUNs that are present.
 func (h *Host) DevicesOf(luns ...catalog.LUN) []devno.No {
 	var devs []devno.No
 	for _, l := range luns {

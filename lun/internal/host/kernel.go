@@ -19,10 +19,10 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// listing is the names of plexctl's devices, by LUN and dm UUID. A device in it may be gone, or have another UUID by now.
+// listing is the names of plexctl's devices, by LUN and dm UUID. A listed device may have gone since, or have another UUID.
 type listing map[uuid.UUID]map[string]string
 
-// add adds a device, or its new name. A nil listing takes nothing in.
+// add adds a device, or its new name. It does nothing to a nil listing.
 func (l listing) add(dmUUID, name string) {
 	owner, own := layout.OwnerOf(dmUUID)
 	if l == nil || !own {
@@ -34,7 +34,7 @@ func (l listing) add(dmUUID, name string) {
 	l[owner][dmUUID] = name
 }
 
-// Active is the device-mapper devices of plexctl, by dm UUID.
+// Active is plexctl's device-mapper devices, by dm UUID.
 func (h *Host) Active(ctx context.Context) (map[string]dm.Device, error) {
 	list, err := h.Kernel.List(ctx)
 	if err != nil {
@@ -62,21 +62,21 @@ func (h *Host) list(ctx context.Context) (listing, error) {
 	return found, nil
 }
 
-// KeepList asks the kernel for its devices once, for a change of many LUNs that looks at each of them. Only plexctl makes
-// such devices, and only with the host's lock: the list holds until this process makes or renames one, which Listed notes.
-// A step that fails may have made one all the same: then DropList. done has to be called when the change is over.
+// KeepList asks the kernel for its devices once, for a change of many LUNs that looks at each of them. Only plexctl makes such
+// devices, and only under the host's lock. So the list holds until this process makes or renames a device; call Listed then. A
+// failed step may have made a device: call DropList then. Call done at the end of the change.
 func (h *Host) KeepList(ctx context.Context) (done func(), err error) {
 	h.listed, err = h.list(ctx)
 	return h.DropList, err
 }
 
-// DropList gives the list of KeepList up: the kernel is asked again.
+// DropList discards the list of KeepList, so that the next look asks the kernel.
 func (h *Host) DropList() { h.listed = nil }
 
-// Listed notes that the kernel has a device by this name.
+// Listed records that the kernel has a device with this name.
 func (h *Host) Listed(dmUUID, name string) { h.listed.add(dmUUID, name) }
 
-// Observe is what the kernel has of plexctl's devices, by LUN. It also refreshes the device numbers that tables need.
+// Observe is what the kernel has of plexctl's devices, by LUN. It also updates the device numbers that tables need.
 func (h *Host) Observe(ctx context.Context, of func(lun uuid.UUID) bool) (map[uuid.UUID]layout.View, error) {
 	devices := h.listed
 	if devices == nil {
@@ -115,7 +115,7 @@ func (h *Host) View(ctx context.Context, id uuid.UUID) (layout.View, error) {
 	return views[id], err
 }
 
-// look observes the devices of a LUN, names by dm UUID; nil when there is none of them.
+// look observes those devices of a LUN that names has, by dm UUID; nil when there are none.
 func (h *Host) look(ctx context.Context, names map[string]string) (layout.View, error) {
 	var v layout.View
 	for _, id := range slices.Sorted(maps.Keys(names)) {
@@ -137,7 +137,7 @@ func (h *Host) look(ctx context.Context, names map[string]string) (layout.View, 
 	return v, nil
 }
 
-// ReadLegs reads how the legs of l stand in the kernel and what their metadata says. Metadata that cannot be read is left out.
+// ReadLegs reads the state of l's legs in the kernel, and their metadata. It leaves out metadata that cannot be read.
 func (h *Host) ReadLegs(ctx context.Context, l catalog.LUN, have layout.View) (raid1.LegState, error) {
 	st, raid := raid1.NewLegState(l, have, h.At)
 	if raid == nil {
@@ -153,7 +153,7 @@ func (h *Host) ReadLegs(ctx context.Context, l catalog.LUN, have layout.View) (r
 	for i, leg := range raid.Legs {
 		p, slot, ok := raid1.LegPlex(l, have, leg)
 		if !ok || i >= len(st.Status.Health) {
-			continue // a plex that l has no more
+			continue // a plex that is no longer in l
 		}
 		meta, err := h.ReadSlot(ctx, p, slot)
 		if err != nil {
@@ -164,7 +164,8 @@ func (h *Host) ReadLegs(ctx context.Context, l catalog.LUN, have layout.View) (r
 	return st, ctx.Err()
 }
 
-// ReadAgain is what the metadata slots hold that the live table of st uses, by plex of l. A slot that cannot be read is not in it.
+// ReadAgain is the content of the metadata slots that the live table of st uses, by plex of l. It leaves out a slot that cannot
+// be read.
 func (h *Host) ReadAgain(ctx context.Context, l catalog.LUN, st raid1.LegState) map[uuid.UUID]raidmeta.Slot {
 	found := map[uuid.UUID]raidmeta.Slot{}
 	for _, p := range l.Plexes {
@@ -194,7 +195,7 @@ func RaidStatusOf(l catalog.LUN, status dm.Status) (dm.RaidStatus, error) {
 // RaidStatus is the decoded status of l's mirror; false when the kernel has no mirror for it.
 func (h *Host) RaidStatus(ctx context.Context, l catalog.LUN) (dm.RaidStatus, bool, error) {
 	status, err := h.Kernel.Status(ctx, layout.LUNName(l.Name))
-	if fault.IsGone(err) || err == nil && status.UUID != layout.LUNUUID(l.ID) { // unless a rename was cut off, there is no device
+	if fault.IsGone(err) || err == nil && status.UUID != layout.LUNUUID(l.ID) { // this device does not exist, unless a rename was interrupted
 		active, listErr := h.Active(ctx)
 		dev, ok := active[layout.LUNUUID(l.ID)]
 		if !ok {

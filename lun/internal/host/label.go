@@ -8,7 +8,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Label claims a device for itself, wipes what was recognised at its ends, and makes it a drive.
+// Label opens a device exclusively, wipes the signatures at its ends, and makes it a drive.
 func (h *Host) Label(ctx context.Context, info blockdev.Info, label catalog.Label) error {
 	disk, err := h.Devices.Open(ctx, info.Path, blockdev.Exclusive)
 	if err != nil {
@@ -27,13 +27,13 @@ func (h *Host) Label(ctx context.Context, info blockdev.Info, label catalog.Labe
 		return err
 	}
 	if d, ok := disk.(interface{ RereadPartitions() error }); ok {
-		// Partitions that the kernel still remembers would lead into the drive.
+		// The kernel may still have partitions that would lead into the drive.
 		return d.RereadPartitions()
 	}
 	return nil
 }
 
-// Unlabel takes the label off a drive.
+// Unlabel removes the label from a drive.
 func (h *Host) Unlabel(ctx context.Context, d *Drive) error {
 	disk, err := h.Devices.Open(ctx, d.Info.Path, blockdev.Exclusive)
 	if err != nil {

@@ -30,10 +30,11 @@ func (h *Host) ReadSlots(ctx context.Context, l catalog.LUN) ([]raid1.Read, erro
 	return reads, ctx.Err()
 }
 
-// firstRead is as much of a slot as nearly always holds all of it: the bitmap of a LUN of 60 GiB.
+// firstRead is the part of a slot that is read first. It nearly always holds everything: it covers the bitmap of a LUN of 60
+// GiB.
 const firstRead = 12 << 10
 
-// ReadSlot reads a metadata slot of a plex. With an error it is what could be decoded; see raidmeta.DecodeSlot.
+// ReadSlot reads a metadata slot of a plex. On an error the slot has the fields that could be decoded; see raidmeta.DecodeSlot.
 func (h *Host) ReadSlot(ctx context.Context, p catalog.Plex, s catalog.Slot) (raidmeta.Slot, error) {
 	at := record.SlotExtent(p, s)
 	image := make([]byte, firstRead)
@@ -64,7 +65,7 @@ func (h *Host) WriteSlots(ctx context.Context, l catalog.LUN, slots []raidmeta.S
 	return nil
 }
 
-// WriteBitmaps writes the bitmaps of the plexes of l that are in sync, by plex, and makes them durable. Their superblocks stay.
+// WriteBitmaps writes the bitmaps of those plexes of l that are in sync, and makes them durable. It leaves their superblocks.
 func (h *Host) WriteBitmaps(ctx context.Context, l catalog.LUN, slots []raidmeta.Slot, inSync []bool) error {
 	for i, p := range l.Plexes {
 		if !inSync[i] {
@@ -78,7 +79,7 @@ func (h *Host) WriteBitmaps(ctx context.Context, l catalog.LUN, slots []raidmeta
 	return nil
 }
 
-// Invalidate makes the current metadata of these plexes unusable, so that everything is copied when their LUN is started.
+// Invalidate makes the current metadata of these plexes unusable, so that everything is copied at the LUN's next start.
 func (h *Host) Invalidate(ctx context.Context, plexes []catalog.Plex) error {
 	for _, p := range plexes {
 		at := record.CurrentSlot(p)
@@ -90,7 +91,8 @@ func (h *Host) Invalidate(ctx context.Context, plexes []catalog.Plex) error {
 	return nil
 }
 
-// Writable writes back what the first block of a plex's current metadata holds, which no table may use just then.
+// Writable tests whether a plex's drive can be written: it writes back the first block of the current metadata. No table may
+// use that metadata meanwhile.
 func (h *Host) Writable(ctx context.Context, p catalog.Plex) error {
 	at := record.CurrentSlot(p)
 	block := make([]byte, blockdev.Align)
@@ -100,8 +102,8 @@ func (h *Host) Writable(ctx context.Context, p catalog.Plex) error {
 	return h.writeExtent(ctx, at, 0, block)
 }
 
-// InSync reports whether the superblocks of all plexes that neither take no part nor are lost, a bit for each, say that nothing is
-// left to copy between them. The status line alone does not prove it.
+// InSync reports whether the superblocks say that nothing is left to copy. It asks all plexes that take part and are not in
+// lost, which has a bit for each plex. The status line alone does not prove it.
 func (h *Host) InSync(ctx context.Context, l catalog.LUN, lost uint64) (bool, error) {
 	asked, others, ok := raid1.Asked(h.Roles(l), lost)
 	if !ok {
@@ -115,7 +117,7 @@ func (h *Host) InSync(ctx context.Context, l catalog.LUN, lost uint64) (bool, er
 		}
 		super, err := raidmeta.DecodeSuper(block)
 		if errors.Is(err, raidmeta.ErrNoMagic) {
-			return false, nil // invalidated when a change was cut off, and used by no table
+			return false, nil // an interrupted change has invalidated it, and no table uses it
 		}
 		if err != nil {
 			return false, fmt.Errorf("superblock of plex %s: %w", p.ID, err)
@@ -127,8 +129,8 @@ func (h *Host) InSync(ctx context.Context, l catalog.LUN, lost uint64) (bool, er
 	return true, nil
 }
 
-// MarkClean notes in the metadata of a mirror that was stopped with all legs in sync that the next start has nothing to copy.
-// Data first: what the drives still have in their caches must not be lost on one leg while the bitmap calls it equal.
+// MarkClean records in the metadata of a stopped mirror that its next start has nothing to copy. All of its legs must be in
+// sync. It flushes the data first: a leg must not lose cached writes while its bitmap says that it is in sync.
 func (h *Host) MarkClean(ctx context.Context, l catalog.LUN) error {
 	if ok, err := h.InSync(ctx, l, 0); err != nil || !ok {
 		return err
@@ -144,12 +146,12 @@ func (h *Host) MarkClean(ctx context.Context, l catalog.LUN) error {
 	}
 	slots, ok := raid1.Stopped(l, h.Roles(l), raid1.SlotsOf(reads))
 	if !ok {
-		return nil // not whole: the next start copies what may differ
+		return nil // incomplete: the next start copies the regions that may differ
 	}
 	return h.WriteSlots(ctx, l, slots)
 }
 
-// readExtent reads the beginning of an extent into b, past every cache.
+// readExtent reads the beginning of an extent into b, past all caches.
 func (h *Host) readExtent(ctx context.Context, at catalog.Extent, b []byte) error {
 	d, ok := h.Drives[at.Drive]
 	if !ok {

@@ -25,46 +25,45 @@ type Kernel interface {
 	Load(ctx context.Context, name string, t dm.Table) error
 	// Clear empties the inactive slot.
 	Clear(ctx context.Context, name string) error
-	// Suspend makes I/O wait until the next Resume; freeze has a file system on the device made clean first.
+	// Suspend makes I/O wait until the next Resume. With freeze the kernel first makes a file system on the device clean.
 	Suspend(ctx context.Context, name string, freeze bool) error
-	// Resume makes the inactive table, where there is one, the live one, and lets I/O go on. On a running device that
-	// is one atomic swap inside the kernel.
+	// Resume makes the table in the inactive slot live, if there is one, and ends a suspend. On a running device the kernel
+	// swaps the tables in one atomic step.
 	Resume(ctx context.Context, name string, v dm.Visibility) error
-	// Remove destroys a device that nobody has open.
+	// Remove destroys a device that is not open.
 	Remove(ctx context.Context, name string) error
-	// Observe is the state of one device and its live table, empty when there is none, by one call.
+	// Observe is the state of one device and its live table, in one call. The table is empty when there is none.
 	Observe(ctx context.Context, name string) (dm.Info, dm.Table, error)
 	// Table is the live table; empty when there is none.
 	Table(ctx context.Context, name string) (dm.Table, error)
 	// Waiting is the table in the inactive slot; empty when there is none.
 	Waiting(ctx context.Context, name string) (dm.Table, error)
-	// Name gives a device that runs its name in /dev, where a process was killed before it did.
+	// Name makes the name in /dev of a running device, if a process was killed before it did that.
 	Name(ctx context.Context, name string, v dm.Visibility) error
-	// RefuseDiscards has a device that runs take no discards until it gets another table, and so those that are stacked on it
-	// from now on.
+	// RefuseDiscards disables discards on a running device until it gets another table, and on devices stacked on it later.
 	RefuseDiscards(ctx context.Context, name string) error
-	// Rename gives a device another name. Whoever has it open keeps it.
+	// Rename gives a device another name. Open files stay valid.
 	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
-	// Status is the state of one device and the status of its live table, by one call.
+	// Status is the state of one device and the status of its live table, in one call.
 	Status(ctx context.Context, name string) (dm.Status, error)
-	// Unreadable is a sector of a leg that a resync could not read since a moment, as the kernel's log tells.
+	// Unreadable is a sector of a leg that a resync could not read after since, by the kernel's log.
 	Unreadable(ctx context.Context, leg devno.No, since time.Time) (size.Sectors, bool)
-	// WaitEvent returns when any device-mapper device has had an event since WaitEvent was last called.
+	// WaitEvent returns when a device-mapper device has had an event since the last call of WaitEvent.
 	WaitEvent(ctx context.Context) error
 }
 
-// Devices finds and opens block devices: blockdev.Host on a real machine, *blockdev.Mem in tests.
+// Devices finds and opens block devices: blockdev.Host on a real machine, *blocktest.Mem in tests.
 type Devices interface {
-	// Scan is every block device of the machine that could be a drive, without those at the paths in but.
+	// Scan is every block device of the machine that could be a drive, except those at the paths in but.
 	Scan(ctx context.Context, but ...string) ([]blockdev.Info, error)
 	// Stat describes the device at path, which may be a link.
 	Stat(ctx context.Context, path string) (blockdev.Info, error)
 	// Open opens the device at path.
 	Open(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error)
-	// Allocation is what is known about where the device at path is blank; allocation.ErrUnknown where nothing is.
+	// Allocation is what is known about blank parts of the device at path; allocation.ErrUnknown when nothing is known.
 	Allocation(ctx context.Context, path string) (allocation.Map, error)
-	// Users says who uses a device: mounts, swap, holders, partitions. Empty when nobody does.
+	// Users is the users of a device: mounts, swap, holders, partitions.
 	Users(ctx context.Context, dev devno.No) ([]blockdev.User, error)
-	// Signatures is what is recognised in the content of the device at path. Empty when nothing is.
+	// Signatures is what plexctl recognises in the content of the device at path.
 	Signatures(ctx context.Context, path string) ([]signature.Signature, error)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/layout"
 )
 
-// Read reads the catalogs of all drives. A device that cannot be read is no drive, or a problem when it looks like one.
+// Read reads the catalogs of all drives. If it cannot read a device, the device is no drive, or a problem if it looks like one.
 func Read(ctx context.Context, opts Options) (*Host, error) {
 	h := &Host{
 		Options: opts,
@@ -28,7 +28,7 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	var paths []string // of no drives: there may be many of them
+	var paths []string // paths of devices that are no drives: there may be many
 	for _, d := range own {
 		paths = append(paths, d.Path())
 	}
@@ -49,7 +49,7 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 	return h, nil
 }
 
-// readStores fills h.Drives and returns the catalogs for merging, those of cloned drives included.
+// readStores fills h.Drives and returns the catalogs for merging, including those of cloned drives.
 func (h *Host) readStores(ctx context.Context, infos []blockdev.Info) []catalog.Drive {
 	var found []*Drive
 	unread := map[devno.No]bool{}
@@ -80,8 +80,8 @@ func (h *Host) readStores(ctx context.Context, infos []blockdev.Info) []catalog.
 	return stores
 }
 
-// withoutOwn drops devices of plexctl's and devices that lie on one. Such a device is no drive, and reading it while its LUN is
-// suspended would wait until that is resumed.
+// withoutOwn leaves out plexctl's devices and devices stacked on one. They are no drives, and a read would wait while their LUN
+// is suspended.
 func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info {
 	is := map[devno.No]bool{}
 	for _, d := range own {
@@ -93,7 +93,7 @@ func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info
 	}
 	var above func(devno.No) bool
 	above = func(dev devno.No) bool {
-		_, made := layout.OwnerOf(byDev[dev].DMUUID) // since own was read
+		_, made := layout.OwnerOf(byDev[dev].DMUUID) // a device made since own was read
 		return made || is[dev] || slices.ContainsFunc(byDev[dev].Slaves, above)
 	}
 	return slices.DeleteFunc(infos, func(info blockdev.Info) bool { return above(info.Dev) })
@@ -105,8 +105,8 @@ type read struct {
 	err   error
 }
 
-// readAll reads the catalogs of devices, some at a time because one may take seconds to answer, and returns them in the order
-// of the devices.
+// readAll reads the catalogs of devices and returns them in the order of the devices. It reads several at a time, because a
+// device may take seconds to answer.
 func (h *Host) readAll(ctx context.Context, infos []blockdev.Info) []read {
 	reads := make([]read, len(infos))
 	slots := make(chan struct{}, h.Workers)
@@ -122,9 +122,9 @@ func (h *Host) readAll(ctx context.Context, infos []blockdev.Info) []read {
 	return reads
 }
 
-// withoutPaths drops devices that only lead to another one with the same label: the paths of a multipath device, the
-// legs of an md mirror. If the upper device cannot be read, its lower devices are dropped too: using them directly would be wrong
-// once the upper one is back.
+// withoutPaths leaves out devices that lead to another device with the same label: the paths of a multipath device, the legs of
+// an md mirror. It does so even when the upper device cannot be read. Direct use of the lower ones would be wrong once the
+// upper one is back.
 func withoutPaths(found []*Drive, unread map[devno.No]bool) []*Drive {
 	byDev := map[devno.No]uuid.UUID{}
 	for _, d := range found {
@@ -140,7 +140,7 @@ func withoutPaths(found []*Drive, unread map[devno.No]bool) []*Drive {
 func (h *Host) readStore(ctx context.Context, info blockdev.Info) (catalog.Drive, error) {
 	disk, err := h.Devices.Open(ctx, info.Path, blockdev.Read)
 	if err != nil {
-		// A device that cannot be opened (no medium, permission of a cgroup) carries no label that anyone could use.
+		// A device that cannot be opened (no medium, permission of a cgroup) has no label that plexctl could use.
 		h.Log.Debug("skip device", "path", info.Path, "error", err)
 		return catalog.Drive{}, catalog.ErrNoLabel
 	}

@@ -16,10 +16,12 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
 
-// A scan map says which regions of a LUN a scan has not found to be zero. It lies in the metadata slot of the LUN's plex that is not
-// in force, in blocks of 4096 bytes, each of which ends with its CRC-32C: a head, which names the scan and the LUN's shape, and
-// blocks of bits. Bits only ever go from 1 to 0, so that blocks of several versions make a good map; a block that is damaged
-// counts as all 1. All numbers are little-endian.
+// A scan map records which regions of a LUN a scan has not found to be zero. It lies in the other metadata slot of the LUN's
+// plex, the one that is not current. It has blocks of 4096 bytes, each of which ends with its CRC-32C. The first block is the
+// head, with the scan and the LUN's shape. The others hold bits.
+//
+// Bits only change from 1 to 0, so blocks of different versions make a correct map together. A damaged block counts as all 1.
+// All numbers are little-endian.
 //
 //	head  0 magic (16)  16 GUID of the scan (16)  32 sectors of the LUN (8)  40 sectors of a region (8)  4092 CRC-32C
 //	bits  0 bits, region 0 is bit 0 of byte 0 (4092)  4092 CRC-32C of the GUID, the block's number from 1 (4) and the bits
@@ -61,7 +63,7 @@ func decodeMap(l catalog.LUN, b []byte) (raidmeta.Bits, bool) {
 	return bits, true
 }
 
-// mapLength is the length of the map of l's scan in bytes; it fits in a metadata slot.
+// mapLength is the length in bytes of the map of l's scan. A map of that length fits in a metadata slot.
 func mapLength(l catalog.LUN) int {
 	length := int((raidmeta.Regions(l.Size, l.RegionSize) + 7) / 8)
 	return mapBlock * (1 + (length+mapBits-1)/mapBits)
@@ -89,7 +91,7 @@ func mapExtent(l catalog.LUN) catalog.Extent {
 	return record.SlotExtent(l.Plexes[0], l.Plexes[0].Slot.Other())
 }
 
-// ReadMap is what l's scan has not found to be zero; false when there is no map of it.
+// ReadMap is the bits of the map of l's scan; false when there is none.
 func (h *Host) ReadMap(ctx context.Context, l catalog.LUN) (raidmeta.Bits, bool) {
 	image := make([]byte, mapLength(l))
 	if err := h.readExtent(ctx, mapExtent(l), image); err != nil {
@@ -104,8 +106,8 @@ func (h *Host) WriteMap(ctx context.Context, l catalog.LUN, bits raidmeta.Bits) 
 	return h.writeExtent(ctx, mapExtent(l), 0, encodeMap(l, bits))
 }
 
-// ScanLeft is what l's scan has left to read or has found to be data; false when l has no scan that can go on: where the LUN may
-// have run without its bitmap, the map is not used any more.
+// ScanLeft is the regions that l's scan has still to read, or has found to be data. It is false when the scan cannot continue.
+// If the LUN may have run without its bitmap, the map is not used any more.
 func (h *Host) ScanLeft(ctx context.Context, l catalog.LUN, was raid1.LegState) (raidmeta.Bits, bool) {
 	if l.Scan == uuid.Nil {
 		return nil, false
@@ -118,8 +120,8 @@ func (h *Host) ScanLeft(ctx context.Context, l catalog.LUN, was raid1.LegState) 
 	return left, true
 }
 
-// writtenSince is the regions of l that were written since its scan began, by the live table's metadata; nil when that
-// cannot be told.
+// writtenSince is the regions of l that were written since its scan began, by the live table's metadata; nil when the metadata
+// does not tell.
 func (h *Host) writtenSince(ctx context.Context, l catalog.LUN, was raid1.LegState) raidmeta.Bits {
 	p := l.Plexes[0]
 	if !was.Mirror || was.Slots[p.ID] != p.Slot {
@@ -140,7 +142,7 @@ type scanned struct {
 	zero raidmeta.Bits // the regions that were zero when they were read
 }
 
-// Scanned is what l's scan has found; nil when nothing of it can be trusted.
+// Scanned is what l's scan has found; nil when the map cannot be trusted.
 func (h *Host) Scanned(ctx context.Context, l catalog.LUN, was raid1.LegState) ZeroMap {
 	left, known := h.ScanLeft(ctx, l, was)
 	if !known {
@@ -152,12 +154,13 @@ func (h *Host) Scanned(ctx context.Context, l catalog.LUN, was raid1.LegState) Z
 	return &scanned{h: h, l: l, was: was, zero: zero}
 }
 
-// Candidates is Verified: asking costs the same at any time.
+// Candidates is Verified, because it is just as cheap.
 func (s *scanned) Candidates(ctx context.Context, l catalog.LUN) raidmeta.Bits {
 	return s.Verified(ctx, l)
 }
 
-// Verified is what was zero and has not been written since. The map may be gone by now: its slot is the next table's.
+// Verified is the regions that were zero and have not been written since. It does not read the map again: its slot now belongs
+// to the next table.
 func (s *scanned) Verified(ctx context.Context, l catalog.LUN) raidmeta.Bits {
 	written := s.h.writtenSince(ctx, s.l, s.was)
 	if written == nil || l.Size != s.l.Size || l.RegionSize != s.l.RegionSize {

@@ -24,8 +24,8 @@ func (h *Host) Zero(ctx context.Context, e catalog.Extent) error {
 	})
 }
 
-// Wipe zeroes the first and the last MiB of every plex of l, durably, so that a file system or a partition table that is not there
-// any more is not found.
+// Wipe zeroes the first and the last MiB of every plex of l, durably. Then no old file system or partition table is found
+// there.
 func (h *Host) Wipe(ctx context.Context, l catalog.LUN) error {
 	for _, p := range l.Copies() {
 		runs := layout.RunsOf(p.Data, l.Size)
@@ -39,7 +39,7 @@ func (h *Host) Wipe(ctx context.Context, l catalog.LUN) error {
 	return nil
 }
 
-// ZeroRuns makes runs read as zeros, durably: the drive does it by itself where it can.
+// ZeroRuns makes runs read as zeros, durably. The drive does it by itself if it can.
 func (h *Host) ZeroRuns(ctx context.Context, runs []layout.Run) error {
 	for _, r := range runs {
 		err := h.withDisk(ctx, r.Drive, func(disk blockdev.Disk) error {
@@ -56,8 +56,8 @@ func (h *Host) ZeroRuns(ctx context.Context, runs []layout.Run) error {
 	return nil
 }
 
-// ZeroRegions has its drive zero regions of a plex of l, durably. The plex must not span drives; blockdev.ErrNoOffload when the drive
-// cannot zero by itself.
+// ZeroRegions makes the drive zero regions of a plex of l, durably. The plex must lie on one drive. blockdev.ErrNoOffload when
+// the drive cannot zero by itself.
 func (h *Host) ZeroRegions(ctx context.Context, l catalog.LUN, p catalog.Plex, regions raidmeta.Bits) error {
 	return h.withDisk(ctx, p.Data[0].Drive, func(disk blockdev.Disk) error {
 		for start, end := range stretches(regions, l) {
@@ -71,7 +71,7 @@ func (h *Host) ZeroRegions(ctx context.Context, l catalog.LUN, p catalog.Plex, r
 	})
 }
 
-// stretches is where regions of l that follow each other begin and end.
+// stretches is the start and end of each run of adjacent regions of l.
 func stretches(regions raidmeta.Bits, l catalog.LUN) iter.Seq2[size.Sectors, size.Sectors] {
 	return func(yield func(start, end size.Sectors) bool) {
 		n := raidmeta.Regions(l.Size, l.RegionSize)
@@ -88,11 +88,11 @@ func stretches(regions raidmeta.Bits, l catalog.LUN) iter.Seq2[size.Sectors, siz
 	}
 }
 
-// CanZero is why a drive cannot zero by itself, nil when it says that it can. Nothing is zeroed.
+// CanZero is the reason why a drive cannot zero by itself; nil when it says that it can. It zeroes nothing.
 func (h *Host) CanZero(ctx context.Context, id uuid.UUID) error {
 	d, here := h.Drives[id]
 	if !here {
-		return nil // that is another matter
+		return nil // not for this function to report
 	}
 	disk, err := h.Devices.Open(ctx, d.Info.Path, blockdev.Read)
 	if err != nil {

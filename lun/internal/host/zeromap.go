@@ -16,12 +16,12 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// ZeroMap tells which regions of the plex that new ones are filled from read as zeros. What it does not know is copied. It is asked
-// twice: before the change, for as long as it takes, and in the window, with I/O suspended.
+// ZeroMap tells which regions of the source of new plexes read as zeros. The kernel copies all others. A ZeroMap is asked
+// twice: before the change, when it may take its time, and in the window, while I/O is suspended.
 type ZeroMap interface {
-	// Candidates is the regions of l, which gets the plexes, that are zero before the change; nil when none is known to be.
+	// Candidates is the regions of l, which gets the plexes, that are zero before the change; nil when none is known.
 	Candidates(ctx context.Context, l catalog.LUN) raidmeta.Bits
-	// Verified is those of them that are still zero; nil when none is known to be any more. Nobody may write to l meanwhile.
+	// Verified is those candidates that are still zero; nil when none is known. l must be suspended.
 	Verified(ctx context.Context, l catalog.LUN) raidmeta.Bits
 	// Close ends its use.
 	Close()
@@ -39,22 +39,22 @@ func (NoZeros) Verified(context.Context, catalog.LUN) raidmeta.Bits { return nil
 // Close does nothing.
 func (NoZeros) Close() {}
 
-// Limits of what is asked about allocation. See allocation.Map.
+// Limits of the questions about allocation. See allocation.Map.
 const (
-	mostRanges    = 64              // asked about in the window
-	surveyTimeout = 5 * time.Second // for finding them
-	worthwhile    = 16              // less than this part of a LUN is not worth a window
+	mostRanges    = 64              // in the window
+	surveyTimeout = 5 * time.Second // for finding the ranges
+	worthwhile    = 16              // one part in so many of a LUN: the least that is worth a window
 )
 
-// unallocated is the ranges of a plex that have nothing allocated to them, and so read as zeros.
+// unallocated is the ranges of a plex that have nothing allocated to them, so that they read as zeros.
 type unallocated struct {
 	plex   catalog.Plex
 	source allocation.Map
 	ranges []allocation.Range // on the plex's drive
 }
 
-// Unallocated is what has nothing allocated to it of the plex that new ones of l are filled from, when the drives of source can zero
-// those by themselves; nil when nothing is known, or not enough to be worth a longer pause. Close it.
+// Unallocated finds the unallocated ranges of the plex from which new plexes of l are filled. It is nil when the drives of source cannot zero by themselves,
+// or when too little is known to be worth a longer pause. The caller closes it.
 func (h *Host) Unallocated(ctx context.Context, l catalog.LUN, was raid1.LegState, source catalog.LUN) ZeroMap {
 	i := slices.IndexFunc(l.Plexes, func(p catalog.Plex) bool { return was.Complete(p.ID) })
 	if i < 0 {
@@ -72,7 +72,7 @@ func (h *Host) Unallocated(ctx context.Context, l catalog.LUN, was raid1.LegStat
 	return nil
 }
 
-// errLittle means that so little is known that it makes no difference.
+// errLittle means that too little is known to make a difference.
 var errLittle = errors.New("hardly anything is known not to be allocated")
 
 func (h *Host) survey(ctx context.Context, u *unallocated, l, source catalog.LUN) error {
@@ -121,7 +121,7 @@ func (u *unallocated) Candidates(_ context.Context, l catalog.LUN) raidmeta.Bits
 	return u.regions(l, u.ranges)
 }
 
-// Verified is those of them in which nothing is allocated now.
+// Verified is those candidates in which nothing is allocated now.
 func (u *unallocated) Verified(ctx context.Context, l catalog.LUN) raidmeta.Bits {
 	ranges, err := u.source.Confirm(ctx, u.ranges)
 	if err != nil {
@@ -130,7 +130,7 @@ func (u *unallocated) Verified(ctx context.Context, l catalog.LUN) raidmeta.Bits
 	return u.regions(l, ranges)
 }
 
-// regions is the regions of l that lie wholly within ranges of the plex's drive.
+// regions is the regions of l that lie completely within ranges of the plex's drive.
 func (u *unallocated) regions(l catalog.LUN, ranges []allocation.Range) raidmeta.Bits {
 	bits := raid1.NoRegions(l)
 	var offset size.Bytes // of the run in l
@@ -146,7 +146,7 @@ func (u *unallocated) regions(l catalog.LUN, ranges []allocation.Range) raidmeta
 	return bits
 }
 
-// setWithin sets the bits of the regions of l that lie wholly between two bytes.
+// setWithin sets the bits of the regions of l that lie completely between two bytes.
 func setWithin(bits raidmeta.Bits, from, to size.Bytes, l catalog.LUN) {
 	region := l.RegionSize.Bytes()
 	for i := from.RoundUp(region) / region; i*region < to; i++ {

@@ -12,26 +12,25 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// defaultMaxRate is the resync limit of a leg in KiB/s where the record has none: 2 GiB/s, far above the kernel's own
-// 200 MB/s, so that the drives are the limit (reference: drivers/md/md.c, speed_limit_max).
+// defaultMaxRate is the resync limit of a leg in KiB/s when the record has none. 2 GiB/s is far above the kernel's own 200
+// MB/s, so that the drives are the limit (reference: drivers/md/md.c, speed_limit_max).
 const defaultMaxRate = 2 << 20
 
-// grantedRate is what a limited leg gets in any case, in KiB/s. Without it the system's lower limit would overrule a lower upper
-// one (drivers/md/md.c, md_do_sync).
+// grantedRate is the least that a limited leg gets, in KiB/s. Without it the kernel would use the system's minimum, even when
+// the limit is lower (drivers/md/md.c, md_do_sync).
 const grantedRate = 1
 
-// Node is a device-mapper device that a LUN needs, with everything in it that does not depend on the host. Exactly one of
-// Runs and Mirror is set.
+// Node is a device-mapper device that a LUN needs, without anything that depends on the host. Either Runs or Mirror is set.
 type Node struct {
 	Name       string
 	UUID       string
 	Visibility dm.Visibility
 	Runs       []Run
 	Mirror     *Mirror
-	NoDiscards bool // the device takes no discards, because the kernel would note what is discarded as written
+	NoDiscards bool // the device takes no discards, because the kernel would count discarded regions as written
 }
 
-// Run is a piece of a node that lies on a drive.
+// Run is a part of a node that lies on one drive.
 type Run struct {
 	Drive  uuid.UUID
 	Start  size.Sectors // on the drive
@@ -53,8 +52,8 @@ type Leg struct {
 	Data string
 }
 
-// Of is the set of devices that a LUN needs, the LUN's own device last. A LUN with one plex is linear; with more it is a raid1
-// over private devices. Plexes whose role is excluded are legs without devices.
+// Of is the devices that a LUN needs, the LUN's own device last. A LUN with one plex is linear. With more plexes it is a raid1
+// over private devices. Excluded plexes are legs without devices.
 func Of(l catalog.LUN, roles record.Roles) []Node {
 	top := Node{Name: LUNName(l.Name), UUID: LUNUUID(l.ID), Visibility: dm.Public}
 	if len(l.Plexes) == 1 {
@@ -100,7 +99,7 @@ func privateNode(l catalog.LUN, p catalog.Plex, part string, runs []Run) Node {
 	}
 }
 
-// RunsOf is the first length sectors of extents.
+// RunsOf is the first length sectors of these extents.
 func RunsOf(extents []catalog.Extent, length size.Sectors) []Run {
 	var runs []Run
 	for _, e := range extents {
@@ -127,7 +126,7 @@ func RunsAfter(runs []Run, skip size.Sectors) []Run {
 	return rest
 }
 
-// Numbers is the block device numbers that tables need. A number that is not known is zero.
+// Numbers is the block device numbers that tables need. An unknown number is zero.
 type Numbers struct {
 	Drives map[uuid.UUID]devno.No
 	Nodes  map[string]devno.No // by dm UUID

@@ -30,7 +30,7 @@ func MetaUUID(l catalog.LUN, p catalog.Plex, s catalog.Slot) string {
 // DataUUID is the dm UUID of the private device over the data of a plex.
 func DataUUID(l catalog.LUN, p catalog.Plex) string { return dataNode(l, p).UUID }
 
-// OwnerOf is the LUN that a dm UUID belongs to; false for a device that is not plexctl's.
+// OwnerOf is the LUN that a dm UUID belongs to; false for a device that plexctl did not make.
 func OwnerOf(dmUUID string) (uuid.UUID, bool) {
 	rest, ok := strings.CutPrefix(dmUUID, uuidPrefix)
 	if !ok || len(rest) < 36 {

@@ -9,27 +9,28 @@ import (
 	"github.com/plexctl/plexctl/dm"
 )
 
-// Change is a transition of one LUN: what it needs, what the kernel has, and what goes with it. A nil Step is none.
+// Change is a transition of one LUN: what the record needs, what the kernel has, and the steps around it. A nil Step is none.
 type Change struct {
 	Want    []Node  // from Of; empty to take the LUN down
 	Have    View    // what the kernel has
 	At      Numbers // for comparing tables
-	Cleanup []Step  // ends what an interrupted change has left; Have is as after them
+	Cleanup []Step  // ends an interrupted change; Have is the state after it
 	Prepare Step    // writes the metadata that a new mirror table needs
 	Commit  Step    // makes the change final
-	Ready   Step    // what is to be done between the commit and the swap
-	Swap    Step    // makes the loaded table of the LUN the live one; nil: a single call does
+	Ready   Step    // runs between the commit and the swap
+	Swap    Step    // makes the loaded table of the LUN live; nil: Resume, a single call
 }
 
-// Plan is the steps, in order, that bring the kernel from c.Have to c.Want. It is pure, and it is empty when nothing is
-// to be done and nothing is to be committed.
+// Plan is the steps, in order, that bring the kernel from c.Have to c.Want. It is pure. It is empty when there is nothing to do
+// and nothing to commit.
 //
 //	names │ metadata │ private devices │ load │ COMMIT │ zero new plexes │ swap │ what is left over
 //
-// Before the commit nothing that users see has changed; after it every step can be repeated by a later plan. A LUN that has no
-// device is committed before any is made, so that no device is without a record. From a linear table the swap is a single call:
-// the kernel suspends, exchanges the tables and resumes within it, so no process can die in between. A live mirror is swapped
-// in a window; see package engine.
+// Before the commit, users see no change. After it, a later plan can repeat every step. A LUN without a device is committed
+// before its devices are made, so that every device has a record.
+//
+// A linear table is swapped in a single call. The kernel suspends, exchanges the tables and resumes in it, so plexctl cannot
+// die in between. A live mirror is swapped in a window; see package engine.
 func Plan(c Change) []Step {
 	if len(c.Want) == 0 {
 		return slices.Concat(c.Cleanup, c.takeDown(), Present(c.Commit))
@@ -64,8 +65,8 @@ func (c Change) swap(top Node) Step {
 	return c.Swap
 }
 
-// RenamePlan is the steps that give every device that exists its wanted name. The names are no part of the record's truth: a plan
-// of the record gives them at any time.
+// RenamePlan is the steps that give existing devices their wanted names. They need no commit of their own, because any plan of
+// the record includes them.
 func RenamePlan(c Change) []Step { return bestEffort(c.renames()) }
 
 func (c Change) renames() []Step {
@@ -81,8 +82,8 @@ func (c Change) renames() []Step {
 // Satisfied reports whether the live table of the LUN's own device is the wanted one.
 func (c Change) Satisfied() bool { return c.Matches(c.top()) }
 
-// Matches reports whether the live table of n is the wanted one. A leg whose devices do not exist yet matches nothing,
-// in particular not a missing leg.
+// Matches reports whether the live table of n is the wanted one. A leg whose devices do not exist yet never matches, not even a
+// missing leg.
 func (c Change) Matches(n Node) bool {
 	have, ok := c.Have[n.UUID]
 	if !ok || !have.Live || !n.Resolved(c.At) {
@@ -98,8 +99,7 @@ func (c Change) Matches(n Node) bool {
 
 func equal(a, b dm.Table) bool { return reflect.DeepEqual(a, b) }
 
-// clear empties the inactive slot of n where something is in it. A table that waits there may use metadata that is about
-// to be written.
+// clear empties the inactive slot of n if there is a table in it. It may use metadata that is about to be written.
 func (c Change) clear(n Node) []Step {
 	if c.Have[n.UUID].Inactive {
 		return []Step{Clear{n.Name}}
@@ -107,7 +107,7 @@ func (c Change) clear(n Node) []Step {
 	return nil
 }
 
-// private is the steps for all devices under the LUN's own.
+// private is the steps for the private devices, which lie under the LUN's own device.
 func (c Change) private() []Step {
 	var steps []Step
 	for _, n := range c.Want[:len(c.Want)-1] {
@@ -126,7 +126,7 @@ func (c Change) private() []Step {
 	return steps
 }
 
-// leftover removes the devices of the LUN that it does not need any more.
+// leftover removes the devices that the LUN no longer needs.
 func (c Change) leftover() []Step {
 	wanted := map[string]bool{}
 	for _, n := range c.Want {
@@ -141,8 +141,9 @@ func (c Change) leftover() []Step {
 	return steps
 }
 
-// takeDown removes every device of the LUN, the LUN's own first. No private device may be suspended then: a mirror that is
-// destroyed writes to its metadata devices once more (up to Linux 6.12) and would hang. The LUN's own device may be.
+// takeDown removes every device of the LUN, the LUN's own first. It resumes suspended private devices beforehand. Up
+// to Linux 6.12 the kernel writes the metadata of a mirror once more when it destroys the mirror; that write would hang. The LUN's own
+// device may stay suspended.
 func (c Change) takeDown() []Step {
 	var steps []Step
 	for _, n := range slices.Backward(c.Have.names()) {
@@ -154,7 +155,7 @@ func (c Change) takeDown() []Step {
 	return append(steps, c.leftover()...)
 }
 
-// ResumeOld is the steps that resume a suspended LUN with the table that it has.
+// ResumeOld is the steps that resume a suspended LUN with its live table.
 func ResumeOld(id uuid.UUID, have View) []Step {
 	own := Node{Name: have.Own(id).Name, UUID: LUNUUID(id), Visibility: dm.Public}
 	return append(Change{Have: have}.clear(own), Resume{own})

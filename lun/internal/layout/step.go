@@ -4,20 +4,21 @@ import (
 	"fmt"
 )
 
-// Step is one effect of a change, as data. Its text is what a user sees of it. The steps of this package concern devices alone;
-// package engine has those that concern drives, and carries all of them out.
+// Step is one effect of a change, as data. Users see its text. The steps of this package concern devices only. Package engine
+// has the steps that concern drives, and carries all of them out.
 type Step interface{ fmt.Stringer }
 
 // Create makes a device without a table.
 type Create struct{ Node Node }
 
-// Load puts a device's wanted table into its inactive slot. The kernel checks it there.
+// Load puts a device's wanted table into its inactive slot. The kernel checks the table then.
 type Load struct{ Node Node }
 
 // Resume makes the loaded table the live one, or resumes a suspended device.
 type Resume struct{ Node Node }
 
-// RefuseDiscards has a device, and devices stacked on it later, take no discards. Nothing depends on it: a failure is only logged.
+// RefuseDiscards disables discards on a device and on devices stacked on it later. It is an optimisation: a failure is only
+// logged.
 type RefuseDiscards struct{ Node Node }
 
 // Rename gives a device the name that its LUN's record wants.
@@ -29,11 +30,10 @@ type Rename struct {
 // Clear drops the table in a device's inactive slot.
 type Clear struct{ Name string }
 
-// Remove destroys a device that nobody has open.
+// Remove destroys a device that is not open.
 type Remove struct{ Name string }
 
-// BestEffort is a step that comes after everything that matters. When it fails, the change holds all the same, and the next plan
-// does the step.
+// BestEffort is a step after everything that matters. If it fails, the change still holds, and the next plan repeats the step.
 type BestEffort struct{ Step }
 
 func (s Create) String() string         { return "create device " + s.Node.Name }
@@ -44,7 +44,7 @@ func (s Rename) String() string         { return "rename device " + s.From + " t
 func (s Clear) String() string          { return "clear the waiting table of " + s.Name }
 func (s Remove) String() string         { return "remove device " + s.Name }
 
-// bestEffort makes steps ones whose failure undoes nothing.
+// bestEffort marks steps as BestEffort.
 func bestEffort(steps []Step) []Step {
 	for i := range steps {
 		steps[i] = BestEffort{steps[i]}

@@ -12,17 +12,17 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Uses is which sectors the devices of LUNs use at one moment, by drive, sorted by their start.
+// Uses is the sectors that devices of LUNs use at one moment, by drive, sorted by start.
 type Uses map[devno.No][]use
 
-// use is a run of sectors that a device of a LUN uses.
+// use is a run of sectors that one device of a LUN uses.
 type use struct {
 	start, end size.Sectors
-	reach      size.Sectors // the highest end of this one and of those before it
+	reach      size.Sectors // the highest end among this one and those before it
 	owner      uuid.UUID
 }
 
-// UsesOf is what the devices in views, by LUN, use.
+// UsesOf is the sectors that the devices in views use; views are by LUN.
 func UsesOf(views map[uuid.UUID]View) Uses {
 	all := Uses{}
 	for owner, v := range views {
@@ -47,7 +47,7 @@ func UsesOf(views map[uuid.UUID]View) Uses {
 	return all
 }
 
-// Idle reports whether a device is a private one that no table uses: nobody writes through it.
+// Idle reports whether a device is a private one that no table uses, so that nothing writes through it.
 func Idle(owner uuid.UUID, dmUUID string, o Observed) bool {
 	return o.OpenCount == 0 && dmUUID != LUNUUID(owner)
 }
@@ -67,7 +67,7 @@ func (u Uses) Others(l catalog.LUN, at Numbers) []uuid.UUID {
 	return owners
 }
 
-// on is whose devices use an extent of a drive.
+// on is the LUNs whose devices use an extent of a drive.
 func (u Uses) on(dev devno.No, e catalog.Extent) []uuid.UUID {
 	var owners []uuid.UUID
 	list := u[dev]

@@ -23,7 +23,7 @@ type View map[string]Observed
 // Own is the LUN's own device; the zero Observed when there is none.
 func (v View) Own(id uuid.UUID) Observed { return v[LUNUUID(id)] }
 
-// names is the devices of v as nodes without content, the LUN's own first, then by name: the order of removal.
+// names is the devices of v as nodes without content, in the order of removal: the LUN's own first, then by name.
 func (v View) names() []Node {
 	nodes := make([]Node, 0, len(v))
 	for id, o := range v {
@@ -85,7 +85,7 @@ func UsesSlots(l catalog.LUN, roles record.Roles, t dm.Table, at Numbers) bool {
 	return IsRaid(t) && !slices.ContainsFunc(roles.Taking(), func(i int) bool { return !UsesSlot(l, l.Plexes[i], t, at) })
 }
 
-// PlexOf is the plex of l that a linear table maps; uuid.Nil when it maps none.
+// PlexOf is the plex of l that a linear table maps; uuid.Nil when it maps no plex.
 func PlexOf(l catalog.LUN, t dm.Table, at Numbers) uuid.UUID {
 	for _, p := range l.Copies() {
 		n := Node{Runs: RunsOf(p.Data, t.Size())}

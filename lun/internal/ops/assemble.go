@@ -17,15 +17,15 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Result is what became of one LUN; see lun.Result.
+// Result is the outcome for one LUN; see lun.Result.
 type Result struct {
 	ID   uuid.UUID
 	Name string
 	Err  error
 }
 
-// Assemble brings the kernel to what the catalogs say, for the LUNs that refs name, or all. force starts a named LUN without plexes
-// that may be newer than those that are here.
+// Assemble brings the kernel to the state in the catalogs, for the LUNs that refs name, or for all. With force it starts a
+// named LUN even if plexes are missing that may be newer.
 func Assemble(ctx context.Context, env *Env, refs []string, force bool) ([]Result, error) {
 	var results []Result
 	err := env.Change(ctx, "assemble", func(ctx context.Context, s *Session) error {
@@ -42,8 +42,8 @@ func Assemble(ctx context.Context, env *Env, refs []string, force bool) ([]Resul
 	return results, err
 }
 
-// assemble starts with the LUNs that have the most devices: what they release may be what the others need. Last come those
-// that only have to be started, several at a time.
+// assemble starts with the LUNs that have the most devices, because others may need the space that they release. LUNs that only
+// need their devices come last, several at a time.
 func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool) ([]Result, error) {
 	done, err := s.KeepList(ctx)
 	defer done()
@@ -74,13 +74,14 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool)
 	return append(results, started...), nil
 }
 
-// needsOnlyDevices reports whether to start l takes its devices and nothing else: no commit, and nothing of another LUN's.
+// needsOnlyDevices reports whether the start of l only makes devices: it commits nothing, and needs nothing that belongs to
+// another LUN.
 func needsOnlyDevices(s *Session, l catalog.LUN, had layout.View, used layout.Uses) bool {
 	return len(had) == 0 && l.Operation == nil && !l.Wipe && s.Unusable(l.ID) == nil && len(l.MissingDrives(s.Set)) == 0 &&
 		len(used.Others(l, s.At)) == 0
 }
 
-// start brings one LUN up, of which the kernel has had that; used is for finding extents that another LUN's devices still use.
+// start brings one LUN up. had is what the kernel had of it. used finds extents that devices of other LUNs still use.
 func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used layout.Uses, force bool) error {
 	l, err := s.recordEnded(ctx, l)
 	if err != nil {
@@ -98,7 +99,7 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 	if err := s.BringUp(ctx, l); err != nil {
 		return err
 	}
-	if _, exists := had[layout.LUNUUID(l.ID)]; exists && s.Dry == nil { // else it has just got its name
+	if _, exists := had[layout.LUNUUID(l.ID)]; exists && s.Dry == nil { // otherwise the device has just been made with its name
 		if err := s.Kernel.Name(ctx, layout.LUNName(l.Name), dm.Public); err != nil {
 			return err
 		}
@@ -106,7 +107,7 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 	return Dequeue(ctx, s, l)
 }
 
-// admit is l as it may be started, or why it may not. A live LUN is started already.
+// admit is l with the record for its start, or the reason why it must not be started. A live LUN has been started already.
 func admit(ctx context.Context, s *Session, l catalog.LUN, live, force bool) (catalog.LUN, error) {
 	if live {
 		if err := s.Unusable(l.ID); err != nil {
@@ -123,14 +124,14 @@ func admit(ctx context.Context, s *Session, l catalog.LUN, live, force bool) (ca
 			return l, err
 		}
 	}
-	if s.Roles(l).Has(record.AbsentTarget) { // its operation would fail as soon as l is started
+	if s.Roles(l).Has(record.AbsentTarget) { // its operation would fail at once after the start
 		return s.recordEnd(ctx, l, vds.ErrObjectStatusFailed)
 	}
 	return l, nil
 }
 
-// Startable says why a LUN that is not active must not be started, nil when it may be. The plexes that are here may only
-// be used without those that are not when their metadata says that these have failed: else a missing one may be newer.
+// Startable is the reason why an inactive LUN must not be started; nil when it may be. If a plex is missing, the metadata of
+// the present plexes must say that it has failed. Otherwise the missing plex may be newer.
 func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	if err := h.Unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: record.LUNObject(l.Name), Err: err}
@@ -163,8 +164,8 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	return nil
 }
 
-// forceStart is l as it is recorded for a start by force: every plex that is not here is stale. Where no plex that is here is in sync
-// by its metadata, the first that the record calls complete is taken. why is why it needs force.
+// forceStart is l with the record for a start by force: every missing plex is stale. If no present plex is in sync by its
+// metadata, the source is the first that the record calls complete. why is the reason for which the start needs force.
 func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) (catalog.LUN, error) {
 	if s.Unusable(l.ID) != nil {
 		return l, why

@@ -18,7 +18,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// AttachOptions say how a new plex is filled; see lun.AttachOptions.
+// AttachOptions say how to fill a new plex; see lun.AttachOptions.
 type AttachOptions struct {
 	Rate size.Bytes
 	Now  bool
@@ -35,7 +35,7 @@ func Attach(source uuid.UUID, opts AttachOptions) Verb {
 	}
 }
 
-// AttachRoom makes room for a plex on drives and adds it to the target.
+// AttachRoom allocates space for a plex on drives and adds the plex to the target.
 func AttachRoom(drives []string, opts AttachOptions) Verb {
 	return func(ctx context.Context, s *Session, target catalog.LUN) (catalog.LUN, error) {
 		room, err := roomFor(s, target, drives)
@@ -46,13 +46,13 @@ func AttachRoom(drives []string, opts AttachOptions) Verb {
 	}
 }
 
-// attachment is what there is before an attach: two LUNs, and what the kernel has of them.
+// attachment is the state before an attach: two LUNs, and what the kernel has of them.
 type attachment struct {
-	target, source catalog.LUN // a source without an ID is room that was allocated for it
+	target, source catalog.LUN // a source without an ID is space that was allocated for the plex
 	have, from     engine.State
 }
 
-// attach checks everything that can be checked and carries the attach out. Its steps, and what a crash after each leaves:
+// attach checks everything that can be checked and carries the attach out. These are its steps, with the state after a crash:
 //
 //	take the source down          the source is a LUN without a device; nothing is lost
 //	write metadata, other slots   nothing uses them
@@ -81,7 +81,7 @@ func attach(ctx context.Context, s *Session, target, source catalog.LUN, opts At
 		Commit: fmt.Sprintf("%s has the plexes of %s", a.target.Name, a.source.Name),
 		Zeros:  zerosFor(ctx, s, a), Zeroing: zeroing,
 		First: layout.Plan(layout.Change{Have: a.from.View, Cleanup: a.from.Cleanup, At: s.At}),
-		Tx:    host.Transaction{First: a.target.Drives()}, // room belongs to nobody before
+		Tx:    host.Transaction{First: a.target.Drives()}, // free space belongs to no LUN before
 	}
 	if a.source.ID != uuid.Nil {
 		swap.Tx = host.Transaction{
@@ -98,7 +98,7 @@ func attach(ctx context.Context, s *Session, target, source catalog.LUN, opts At
 	return s.Swap(ctx, swap)
 }
 
-// zerosFor is what is known to be zero of the plex that new ones are filled from; nil when nothing is.
+// zerosFor is what is known to be zero on the source of the new plexes; nil when nothing is.
 func zerosFor(ctx context.Context, s *Session, a attachment) host.ZeroMap {
 	if a.target.Scan != uuid.Nil {
 		return s.Scanned(ctx, a.target, a.have.Legs)
@@ -106,8 +106,8 @@ func zerosFor(ctx context.Context, s *Session, a attachment) host.ZeroMap {
 	return s.Unallocated(ctx, a.target, a.have.Legs, a.source)
 }
 
-// worthTracking is next, which gets new plexes, without its vacant plex when their drives cannot zero them: everything is copied
-// then, and would count as written for ever.
+// worthTracking is next, which gets new plexes. If their drives cannot zero them, it is without its vacant plex, so that the
+// LUN is no longer tracked. The kernel copies everything then, and would count it as written from then on.
 func worthTracking(ctx context.Context, s *Session, next catalog.LUN) catalog.LUN {
 	if !next.Tracked() {
 		return next
@@ -138,7 +138,8 @@ func sourceOf(s *Session, op string, id uuid.UUID) (catalog.LUN, error) {
 	return from, nil
 }
 
-// roomFor is room for a plex of l on drives, or on the drive with the most room on which l has nothing, as a LUN without an ID.
+// roomFor allocates space for a plex of l, on drives or on the drive with the most free space. It uses no drive that l lies on.
+// The result is a LUN without an ID.
 func roomFor(s *Session, l catalog.LUN, drives []string) (catalog.LUN, error) {
 	room := catalog.LUN{ID: uuid.Nil, Name: "the new plex", Size: l.Size}
 	ids, err := s.DriveIDs(drives)
@@ -177,7 +178,7 @@ func prepareAttach(ctx context.Context, s *Session, target, source catalog.LUN) 
 	return a, checkAttach(ctx, s, a)
 }
 
-// checkAttach says everything that speaks against an attach.
+// checkAttach returns all reasons against an attach.
 func checkAttach(ctx context.Context, s *Session, a attachment) error {
 	t, from := a.target, a.source
 	why := fault.Reasons{Op: "add plex to", Object: record.LUNObject(t.Name)}
@@ -197,7 +198,7 @@ func checkAttach(ctx context.Context, s *Session, a attachment) error {
 	return why.Err()
 }
 
-// checkTarget checks the LUN that gets plexes. It may have lost some: getting one is how it is repaired.
+// checkTarget checks the LUN that gets plexes. It may have lost some: a new plex repairs it.
 func checkTarget(s *Session, t catalog.LUN, have engine.State, why *fault.Reasons) {
 	checkRecords(s, t, why)
 	checkIdle(t, why)
@@ -239,7 +240,7 @@ func checkShape(t, from catalog.LUN, why *fault.Reasons) {
 	}
 }
 
-// checkDrives refuses what the raid target cannot carry, because the kernel would find out too late or not at all.
+// checkDrives refuses drives that the raid target cannot use, because the kernel would find out too late or not at all.
 func checkDrives(s *Session, t, from catalog.LUN, why *fault.Reasons) {
 	if have, most := logicalBlock(s, from), logicalBlock(s, t); have > most && most > 0 {
 		why.Add(vds.ErrInvalidSectorSize, "use a source on drives with the target's sector size",

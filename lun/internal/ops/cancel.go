@@ -14,7 +14,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Cancel takes the plexes away that operation id of a LUN fills, and gives the source back as a LUN whose content is undefined.
+// Cancel removes the plexes that operation id of a LUN fills. It gives the source back as a LUN with undefined content.
 func Cancel(id uuid.UUID) Verb {
 	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 		object := "operation " + id.String()
@@ -34,7 +34,7 @@ func Cancel(id uuid.UUID) Verb {
 	}
 }
 
-// tooLate is why an operation that l is not under cannot be cancelled.
+// tooLate is the reason why an operation that is not l's present one cannot be cancelled.
 func tooLate(l catalog.LUN, id uuid.UUID) error {
 	err := &vds.Error{Code: vds.ErrCancelTooLate, Op: "cancel", Object: "operation " + id.String(), Reason: "it has ended"}
 	if l.Last != nil && l.Last.ID == id && l.Last.Result == vds.ErrOperationCanceled {
@@ -43,9 +43,9 @@ func tooLate(l catalog.LUN, id uuid.UUID) error {
 	return err
 }
 
-// cancel commits l without the plexes of its operation, and the source as a LUN, and brings the kernel there. The drives of
-// the source need not take it: a source that has failed must not stay a part of the target. It is then no LUN any more, and its space
-// is free when its drive comes back.
+// cancel commits l without the plexes of its operation, and the source as a LUN. Then it brings the kernel to these records.
+// The drives of the source need not take the commit, because a failed source must not stay part of the target. Then the source
+// is no longer a LUN, and its space is free when its drive comes back.
 func cancel(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 	have, err := s.Inspect(ctx, l)
 	if err != nil {
@@ -60,7 +60,7 @@ func cancel(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error)
 		source = s.Next(source)
 		swap.Commit = source.Name + " is a LUN again"
 		swap.Tx.Put, swap.Tx.First = []catalog.LUN{source}, source.Drives()
-		if have.Active() { // else the host is not using its LUNs; Assemble readies the source
+		if have.Active() { // otherwise the LUN is not active here; Assemble readies the source
 			swap.After = []layout.Step{s.NewActivate(source)}
 		}
 	}

@@ -18,17 +18,17 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Env is what changes are made with.
+// Env is the environment of changes.
 type Env struct {
 	host.Options
 	LockPath string
-	// LockTimeout is how long a change waits for the host's lock; 0: as long as its context lets it; negative: not at all.
+	// LockTimeout is how long a change waits for the host's lock. 0: until its context ends; negative: not at all.
 	LockTimeout time.Duration
 
 	Now     func() time.Time
 	Guard   engine.Guard
 	Dry     *engine.Recorder   // not nil: changes are only planned
-	Publish func(h *host.Host) // is told how the host is after a change; h must not be changed any more
+	Publish func(h *host.Host) // gets the state of the host after a change, which must not be modified afterwards
 }
 
 // Session is one change, under the host's lock.
@@ -41,9 +41,9 @@ func (env *Env) session(h *host.Host) *Session {
 	return &Session{Engine: &engine.Engine{Host: h, Guard: env.Guard, Dry: env.Dry}, Now: env.Now()}
 }
 
-// Change runs f under the host's lock, on a host that is read anew and whose catalogs are healed. Once f is called it is not
-// interrupted by the end of ctx: a change that has begun is carried out or taken back. While another process holds the lock for
-// longer than LockTimeout: vds.ErrAnotherCallInProgress.
+// Change runs f under the host's lock, on a Host that was read anew, with healed catalogs. The end of ctx does not interrupt f:
+// a change that has begun is carried out or taken back. vds.ErrAnotherCallInProgress when another process holds the lock for
+// longer than LockTimeout.
 func (env *Env) Change(ctx context.Context, purpose string, f func(context.Context, *Session) error) error {
 	wait, cancel := context.WithCancel(ctx)
 	if env.LockTimeout != 0 {
@@ -54,7 +54,7 @@ func (env *Env) Change(ctx context.Context, purpose string, f func(context.Conte
 	return env.ChangeWithin(wait, ctx, purpose, f)
 }
 
-// ChangeWithin is Change that waits for the lock until the end of wait.
+// ChangeWithin is Change that waits for the lock until wait ends.
 func (env *Env) ChangeWithin(wait, ctx context.Context, purpose string, f func(context.Context, *Session) error) error {
 	if env.Dry != nil {
 		h, err := host.Read(ctx, env.Options)
@@ -98,13 +98,13 @@ func lockFault(purpose string, err error) error {
 	return fault.Of(purpose, "", err)
 }
 
-// LUN names a LUN as its user knows it.
+// LUN is a LUN as its user names it.
 type LUN struct {
 	ID   uuid.UUID
 	Name string
 }
 
-// In is the LUN's record on a host; vds.ErrObjectDeleted when there is none.
+// In is the LUN's record on h; vds.ErrObjectDeleted when there is none.
 func (l LUN) In(h *host.Host, op string) (catalog.LUN, error) {
 	found, ok := h.Record(l.ID)
 	if !ok {
@@ -118,8 +118,8 @@ func (l LUN) In(h *host.Host, op string) (catalog.LUN, error) {
 // Verb is a change of one LUN. It gets the LUN's record and returns the next one.
 type Verb func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error)
 
-// ChangeLUN is Change of one LUN: what a process that died has left suspended is resumed, and the end of an operation that has ended
-// is recorded, before f is called. It returns the record that f returns.
+// ChangeLUN is Change for one LUN. Before it calls f, it resumes what a dead process left suspended, and records the end of an
+// operation that has ended. It returns the record that f returns.
 func (env *Env) ChangeLUN(ctx context.Context, l LUN, op string, f Verb) (catalog.LUN, error) {
 	var next catalog.LUN
 	err := env.Change(ctx, op+" "+record.LUNObject(l.Name), func(ctx context.Context, s *Session) error {
@@ -133,7 +133,7 @@ func (env *Env) ChangeLUN(ctx context.Context, l LUN, op string, f Verb) (catalo
 	return next, err
 }
 
-// enter is the record of l when nothing of an earlier change is left to do.
+// enter is the record of l once earlier changes have been completed.
 func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, error) {
 	now, err := l.In(s.Host, op)
 	if err != nil {
@@ -152,13 +152,13 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 	return s.recordEnded(ctx, now)
 }
 
-// each calls f for every one of luns, some at a time, each with a session of its own that knows the devices of that LUN alone. The
-// kernel mostly waits when a device is made or removed, and LUNs have nothing to do with each other. f must not commit anything: the
-// records and the drives are shared.
+// each calls f for each of luns, several at a time. Each call has a session of its own that knows only the devices of its LUN.
+// Several at a time are faster, because the kernel mostly waits when it makes or removes a device. f must not commit anything,
+// because all sessions share the records and the drives.
 func (s *Session) each(luns []catalog.LUN, f func(s *Session, i int, l catalog.LUN)) {
 	workers := s.Workers
 	if s.Dry != nil {
-		workers = 1 // a plan has an order
+		workers = 1 // so that a plan has a fixed order
 	}
 	forks := make([]*Session, len(luns))
 	for i, l := range luns {

@@ -18,10 +18,10 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// What several verbs check. Each adds what speaks against the verb to its reasons; the order of the checks is the order of precedence
-// of their codes.
+// Checks that several verbs share. Each adds its reasons against the verb. The first reason gives the code, so the order of the
+// checks is the precedence of the codes.
 
-// checkName refuses a name that a LUN cannot have or another one has.
+// checkName refuses a name that is not valid for a LUN, or that another LUN has.
 func checkName(s *Session, op, name string) error {
 	if slices.ContainsFunc(s.Set.LUNs, func(l catalog.LUN) bool { return l.Name == name }) {
 		return &vds.Error{Code: vds.ErrNameNotUnique, Op: op, Object: record.LUNObject(name), Reason: "the name is taken"}
@@ -43,7 +43,7 @@ func checkUsable(s *Session, l catalog.LUN, why *fault.Reasons) {
 	checkRecords(s, l, why)
 }
 
-// checkRecords adds a reason when the records of l conflict, or a drive of it is another host's.
+// checkRecords adds a reason when the records of l conflict, or when l has a drive of another host.
 func checkRecords(s *Session, l catalog.LUN, why *fault.Reasons) {
 	if err := s.Unusable(l.ID); err != nil {
 		why.Add(vds.ErrDiskConfigurationNotSync, "see `plexctl status`", "%s: %v", record.LUNObject(l.Name), err)
@@ -57,7 +57,7 @@ func checkScan(l catalog.LUN, why *fault.Reasons) {
 	}
 }
 
-// checkIdle adds a reason when l is under an operation.
+// checkIdle adds a reason when an operation runs on l.
 func checkIdle(l catalog.LUN, why *fault.Reasons) {
 	if l.Operation != nil {
 		why.Add(vds.ErrAnotherCallInProgress, cancelHint(l), "%s: %s is running", record.LUNObject(l.Name), l.Operation.Type)
@@ -71,7 +71,7 @@ func checkActive(l catalog.LUN, legs raid1.LegState, why *fault.Reasons) {
 	}
 }
 
-// checkQuiet adds a reason when the kernel copies between the plexes of a LUN without an operation.
+// checkQuiet adds a reason when the kernel copies between the plexes of a LUN that has no operation.
 func checkQuiet(l catalog.LUN, legs raid1.LegState, why *fault.Reasons) {
 	if l.Operation == nil && legs.Busy() {
 		why.Add(vds.ErrAnotherCallInProgress, "wait until `plexctl status` shows it healthy",
@@ -79,8 +79,8 @@ func checkQuiet(l catalog.LUN, legs raid1.LegState, why *fault.Reasons) {
 	}
 }
 
-// checkKernel adds a reason when the kernel runs another table than the record wants. A leg whose plex has failed or whose
-// drive is gone may still be in it.
+// checkKernel adds a reason when the kernel runs another table than the record wants. A leg may still be in the table after its
+// plex has failed or its drive has gone.
 func checkKernel(s *Session, l catalog.LUN, have engine.State, why *fault.Reasons) {
 	roles := raid1.RolesBeside(l, s.Roles(l), have.Legs)
 	for i, p := range l.Plexes {
@@ -94,8 +94,8 @@ func checkKernel(s *Session, l catalog.LUN, have engine.State, why *fault.Reason
 	}
 }
 
-// inspectQuiet is Inspect for a verb that needs l active, whole as recorded, and nothing to be copied. It fails with the reasons
-// that there are already, and adds those that it finds.
+// inspectQuiet is Inspect for a verb that needs l active, in the state of its record, with nothing to be copied. It fails with
+// the reasons so far and those that it adds.
 func inspectQuiet(ctx context.Context, s *Session, l catalog.LUN, why *fault.Reasons) (engine.State, error) {
 	if err := why.Err(); err != nil {
 		return engine.State{}, err
@@ -110,7 +110,7 @@ func inspectQuiet(ctx context.Context, s *Session, l catalog.LUN, why *fault.Rea
 	return have, nil
 }
 
-// checkKind adds a reason when a device is of a kind that the kernel's raid target cannot carry.
+// checkKind adds a reason when the kernel's raid target cannot use a device of this kind.
 func checkKind(info blockdev.Info, why *fault.Reasons) {
 	if info.ReadOnly {
 		why.Add(vds.ErrMediaWriteProtected, "", "%s is read-only", info.Path)
@@ -124,7 +124,7 @@ func checkKind(info blockdev.Info, why *fault.Reasons) {
 	}
 }
 
-// logicalBlock is the largest logical block of l's drives, 0 when none is here.
+// logicalBlock is the largest logical block size of l's drives; 0 when none is present.
 func logicalBlock(s *Session, l catalog.LUN) size.Bytes {
 	var most size.Bytes
 	for _, id := range l.Drives() {
@@ -135,8 +135,8 @@ func logicalBlock(s *Session, l catalog.LUN) size.Bytes {
 	return most
 }
 
-// refuseTaken refuses to use extents of l, some of them new, that a device of another LUN still writes to: that of a LUN
-// whose change was cut off between its commit and its swap. Devices of the LUNs in but are expected there.
+// refuseTaken refuses to use extents of l, some of them new, that a device of another LUN still writes to. A change of that LUN
+// was interrupted between its commit and its swap. Devices of the LUNs in but are allowed there.
 func refuseTaken(ctx context.Context, s *Session, l catalog.LUN, but ...uuid.UUID) error {
 	all, err := s.Observe(ctx, func(owner uuid.UUID) bool { return !slices.Contains(but, owner) })
 	if err != nil {
@@ -145,9 +145,9 @@ func refuseTaken(ctx context.Context, s *Session, l catalog.LUN, but ...uuid.UUI
 	return refuseOverlap(ctx, s, l, layout.UsesOf(all))
 }
 
-// refuseOverlap refuses to use l's extents while a device of another LUN uses them. LUNs that overlapped in the first reading are read
-// again, because they may have released the space meanwhile. New users need no check: records that can be used never overlap
-// (catalog.Set.Usable).
+// refuseOverlap refuses to use l's extents while a device of another LUN uses them. It reads LUNs again that overlapped in the
+// first reading, because they may have released the space. It need not look for new users: records that can be used never
+// overlap (catalog.Set.Usable).
 func refuseOverlap(ctx context.Context, s *Session, l catalog.LUN, used layout.Uses) error {
 	for _, owner := range used.Others(l, s.At) {
 		v, err := s.View(ctx, owner)
@@ -171,7 +171,7 @@ func refuseOverlap(ctx context.Context, s *Session, l catalog.LUN, used layout.U
 	return nil
 }
 
-// cancelHint is what to do about the operation that l is under.
+// cancelHint is the remedy when an operation runs on l.
 func cancelHint(l catalog.LUN) string {
 	id := l.Operation.ID.String()
 	if l.Operation.Type != vds.AsyncAddLUNPlex {
@@ -180,12 +180,12 @@ func cancelHint(l catalog.LUN) string {
 	return "wait for it with `plexctl op wait " + id + "` or end it with `plexctl op cancel " + id + "`"
 }
 
-// FailedHint is what to do when a plex has failed.
+// FailedHint is the remedy when a plex has failed.
 func FailedHint(l catalog.LUN) string {
 	return "see to its drive, then run `plexctl lun recover " + l.Name + "`, or give the plex up with `plexctl plex remove`"
 }
 
-// scanHint is what to do about a LUN that has a scan.
+// scanHint is the remedy when l has a scan.
 func scanHint(l catalog.LUN) string {
 	return fmt.Sprintf("`plexctl plex add %s SOURCE --scan` goes on with it, `plexctl op cancel %s` gives it up", l.Name, l.Name)
 }

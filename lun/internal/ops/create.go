@@ -25,8 +25,8 @@ type Spec struct {
 	Track  bool
 }
 
-// Create makes a LUN with one plex and activates it. Zeroing its extents ends early when ctx is cancelled. On an error nothing of the
-// LUN remains.
+// Create makes a LUN with one plex and activates it. It stops zeroing when ctx is cancelled. On an error nothing of the LUN
+// remains.
 func Create(ctx context.Context, env *Env, spec Spec) (catalog.LUN, error) {
 	interruptible, done := untilCanceled(ctx)
 	defer done()
@@ -47,7 +47,7 @@ func Create(ctx context.Context, env *Env, spec Spec) (catalog.LUN, error) {
 	return made, err
 }
 
-// newLUN is the record of the LUN that spec asks for.
+// newLUN is the record of a LUN for spec.
 func newLUN(s *Session, spec Spec) (catalog.LUN, error) {
 	object := record.LUNObject(spec.Name)
 	if err := checkName(s, "create", spec.Name); err != nil {
@@ -79,7 +79,7 @@ func newLUN(s *Session, spec Spec) (catalog.LUN, error) {
 	return made, nil
 }
 
-// checkTracked refuses what cannot be tracked: a plex that spans drives can get no other one.
+// checkTracked refuses to track a LUN whose plex spans drives, because it can never get another plex.
 func checkTracked(l catalog.LUN) error {
 	if record.PlexType(l.Plexes[0]) != vds.TypeSpan {
 		return nil
@@ -109,7 +109,8 @@ func create(ctx context.Context, s *Session, l catalog.LUN) error {
 	return fault.Undo(err, discard(ctx, s, l))
 }
 
-// untilCanceled is a context that ends when ctx is cancelled, but not at its deadline, which is for waiting for the lock.
+// untilCanceled is a context that ends when ctx is cancelled, but not at ctx's deadline. The deadline is for the wait for the
+// lock.
 func untilCanceled(ctx context.Context) (context.Context, func()) {
 	interruptible, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -120,7 +121,7 @@ func untilCanceled(ctx context.Context) (context.Context, func()) {
 	return interruptible, func() { stop(); cancel() }
 }
 
-// Delete removes a LUN and all its plexes. A LUN that a process which died has left suspended need not be resumed for it.
+// Delete removes a LUN and all its plexes. It need not resume a LUN that a dead process left suspended.
 func Delete(ctx context.Context, env *Env, l LUN) error {
 	return env.Change(ctx, "delete "+record.LUNObject(l.Name), func(ctx context.Context, s *Session) error {
 		now, err := l.In(s.Host, "delete")
@@ -147,8 +148,7 @@ func Delete(ctx context.Context, env *Env, l LUN) error {
 	})
 }
 
-// discard takes a LUN down and commits that it is gone, also to those of its drives of which nobody knows whether they have
-// ever got its record.
+// discard takes a LUN down and commits that it is deleted. It also tries the drives that may have missed the LUN's record.
 func discard(ctx context.Context, s *Session, l catalog.LUN) error {
 	have, err := s.AfterCleanup(ctx, l)
 	if err != nil {

@@ -34,7 +34,7 @@ func Deactivate(ctx context.Context, env *Env, refs []string) ([]Result, error) 
 	return results, err
 }
 
-// takeDown removes the devices of l, and notes in the metadata of a mirror that its plexes are in sync.
+// takeDown removes the devices of l. If l is a mirror with all plexes in sync, it records that in the metadata.
 func takeDown(ctx context.Context, s *Session, l catalog.LUN) error {
 	why := fault.Reasons{Op: "deactivate", Object: record.LUNObject(l.Name)}
 	if err := s.RefuseOpen(ctx, l, &why); err != nil {
@@ -48,7 +48,7 @@ func takeDown(ctx context.Context, s *Session, l catalog.LUN) error {
 		return err
 	}
 	if top := have.View.Own(l.ID); len(l.Plexes) > 1 && l.Operation == nil && top.Live && !layout.IsRaid(top.Table) {
-		return raid1.ForeignTable(l) // its plexes differ, and only the kernel knows
+		return raid1.ForeignTable(l) // its plexes differ, and only the kernel knows where
 	}
 	steps := layout.Plan(layout.Change{Have: have.View, Cleanup: have.Cleanup, At: s.At})
 	if len(l.Copies()) > 1 && l.Operation == nil && len(l.MissingDrives(s.Set)) == 0 {

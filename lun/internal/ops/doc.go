@@ -1,3 +1,3 @@
-// Package ops has one file for each verb: what a user can have done to LUNs and drives. Each reads top to bottom as check, next record,
-// plan, carry out. Change is the one way into a change.
+// Package ops has one file for each verb, which is something that a user does to LUNs or drives. Each file reads top to bottom
+// as check, next record, plan, carry out. Every change starts with Change.
 package ops

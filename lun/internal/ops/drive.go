@@ -19,7 +19,8 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// InitDrive makes the device at path a drive, and returns its GUID. force takes a device although something is recognised on it.
+// InitDrive makes the device at path a drive, and returns its GUID. With force it takes a device although it recognises content
+// on it.
 func InitDrive(ctx context.Context, env *Env, path string, force bool) (uuid.UUID, error) {
 	var made uuid.UUID
 	err := env.Change(ctx, "init "+path, func(ctx context.Context, s *Session) error {
@@ -37,7 +38,7 @@ func InitDrive(ctx context.Context, env *Env, path string, force bool) (uuid.UUI
 	return made, err
 }
 
-// CheckDrive says whether InitDrive would refuse the device at path, and why.
+// CheckDrive is the reason why InitDrive would refuse the device at path; nil when it would not.
 func CheckDrive(ctx context.Context, h *host.Host, path string, force bool) error {
 	info, err := h.Devices.Stat(ctx, path)
 	if err != nil {
@@ -46,7 +47,7 @@ func CheckDrive(ctx context.Context, h *host.Host, path string, force bool) erro
 	return checkInit(ctx, h, info, force)
 }
 
-// checkInit says everything that speaks against making a device a drive.
+// checkInit returns all reasons against making a device a drive.
 func checkInit(ctx context.Context, h *host.Host, info blockdev.Info, force bool) error {
 	why := fault.Reasons{Op: "init", Object: info.Path}
 	users, err := h.LastingUsers(ctx, info.Dev)
@@ -65,7 +66,7 @@ func checkInit(ctx context.Context, h *host.Host, info blockdev.Info, force bool
 	return why.Err()
 }
 
-// checkContent adds a reason when there is something on the device.
+// checkContent adds a reason when plexctl recognises content on the device.
 func checkContent(ctx context.Context, h *host.Host, info blockdev.Info, force bool, why *fault.Reasons) {
 	known := false
 	for _, d := range h.Drives {
@@ -83,7 +84,7 @@ func checkContent(ctx context.Context, h *host.Host, info blockdev.Info, force b
 	if err != nil {
 		why.Add(vds.ErrIO, "", "its content cannot be read: %v", err)
 	}
-	if known { // it has been said already
+	if known { // there is a reason for it already
 		found = slices.DeleteFunc(found, func(s signature.Signature) bool { return s.Type == signature.Own })
 	}
 	if len(found) > 0 && !force {
@@ -91,7 +92,7 @@ func checkContent(ctx context.Context, h *host.Host, info blockdev.Info, force b
 	}
 }
 
-// RemoveDrive takes the label off a drive without plexes.
+// RemoveDrive removes the label from a drive without plexes.
 func RemoveDrive(ctx context.Context, env *Env, ref string) error {
 	return env.Change(ctx, "remove drive "+ref, func(ctx context.Context, s *Session) error {
 		d, err := s.FindDrive(ref)

@@ -16,7 +16,8 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Extend makes a LUN larger: every plex grows, on its own drives or on those named. Of a mirror the kernel resyncs the new part.
+// Extend makes a LUN larger. Every plex grows, on its own drives or on the named ones. The kernel resyncs the new part of a
+// mirror.
 func Extend(by size.Bytes, drives []string) Verb {
 	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 		have, err := checkExtend(ctx, s, l)
@@ -45,7 +46,7 @@ func Extend(by size.Bytes, drives []string) Verb {
 	}
 }
 
-// checkExtend says everything that speaks against making l larger.
+// checkExtend returns all reasons against making l larger.
 func checkExtend(ctx context.Context, s *Session, l catalog.LUN) (engine.State, error) {
 	why := fault.Reasons{Op: "extend", Object: record.LUNObject(l.Name)}
 	checkUsable(s, l, &why)

@@ -14,8 +14,8 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// ObserveOperation is how the kernel gets on with l's operation, by one status call, and by the superblocks when that claims the end;
-// false when the kernel does not run l's mirror.
+// ObserveOperation observes l's operation with one status call to the kernel. If the status claims the end, it also reads the
+// superblocks. false when the kernel does not run l's mirror.
 func ObserveOperation(ctx context.Context, h *host.Host, l catalog.LUN) (resync.Observation, bool, error) {
 	status, ok, err := h.RaidStatus(ctx, l)
 	if !ok || err != nil {
@@ -32,11 +32,11 @@ func ObserveOperation(ctx context.Context, h *host.Host, l catalog.LUN) (resync.
 		return seen, true, nil
 	}
 	if begun, err := hasBegun(ctx, h, l); !begun || err != nil {
-		return seen, false, err // the table from before stands still, or is at its end; the one that the record wants is yet to come
+		return seen, false, err // the old table is idle or at its end; the table of the record is not live yet
 	}
 	seen.State = resync.Idle
 	if !raid1.Claimed(roles, status) {
-		seen.Done = 0 // until it has begun, the kernel shows N/N
+		seen.Done = 0 // the kernel shows N/N until the copy has begun
 		return seen, true, nil
 	}
 	inSync, err := h.InSync(ctx, l, raid1.Lost(roles, status))
@@ -50,14 +50,14 @@ func ObserveOperation(ctx context.Context, h *host.Host, l catalog.LUN) (resync.
 	return seen, true, nil
 }
 
-// hasBegun reports whether the kernel runs the table that l's operation wants, and not one from before it.
+// hasBegun reports whether the kernel runs the table for l's operation, and not an older one.
 func hasBegun(ctx context.Context, h *host.Host, l catalog.LUN) (bool, error) {
 	h = h.Fork()
 	have, err := h.View(ctx, l.ID)
 	return layout.UsesSlots(l, h.Roles(l), have.Own(l.ID).Table, h.At), err
 }
 
-// unreadableSource is the error about a sector of a source that the kernel could not read, and has passed over.
+// unreadableSource is the error about a sector of the source that the kernel could not read and has skipped.
 func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN) error {
 	h = h.Fork()
 	have, err := h.View(ctx, l.ID)
@@ -89,8 +89,8 @@ func legFault(l catalog.LUN, i int) error {
 	}
 }
 
-// RecordEnd records the end of l's operation: with what the kernel shows, or with result when that is a failure and the kernel has
-// stopped copying. It does nothing while the operation goes on.
+// RecordEnd records the end of l's operation. It takes the result that the kernel shows, or result if that is a failure and the
+// kernel has stopped copying. It does nothing while the operation runs.
 func RecordEnd(ctx context.Context, s *Session, l catalog.LUN, result vds.Code) error {
 	seen, known, err := ObserveOperation(ctx, s.Host, l)
 	if err != nil || !known {
@@ -102,13 +102,13 @@ func RecordEnd(ctx context.Context, s *Session, l catalog.LUN, result vds.Code) 
 	case seen.State == resync.Failed:
 		result = vds.CodeOf(seen.Err)
 	case seen.State == resync.Running || result == vds.OK:
-		return nil // it goes on after all
+		return nil // the operation still runs
 	}
 	_, err = s.recordEnd(ctx, l, result)
 	return err
 }
 
-// recordEnded commits the end of l's operation when it has ended, and returns the record that then holds.
+// recordEnded commits the end of l's operation if it has ended, and returns the record that holds afterwards.
 func (s *Session) recordEnded(ctx context.Context, l catalog.LUN) (catalog.LUN, error) {
 	if l.Operation == nil {
 		return l, nil
@@ -126,8 +126,8 @@ func (s *Session) recordEnded(ctx context.Context, l catalog.LUN) (catalog.LUN, 
 	}
 }
 
-// recordEnd commits that l's operation has ended with result. The kernel keeps its table; a failed plex leaves it with the next
-// change or Assemble.
+// recordEnd commits that l's operation has ended with result. The kernel keeps its table. The next change or Assemble removes a
+// failed plex from the table.
 func (s *Session) recordEnd(ctx context.Context, l catalog.LUN, result vds.Code) (catalog.LUN, error) {
 	status, mirrored, err := s.RaidStatus(ctx, l)
 	if err != nil {

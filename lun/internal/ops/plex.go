@@ -15,7 +15,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// FindPlex is the plex of l that ref names: its GUID, a unique beginning of it, or its drive.
+// FindPlex finds a plex of l by its GUID, by a unique beginning of it, or by its drive.
 func FindPlex(h *host.Host, l catalog.LUN, ref string) (uuid.UUID, error) {
 	drive, driveErr := h.FindDrive(ref)
 	var found []uuid.UUID
@@ -45,7 +45,7 @@ func noPlex(l catalog.LUN, ref string) error {
 	}
 }
 
-// Written is how much of a tracked LUN was ever written, by the first metadata that tells.
+// Written is how much of a tracked LUN was ever written, by the first readable metadata.
 func Written(ctx context.Context, h *host.Host, l catalog.LUN) size.Bytes {
 	for _, i := range h.Roles(l).Taking() {
 		p := l.Plexes[i]

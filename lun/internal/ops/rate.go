@@ -15,7 +15,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// SetRate limits how fast the running operation of a LUN copies, without starting it anew.
+// SetRate limits how fast the running operation of a LUN copies. The operation does not start again.
 func SetRate(rate size.Bytes) Verb {
 	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 		if l.Operation == nil {
@@ -34,7 +34,7 @@ func SetRate(rate size.Bytes) Verb {
 	}
 }
 
-// swapRate swaps in the table of next, which is l with another rate. The copy goes on where it is: the bits say what is left.
+// swapRate swaps in the table of next, which is l with another rate. The copy continues: the bits say what is left.
 func swapRate(ctx context.Context, s *Session, l, next catalog.LUN) (catalog.LUN, error) {
 	have, err := s.Inspect(ctx, l)
 	if err != nil {
@@ -45,7 +45,7 @@ func swapRate(ctx context.Context, s *Session, l, next catalog.LUN) (catalog.LUN
 	})
 }
 
-// Dequeue lets l's operation begin if it waits for nothing any more.
+// Dequeue begins l's operation if it need not wait any longer.
 func Dequeue(ctx context.Context, s *Session, l catalog.LUN) error {
 	if l.Operation == nil || !l.Operation.Queued || !MayBegin(ctx, s.Host, l) {
 		return nil
@@ -54,8 +54,8 @@ func Dequeue(ctx context.Context, s *Session, l catalog.LUN) error {
 	return err
 }
 
-// MayBegin reports whether a queued operation of l need not wait any more: no other copy on one of its drives has anything left to do.
-// The end of one that nobody watches is recorded by the next command that looks at it.
+// MayBegin reports whether a queued operation of l can begin: every other copy on its drives has ended. The next command that
+// looks at such a copy records its end.
 func MayBegin(ctx context.Context, h *host.Host, l catalog.LUN) bool {
 	unfinished := slices.DeleteFunc(conflictingCopies(h, l), func(other catalog.LUN) bool {
 		seen, known, err := ObserveOperation(ctx, h, other)
@@ -64,7 +64,7 @@ func MayBegin(ctx context.Context, h *host.Host, l catalog.LUN) bool {
 	return len(unfinished) == 0
 }
 
-// conflictingCopies is the LUNs for whose operations l's has to wait: they copy, and share a drive with l.
+// conflictingCopies is the LUNs that l's operation has to wait for: they copy, and they share a drive with l.
 func conflictingCopies(h *host.Host, l catalog.LUN) []catalog.LUN {
 	var found []catalog.LUN
 	drives := l.Drives()

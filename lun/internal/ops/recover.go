@@ -12,8 +12,8 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Recover commits that the failed plexes of a LUN are being filled, and swaps in a table with all of them. The metadata makes
-// the kernel take them for members that come back, and copy the regions whose bits it kept (drivers/md/dm-raid.c,
+// Recover commits that an operation fills the failed plexes of a LUN, and swaps in a table with all of them. The metadata makes
+// the kernel treat them as members that come back. So it copies only the regions whose bits it has kept (drivers/md/dm-raid.c,
 // super_validate).
 func Recover(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 	have, failed, err := failedPlexes(ctx, s, l)
@@ -22,7 +22,7 @@ func Recover(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error
 	}
 	next := record.Begin(l, vds.AsyncRecoverLUN, s.Now)
 	if len(failed) == 0 {
-		return record.Conclude(next, vds.OK, s.Now), nil // not recorded: nothing has happened
+		return record.Conclude(next, vds.OK, s.Now), nil // not recorded, because nothing has changed
 	}
 	if next = record.Recover(next, failed); next.Operation.Whole {
 		next = worthTracking(ctx, s, next)
@@ -32,7 +32,7 @@ func Recover(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error
 	})
 }
 
-// failedPlexes is the plexes of l that do not hold all of its data though nothing fills them, all of whose drives are here.
+// failedPlexes is the plexes of l that lack data, that no operation fills, and whose drives are all present.
 func failedPlexes(ctx context.Context, s *Session, l catalog.LUN) (engine.State, []uuid.UUID, error) {
 	why := fault.Reasons{Op: "recover", Object: record.LUNObject(l.Name)}
 	if len(l.Copies()) == 1 {

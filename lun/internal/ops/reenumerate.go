@@ -16,7 +16,8 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Reenumerate brings the devices of every active LUN to what its record says, or its record to what the kernel has made true.
+// Reenumerate makes the record and the devices of every active LUN agree. It changes the devices, or the record if the kernel
+// has the truth.
 func Reenumerate(ctx context.Context, env *Env) ([]Result, error) {
 	var results []Result
 	err := env.Change(ctx, "reenumerate", func(ctx context.Context, s *Session) error {
@@ -40,8 +41,8 @@ func Reenumerate(ctx context.Context, env *Env) ([]Result, error) {
 	return results, err
 }
 
-// reconcile brings the kernel to l. Where a mirror's table was replaced by one of its plexes alone, that plex holds the data from then
-// on, and the others are stale.
+// reconcile brings the kernel to l. An administrator may have replaced the mirror's table by a table of one plex. That one plex
+// then holds the data, and the others are stale.
 func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
 	if err := s.Unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "reenumerate", Object: record.LUNObject(l.Name), Err: err}
@@ -54,7 +55,7 @@ func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
 	switch {
 	case inspectErr != nil:
 		return errors.Join(err, inspectErr)
-	case len(l.Copies()) == 1: // the record leaves no doubt where the data is
+	case len(l.Copies()) == 1: // the only plex holds the data
 		return s.Run(ctx, layout.Plan(layout.Change{
 			Want: s.Wants(l), Have: have.View, Cleanup: have.Cleanup, At: s.At, Prepare: engine.Rewrite(l),
 		}))
@@ -72,8 +73,8 @@ func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
 	return err
 }
 
-// Resume resumes a LUN that a change which was cut off has left suspended. The next change of that LUN, or Assemble, completes the
-// change. Resume does nothing to a LUN that is not suspended, or that does not exist.
+// Resume resumes a LUN that an interrupted change has left suspended. The next change of that LUN, or Assemble, completes the
+// change. Resume does nothing to a LUN that is not suspended or does not exist.
 func Resume(ctx context.Context, env *Env, id uuid.UUID) error {
 	return env.Change(ctx, "wake lun "+id.String(), func(ctx context.Context, s *Session) error {
 		l, ok := s.Record(id)

@@ -31,7 +31,7 @@ func Remove(plex uuid.UUID) Verb {
 	}
 }
 
-// Split takes a plex away from a LUN and makes a LUN of it, which made is set to.
+// Split takes a plex away from a LUN and makes a new LUN of it. It stores the new LUN in made.
 func Split(plex uuid.UUID, name string, made *catalog.LUN) Verb {
 	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 		if err := checkName(s, "split", name); err != nil {
@@ -60,7 +60,7 @@ func Split(plex uuid.UUID, name string, made *catalog.LUN) Verb {
 	}
 }
 
-// checkRemove says everything that speaks against taking a plex away from l.
+// checkRemove returns all reasons against taking a plex away from l.
 func checkRemove(ctx context.Context, s *Session, l catalog.LUN, plex uuid.UUID, op string) (engine.State, error) {
 	why := fault.Reasons{Op: op, Object: record.LUNObject(l.Name)}
 	if !slices.ContainsFunc(l.Copies(), func(p catalog.Plex) bool { return p.ID == plex }) {

@@ -11,7 +11,7 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
 
-// Rename commits a new name of a LUN, and gives it to the devices: a plan of the new record does that at any time.
+// Rename commits a new name of a LUN and renames the devices. If that fails, any later plan of the record renames them.
 func Rename(name string) Verb {
 	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 		if err := checkName(s, "rename", name); err != nil {

@@ -14,20 +14,24 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// A scan finds out what of a LUN is zero, while the LUN is in use, so that a plex which is added afterwards gets the rest and
-// nothing else. From its begin on the LUN is a mirror with a vacant plex, whose bitmap, empty at first, gets a bit for every
-// region before it is written to. Then each region is read. What reads as zeros and has no bit when all I/O is suspended for the
-// new plex is zero: it was when it was read, and nobody has written to it since.
+// A scan finds out which regions of a LUN are zero, while the LUN is in use. A plex that is added afterwards gets only the
+// other regions.
+//
+// During a scan the LUN is a mirror with a vacant plex and an empty bitmap. The kernel sets the bit of a region before the
+// first write to it. The scan reads each region and records which ones read as zeros. To add the plex, I/O is suspended. A
+// region that read as zeros, and has no bit then, is still zero: nothing has been written to it since.
 //
 //	begin    write the map: nothing is known │ write metadata without a bit │ commit │ swap │ flush the drive
 //	scan     read; under the lock, now and then: take what is zero out of the map
 //	Attach   what is zero by the map and has no bit in the window is not copied
 //
-// A scan that was interrupted has cost nothing but time: the LUN goes on, its bits too, also after a restart, and a next scan
-// goes on where this one has stopped. Where the LUN may have run without its bitmap, the map is not used any more: that is so
-// when its slot was written for another table, and where all bits are set.
+// An interrupted scan loses only time. The LUN and its bitmap stay in use, also after a restart, and the next scan continues
+// from the same place.
+//
+// The map is not used after the LUN may have run without its bitmap. There are two signs of that: the map's slot was written
+// for another table, or all bits are set.
 
-// ScanOptions say what a scan is for, and how it reads; see lun.ScanOptions.
+// ScanOptions say what a scan is for and how it reads; see lun.ScanOptions.
 type ScanOptions struct {
 	Source uuid.UUID
 	Drives []string
@@ -35,14 +39,15 @@ type ScanOptions struct {
 	Report func(ScanProgress)
 }
 
-// ScanProgress is how far a scan is; see lun.ScanProgress.
+// ScanProgress is how far a scan has got; see lun.ScanProgress.
 type ScanProgress struct {
 	Done  size.Bytes
 	Total size.Bytes
 	Zero  size.Bytes
 }
 
-// Scan finds out what of a LUN is zero. It returns when all of it is read, or when ctx ends; what was found until then is kept.
+// Scan finds out which regions of a LUN are zero. It returns when it has read all of the LUN, or when ctx ends. It keeps what
+// it has found.
 func Scan(ctx context.Context, env *Env, l LUN, opts ScanOptions) error {
 	var reader *scanReader
 	var path string
@@ -62,7 +67,7 @@ func Scan(ctx context.Context, env *Env, l LUN, opts ScanOptions) error {
 	return reader.run(ctx, env, path)
 }
 
-// EndScan gives a scan up that has not led to a plex.
+// EndScan discards a scan that has not led to a plex.
 func EndScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 	if l.Scan == uuid.Nil {
 		return l, &vds.Error{Code: vds.ErrInvalidOperation, Op: "end scan of", Object: record.LUNObject(l.Name), Reason: "no scan of it has begun"}
@@ -70,7 +75,7 @@ func EndScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error
 	return endScan(ctx, s, l)
 }
 
-// beginScan has l note what is written from now on, unless it does already. It makes sure that a plex could be added.
+// beginScan makes the kernel record writes to l, unless it does so already. It checks that a plex could be added.
 func beginScan(ctx context.Context, s *Session, l catalog.LUN, opts ScanOptions) (*scanReader, error) {
 	if opts.Rate != record.Unlimited && opts.Rate < size.KiB {
 		return nil, &vds.Error{Code: vds.ErrInvalidArg, Op: "scan", Object: record.LUNObject(l.Name), Reason: "a scan reads at least 1 KiB a second"}
@@ -103,13 +108,13 @@ func beginScan(ctx context.Context, s *Session, l catalog.LUN, opts ScanOptions)
 		return nil, nil
 	}
 	drive := l.Plexes[0].Meta.Drive
-	if err := s.Flush(ctx, drive); err != nil { // what is read must not get lost
+	if err := s.Flush(ctx, drive); err != nil { // a power cut must not undo the data that the scan reads
 		return nil, err
 	}
 	return newScanReader(l, left, opts), nil
 }
 
-// worthScanning refuses a scan that would be of no use.
+// worthScanning refuses a scan that would have no effect.
 func worthScanning(ctx context.Context, s *Session, l, source catalog.LUN) error {
 	if len(l.Copies()) > 1 {
 		return &vds.Error{
@@ -127,7 +132,7 @@ func worthScanning(ctx context.Context, s *Session, l, source catalog.LUN) error
 	return nil
 }
 
-// restartScan is l after the begin of a scan; one that has begun before is given up.
+// restartScan begins a scan of l, and returns the record. It discards an earlier scan.
 func restartScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 	var err error
 	if l.Scan != uuid.Nil {
@@ -149,7 +154,7 @@ func restartScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, e
 	})
 }
 
-// endScan is l, which has a scan, without it.
+// endScan discards the scan of l, and returns the record.
 func endScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 	have, err := s.Inspect(ctx, l)
 	if err != nil {

@@ -19,19 +19,19 @@ import (
 
 // How a scan reads.
 const (
-	scanRate        = 256 * size.MiB   // a second, where nothing else is asked for
-	scanChunk       = size.MiB         // read at once
-	reportPeriod    = time.Second      // between reports
-	notePeriod      = 10 * time.Second // between notes of what was found
+	scanRate        = 256 * size.MiB   // in a second, without another limit
+	scanChunk       = size.MiB         // for one read
+	reportPeriod    = time.Second      // between two reports
+	notePeriod      = 10 * time.Second // between two updates of the map
 	scanLockTimeout = 30 * time.Second
 )
 
 // scanReader reads a LUN for a scan, without the host's lock.
 type scanReader struct {
 	l     catalog.LUN
-	disk  blockdev.Disk // the drive that all of it lies on
+	disk  blockdev.Disk // the drive that holds all of the LUN
 	left  raidmeta.Bits
-	zero  raidmeta.Bits // found, and not noted yet
+	zero  raidmeta.Bits // found, and not in the map yet
 	opts  ScanOptions
 	read  size.Bytes
 	total ScanProgress
@@ -42,7 +42,7 @@ func newScanReader(l catalog.LUN, left raidmeta.Bits, opts ScanOptions) *scanRea
 	return &scanReader{l: l, left: left, zero: raid1.NoRegions(l), opts: opts, buf: make([]byte, scanChunk)}
 }
 
-// run reads what is left to read from the device at path, and notes what it finds.
+// run reads the regions that are left from the device at path, and updates the map.
 func (r *scanReader) run(ctx context.Context, env *Env, path string) error {
 	var err error
 	if r.disk, err = env.Devices.Open(ctx, path, blockdev.Read); err != nil {
@@ -78,7 +78,7 @@ func (r *scanReader) run(ctx context.Context, env *Env, path string) error {
 	return err
 }
 
-// count counts what was found before.
+// count counts the regions that were found earlier.
 func (r *scanReader) count() {
 	r.total = ScanProgress{Total: r.l.Size.Bytes()}
 	for i := range raidmeta.Regions(r.l.Size, r.l.RegionSize) {
@@ -89,13 +89,13 @@ func (r *scanReader) count() {
 	}
 }
 
-// length is how long region i is.
+// length is the length of region i.
 func (r *scanReader) length(i uint64) size.Bytes {
 	region := r.l.RegionSize
 	return min(region, r.l.Size-size.Sectors(i)*region).Bytes()
 }
 
-// pause keeps to the rate.
+// pause waits as long as the rate demands.
 func (r *scanReader) pause(ctx context.Context, start time.Time) error {
 	rate := r.opts.Rate
 	if rate == record.Unlimited {
@@ -112,7 +112,7 @@ func (r *scanReader) pause(ctx context.Context, start time.Time) error {
 	}
 }
 
-// region reads region i.
+// region reads region i and keeps the result.
 func (r *scanReader) region(ctx context.Context, i uint64) {
 	zero := r.isZero(ctx, i)
 	r.total.Done += r.length(i)
@@ -122,7 +122,7 @@ func (r *scanReader) region(ctx context.Context, i uint64) {
 	}
 }
 
-// isZero reports whether region i reads as zeros. A region that cannot be read does not.
+// isZero reports whether region i reads as zeros; false for a region that cannot be read.
 func (r *scanReader) isZero(ctx context.Context, i uint64) bool {
 	first := size.Sectors(i) * r.l.RegionSize
 	end := first + r.length(i).Sectors()
@@ -142,10 +142,11 @@ func (r *scanReader) isZero(ctx context.Context, i uint64) bool {
 	return true
 }
 
-// allZero reports whether b holds nothing but zeros.
+// allZero reports whether b holds only zeros.
 func allZero(b []byte) bool { return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1]) }
 
-// note takes what was found to be zero out of the map, if the LUN's scan is still this one: its metadata may be another LUN's by now.
+// note removes the zero regions from the map, if the LUN still has this scan. Otherwise its metadata slot may belong to another
+// LUN.
 func (r *scanReader) note(ctx context.Context, env *Env) error {
 	wait, cancel := context.WithTimeout(ctx, scanLockTimeout)
 	defer cancel()
@@ -154,7 +155,7 @@ func (r *scanReader) note(ctx context.Context, env *Env) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Unusable(now.ID); err != nil { // its drive may be another host's
+		if err := s.Unusable(now.ID); err != nil { // for example when its drive belongs to another host now
 			return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "scan", Object: record.LUNObject(now.Name), Err: err}
 		}
 		left, ok := raidmeta.Bits(nil), now.Scan == r.l.Scan
@@ -175,7 +176,7 @@ func (r *scanReader) note(ctx context.Context, env *Env) error {
 	return err
 }
 
-// report says how far the scan is.
+// report calls the caller's function with the progress.
 func (r *scanReader) report() {
 	if r.opts.Report != nil {
 		r.opts.Report(r.total)

@@ -10,8 +10,8 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/layout"
 )
 
-// TakeOver makes drives that were last used by another host this one's: those that refs name, or all. It returns the drives that were
-// taken over.
+// TakeOver makes drives of this host out of drives that another host used last: those that refs name, or all. It returns the
+// drives that it has taken over.
 func TakeOver(ctx context.Context, env *Env, refs []string) ([]*host.Drive, error) {
 	var taken []*host.Drive
 	err := env.Change(ctx, "take over drives", func(ctx context.Context, s *Session) error {

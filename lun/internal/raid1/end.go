@@ -10,7 +10,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Decode is the status of l's mirror; false when status is not one of a mirror of all its plexes.
+// Decode is the status of l's mirror; false when status does not belong to a mirror of all its plexes.
 func Decode(l catalog.LUN, status dm.Status) (dm.RaidStatus, bool, error) {
 	if len(status.Targets) != 1 || status.Targets[0].Type != (dm.Raid1{}).Type() {
 		return dm.RaidStatus{}, false, nil
@@ -22,8 +22,8 @@ func Decode(l catalog.LUN, status dm.Status) (dm.RaidStatus, bool, error) {
 	return raid, len(raid.Health) == len(l.Plexes), nil
 }
 
-// Claimed reports whether the kernel claims that every plex of l that takes part is a full copy, but for those that it has
-// dropped: it never drops the last one. A target has to be one, whether its drive is here or not.
+// Claimed reports whether the kernel claims that every plex of l that takes part is a full copy. Plexes that the kernel has
+// dropped do not count; it never drops the last one. A target must be a full copy, even when its drive is missing.
 func Claimed(roles record.Roles, status dm.RaidStatus) bool {
 	lost := Lost(roles, status)
 	for i, role := range roles {
@@ -34,7 +34,7 @@ func Claimed(roles record.Roles, status dm.RaidStatus) bool {
 	return status.Done == status.Total && status.Action == dm.ActionIdle
 }
 
-// Lost is the plexes, a bit for each, that the kernel has dropped and that no operation fills.
+// Lost is the plexes that the kernel has dropped and that no operation fills, one bit for each.
 func Lost(roles record.Roles, status dm.RaidStatus) uint64 {
 	var lost uint64
 	for i, role := range roles {
@@ -45,8 +45,8 @@ func Lost(roles record.Roles, status dm.RaidStatus) uint64 {
 	return lost
 }
 
-// FailedLeg is the first plex whose failure ends l's operation, -1 when there is none: a target or, where the operation fills none, a
-// plex that takes part.
+// FailedLeg is the first plex whose failure ends l's operation; -1 when there is none. It is a target. If the operation has no
+// targets, it is a plex that takes part.
 func FailedLeg(l catalog.LUN, roles record.Roles, status dm.RaidStatus) int {
 	for i, role := range roles {
 		concerned := role.IsTarget() || len(l.Operation.Plexes) == 0 && !role.Excluded()
@@ -57,8 +57,8 @@ func FailedLeg(l catalog.LUN, roles record.Roles, status dm.RaidStatus) int {
 	return -1
 }
 
-// Asked is the plexes whose superblocks have to prove that nothing is left to copy, and all others, a bit for each; false when one
-// of the superblocks that matter cannot be read at all. lost is the plexes that the kernel has dropped.
+// Asked is the plexes whose superblocks must prove that nothing is left to copy, and all others, one bit for each. false when
+// one of the superblocks that matter cannot be read. lost is the plexes that the kernel has dropped.
 func Asked(roles record.Roles, lost uint64) (asked []int, others uint64, ok bool) {
 	others = lost
 	for i, role := range roles {
@@ -77,15 +77,15 @@ func Asked(roles record.Roles, lost uint64) (asked []int, others uint64, ok bool
 	return asked, others, true
 }
 
-// Proves reports whether a superblock says that nothing is left to copy between the plexes that are not others. The status line
-// alone does not prove that.
+// Proves reports whether a superblock says that nothing is left to copy. It ignores the plexes in others. The status line alone
+// does not prove it.
 func Proves(super raidmeta.Super, others uint64) bool {
 	return super.FailedDevices&^others == 0 && whole(super)
 }
 
-// AfterLosses is l, whose operation has ended, as the kernel's word on its legs makes it: after a success a plex that the
-// kernel has dropped is stale, and its drive need not take the commit. After a failure, a target that is the only leg left in sync
-// stays valid: its sources were lost only after it was complete.
+// AfterLosses is l, whose operation has ended, with the kernel's losses. After a success, a plex that the kernel has dropped is
+// stale. Then its drive need not take the commit. After a failure, a target that is the only leg left in sync stays valid: its
+// sources were lost only after it was complete.
 func AfterLosses(l, before catalog.LUN, health []dm.LegHealth) catalog.LUN {
 	l.Plexes = slices.Clone(l.Plexes)
 	inSync := func(i int) bool { return i < len(health) && health[i] == dm.LegInSync }
@@ -104,7 +104,7 @@ func AfterLosses(l, before catalog.LUN, health []dm.LegHealth) catalog.LUN {
 	return l
 }
 
-// ForeignTable is the error about a LUN whose live table is not one of plexctl's.
+// ForeignTable is the error about a LUN whose live table plexctl did not load.
 func ForeignTable(l catalog.LUN) error {
 	return &vds.Error{
 		Code: vds.ErrProviderCacheCorrupt, Op: "change", Object: record.LUNObject(l.Name),
@@ -112,5 +112,5 @@ func ForeignTable(l catalog.LUN) error {
 	}
 }
 
-// CacheHint is the cure for vds.ErrProviderCacheCorrupt.
+// CacheHint is the remedy for vds.ErrProviderCacheCorrupt.
 const CacheHint = "run `plexctl reenumerate`, then `plexctl refresh`"

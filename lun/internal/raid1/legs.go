@@ -13,22 +13,22 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
 
-// LegState is what the kernel does with the plexes of a LUN: its live table, read as legs.
+// LegState is the state of a LUN's legs in the kernel: its live table, and what status and metadata say about each plex.
 type LegState struct {
 	Live    bool
 	Mirror  bool                        // the live table is a raid1
 	Status  dm.RaidStatus               // of the mirror
-	Health  map[uuid.UUID]dm.LegHealth  // by plex; a plex that is no leg of the live table is not in it
-	Slots   map[uuid.UUID]catalog.Slot  // the metadata slot that the live table uses, by plex
-	Sole    uuid.UUID                   // the plex that a live linear table maps; uuid.Nil when it maps none of the LUN's
-	Meta    map[uuid.UUID]raidmeta.Slot // what these slots hold
+	Health  map[uuid.UUID]dm.LegHealth  // by plex; only legs of the live table are in it
+	Slots   map[uuid.UUID]catalog.Slot  // the metadata slots that the live table uses, by plex
+	Sole    uuid.UUID                   // the plex that a live linear table maps; uuid.Nil when it maps none of the LUN
+	Meta    map[uuid.UUID]raidmeta.Slot // the content of these slots
 	Devices map[uuid.UUID]devno.No      // data device of each leg, by plex
 	Stale   map[uuid.UUID]bool          // plexes that are stale by the record, legs or not
 	Unread  bool                        // the metadata of a leg that the kernel has not dropped cannot be read
 }
 
-// NewLegState is the state of l's legs in the live table of view, without what status and metadata say. raid is that table when it is
-// a mirror, nil when it is none.
+// NewLegState is the state of l's legs in the live table of view, without status and metadata. raid is that table if it is a
+// mirror, otherwise nil.
 func NewLegState(l catalog.LUN, have layout.View, at layout.Numbers) (st LegState, raid *dm.Raid1) {
 	st = LegState{
 		Health: map[uuid.UUID]dm.LegHealth{}, Slots: map[uuid.UUID]catalog.Slot{},
@@ -50,7 +50,7 @@ func NewLegState(l catalog.LUN, have layout.View, at layout.Numbers) (st LegStat
 	return st, &target
 }
 
-// LegPlex is the plex of l that a leg is, and the metadata slot that the leg uses.
+// LegPlex is the plex of l that a leg belongs to, and the metadata slot that the leg uses.
 func LegPlex(l catalog.LUN, have layout.View, leg dm.Leg) (catalog.Plex, catalog.Slot, bool) {
 	for _, p := range l.Plexes {
 		if data, ok := have[layout.DataUUID(l, p)]; !ok || data.Dev != leg.Data {
@@ -65,7 +65,7 @@ func LegPlex(l catalog.LUN, have layout.View, leg dm.Leg) (catalog.Plex, catalog
 	return catalog.Plex{}, "", false
 }
 
-// Note adds what the metadata of a leg, which is plex p in slot, holds. The zero Slot is metadata that cannot be read.
+// Note adds the metadata of a leg, which is plex p in slot. The zero meta stands for metadata that cannot be read.
 func (st *LegState) Note(p catalog.Plex, slot catalog.Slot, health dm.LegHealth, data devno.No, meta raidmeta.Slot) {
 	st.Health[p.ID], st.Slots[p.ID], st.Devices[p.ID] = health, slot, data
 	if meta.Super != (raidmeta.Super{}) {
@@ -75,8 +75,9 @@ func (st *LegState) Note(p catalog.Plex, slot catalog.Slot, health dm.LegHealth,
 	}
 }
 
-// Complete reports whether a plex holds all of the data, as far as the kernel and its metadata on the drives tell. A leg that the
-// kernel still shows as syncing is not trusted on its own superblock while that of another leg, which may be newer, is unreadable.
+// Complete reports whether a plex holds all of the data, by the kernel's status and the metadata on the drives. While the
+// metadata of another leg cannot be read, that leg may be newer. Until then a superblock alone does not prove a leg that the
+// kernel shows as syncing.
 func (st LegState) Complete(plex uuid.UUID) bool {
 	if !st.Mirror {
 		return st.Sole == plex
@@ -88,10 +89,10 @@ func (st LegState) Complete(plex uuid.UUID) bool {
 	return ok && health != dm.LegFailed && health != dm.LegMissing && st.inSync(plex)
 }
 
-// Lost reports whether the live mirror does not hold all of the data in a plex.
+// Lost reports whether the live mirror lacks some of the data in a plex.
 func (st LegState) Lost(plex uuid.UUID) bool { return st.Mirror && !st.Complete(plex) }
 
-// inSync reports whether the metadata of the live legs calls a plex in sync.
+// inSync reports whether the metadata of the live legs says that a plex is in sync.
 func (st LegState) inSync(plex uuid.UUID) bool {
 	var newest raidmeta.Super
 	for _, slot := range st.Meta {
@@ -103,7 +104,7 @@ func (st LegState) inSync(plex uuid.UUID) bool {
 	return super != (raidmeta.Super{}) && super.RecoveryOffset == raidmeta.InSync && !newest.CallsFailed(super)
 }
 
-// Resyncing reports whether the legs in sync of the mirror are being resynced: above an offset they may differ.
+// Resyncing reports whether the kernel resyncs the legs that are in sync: above an offset they may differ.
 func (st LegState) Resyncing() bool {
 	for id, slot := range st.Meta {
 		if st.Mirror && st.Complete(id) && slot.Super.ResyncOffset != raidmeta.InSync {
@@ -124,7 +125,7 @@ func (st LegState) completeCount() int {
 	return n
 }
 
-// oneLeft reports whether the kernel has dropped all legs but one: there is nothing to resync, whatever the counts say.
+// oneLeft reports whether the kernel has dropped all legs but one. Then there is nothing to resync, whatever the counts say.
 func (st LegState) oneLeft() bool {
 	there := 0
 	for _, health := range st.Status.Health {
@@ -135,9 +136,9 @@ func (st LegState) oneLeft() bool {
 	return there < 2
 }
 
-// Busy reports whether the mirror copies anything, or is about to: a plex is neither in sync nor failed, or a resync of
-// all plexes is not at its end. A plex that is stale by the record does not count: when the kernel cannot read what it
-// copies, it leaves the leg as it is, and never goes on (drivers/md/raid1.c, fix_sync_read_error).
+// Busy reports whether the mirror copies anything, or is about to. It does when a plex is neither in sync nor failed, or while
+// a resync of all plexes is not at its end. A plex that is stale by the record does not count. If the kernel cannot read the
+// source, it leaves such a leg as it is and never continues (drivers/md/raid1.c, fix_sync_read_error).
 func (st LegState) Busy() bool {
 	if !st.Mirror || st.Status.Action == dm.ActionIdle && st.oneLeft() {
 		return false
@@ -148,7 +149,7 @@ func (st LegState) Busy() bool {
 	for id, health := range st.Health {
 		slot, known := st.Meta[id]
 		if !known || st.Stale[id] {
-			continue // its drive is gone, and the kernel has not noticed yet; or it is stale
+			continue // stale, or its drive is gone and the kernel has not noticed yet
 		}
 		if health == dm.LegSyncing || health == dm.LegInSync && !whole(slot.Super) {
 			return true
@@ -162,13 +163,13 @@ func whole(super raidmeta.Super) bool {
 	return super.RecoveryOffset == raidmeta.InSync && super.ResyncOffset == raidmeta.InSync
 }
 
-// Clashes reports whether the live mirror uses a metadata slot that is current in l. Such a slot must not be written.
+// Clashes reports whether the live mirror uses a metadata slot that is current in l. plexctl must not write such a slot.
 func Clashes(l catalog.LUN, roles record.Roles, was LegState) bool {
 	return slices.ContainsFunc(roles.Taking(), func(i int) bool { return was.Slots[l.Plexes[i].ID] == l.Plexes[i].Slot })
 }
 
-// RolesBeside is roles given the live table: also excluded is a plex that is no leg of the live mirror and is not filled. It may
-// have missed writes that no metadata shows, so it waits until it is recovered.
+// RolesBeside is roles with more plexes excluded: those that are no leg of the live mirror and are not filled. Such a plex may
+// have missed writes that no metadata shows, so it waits for a recovery.
 func RolesBeside(l catalog.LUN, roles record.Roles, was LegState) record.Roles {
 	return roles.Without(func(i int) bool {
 		_, leg := was.Health[l.Plexes[i].ID]

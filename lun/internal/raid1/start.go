@@ -11,8 +11,8 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Read is what reading the current metadata slot of a plex gave. With an error, Slot is what could be decoded of it; see
-// raidmeta.DecodeSlot. A plex that takes no part has the zero Read.
+// Read is the result of reading the current metadata slot of a plex. On an error, Slot has the fields that could be decoded;
+// see raidmeta.DecodeSlot. A plex that takes no part has the zero Read.
 type Read struct {
 	Slot raidmeta.Slot
 	Err  error
@@ -27,9 +27,9 @@ func SlotsOf(reads []Read) []raidmeta.Slot {
 	return slots
 }
 
-// Start is the metadata with which a mirror is started that no table uses: after a boot, a crash, a clean stop alike. dm-raid itself
-// forgets after a crash which regions were being written (reference: dm-raid.c never records "dirty"), so that the legs may differ
-// there; this makes the kernel copy every region whose bit is set.
+// Start is the metadata for the start of a mirror that no table uses: after a boot, after a crash, and after a clean stop.
+// After a crash dm-raid does not know which regions were being written, and the legs may differ there (reference: dm-raid.c
+// never records "dirty"). The metadata from Start makes the kernel copy every region whose bit is set.
 //
 //   - All plexes hold the data: the regions that are set are copied from the first one to the others.
 //   - Else the first plex that holds the data is the source of all others, which get every region that is set. The kernel
@@ -68,14 +68,14 @@ func Start(l catalog.LUN, roles record.Roles, reads []Read) ([]raidmeta.Slot, er
 	return raidmeta.Returned(slots, l.RegionSize, append(behind, complete[1:]...))
 }
 
-// allClean reports whether the legs of a tracked LUN were stopped in sync.
+// allClean reports whether a tracked LUN was stopped with its legs in sync.
 func allClean(slots []raidmeta.Slot) bool {
 	return !slices.ContainsFunc(slots, func(s raidmeta.Slot) bool { return !s.Clean() })
 }
 
-// Sources tells the plexes of l that hold all of the data from those that lag, by the record and by what their metadata says of
-// each other. Plexes that take no part are neither. A target holds the data when the kernel has filled it to the end and has dropped
-// all others since, before the end was recorded.
+// Sources divides the plexes of l into those that hold all of the data and those that lag. It uses the record, and what the
+// metadata of the plexes says about each other. Plexes that take no part are in neither list. A target holds the data if the
+// kernel has filled it completely, and has then dropped all others, before the end was recorded.
 func Sources(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) (complete, behind []int) {
 	newest := newestOf(slots)
 	for i, role := range roles {
@@ -95,7 +95,7 @@ func Sources(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) (complete
 	return complete, behind
 }
 
-// survivors is the targets of l that the kernel has filled to the end and that have seen all others fail.
+// survivors is the targets of l that the kernel has filled completely and that have recorded the failure of all others.
 func survivors(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) []int {
 	var filled []int
 	newest, lost := newestOf(slots), false
@@ -128,8 +128,8 @@ func newestOf(slots []raidmeta.Slot) raidmeta.Super {
 	return newest
 }
 
-// MaybeNewer reports whether a plex whose drive is missing may be newer than those that are here: none of their superblocks calls it
-// failed.
+// MaybeNewer reports whether a plex whose drive is missing may be newer than the present ones: none of their superblocks says
+// that it has failed.
 func MaybeNewer(roles record.Roles, slots []raidmeta.Slot) bool {
 	newest := newestOf(slots)
 	for i, role := range roles {
@@ -140,8 +140,8 @@ func MaybeNewer(roles record.Roles, slots []raidmeta.Slot) bool {
 	return false
 }
 
-// checkReadable refuses to start a mirror while the metadata of a plex cannot be read that no superblock calls failed: the plex may
-// be newer than the others. Metadata that is there and damaged is another matter: it is not believed.
+// checkReadable refuses to start a mirror when a plex has unreadable metadata and no superblock says that the plex has failed.
+// Such a plex may be newer than the others. Damaged metadata is no reason to refuse: plexctl ignores it.
 func checkReadable(l catalog.LUN, roles record.Roles, reads []Read) error {
 	newest := newestOf(SlotsOf(reads))
 	for i, role := range roles {
@@ -161,7 +161,8 @@ func checkReadable(l catalog.LUN, roles record.Roles, reads []Read) error {
 	return nil
 }
 
-// invalidated reports whether no plex that holds the data by the record has metadata: a change that was cut off has invalidated it.
+// invalidated reports whether no plex that holds the data by the record has metadata. Then an interrupted change has
+// invalidated it.
 func invalidated(roles record.Roles, slots []raidmeta.Slot) bool {
 	for i, role := range roles {
 		if role == record.Source && slots[i].Super != (raidmeta.Super{}) {
@@ -171,7 +172,7 @@ func invalidated(roles record.Roles, slots []raidmeta.Slot) bool {
 	return true
 }
 
-// FromRecord is metadata for l by its record alone: everything is copied, from the first plex that holds the data.
+// FromRecord is metadata for l from its record alone: the kernel copies everything, from the first plex that holds the data.
 func FromRecord(l catalog.LUN, roles record.Roles) ([]raidmeta.Slot, error) {
 	plan := raidmeta.AttachPlan{ArraySize: l.Size, RegionSize: l.RegionSize, InSync: make([]bool, len(l.Plexes))}
 	all := true
@@ -188,15 +189,15 @@ func FromRecord(l catalog.LUN, roles record.Roles) ([]raidmeta.Slot, error) {
 	return raidmeta.Attach(plan)
 }
 
-// Born is the metadata of a LUN that is tracked from its birth on zeroed extents: no region has ever been written.
+// Born is the metadata of a new tracked LUN on zeroed extents: no region has ever been written.
 func Born(l catalog.LUN) ([]raidmeta.Slot, error) {
 	return raidmeta.Attach(raidmeta.AttachPlan{
 		ArraySize: l.Size, RegionSize: l.RegionSize, InSync: []bool{true, false}, Bits: NoRegions(l),
 	})
 }
 
-// Stopped is the metadata of a mirror that was stopped with all legs in sync, with which the next start copies nothing; false
-// when some of the metadata is not whole, and the next start copies what may differ.
+// Stopped is the metadata of a mirror that was stopped with all legs in sync. With it the next start copies nothing. false when
+// some of the metadata is incomplete; then the next start copies the regions that may differ.
 func Stopped(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) ([]raidmeta.Slot, bool) {
 	if l.Tracked() {
 		slots, err := raidmeta.Stopped(slots, l.RegionSize)

@@ -14,22 +14,25 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// A live table is never exchanged for one that uses the same metadata slots: up to Linux 6.12 the old table writes its
-// bitmap once more when it goes, and what the new one found when it was loaded may be out of date when it starts. So
-// every change of a mirror switches to the other slots, which are prepared beforehand:
+// plexctl never exchanges a live table for one that uses the same metadata slots. Up to Linux 6.12 the old table writes its
+// bitmap once more when it ends. And the new table reads the metadata when it is loaded, so it may be out of date when it
+// starts. Therefore every change of a mirror switches to the other slots, which are prepared beforehand:
 //
 //	write the other slots │ load │ COMMIT │ suspend │ legs that count still there? │ copy the bits │ resume
 //
-// While the LUN is suspended nothing is in flight, all legs in sync are equal, and the old table has written down what it
-// knows. Only then can plexctl know which legs hold the data, and what the others lack.
+// While the LUN is suspended, no I/O is in flight, all legs in sync are equal, and the old table has written its metadata. Only
+// then can plexctl know which legs hold the data, and what the others lack.
 
 // SwitchSlots is l with every plex switched to the metadata slot that the live mirror does not use.
 //
-// A plex that is not a leg of the live mirror is switched as well: its current slot must survive in case the old table is restored.
-// A plex that takes no part keeps its slot: its other slot cannot be written, and may hold what would be believed when its drive is
-// back. A plex that neither holds the data nor is filled is marked stale: if the new slots are invalidated, no other metadata shows
-// that it missed writes. But a plex that the kernel fills since a crash, from a plex before it, is not: where no metadata can be
-// trusted, the first plex is the source.
+// A plex that is no leg of the live mirror switches too. Its current slot must stay intact in case the old table is restored.
+//
+// A plex that takes no part keeps its slot. Its other slot cannot be written, and its old content might be trusted when the
+// drive is back.
+//
+// A plex that does not hold the data and is not filled is marked stale. If the new slots are invalidated, no other metadata
+// shows that it missed writes. The exception is a plex that the kernel fills, since a crash, from an earlier plex. It stays in:
+// when no metadata can be trusted, the first plex is the source.
 func SwitchSlots(l catalog.LUN, roles record.Roles, was LegState) catalog.LUN {
 	l.Plexes = slices.Clone(l.Plexes)
 	source := false // a plex before this one holds the data
@@ -58,16 +61,16 @@ func SwitchSlots(l catalog.LUN, roles record.Roles, was LegState) catalog.LUN {
 type Conversion struct {
 	LUN       catalog.LUN // after
 	Was       LegState
-	InSync    []bool         // by plex of LUN: it holds the data, and the new table counts on it
+	InSync    []bool         // by plex of LUN: it holds the data, and the new table relies on it
 	AllInSync bool           // every plex holds the data
-	FullCopy  bool           // it is not known what a target lacks: everything is copied
+	FullCopy  bool           // it is unknown what a target lacks: everything is copied
 	New       []catalog.Plex // those targets, when none of them is a leg of the live table
 	ZeroFill  bool           // the drives of New zero them before the swap, so that only what was written has to be copied
-	Forget    bool           // the new table begins without a bit
+	Forget    bool           // the new table starts with no bit set
 }
 
-// Convert compares what the kernel has of a LUN with its next record, whose current slots the live table does not use, and says what
-// a swap to it takes.
+// Convert says what a swap to the next record of a LUN takes, given what the kernel has. The live table does not use the
+// current slots of next.
 func Convert(next catalog.LUN, roles record.Roles, was LegState) (Conversion, error) {
 	c := Conversion{LUN: next, Was: was, InSync: make([]bool, len(next.Plexes))}
 	byBitmap := next.Operation != nil && next.Operation.Type == vds.AsyncRecoverLUN && !next.Operation.Whole
@@ -120,8 +123,8 @@ func (c Conversion) Purpose() string {
 	}
 }
 
-// First is the metadata that is written before the table is loaded. All bits are set unless the table begins without one: that is
-// right at any time, and what a restart must find before the window, because only the old table notes what is being written now.
+// First is the metadata to write before the table is loaded. All bits are set, which is correct at any time, unless the new
+// table starts with none. A restart before the window needs all bits, because only the old table records the writes until then.
 func (c Conversion) First() ([]raidmeta.Slot, error) {
 	if c.Forget {
 		return c.Slots(NoRegions(c.LUN))
@@ -129,7 +132,7 @@ func (c Conversion) First() ([]raidmeta.Slot, error) {
 	return c.Slots(nil)
 }
 
-// Slots is the metadata with these bits to copy; nil: every bit.
+// Slots is the metadata with these bits to copy; nil: all bits.
 func (c Conversion) Slots(bits raidmeta.Bits) ([]raidmeta.Slot, error) {
 	plan := raidmeta.AttachPlan{
 		ArraySize: c.LUN.Size, RegionSize: c.LUN.RegionSize, InSync: c.InSync, Bits: bits, Events: c.events(),
@@ -140,11 +143,11 @@ func (c Conversion) Slots(bits raidmeta.Bits) ([]raidmeta.Slot, error) {
 	return raidmeta.Attach(plan)
 }
 
-// lastEvents is more than a table counts between being looked at and its end.
+// lastEvents is more than a table adds to its event count between the look at it and its end.
 const lastEvents = 1 << 10
 
-// events is higher than the event count that any live leg has or gets before its table goes: a plex that the new table is
-// without keeps its metadata, and must not seem to be as new as the others.
+// events is higher than any event count that a live leg reaches before its table ends. A plex that is not in the new table
+// keeps its metadata, and must look older than the others.
 func (c Conversion) events() uint64 {
 	var most uint64
 	for _, slot := range c.Was.Meta {
@@ -167,12 +170,12 @@ func (c Conversion) grows() bool {
 	return c.Was.Mirror && c.AllInSync && c.before() < c.LUN.Size
 }
 
-// carries reports whether the plexes need only what the live table has noted.
+// carries reports whether the plexes need only what the live table has recorded.
 func (c Conversion) carries() bool {
 	return c.Was.Mirror && !c.FullCopy && len(c.LUN.Plexes) > 1 || c.ZeroFill
 }
 
-// Window is how tables are swapped while the LUN is suspended by a call of its own.
+// Window is how to swap tables while a separate call has suspended the LUN.
 type Window struct {
 	Linear  bool       // the live table is linear
 	Freeze  bool       // a file system on the LUN is made clean and frozen meanwhile
@@ -180,8 +183,8 @@ type Window struct {
 	Counted []devno.No // data devices of the legs that must be in order
 }
 
-// Window is how to swap; false when a single call does: from a linear table, and where the only leg with the data stays,
-// which the kernel never drops.
+// Window is how to swap; false when a single call is enough. A single call is enough from a linear table, and when the only leg
+// with the data stays, which the kernel never drops.
 func (c Conversion) Window(freeze bool) (Window, bool) {
 	if !c.ZeroFill && (!c.Was.Mirror || c.Was.completeCount() < 2 && !c.carries() && !freeze) {
 		return Window{}, false
@@ -195,8 +198,9 @@ func (c Conversion) Window(freeze bool) (Window, bool) {
 	return w, true
 }
 
-// Left is what is left to copy by the metadata of the old table: the regions with a bit, but for those that every plex has
-// got. nil, which is all, when no bitmap tells. old is the metadata of the old table by plex, health that of its legs by data device.
+// Left is what is left to copy by the metadata of the old table. These are the regions with a bit, without those that every
+// plex has got already. nil means all, when no bitmap tells. old is the metadata of the old table by plex; health is the health
+// of its legs by data device.
 func (c Conversion) Left(old map[uuid.UUID]raidmeta.Slot, health map[devno.No]dm.LegHealth) raidmeta.Bits {
 	if c.grows() {
 		bits := AllRegions(c.LUN)
@@ -218,8 +222,8 @@ func (c Conversion) Left(old map[uuid.UUID]raidmeta.Slot, health map[devno.No]dm
 	return merged
 }
 
-// noted is the bits of an old slot in the regions of the new table; nil when it tells nothing. Of a tracked LUN that has grown,
-// the new part has been zeroed.
+// noted is the bits of an old slot for the regions of the new table; nil when the slot tells nothing. If a tracked LUN has
+// grown, the new part has no bits, because it was zeroed.
 func (c Conversion) noted(slot raidmeta.Slot) raidmeta.Bits {
 	b := slot.Bitmap
 	same := b.RegionSize == c.LUN.RegionSize && b.ArraySize == c.LUN.Size
@@ -229,7 +233,7 @@ func (c Conversion) noted(slot raidmeta.Slot) raidmeta.Bits {
 	return b.Bits.Regrid(b.RegionSize, c.LUN.RegionSize, raidmeta.Regions(c.LUN.Size, c.LUN.RegionSize))
 }
 
-// reached is how many sectors from the start are equal on every plex: 0 with one that has failed, is away, or is vacant,
+// reached is how many sectors from the start are equal on every plex. It is 0 when a plex has failed, is missing, or is vacant,
 // whatever its own superblock says.
 func (c Conversion) reached(old map[uuid.UUID]raidmeta.Slot, health map[devno.No]dm.LegHealth) uint64 {
 	least := uint64(c.LUN.Size)
@@ -244,7 +248,7 @@ func (c Conversion) reached(old map[uuid.UUID]raidmeta.Slot, health map[devno.No
 	return least
 }
 
-// Unwritten is the regions that were never written as far as the old table has noted; none when the LUN is not tracked.
+// Unwritten is the regions that were never written, by the metadata of the old table; none when the LUN is not tracked.
 func (c Conversion) Unwritten(old map[uuid.UUID]raidmeta.Slot) raidmeta.Bits {
 	if !c.LUN.Tracked() {
 		return NoRegions(c.LUN)

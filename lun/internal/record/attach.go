@@ -10,9 +10,9 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Attach is target with all plexes of source, under the operation that fills them. A source without an ID is room that was
-// allocated for a plex. lost reports whether the kernel's mirror does not hold all of the data in a plex of target; such a plex is
-// stale from now on.
+// Attach is target with all plexes of source, under the operation that fills them. A source without an ID is space that was
+// allocated for a plex. lost reports whether the kernel's mirror lacks some of the data in a plex of target. Attach marks such
+// a plex stale.
 func Attach(target, source catalog.LUN, lost func(plex uuid.UUID) bool, now time.Time) catalog.LUN {
 	next := target
 	next.Plexes, next.Scan = nil, uuid.Nil

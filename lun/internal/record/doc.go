@@ -1,3 +1,3 @@
-// Package record makes the next record of a LUN out of the present one: one function for each change. It also says which role
-// each plex has by its record. Everything in it is pure: it neither reads nor writes anything.
+// Package record makes the next record of a LUN from the present one, with one function for each change. It also gives each
+// plex its role by the record. It is pure: it neither reads nor writes anything.
 package record

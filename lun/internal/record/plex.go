@@ -13,7 +13,7 @@ import (
 // PlexDrives is the drives that a plex lies on.
 func PlexDrives(p catalog.Plex) []uuid.UUID { return catalog.LUN{Plexes: []catalog.Plex{p}}.Drives() }
 
-// PlexType is the VDS type of a plex: one that lies on several drives spans them.
+// PlexType is the VDS type of a plex: TypeSpan if it lies on several drives.
 func PlexType(p catalog.Plex) vds.LUNType {
 	if len(PlexDrives(p)) > 1 {
 		return vds.TypeSpan
@@ -29,7 +29,7 @@ func TypeOf(l catalog.LUN) vds.LUNType {
 	return PlexType(l.Plexes[0])
 }
 
-// Index is where a plex stands in l, -1 when it is none of l's.
+// Index is the index of a plex in l; -1 when it is not a plex of l.
 func Index(l catalog.LUN, plex uuid.UUID) int {
 	return slices.IndexFunc(l.Plexes, func(p catalog.Plex) bool { return p.ID == plex })
 }
@@ -53,8 +53,8 @@ func SlotExtent(p catalog.Plex, s catalog.Slot) catalog.Extent {
 // CurrentSlot is where the current metadata slot of a plex lies.
 func CurrentSlot(p catalog.Plex) catalog.Extent { return SlotExtent(p, p.Slot) }
 
-// LUNObject is how an error names a LUN.
+// LUNObject is a LUN's name in errors.
 func LUNObject(name string) string { return fmt.Sprintf("lun %q", name) }
 
-// DriveObject is how an error names a drive.
+// DriveObject is a drive's name in errors.
 func DriveObject(id uuid.UUID) string { return "drive " + id.String() }

@@ -12,13 +12,13 @@ const (
 	Paused    size.Bytes = 1 // some 20 KiB a second, until the rate is set again
 )
 
-// PausedKiB is how a record, and the kernel's table, say Paused.
+// PausedKiB stands for Paused in a record and in the kernel's table.
 const PausedKiB = 1
 
-// maxRate is the highest limit there is: rates are signed 32-bit numbers of KiB in the kernel.
+// maxRate is the highest limit: in the kernel a rate is a signed 32-bit number of KiB.
 const maxRate = 1 * size.TiB
 
-// RateKiB is a rate as records have it. vds.ErrInvalidArg for one that is out of range.
+// RateKiB is a rate in the unit of records. vds.ErrInvalidArg when it is out of range.
 func RateKiB(rate size.Bytes) (uint64, error) {
 	switch {
 	case rate == Unlimited:
@@ -35,7 +35,7 @@ func RateKiB(rate size.Bytes) (uint64, error) {
 	}
 }
 
-// RateOf is the limit of l's operation, a second.
+// RateOf is the limit of l's operation per second.
 func RateOf(l catalog.LUN) size.Bytes {
 	if l.MaxRate == PausedKiB {
 		return Paused
@@ -43,7 +43,7 @@ func RateOf(l catalog.LUN) size.Bytes {
 	return size.Bytes(l.MaxRate) * size.KiB
 }
 
-// RateText says how fast l's operation copies.
+// RateText describes the speed of l's operation.
 func RateText(l catalog.LUN) string {
 	switch {
 	case l.Operation != nil && l.Operation.Queued:

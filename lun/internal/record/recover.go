@@ -8,8 +8,8 @@ import (
 	"github.com/plexctl/plexctl/catalog"
 )
 
-// Recover is l, whose operation has just begun, with these plexes to be filled. A plex that is stale gets everything, and so do
-// all others with it: the bitmap does not tell what a stale plex lacks.
+// Recover is l, whose operation has just begun, with these plexes as its targets. If one of them is stale, the kernel copies
+// everything to all of them, because the bitmap does not tell what a stale plex lacks.
 func Recover(l catalog.LUN, plexes []uuid.UUID) catalog.LUN {
 	op := *l.Operation
 	op.Plexes = plexes
@@ -24,8 +24,8 @@ func Recover(l catalog.LUN, plexes []uuid.UUID) catalog.LUN {
 	return l
 }
 
-// Force is l as it is recorded when it is started without the plexes whose drives are missing: these are stale from now on. It
-// reports whether a plex is left that holds all of the data by the record.
+// Force is l with the record for a start by force: the plexes whose drives are missing are stale. It reports whether a plex is
+// left that holds all of the data by the record.
 func Force(l catalog.LUN, roles Roles) (catalog.LUN, bool) {
 	l.Plexes = slices.Clone(l.Plexes)
 	for i, role := range roles {
@@ -36,7 +36,7 @@ func Force(l catalog.LUN, roles Roles) (catalog.LUN, bool) {
 	return l, roles.Has(Source)
 }
 
-// SoleHolder is l when only one plex holds the data any more; false when that one never held all of it.
+// SoleHolder is l when only plex sole holds the data; false when sole never held all of it.
 func SoleHolder(l catalog.LUN, sole uuid.UUID) (catalog.LUN, bool) {
 	roles := RolesOf(l, AllHere)
 	l.Plexes = slices.Clone(l.Plexes)

@@ -10,15 +10,15 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Remove is l without a plex. lost reports whether the kernel's mirror does not hold all of the data in a plex; such plexes are
-// stale from now on.
+// Remove is l without a plex. lost reports whether the kernel's mirror lacks some of the data in a plex. Remove marks such
+// plexes stale.
 func Remove(l catalog.LUN, plex uuid.UUID, lost func(plex uuid.UUID) bool, now time.Time) catalog.LUN {
 	next := Without(l, plex)
 	next.Operation = NewOperation(vds.AsyncRemoveLUNPlex, now)
 	return MarkLost(Conclude(next, vds.OK, now), lost)
 }
 
-// MarkLost is l with the plexes marked stale that lost reports. The only plex of a LUN stays what it is.
+// MarkLost is l with the plexes that lost reports marked stale. It leaves the only plex of a LUN as it is.
 func MarkLost(l catalog.LUN, lost func(plex uuid.UUID) bool) catalog.LUN {
 	l.Plexes = slices.Clone(l.Plexes)
 	for i, p := range l.Plexes {
@@ -27,7 +27,7 @@ func MarkLost(l catalog.LUN, lost func(plex uuid.UUID) bool) catalog.LUN {
 	return l
 }
 
-// Split is the LUN that a plex of l becomes.
+// Split is the new LUN that is made of a plex of l.
 func Split(l catalog.LUN, plex uuid.UUID, name string) catalog.LUN {
 	made := catalog.LUN{ID: uuid.New(), Name: name, Size: l.Size, Plexes: []catalog.Plex{l.Plexes[Index(l, plex)]}}
 	if l.Tracked() {

@@ -8,15 +8,15 @@ import (
 	"github.com/plexctl/plexctl/catalog"
 )
 
-// Role is what a plex does in its LUN, by the record and by which drives are here.
+// Role is what a plex does in its LUN, by the record and by which drives are present.
 type Role int
 
 // The roles of a plex.
 const (
 	Source       Role = iota // takes part in the table and, by the record, holds all of the data
 	Target                   // takes part, and the running operation fills it
-	Missing                  // takes no part because its drive is not here; by the record it holds all of the data
-	AbsentTarget             // the running operation should fill it, but it takes no part: its drive is not here
+	Missing                  // takes no part because its drive is missing; by the record it holds all of the data
+	AbsentTarget             // the running operation should fill it, but it takes no part because its drive is missing
 	Stale                    // takes no part: it does not hold all of the data, and no operation fills it
 	Vacant                   // the place of a plex that is never there; see catalog.Plex.Vacant
 )
@@ -30,7 +30,7 @@ func (r Role) IsTarget() bool { return r == Target || r == AbsentTarget }
 // Roles is the role of each plex of a LUN, in the order of the record.
 type Roles []Role
 
-// RolesOf is the role of each plex of l. absent reports whether a drive is not here.
+// RolesOf is the role of each plex of l. absent reports whether a drive is missing.
 func RolesOf(l catalog.LUN, absent func(drive uuid.UUID) bool) Roles {
 	roles := make(Roles, len(l.Plexes))
 	for i, p := range l.Plexes {
@@ -58,10 +58,10 @@ func roleOf(l catalog.LUN, p catalog.Plex, absent func(uuid.UUID) bool) Role {
 	}
 }
 
-// AllHere is for questions that do not depend on which drives are here.
+// AllHere treats all drives as present, for questions that do not depend on drives.
 func AllHere(uuid.UUID) bool { return false }
 
-// Without is r with the plexes excluded that out reports.
+// Without is r with the plexes that out reports excluded.
 func (r Roles) Without(out func(i int) bool) Roles {
 	next := slices.Clone(r)
 	for i, role := range r {

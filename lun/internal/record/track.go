@@ -9,8 +9,8 @@ import (
 	"github.com/plexctl/plexctl/dm/raidmeta"
 )
 
-// Track is l, which has one plex, with a vacant plex. While a leg is missing, the kernel keeps a bit for every region that is
-// written.
+// Track is l, which has one plex, with a vacant plex added. While a leg is missing, the kernel keeps the bit of every region
+// that is written.
 func Track(l catalog.LUN) catalog.LUN {
 	vacant := catalog.Plex{ID: uuid.New(), Slot: catalog.SlotA, Stale: true, Vacant: true}
 	l.Plexes = append(slices.Clone(l.Plexes), vacant)
@@ -24,7 +24,7 @@ func Untrack(l catalog.LUN) catalog.LUN {
 	return l
 }
 
-// BeginScan is l with a scan for what is zero.
+// BeginScan is l with a scan for zero regions.
 func BeginScan(l catalog.LUN) catalog.LUN {
 	l = Track(l)
 	l.Scan = uuid.New()
