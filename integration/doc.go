@@ -1,7 +1,7 @@
 // Package integration is the map of the tests that need a real kernel. The folders below it are laid out by what they prove:
 //
 //	product    what a user does with plexctl works on a real kernel, with file systems mounted and writers at work
-//	codes      each result code of docs/vds.md is returned where that table says so
+//	codes      each result code that the kernel or a device decides is returned where docs/vds.md says so
 //	crash      no acknowledged write is lost when plexctl is killed, the power fails, or a leg fails
 //	kernel     the kernel does what dm/dmtest, blockdev and dm assume
 //	harness    the tests themselves notice what they are there to notice

@@ -185,7 +185,7 @@ tier_unit() {
 	local packages
 	mapfile -t packages < <(go list ./... | grep -Ev "$in_machines")
 	gotest unit -timeout=15m "${packages[@]}"
-	gotest race -race -skip='^Test(Crash|Faults|Guard|Sequences)' -timeout=15m ./blockdev/... ./cmd/... ./dm ./lun/... ./resync
+	gotest race -race -skip='^Test(CodesNotice|Crash|Faults|Guard|Sequences)' -timeout=15m ./blockdev/... ./cmd/... ./dm ./lun/... ./resync
 	gotest mutation -timeout=15m ./mutation
 	cd bench
 	gotest bench ./...
