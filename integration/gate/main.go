@@ -69,8 +69,12 @@ func parse() options {
 	return o
 }
 
-// machineMemory is what a machine takes of the host's memory, in KiB: 2 GiB of its own, and QEMU's.
-const machineMemory = 5 << 19
+// Memory in KiB: what a machine takes of the host's, 2 GiB of its own and QEMU's, and what is left for the tiers that run beside
+// the machines.
+const (
+	machineMemory = 5 << 19
+	hostMemory    = 3 << 20
+)
 
 // machinesHere is how many machines this host carries: three for two processors, since a machine waits for the timers of its
 // kernel more than half of the time.
@@ -83,7 +87,7 @@ func machinesHere() int {
 	for line := range strings.Lines(string(text)) {
 		var free int
 		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &free); err == nil {
-			machines = min(machines, free/machineMemory)
+			machines = min(machines, (free-hostMemory)/machineMemory)
 		}
 	}
 	return max(machines, 1)

@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,6 +130,11 @@ func TestBlockdevProcess(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}()
+	// The kernel closes what tells Start that the program runs before it gives the process its name.
+	lab.WaitFor(t, "the name of the process", 10*time.Second, func() bool {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid))
+		return err == nil && strings.TrimSpace(string(name)) == "busybox"
+	})
 	users, err := lastingUsers(t, lab.StatDevice(t, device).Dev)
 	if err != nil || len(users) != 1 || users[0].Kind != "process" || !strings.HasPrefix(users[0].Name, "busybox[") {
 		t.Errorf("users %v, %v, want busybox and not this process", users, err)
