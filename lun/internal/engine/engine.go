@@ -55,13 +55,7 @@ func (e *Engine) Run(ctx context.Context, steps []layout.Step) error {
 func (e *Engine) do(ctx context.Context, s layout.Step) error {
 	switch s := s.(type) {
 	case layout.Create:
-		dev, err := e.Kernel.Create(ctx, s.Node.Name, s.Node.UUID)
-		if err != nil {
-			return err
-		}
-		e.At.Nodes[s.Node.UUID] = dev
-		e.Listed(s.Node.UUID, s.Node.Name)
-		return nil
+		return e.create(ctx, s)
 	case layout.Load:
 		return e.Kernel.Load(ctx, s.Node.Name, s.Node.Table(e.At))
 	case layout.Resume:
@@ -87,4 +81,14 @@ func (e *Engine) do(ctx context.Context, s layout.Step) error {
 	default:
 		return s.(runner).run(ctx, e) //nolint:errcheck,forcetypeassert // there are no others
 	}
+}
+
+func (e *Engine) create(ctx context.Context, s layout.Create) error {
+	dev, err := e.Kernel.Create(ctx, s.Node.Name, s.Node.UUID)
+	if err != nil {
+		return err
+	}
+	e.At.Nodes[s.Node.UUID] = dev
+	e.Listed(s.Node.UUID, s.Node.Name)
+	return nil
 }

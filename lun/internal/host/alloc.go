@@ -54,14 +54,8 @@ func (h *Host) Allocate(length size.Sectors, drives []uuid.UUID) (catalog.Plex, 
 // GrowPlex is a plex of l with space for all of l. It uses the named drives that hold no other plex of l, and then the plex's
 // own drives. A plex of a mirror stays on its drive.
 func (h *Host) GrowPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catalog.Plex, error) {
-	own := record.PlexDrives(p)
 	others := record.Without(l, p.ID).Drives()
-	var drives []uuid.UUID
-	for _, id := range slices.Concat(named, own) {
-		if !slices.Contains(others, id) && !slices.Contains(drives, id) && (len(others) == 0 || slices.Contains(own, id)) {
-			drives = append(drives, id)
-		}
-	}
+	drives := drivesToGrow(record.PlexDrives(p), others, named)
 	need := l.Size
 	for _, e := range p.Data {
 		need -= min(need, e.Length)
@@ -87,6 +81,18 @@ func (h *Host) GrowPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catal
 	default:
 		return p, h.noSpace(need, drives)
 	}
+}
+
+// drivesToGrow are the drives on which a plex can grow, the first to be used first: its own ones and those named, without
+// others, which the other plexes of its LUN lie on. If there are others, only its own ones.
+func drivesToGrow(own, others, named []uuid.UUID) []uuid.UUID {
+	var drives []uuid.UUID
+	for _, id := range slices.Concat(named, own) {
+		if !slices.Contains(others, id) && !slices.Contains(drives, id) && (len(others) == 0 || slices.Contains(own, id)) {
+			drives = append(drives, id)
+		}
+	}
+	return drives
 }
 
 // appendRun appends an extent. If it follows the last one directly, the last one grows instead.

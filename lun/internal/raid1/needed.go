@@ -35,20 +35,30 @@ type Running struct {
 //   - It is paused, and the operation that paused it has ended: nothing else would end the pause.
 //   - The kernel has dropped a plex that the operation fills.
 func Needed(l catalog.LUN, r Running) Need {
-	failedStart := len(l.Plexes) > 1 && r.Suspended
-	leftPaused := l.Operation == nil && r.Paused
 	switch {
 	case !r.Live:
 		return NeedStart
-	case r.Legs == nil && r.Matches && (l.Operation == nil || r.Revived) && !failedStart && !leftPaused:
+	case r.complete(l):
 		return NeedNothing
 	case r.Legs == nil:
 		return NeedLegs
-	case r.Matches && !dropped(l, *r.Legs) && !failedStart && (!leftPaused || !r.Legs.Busy()):
-		return NeedNothing
 	case r.Clashes && len(l.Plexes) > 1:
 		return NeedSwitch
 	default:
 		return NeedSwap
+	}
+}
+
+// complete reports whether l needs nothing. Without Legs it says so only where they make no difference.
+func (r Running) complete(l catalog.LUN) bool {
+	failedStart := len(l.Plexes) > 1 && r.Suspended
+	leftPaused := l.Operation == nil && r.Paused
+	switch {
+	case !r.Matches || failedStart:
+		return false
+	case r.Legs == nil:
+		return !leftPaused && (l.Operation == nil || r.Revived)
+	default:
+		return !dropped(l, *r.Legs) && (!leftPaused || !r.Legs.Busy())
 	}
 }

@@ -43,11 +43,11 @@ func Start(l catalog.LUN, roles record.Roles, reads []Read) ([]raidmeta.Slot, er
 	}
 	slots := SlotsOf(reads)
 	complete, behind := Sources(l, roles, slots)
-	if len(complete) == 0 && invalidated(roles, slots) {
-		return FromRecord(l, roles)
-	}
 	switch len(complete) {
 	case 0:
+		if invalidated(roles, slots) {
+			return FromRecord(l, roles)
+		}
 		return nil, &vds.Error{
 			Code: vds.ErrObjectStatusFailed, Op: "start", Object: record.LUNObject(l.Name),
 			Reason: "no plex that is here holds all of the data", Hint: "see `plexctl lun show " + l.Name + "`",
@@ -105,7 +105,7 @@ func survivors(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) []int {
 		switch {
 		case !role.IsTarget() && !stale && newest.FailedDevices&(1<<i) == 0:
 			return nil
-		case role.IsTarget() && !stale && super.Events > 0 && super.Events == newest.Events && whole(super) && !newest.CallsFailed(super):
+		case role.IsTarget() && !stale && current(super, newest) && whole(super):
 			filled = append(filled, i)
 		case !role.IsTarget():
 			lost = true
@@ -115,6 +115,11 @@ func survivors(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) []int {
 		return nil
 	}
 	return filled
+}
+
+// current reports whether a superblock is as new as the newest one, which does not call its leg failed.
+func current(super, newest raidmeta.Super) bool {
+	return super.Events > 0 && super.Events == newest.Events && !newest.CallsFailed(super)
 }
 
 // newestOf is the superblock with the highest event count.

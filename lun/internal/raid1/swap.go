@@ -45,16 +45,21 @@ func SwitchSlots(l catalog.LUN, roles record.Roles, was LegState) catalog.LUN {
 		complete := was.Complete(p.ID)
 		source = source || complete && !target && taking
 		if taking {
-			l.Plexes[i].Slot = p.Slot.Other()
-			if used, leg := was.Slots[p.ID]; leg {
-				l.Plexes[i].Slot = used.Other()
-			}
+			l.Plexes[i].Slot = was.unused(p)
 		}
 		if returning := source && !was.Unread && was.Health[p.ID] == dm.LegSyncing; !target && !complete && !returning {
 			l.Plexes[i].Stale = true
 		}
 	}
 	return l
+}
+
+// unused is the metadata slot of a plex that the live mirror does not use.
+func (st LegState) unused(p catalog.Plex) catalog.Slot {
+	if used, leg := st.Slots[p.ID]; leg {
+		return used.Other()
+	}
+	return p.Slot.Other()
 }
 
 // Conversion is what a swap to the table of a record needs beyond that table.
@@ -73,25 +78,16 @@ type Conversion struct {
 // current slots of next.
 func Convert(next catalog.LUN, roles record.Roles, was LegState) (Conversion, error) {
 	c := Conversion{LUN: next, Was: was, InSync: make([]bool, len(next.Plexes))}
-	byBitmap := next.Operation != nil && next.Operation.Type == vds.AsyncRecoverLUN && !next.Operation.Whole
-	var unknown []catalog.Plex
-	var legs bool
 	for i, p := range next.Plexes {
 		if roles[i].Excluded() {
 			continue
 		}
 		c.InSync[i] = roles[i] == record.Source && was.Complete(p.ID)
-		if _, leg := was.Health[p.ID]; !c.InSync[i] && (!leg || was.Stale[p.ID]) && !byBitmap {
-			c.FullCopy = true
-			unknown, legs = append(unknown, p), legs || leg
-		}
 		if !was.Mirror && roles[i] == record.Source && !c.InSync[i] {
 			return c, ForeignTable(next)
 		}
 	}
-	if !legs { // the kernel may read from a leg
-		c.New = unknown
-	}
+	c.findTargets(roles)
 	c.AllInSync = !slices.Contains(c.InSync, false)
 	if first := slices.Index(c.InSync, true); was.Resyncing() && !c.AllInSync && first >= 0 {
 		clear(c.InSync[first+1:]) // one source; see Start
@@ -103,6 +99,26 @@ func Convert(next catalog.LUN, roles record.Roles, was LegState) (Conversion, er
 		}
 	}
 	return c, nil
+}
+
+// findTargets sets FullCopy and New.
+func (c *Conversion) findTargets(roles record.Roles) {
+	was, op := c.Was, c.LUN.Operation
+	byBitmap := op != nil && op.Type == vds.AsyncRecoverLUN && !op.Whole
+	var unknown []catalog.Plex
+	var legs bool
+	for i, p := range c.LUN.Plexes {
+		if roles[i].Excluded() {
+			continue
+		}
+		if _, leg := was.Health[p.ID]; !c.InSync[i] && (!leg || was.Stale[p.ID]) && !byBitmap {
+			c.FullCopy = true
+			unknown, legs = append(unknown, p), legs || leg
+		}
+	}
+	if !legs { // the kernel may read from a leg
+		c.New = unknown
+	}
 }
 
 // Purpose is what the kernel does with the metadata.
