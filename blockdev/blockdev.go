@@ -1,12 +1,17 @@
 //go:build linux
 
-// Package blockdev is plexctl's access to block devices: what a device is, who uses it, and reads and writes of metadata
-// that bypass the page cache.
+// Package blockdev is plexctl's access to block devices. It tells what a device is and who uses it, and it reads and writes
+// metadata past the page cache.
 //
-// Host is the machine's own devices: sysfs, O_DIRECT, flock, signatures. Package blocktest has drives in memory, with a
-// volatile cache, for tests that cut the power.
+//	Host               the machine's own devices, as sysfs, procfs and /dev show them
+//	Disk               one open device
+//	Zero, ZeroOffload  make a part of a disk read as zeros
 //
-// It knows no plexctl label and no device-mapper table. Data of users never passes through it: the kernel moves that.
+// Package signature tells what is on a device, package allocation which parts of it are blank. Package blocktest has drives
+// in memory, for tests that cut the power.
+//
+// The package knows no plexctl label and no device-mapper table. Data of users never passes through it: the kernel moves
+// that.
 package blockdev
 
 import (
@@ -17,8 +22,8 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Align is the unit of all I/O through a Disk: offsets and lengths are multiples of it. It is the largest logical block
-// of any drive that plexctl takes.
+// Align is the unit of all I/O through a Disk: offsets and lengths are multiples of it. No drive that plexctl takes has
+// larger logical blocks.
 const Align = 4096
 
 // Errors that callers tell apart. They are wrapped with the device's path and the cause.
@@ -61,19 +66,20 @@ const (
 	// Write opens for reading and writing and conflicts with nobody: device-mapper may hold the device.
 	Write
 	// Exclusive opens for reading and writing with O_EXCL and flock(LOCK_EX), as udev expects. It fails with ErrBusy when
-	// anyone has claimed the device or a partition of it. Close it before a table is loaded onto the device.
+	// anyone has claimed the device or a partition of it. Close the disk before you load a table onto the device: the kernel
+	// refuses that as long as the device is claimed.
 	Exclusive
 )
 
-// Disk is an open block device. Its reads and writes bypass the page cache; offsets and lengths must be multiples of
-// Align (ErrAlign otherwise), the memory need not be aligned. A write is durable only after Sync returns nil. A Disk
-// may be used by several goroutines.
+// Disk is an open block device. Its reads and writes bypass the page cache. Offsets and lengths must be multiples of Align
+// (ErrAlign otherwise); the memory need not be aligned. A write is durable only after Sync returns nil. Several goroutines
+// may use one Disk.
 type Disk interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	// Sync makes all completed writes durable: it flushes the drive's volatile cache. After an error nothing is known
-	// about any write since the last successful Sync.
+	// Sync makes all completed writes durable: it flushes the drive's volatile cache. After an error, any write since the
+	// last successful Sync may be lost.
 	Sync() error
 	// Info is the device as it was when Info was first called.
 	Info() Info

@@ -14,7 +14,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Signatures is what is recognised in the content of the device at path (signature.Find).
+// Signatures is everything that signature.Find recognises on the device at path.
 func (h Host) Signatures(ctx context.Context, path string) ([]signature.Signature, error) {
 	disk, err := h.Open(ctx, path, Read)
 	if err != nil {
@@ -28,10 +28,10 @@ func (h Host) Signatures(ctx context.Context, path string) ([]signature.Signatur
 	return found, nil
 }
 
-// Allocation is what is known about the device at path, which may be a link: a loop device on a file, a thin SCSI disk, or
-// a partition of either. allocation.ErrUnknown means that there is no way to know. Among others that is so for
+// Allocation is the allocation map of the device at path, which may be a link. There is one for a loop device on a file, for
+// a thin SCSI disk, and for a partition of either. allocation.ErrUnknown means that there is no way to know, as for
 //
-//	device-mapper thin   the kernel tells how much is mapped, not what: that is in the pool's metadata alone, which only
+//	device-mapper thin   the kernel tells how much is mapped, and not what: that is in the pool's metadata alone, which only
 //	                     its own tools read (Documentation/admin-guide/device-mapper/thin-provisioning.rst, Status)
 //	NVMe, virtio         the kernel passes no question about allocation on
 func (h Host) Allocation(ctx context.Context, path string) (allocation.Map, error) {
@@ -46,7 +46,7 @@ func (h Host) Allocation(ctx context.Context, path string) (allocation.Map, erro
 	return a, nil
 }
 
-// allocation is what is known about d, which it keeps.
+// allocation is the allocation map of d. It keeps d, unless it fails.
 func (h Host) allocation(ctx context.Context, d *hostDisk) (allocation.Map, error) {
 	if !d.node.partition() {
 		e, err := extentsOf(d)
@@ -71,7 +71,7 @@ func (h Host) allocation(ctx context.Context, d *hostDisk) (allocation.Map, erro
 	return allocation.New(part, withPart{e, d}), nil
 }
 
-// withPart keeps a partition open beside its disk, so that it stays where it is.
+// withPart keeps a partition open beside its disk. A partition that is open cannot be moved.
 type withPart struct {
 	allocation.Extents
 	part *hostDisk
@@ -80,7 +80,7 @@ type withPart struct {
 // Close closes both.
 func (w withPart) Close() error { return errors.Join(w.Extents.Close(), w.part.Close()) }
 
-// extentsOf is the way of knowing about a whole disk. It keeps d, unless it fails.
+// extentsOf is the extents of a whole disk. It keeps d, unless it fails.
 func extentsOf(d *hostDisk) (allocation.Extents, error) {
 	switch {
 	case strings.HasPrefix(d.node.name, "loop"):

@@ -32,24 +32,24 @@ type hostDisk struct {
 	disk *os.File // the whole disk of a partition, which carries the flock; nil otherwise
 	node node
 	path string      // the kernel's own name
-	info func() Info // reads some twenty attributes when it is first called, which most who open a device do not do
+	info func() Info // reads some twenty attributes when it is first called; most users of a disk never call it
 }
 
 // Open opens the device at path, which may be a link. Reads and writes bypass the page cache (O_DIRECT).
 //
-// ErrNotExist is also the error for a node in /dev that leads to another device than the one the kernel has under its
-// name. Exclusive claims the device (O_EXCL) and takes the flock that udevd respects, for a partition on its whole disk;
-// ErrBusy means that somebody has claimed it, or has held the flock for five seconds or until ctx ended.
+// A node in /dev may lead to another device than the one that the kernel has under this name. Open refuses it with
+// ErrNotExist. Exclusive claims the device (O_EXCL) and takes the flock that udevd respects, for a partition on its whole
+// disk. ErrBusy means that somebody else has a claim, or has held the flock for five seconds or until ctx ended.
 func (h Host) Open(ctx context.Context, path string, mode Mode) (Disk, error) {
 	d, err := h.open(ctx, path, mode)
 	if err != nil {
-		return nil, err // and no Disk that is not one
+		return nil, err // a nil *hostDisk in the interface would not be nil
 	}
 	return d, nil
 }
 
 func (h Host) open(ctx context.Context, path string, mode Mode) (*hostDisk, error) {
-	if _, err := nodeDevice(path); err != nil { // the open of something else may hang, as that of a FIFO does
+	if _, err := nodeDevice(path); err != nil { // to open something else may block: a FIFO, for example
 		return nil, pathError("open", path, err)
 	}
 	file, err := os.OpenFile(path, openFlags(mode), 0)
@@ -77,7 +77,7 @@ func openFlags(mode Mode) int {
 	return flags
 }
 
-// opened makes a disk of an open file: what it is comes from the file, so that nobody can swap the node in between.
+// opened makes a disk of an open file. It asks the file which device it is, so that nobody can swap the node in between.
 func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode) (*hostDisk, error) {
 	dev, err := fileDevice(file)
 	if err != nil {
@@ -108,8 +108,8 @@ func fileDevice(file *os.File) (devno.No, error) {
 	return blockDevice(&st)
 }
 
-// checkNode makes sure that a path that is a kernel's name leads to the device of that name. A node that was made by hand,
-// or was left over, may not.
+// checkNode makes sure that a path that is a kernel's name leads to the device of that name. A node that was made by hand or
+// left over may lead elsewhere.
 func (h Host) checkNode(path string, dev devno.No) error {
 	name, ok := strings.CutPrefix(path, h.dev(""))
 	if !ok {
@@ -170,8 +170,8 @@ func (d *hostDisk) WriteAt(p []byte, off int64) (int, error) {
 	})
 }
 
-// transfer calls move for p piece by piece: b is aligned memory as long as the piece, which starts at rest. Where p is
-// aligned itself, b is rest, and p is one piece.
+// transfer calls move for p piece by piece. b is aligned memory as long as the piece; the piece starts at rest. If p itself
+// is aligned, it is one piece, and b is that piece.
 func (d *hostDisk) transfer(op string, p []byte, off int64, move func(b, rest []byte, at int64) (int, error)) (int, error) {
 	if off < 0 || off%Align != 0 || len(p)%Align != 0 {
 		return 0, fmt.Errorf("%s %d bytes of %s at %d: %w", op, len(p), d.path, off, ErrAlign)
@@ -202,7 +202,7 @@ func (d *hostDisk) Sync() error {
 	return nil
 }
 
-// Close gives up the claim and the flock. It does not flush.
+// Close releases the claim and the flock. It does not flush.
 func (d *hostDisk) Close() error {
 	d.closeDisk()
 	return d.file.Close()
@@ -215,7 +215,7 @@ func (d *hostDisk) closeDisk() {
 	}
 }
 
-// RereadPartitions makes the kernel forget partitions whose table is gone. A device that cannot have any is left alone.
+// RereadPartitions makes the kernel forget partitions whose table is gone. It does nothing to a device that cannot have any.
 func (d *hostDisk) RereadPartitions() error {
 	err := unix.IoctlSetInt(int(d.file.Fd()), unix.BLKRRPART, 0)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EOPNOTSUPP) {

@@ -17,8 +17,8 @@ import (
 	"github.com/plexctl/plexctl/internal/eintr"
 )
 
-// Host is the machine's own block devices, as sysfs, procfs and /dev show them. The zero Host is the real machine; an
-// empty folder means the usual one, and tests point them elsewhere. It keeps no state: every call looks anew.
+// Host is the machine's own block devices, as sysfs, procfs and /dev show them. The zero Host is the real machine. An empty
+// folder means the usual one; tests point them elsewhere. Host keeps no state: every call looks anew.
 type Host struct {
 	Sys  string // "/sys"
 	Proc string // "/proc"
@@ -37,10 +37,11 @@ func under(root, usual, path string) string {
 	return root + "/" + path
 }
 
-// Scan is every block device that could be a drive, partitions and stacked devices included, in order of name. Left out
-// is what holds no data now (size zero, hidden paths of multipath NVMe), what is no disk (CD, floppy), and a suspended
-// device-mapper device, of which a read would hang. Devices at the paths in but, the kernel's own names, are left out without a
-// look: whoever has many that are no drives spares the time.
+// Scan is every block device that could be a drive, in order of name. Partitions and stacked devices are among them. Scan
+// leaves out three kinds: devices that hold no data now (size zero, hidden paths of multipath NVMe), devices that are no
+// disks (CD, floppy), and suspended device-mapper devices, because a read of those would block.
+//
+// Devices whose kernel path is in but are skipped unread. That saves time where there are thousands of device-mapper nodes.
 func (h Host) Scan(ctx context.Context, but ...string) ([]Info, error) {
 	known := make(map[string]bool, len(but))
 	for _, path := range but {
@@ -60,7 +61,7 @@ func (h Host) Scan(ctx context.Context, but ...string) ([]Info, error) {
 			continue
 		}
 		info, err := n.info()
-		if err == nil && n.usable(info) { // else it went away just now, or is left out
+		if err == nil && n.usable(info) { // an error means that the device has just gone
 			found = append(found, info)
 		}
 	}
@@ -117,7 +118,7 @@ func (h Host) nodeOf(dev devno.No) (node, error) {
 	return h.node(filepath.Base(target)), nil
 }
 
-// pathError is an error of a system call on a path, as one of this package's where there is one.
+// pathError wraps the error of a system call on a path. Causes that callers tell apart become errors of this package.
 func pathError(op, path string, err error) error {
 	var known error
 	switch {
@@ -131,7 +132,7 @@ func pathError(op, path string, err error) error {
 	return fmt.Errorf("%s %s: %w", op, path, known)
 }
 
-// cause is err without operation and path, which the caller says better.
+// cause is err without operation and path: the caller names both.
 func cause(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
@@ -139,8 +140,8 @@ func cause(err error) error {
 	return err
 }
 
-// IDs name this host for good: the machine id, and the UUID in its firmware, of which an initramfs may know only the latter.
-// They are lower case and at most 64 letters, digits and dashes. A host may have none.
+// IDs name this host for good: the machine id, and the UUID in its firmware. An initramfs may know only the latter. An id is
+// lower case and at most 64 letters, digits and dashes. A host may have none.
 func (h Host) IDs() []string {
 	var ids []string
 	for _, path := range []string{under(h.Etc, "/etc", "machine-id"), h.sys("class/dmi/id/product_uuid")} {
@@ -151,8 +152,8 @@ func (h Host) IDs() []string {
 	return ids
 }
 
-// validID reports whether id can be that of one host only. Firmware that was never set up has all zeros or all ones, an
-// image that has not booted yet "uninitialized".
+// validID reports whether id can belong to one host only. Firmware that was never set up has all zeros or all ones. An image
+// that has not booted yet has "uninitialized".
 func validID(id string) bool {
 	digits := strings.ReplaceAll(id, "-", "")
 	if len(digits) < 16 || len(id) > 64 || strings.Trim(digits, "0123456789abcdef") != "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// ErrNoOffload means that a device cannot zero by itself, or that nobody can be sure that it zeroes all it is asked for.
+// ErrNoOffload means that a device cannot zero by itself, or may not zero all that it is asked for.
 var ErrNoOffload = errors.New("device cannot zero by itself")
 
 // offloadChunk is the most that a drive is asked to zero at once, so that ctx is looked at between.
@@ -23,11 +23,12 @@ const offloadChunk = size.GiB
 // largestGranule is the most that is written at an end of a range. Arrays have granules of up to 42 MiB.
 const largestGranule = 64 * size.MiB
 
-// ZeroOffload has the drive make length bytes from start on read as zeros: the host writes none, but for one granule of the
-// drive at each end. Start and length are multiples of Align (ErrAlign). The zeros are durable after the disk's next Sync.
+// ZeroOffload has the drive make length bytes from start on read as zeros. The host itself writes one granule of the drive
+// at each end and nothing between. Start and length are multiples of Align (ErrAlign). The zeros are durable after the disk's
+// next Sync.
 //
-// ErrNoOffload means that the device cannot. Then nothing has changed, or else a part of the range is zero: some devices
-// say that they can and refuse when they are asked. What was zeroed when ctx ends or the drive fails stays so.
+// ErrNoOffload means that the device cannot. Usually nothing has changed then. But some devices say that they can, and refuse
+// when they are asked: a part of the range may be zero. The same holds when ctx ends or the drive fails.
 func ZeroOffload(ctx context.Context, disk Disk, start, length size.Bytes) error {
 	info := disk.Info()
 	err := checkRange(info.Size, start, length)
@@ -67,9 +68,9 @@ type Offloader interface {
 	ZeroByDrive(start, length size.Bytes) error
 }
 
-// zeroOffload has all zeroed from start to end. A request overlaps the one before by a granule, so that each granule inside
-// the range is in one of them as a whole, wherever it starts. The granules at the ends may not be: zeros are written there,
-// at last, so that nothing has changed when the drive cannot zero.
+// zeroOffload has all zeroed from start to end. Each request overlaps the one before by a granule. So one of them has each
+// granule inside the range as a whole, wherever granules start. The granules at the ends may be cut: zeroOffload writes
+// zeros there. It does that last, so that nothing has changed if the drive cannot zero.
 func zeroOffload(ctx context.Context, disk Disk, start, end size.Bytes) error {
 	drive, ok := disk.(Offloader)
 	if !ok {
@@ -103,7 +104,7 @@ func zeroOffload(ctx context.Context, disk Disk, start, end size.Bytes) error {
 	return Zero(ctx, disk, end-edge, edge)
 }
 
-// chunk is how much to ask for at once, and how much of it again.
+// chunk is how much to ask for at once, and by how much requests overlap.
 func (o Offload) chunk() (chunk, overlap size.Bytes, err error) {
 	chunk, overlap = min(o.Most, offloadChunk).RoundDown(Align), o.Granule.RoundUp(Align)
 	if chunk < Align || chunk < 2*overlap || overlap > largestGranule {
@@ -112,13 +113,13 @@ func (o Offload) chunk() (chunk, overlap size.Bytes, err error) {
 	return chunk, overlap, nil
 }
 
-// Offload is what the kernel knows about the drive. A drive that does its duty zeroes all it is asked for, whole granules
-// or not (SBC-4, WRITE SAME; NVMe, Write Zeroes; virtio, VIRTIO_BLK_T_WRITE_ZEROES). Not all do: of granules asked for in
-// part, scsi_debug drops the request (unmap_region in drivers/scsi/scsi_debug.c). Where granules start cannot be had from
-// the kernel: discard_alignment of a whole disk shows another value (disk_discard_alignment_show in block/genhd.c).
+// Offload is what the kernel knows about the drive. By the standards a drive zeroes all it is asked for, whole granules or
+// not (SBC-4, WRITE SAME; NVMe, Write Zeroes; virtio, VIRTIO_BLK_T_WRITE_ZEROES). Not all do: scsi_debug ignores a request for
+// a part of a granule (unmap_region in drivers/scsi/scsi_debug.c). The kernel does not tell where granules start:
+// discard_alignment of a whole disk shows another value (disk_discard_alignment_show in block/genhd.c).
 //
-// A request of at most what the queue takes at once is one for the drive too: the kernel splits larger ones anywhere
-// (bio_split_write_zeroes in block/blk-merge.c) and merges none.
+// The kernel splits requests that are larger than the queue takes at once, and anywhere (bio_split_write_zeroes in
+// block/blk-merge.c). It merges none. So a request within that limit reaches the drive as it is.
 func (d *hostDisk) Offload() (Offload, error) {
 	queue := d.node.disk()
 	o := Offload{
@@ -139,16 +140,16 @@ func (d *hostDisk) Offload() (Offload, error) {
 // hidesGranules reports whether the granularity of a device need not be that of the drives below it.
 func (n node) hidesGranules(granularity size.Bytes) bool {
 	switch {
-	case len(n.related("slaves")) > 0: // of several drives, or cut at other places; paths of a multipath device lead to one
+	case len(n.related("slaves")) > 0: // stacked on several drives, or cut at other places; a multipath device is one drive
 		return !strings.HasPrefix(n.text("dm/uuid"), "mpath-") || granularity == 0
 	case strings.HasPrefix(n.text("loop/backing_file"), "/dev/"):
 		return true
 	}
-	// Where the administrator has disabled discards, sd still unmaps to zero, and up from Linux 6.12 shows no granularity.
+	// If the administrator has disabled discards, sd still unmaps to zero. Since Linux 6.12 it then shows no granularity.
 	return granularity == 0 && strings.HasSuffix(n.zeroingMode(), "_unmap")
 }
 
-// zeroingMode is how sd has a SCSI disk zero: "writesame_16_unmap", for example. It is empty for other devices.
+// zeroingMode is how sd zeroes a SCSI disk: "writesame_16_unmap", for example. It is empty for other devices.
 func (n node) zeroingMode() string {
 	for _, name := range entries(n.dir + "/device/scsi_disk") {
 		return n.text("device/scsi_disk/" + name + "/zeroing_mode")
@@ -156,9 +157,9 @@ func (n node) zeroingMode() string {
 	return ""
 }
 
-// ZeroByDrive punches a hole: blkdev_fallocate (block/fops.c) passes this on as REQ_OP_WRITE_ZEROES with
-// BLKDEV_ZERO_NOFALLBACK, where FALLOC_FL_ZERO_RANGE and BLKZEROOUT have the kernel write when the drive cannot. It drops
-// the page cache of the range. EREMOTEIO is a refusal of a SCSI drive that the kernel does not remember as one.
+// ZeroByDrive punches a hole. blkdev_fallocate (block/fops.c) passes this on as REQ_OP_WRITE_ZEROES with
+// BLKDEV_ZERO_NOFALLBACK, and drops the page cache of the range. With FALLOC_FL_ZERO_RANGE or BLKZEROOUT the kernel would
+// write zeros itself when the drive cannot. EREMOTEIO is a refusal by a SCSI drive that the kernel did not expect.
 func (d *hostDisk) ZeroByDrive(start, length size.Bytes) error {
 	err := eintr.Retry(func() error {
 		return unix.Fallocate(int(d.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(start), int64(length))

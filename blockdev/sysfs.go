@@ -68,15 +68,15 @@ func (n node) usable(i Info) bool {
 	return n.number("hidden") != 1
 }
 
-// mapped reports whether the device is one of device-mapper, of which there may be thousands: they have no partitions and
-// no hardware to ask for.
+// mapped reports whether the device is one of device-mapper. There may be thousands of these, and they have no partitions
+// and no hardware to ask for.
 func (n node) mapped() bool { return strings.HasPrefix(n.name, "dm-") }
 
 // partition reports whether the device is part of another.
 func (n node) partition() bool { return !n.mapped() && n.text("partition") != "" }
 
-// disk is the device itself, or for a partition the whole disk, which has the queue and the identity. The kernel puts a
-// partition's folder into the disk's.
+// disk is the device itself, or for a partition the whole disk: queue and identity belong to that. The kernel puts the
+// folder of a partition into that of its disk.
 func (n node) disk() node {
 	if !n.partition() {
 		return n
@@ -135,7 +135,7 @@ func (n node) info() (Info, error) {
 	return n.infoOf(dev), nil
 }
 
-// infoOf is info of a device whose number is known. Of one that is gone it has no more than that.
+// infoOf is info of a device whose number is known. If the device is gone, the number is all that infoOf has.
 func (n node) infoOf(dev devno.No) Info {
 	disk := n.disk()
 	zoned, integrity := disk.text("queue/zoned"), disk.text("integrity/format")
@@ -196,8 +196,8 @@ func (n node) label() string {
 	return n.name
 }
 
-// devNos is the numbers of devices, each once. A drive may be held by thousands of device-mapper devices: of these one is
-// asked, and the others have its major number and the minor that is in their names (drivers/md/dm.c, alloc_dev).
+// devNos is the numbers of devices, each once. Thousands of device-mapper devices may hold one drive. devNos asks one of
+// them; the others have the same major number, and the minor that is in their names (drivers/md/dm.c, alloc_dev).
 func devNos(nodes []node) []devno.No {
 	var devs []devno.No
 	var mapper devno.No
@@ -221,7 +221,8 @@ func devNos(nodes []node) []devno.No {
 	return devs
 }
 
-// sibling is the number of a device-mapper device, given that of another one; false when there is none, or n is no such device.
+// sibling is the number of a device-mapper device, given that of another one. It reports false without another one, and for
+// devices of other kinds.
 func (n node) sibling(other devno.No) (devno.No, bool) {
 	text, mapped := strings.CutPrefix(n.name, "dm-")
 	minor, err := strconv.ParseUint(text, 10, 20)
@@ -247,11 +248,11 @@ func entries(dir string) []string {
 // readLine is the text of a small file without space around it, "" when it cannot be read.
 func readLine(path string) string { return printable(readSmall(path)) }
 
-// printable is b as text without space, and without the zero bytes that some firmware pads with, around it.
+// printable is b as text, without the space around it and the zero bytes that some firmware pads with.
 func printable(b []byte) string { return strings.Trim(string(b), " \t\r\n\x00") }
 
-// readSmall is a file of at most one page, as all attributes are. It takes three system calls where os.ReadFile takes
-// six, which a scan of thousands of devices feels.
+// readSmall reads a file of at most one page, as all attributes are. It takes three system calls where os.ReadFile takes six,
+// which matters in a scan of thousands of devices.
 func readSmall(path string) []byte {
 	var fd int
 	err := eintr.Retry(func() (err error) {

@@ -13,9 +13,9 @@ import (
 	"github.com/plexctl/plexctl/devno"
 )
 
-// Users says who uses a device or a partition of it: mounts of this mount namespace, swap, devices stacked on it,
-// partitions. Only when there are none it looks for processes that have it open, this one left out; of those it finds what
-// this process may see. ErrNotExist: there is no such device.
+// Users says who uses a device or a partition of it: mounts of this mount namespace, swap, stacked devices, partitions. Only
+// if there are none, it looks for other processes that have the device open, as far as this process may see them.
+// ErrNotExist means that there is no such device.
 func (h Host) Users(ctx context.Context, dev devno.No) ([]User, error) {
 	n, err := h.nodeOf(dev)
 	if err != nil {
@@ -46,8 +46,8 @@ func unique(users []User) []User {
 	return out
 }
 
-// mounts is the mount points of devs. A line of mountinfo has the device's number in its third field and the mount point
-// in its fifth; the source, second after the dash, says what the number of a btrfs does not.
+// mounts is the mount points of devs. In a line of mountinfo the third field is the device's number and the fifth the mount
+// point. A btrfs has a number of its own there; its device is in the second field after the dash, the source.
 func (h Host) mounts(devs []devno.No) []User {
 	var users []User
 	for _, fields := range h.table("self/mountinfo") {
@@ -77,7 +77,7 @@ func (h Host) swaps(devs []devno.No) []User {
 	return users
 }
 
-// loops is the loop devices on one of devs: these claim nothing.
+// loops is the loop devices on one of devs. They make no claim, so they are not among the holders.
 func (h Host) loops(devs []devno.No) []node {
 	var loops []node
 	for _, name := range entries(h.sys("class/block")) {
@@ -89,8 +89,8 @@ func (h Host) loops(devs []devno.No) []node {
 	return loops
 }
 
-// isOneOf reports whether a path that the kernel shows leads to one of devs. Its own names are looked up in sysfs, other
-// nodes below /dev as what they are. A path elsewhere is no device's, and a look at it could hang.
+// isOneOf reports whether a path that the kernel shows leads to one of devs. It looks the kernel's own names up in sysfs, and
+// stats other nodes below /dev. A path elsewhere belongs to no device, and to look at it could block.
 func (h Host) isOneOf(path string, devs []devno.No) bool {
 	name, ok := strings.CutPrefix(path, h.dev(""))
 	if !ok {

@@ -12,12 +12,12 @@ import (
 // zeroChunk is how much is zeroed at once, so that ctx is looked at between.
 const zeroChunk = size.MiB
 
-// Zero writes length bytes of zeros from start on. Both are multiples of Align, but for a length that reaches the end of the
-// disk; else it writes nothing (ErrAlign). It does not flush: the zeros are durable after the disk's next Sync. What was
-// written when ctx ends or a write fails stays written.
+// Zero writes length bytes of zeros from start on. Both must be multiples of Align (ErrAlign), but a length may also reach
+// the end of the disk. Zero does not flush: the zeros are durable after the disk's next Sync. If ctx ends or a write fails,
+// what was written before stays written.
 //
-// The end of a device whose size is not a multiple of Align is where the copy of a GPT is. Past the page cache it can be
-// written in logical blocks, which such a device has smaller than Align; what is less than one of these nobody can write.
+// If the size of a device is not a multiple of Align, the rest at its end holds the copy of a GPT. Such a device has logical
+// blocks smaller than Align, in which the rest can be written past the page cache. A rest smaller than one block stays.
 func Zero(ctx context.Context, disk Disk, start, length size.Bytes) error {
 	end := length % Align
 	if start%Align != 0 || end != 0 && start+length != disk.Info().Size {
@@ -44,7 +44,7 @@ type EndWriter interface {
 	WriteEnd(p []byte, off int64) error
 }
 
-// zeroEnd zeroes the last n bytes of a disk, n being less than Align, without what is no whole logical block.
+// zeroEnd zeroes the last n bytes of a disk, as far as they are whole logical blocks. n is less than Align.
 func zeroEnd(disk Disk, n size.Bytes) error {
 	info := disk.Info()
 	whole := n.RoundDown(max(info.LogicalBlock, size.Sector))

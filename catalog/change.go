@@ -7,19 +7,19 @@ import (
 	"github.com/google/uuid"
 )
 
-// Apply is the catalog of a drive of the set after a change, for Drive.Write: what Heal wants it to be, in which each record
-// of put is added or takes the place of an older one, and from which go the records that one of put has absorbed.
+// Apply is the catalog of a drive of the set after a change, for Drive.Write. It starts from the catalog that Heal wants. Each
+// record of put is added to it, or replaces an older one. Records that one of put has absorbed are removed.
 //
-// A change is one list put, the same for every drive concerned (Set.Involved). Written to each drive with one Drive.Write
-// it takes effect with the first of these writes; Heal completes what a crash cuts off. Each drive gets the whole change, so
-// that the first write tells all of it, whichever drive it reaches: that a LUN has let a plex go, and that another one has
-// it now. What a drive need not hold for good Heal takes away once all know; until then the record names the drive among
-// its former ones.
+// A change is one list put, the same for every drive concerned (Set.Involved). Write it to each drive with one Drive.Write. It
+// takes effect with the first of these writes, and Heal completes the others after a crash. So each drive gets the whole
+// change: the first write must show both that a LUN has lost a plex and that another one has it now. A drive that gets a
+// record only for the time being is among the former drives of that record. Heal removes the record from it once every
+// drive has the new version.
 //
-// The order of the drives matters for what a drive shows alone, should the others be away: first those of the LUN that is
-// absorbed (Set.Holders), or that is given back or split off (LUN.Drives). Where a LUN takes free space, for a new plex or
-// because it grows, the drives that it lay on before come first: should one that was written be away after a crash, the
-// LUN is seen to lack a plex, rather than to be as it was before.
+// The order of the drives decides which LUNs a drive shows by itself, when the others are absent. Write first the drives of
+// the LUN that is absorbed (Set.Holders), or that is restored or split off (LUN.Drives). If a LUN takes free space, for a new
+// plex or to grow, write the drives first that it lay on before. If one of these is absent after a crash, the LUN then
+// shows a missing plex, and not its former state.
 func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
 	luns := s.healed(drive)
 	for _, l := range s.shared(put) {
@@ -37,7 +37,7 @@ func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
 	return sortedLUNs(luns)
 }
 
-// shared is put with every drive among the former ones of each record that gets a copy of it for the time being.
+// shared is put, in which each record names as former drives those that get a copy of it for the time being.
 func (s Set) shared(put []LUN) []LUN {
 	if len(put) < 2 {
 		return put
@@ -52,9 +52,9 @@ func (s Set) shared(put []LUN) []LUN {
 	return put
 }
 
-// TakeBack is the records that take a change back of which nobody may know the drives that it has reached. put is the
-// change; back is every LUN that it was about, as it was before. They are newer than those of put, and a LUN that put has
-// made or given back is buried by the one that has its plexes again.
+// TakeBack is the records that take a change back when it is not known which drives the change has reached. put is the
+// change; back is every LUN that it was about, as it was before. The records are newer than those of put. A LUN that put has
+// made or restored gets a tombstone in the LUN that has its plexes again.
 func (s Set) TakeBack(put, back []LUN) []LUN {
 	var records []LUN
 	for _, l := range back {
@@ -87,8 +87,8 @@ func (l LUN) absorbs(other LUN) bool {
 	})
 }
 
-// Involved is every present drive that has to be written for the change put, sorted: those that a plex of it lies on, and
-// those with a record that it supersedes or absorbs.
+// Involved is every present drive that has to be written for the change put, sorted. These are the drives with a plex of it,
+// and those with a record that it supersedes or absorbs.
 func (s Set) Involved(put ...LUN) []uuid.UUID {
 	var drives []uuid.UUID
 	for id, d := range s.drives {
@@ -100,7 +100,7 @@ func (s Set) Involved(put ...LUN) []uuid.UUID {
 	return sortedIDs(drives)
 }
 
-// concerns reports whether d has to hold l, or holds what l supersedes or absorbs.
+// concerns reports whether d has to hold l, or holds a record that l supersedes or absorbs.
 func (l LUN) concerns(d Drive) bool {
 	if l.on(d.Label.Drive) {
 		return true
@@ -110,15 +110,15 @@ func (l LUN) concerns(d Drive) bool {
 	})
 }
 
-// Next is l as the next version of its LUN: l is the record in force with the caller's changes, or a LUN that is new or
-// given back by the one that absorbed it. Next fills what only the set knows:
+// Next is l as the next version of its LUN. l is the current record with the caller's changes, or a LUN that is new, or one
+// that the LUN that absorbed it restores. Next sets the fields that only the set knows:
 //
 //   - Generation: one above every generation of the LUN, the dead ones included.
-//   - Absorbed: the source of a running operation and what that had absorbed are added. A tombstone goes once no drive
-//     that it is for can come back; that of the source stays while the operation runs, and one that the caller has
-//     added stays in this version (see TakeBack).
-//   - Former: drives on which the LUN, or a source, had a plex and has none now are added; one that is present and holds
-//     no record of them goes. It keeps the record of a deleted LUN alive until the last such drive has learnt of it.
+//   - Absorbed: Next adds the source of a running operation, and the LUNs that the source had absorbed. It removes a
+//     tombstone once no drive that it is for can return. The tombstone of the source stays while the operation runs. One
+//     that the caller has added stays in this version (see TakeBack).
+//   - Former: Next adds drives on which the LUN, or a source, had a plex and has none now. It removes those that are present
+//     and hold no record of them. So the record of a deleted LUN stays until the last such drive has the deletion.
 func (s Set) Next(l LUN) LUN {
 	old := s.groups[l.ID]
 	generation := s.absorbed[l.ID].generation
@@ -141,7 +141,7 @@ func (s Set) Next(l LUN) LUN {
 	return next
 }
 
-// tombstones is what l has absorbed, directly or with what it absorbed.
+// tombstones is the LUNs that l has absorbed, directly or with another one.
 func (s Set) tombstones(l LUN, before []LUN) []Tombstone {
 	dead := slices.Clone(l.Absorbed)
 	for _, b := range before {
@@ -171,10 +171,10 @@ func (s Set) former(l LUN, before []LUN) []uuid.UUID {
 	})
 }
 
-// neededTombstones drops the tombstones of l that no record can come back against, but for those to keep.
+// neededTombstones drops the tombstones of l for which no record can return, except those to keep.
 func (s Set) neededTombstones(l LUN, keep func(Tombstone) bool) []Tombstone {
 	away := len(l.MissingDrives(s)) > 0 || slices.ContainsFunc(l.Former, func(d uuid.UUID) bool { return !s.present(d) })
 	return slices.DeleteFunc(slices.Clone(l.Absorbed), func(t Tombstone) bool {
-		return !away && !s.haunted(t) && !keep(t)
+		return !away && !s.mayReturn(t) && !keep(t)
 	})
 }

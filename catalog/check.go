@@ -13,7 +13,7 @@ func (s *Set) checkCopies(copies map[uuid.UUID][]Drive) {
 	for _, drive := range slices.SortedFunc(maps.Keys(copies), compareIDs) {
 		var luns []uuid.UUID
 		for _, l := range s.LUNs {
-			if l.on(drive) || s.groups[l.ID].stray && holds(copies[drive], l.ID) {
+			if l.on(drive) || s.groups[l.ID].duplicate && holds(copies[drive], l.ID) {
 				luns = append(luns, l.ID)
 			}
 		}
@@ -30,13 +30,12 @@ func holds(drives []Drive, lun uuid.UUID) bool {
 	})
 }
 
-// checkExtents reports LUNs that claim what is not theirs: space that a drive does not have, another LUN's plex, another
-// LUN's sectors.
+// checkExtents reports LUNs that claim space outside of a drive, another LUN's plex, or another LUN's sectors.
 func (s *Set) checkExtents() {
 	all := make([]claim, 0, 2*len(s.LUNs))
 	for _, l := range s.LUNs {
-		for _, rival := range s.groups[l.ID].rivals {
-			all = append(all, claimsOf(rival)...)
+		for _, record := range s.groups[l.ID].conflicting {
+			all = append(all, claimsOf(record)...)
 		}
 	}
 	owners := make(map[uuid.UUID]*claim, len(all))
@@ -52,34 +51,35 @@ func (s *Set) checkExtents() {
 	s.checkOverlaps(all)
 }
 
-// twoOwners reports a plex that two LUNs claim. After a split it is of the one that its drive knows, whatever a drive brings
-// back that was away; where neither is known, or both, neither can be used.
+// twoOwners reports a plex that two LUNs claim. That happens after a split, when a drive returns that was absent. The plex
+// belongs to the LUN that its drive has a record of. If the drive has records of both or of neither, neither can be used.
 func (s *Set) twoOwners(a, b claim) {
 	pair := []claim{a, b}
-	wrong := slices.DeleteFunc(slices.Clone(pair), s.vouched)
+	wrong := slices.DeleteFunc(slices.Clone(pair), s.recorded)
 	if len(wrong) == 0 {
 		wrong = pair
 	}
 	s.invalid(fmt.Sprintf("plex %s is claimed by %s and %s", a.plex, a.lun.title(), b.lun.title()), pair, wrong...)
 }
 
-// checkOverlaps looks first at claims that their drives vouch for, of which neither is right, then at the others.
+// checkOverlaps reports overlapping claims. Of two LUNs the one is right that the drive has a record of. If the drive has
+// records of both, neither is. So it compares the recorded claims with each other first.
 func (s *Set) checkOverlaps(all []claim) {
-	vouched := slices.DeleteFunc(slices.Clone(all), func(c claim) bool { return !s.vouched(c) })
-	for _, pair := range overlaps(vouched) {
+	recorded := slices.DeleteFunc(slices.Clone(all), func(c claim) bool { return !s.recorded(c) })
+	for _, pair := range overlaps(recorded) {
 		s.overlap(pair, pair[:]...)
 	}
-	if len(vouched) == len(all) {
+	if len(recorded) == len(all) {
 		return
 	}
 	for _, pair := range overlaps(all) {
-		wrong := slices.DeleteFunc(slices.Clone(pair[:]), s.vouched)
+		wrong := slices.DeleteFunc(slices.Clone(pair[:]), s.recorded)
 		s.overlap(pair, wrong...)
 	}
 }
 
-// vouched reports whether the drive of the extent is there and knows the LUN.
-func (s *Set) vouched(c claim) bool {
+// recorded reports whether the drive of the extent is present and has a record of the LUN.
+func (s *Set) recorded(c claim) bool {
 	_, ok := s.groups[c.lun.ID].records[c.extent.Drive]
 	return ok
 }
@@ -104,7 +104,8 @@ func lunsOf(claims []claim) []uuid.UUID {
 	return sortedIDs(ids)
 }
 
-// overlap reports a pair of claims that makes the LUNs of wrong unfit. Rivals of one LUN may overlap; it is blocked already.
+// overlap reports a pair of claims that makes the LUNs of wrong unfit. Conflicting records of one LUN may overlap: that LUN
+// is blocked already.
 func (s *Set) overlap(pair [2]claim, wrong ...claim) {
 	if len(wrong) == 0 || pair[0].lun.ID == pair[1].lun.ID {
 		return

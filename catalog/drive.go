@@ -26,7 +26,7 @@ type Drive struct {
 	Catalog Catalog
 	// HeadLost says that the label was read from its copy at the end. Write refuses such a drive; see ErrHeadLost.
 	HeadLost bool
-	// Problems is damage that did not keep the drive from being read. The next Write, or Repair for a label, mends it.
+	// Problems is damage in spite of which the drive could be read. The next Write repairs it, or Repair if it is in a label.
 	Problems []error
 
 	slots [slotCount]uint64 // sequence of the last that each slot is known to have held; 0: nothing of use
@@ -45,13 +45,14 @@ func (d *Drive) slotAt(slot int) size.Bytes {
 	return at
 }
 
-// ReadDrive reads label and catalog of a device of the given size. The newest intact slot of the four wins; damage that
-// it could get around is in Problems.
+// ReadDrive reads label and catalog of a device of the given size. The newest intact slot of the four wins. Damage to other
+// parts is in Problems. A device may have grown since it was labelled.
 //
-// ErrNoLabel: no drive. ErrVersion: a newer plexctl's drive, even when something else on it is damaged. ErrTooSmall: the
-// device has shrunk. ErrCorrupt: no copy of the label, or none of the catalog, can be used. ErrInvalid: the newest
-// catalog has an intact checksum but makes no sense; an older one is not taken in its place. A device that has grown
-// since it was labelled is fine.
+//	ErrNoLabel   the device is no drive
+//	ErrVersion   a newer plexctl wrote the drive, even when something else on it is damaged
+//	ErrTooSmall  the device has shrunk
+//	ErrCorrupt   no copy of the label can be used, or none of the catalog
+//	ErrInvalid   the newest catalog has a right checksum and wrong content; ReadDrive takes no older one in its place
 func ReadDrive(m Media, deviceSize size.Bytes) (Drive, error) {
 	d, err := readLabels(m, deviceSize)
 	if err != nil {
@@ -70,7 +71,7 @@ func (d *Drive) readCatalog(m Media) error {
 	for slot, name := range slotNames {
 		f, err := d.readSlot(m, slot)
 		for again := 0; again < rereads && err != nil && !unusable(err); again++ {
-			f, err = d.readSlot(m, slot) // it may hold the newest catalog: a passing error must not hide it
+			f, err = d.readSlot(m, slot) // it may hold the newest catalog: a transient error must not hide it
 		}
 		if errors.Is(err, ErrVersion) {
 			return fmt.Errorf("%s: %w", name, err)
@@ -101,10 +102,10 @@ func (d *Drive) readCatalog(m Media) error {
 	return d.Catalog.Validate(d.Label)
 }
 
-// rereads is how often a slot is read again that the device does not give.
+// rereads is how often readCatalog tries again to read a slot after an error of the device.
 const rereads = 2
 
-// unusable reports whether err is about what a slot holds, and not about the device.
+// unusable reports whether err is about the content of a slot, and not about the device.
 func unusable(err error) bool {
 	for _, reason := range []error{errEmpty, ErrChecksum, ErrInvalid, ErrVersion, ErrCorrupt} {
 		if errors.Is(err, reason) {
@@ -134,8 +135,8 @@ func (d *Drive) readSlot(m Media, slot int) (frame, error) {
 	return decodeSlot(d.Label.Drive, b)
 }
 
-// Write makes luns the catalog of the drive: to the older slot, flushed, which is the commit point, then to the older
-// slot of the copy at the end, flushed. luns is sorted by Write.
+// Write makes luns the catalog of the drive; it sorts them. It writes and flushes the older slot, which is the commit point.
+// Then it writes and flushes the older slot of the copy at the end.
 //
 // Nothing was written when the error is ErrInvalid, ErrOverlap, ErrFull or ErrHeadLost. Any other failure is a WriteError,
 // which says whether the commit point was passed. Write may be called again after any error.
@@ -161,7 +162,7 @@ func (d *Drive) Write(m Media, luns []LUN) error {
 	return nil
 }
 
-// older is which of two slots holds less of use.
+// older is the one of two slots that may be overwritten.
 func (d *Drive) older(a, b int) int {
 	if d.slots[b] < d.slots[a] {
 		return b
@@ -169,8 +170,8 @@ func (d *Drive) older(a, b int) int {
 	return a
 }
 
-// put writes a slot and flushes. When that fails nothing is known about the slot: it still counts as the older one, so that
-// another attempt goes to it again, with a higher sequence, and never to the slot that is known to be good.
+// put writes a slot and flushes. If that fails, nothing is known about the slot, and it still counts as the older one. So the
+// next attempt goes to it again, with a higher sequence, and never to the slot that is known to be good.
 func (d *Drive) put(m Media, slot int, sequence uint64, data []byte) error {
 	d.last = sequence
 	if err := writeSync(m, data, d.slotAt(slot)); err != nil {
@@ -189,7 +190,7 @@ func sortedLUNs(luns []LUN) []LUN {
 	return sorted
 }
 
-// writeSync writes and makes durable.
+// writeSync writes and flushes.
 func writeSync(m Media, data []byte, at size.Bytes) error {
 	if _, err := m.WriteAt(data, int64(at)); err != nil {
 		return err

@@ -11,20 +11,20 @@ import (
 var (
 	// ErrNoLabel means that the device is no plexctl drive: neither its start nor its end has a label.
 	ErrNoLabel = errors.New("no plexctl label")
-	// ErrVersion means that a newer plexctl wrote this. It is not damage: nothing may be written to the drive.
+	// ErrVersion means that a newer plexctl wrote this. It is not damage, and nothing may be written to the drive.
 	ErrVersion = errors.New("unsupported version")
 	// ErrChecksum means that a label or a slot is torn or damaged.
 	ErrChecksum = errors.New("checksum mismatch")
 	// ErrCorrupt means that a drive has a label, but no copy of it or of the catalog can be used.
 	ErrCorrupt = errors.New("corrupt")
-	// ErrInvalid means that a value is one plexctl never writes.
+	// ErrInvalid means that plexctl never writes such a value.
 	ErrInvalid = errors.New("invalid")
 	// ErrFull means that the records do not fit a catalog slot.
 	ErrFull = errors.New("catalog is full")
 	// ErrTooSmall means that a device is smaller than a drive must be, or than its label says.
 	ErrTooSmall = errors.New("device is too small")
-	// ErrHeadLost means that the label at the start of a drive is gone while its copy at the end is there: something else
-	// may have been written over the start. Nothing is written to such a drive before Drive.Repair.
+	// ErrHeadLost means that the label at the start of a drive is gone while its copy at the end is there. Another program may
+	// have overwritten the start, so nothing is written to such a drive before Drive.Repair.
 	ErrHeadLost = errors.New("label at the start of the drive is lost")
 )
 
@@ -43,13 +43,13 @@ var (
 // WriteError is a write of a drive's catalog that did not complete. Err is the cause.
 type WriteError struct {
 	Drive uuid.UUID
-	// Committed says that the new catalog is durable at the start of the drive and only its copy at the end is not.
-	// When it is false the new catalog may or may not be there after a restart: read the drive again before deciding.
+	// Committed says that the new catalog is durable at the start of the drive, and only its copy at the end may be missing.
+	// When it is false, the new catalog may or may not be there after a restart. Read the drive again before you decide.
 	Committed bool
 	Err       error
 }
 
-// Error names the drive and says whether the change holds.
+// Error names the drive and says whether the change is durable.
 func (e *WriteError) Error() string {
 	if e.Committed {
 		return fmt.Sprintf("write catalog copy of drive %s: %v (the change itself is durable)", e.Drive, e.Err)

@@ -8,7 +8,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// readLabels decides which label to go by.
+// readLabels reads both labels. The one at the start decides, if it can be read.
 func readLabels(m Media, deviceSize size.Bytes) (Drive, error) {
 	head, headErr := readLabel(m, 0, deviceSize)
 	if errors.Is(headErr, ErrVersion) {
@@ -43,7 +43,7 @@ func labelError(head, tail error) error {
 	case errors.Is(head, ErrNoLabel) && errors.Is(tail, ErrNoLabel):
 		return ErrNoLabel
 	case damaged(head) || damaged(tail):
-		return fmt.Errorf("label: %w: %s; its copy: %s", ErrCorrupt, head.Error(), tail.Error()) // neither says what this is
+		return fmt.Errorf("label: %w: %s; its copy: %s", ErrCorrupt, head.Error(), tail.Error()) // as texts: the device has the error of neither
 	case errors.Is(head, ErrNoLabel):
 		return fmt.Errorf("copy of the label: %w", tail)
 	}
@@ -65,8 +65,8 @@ func readLabel(m Media, start, deviceSize size.Bytes) (Label, error) {
 	return decodeLabel(b)
 }
 
-// readTail reads the copy of the label that ends a drive. A copy of a drive with another end is none: a whole disk
-// shares its end with its last partition.
+// readTail reads the copy of the label at the end of a drive. It does not take a copy whose drive ends elsewhere, because a
+// whole disk shares its end with its last partition.
 func readTail(m Media, start, deviceSize size.Bytes) (Label, error) {
 	if deviceSize < MinDriveSize {
 		return Label{}, ErrNoLabel
@@ -84,7 +84,7 @@ func readTail(m Media, start, deviceSize size.Bytes) (Label, error) {
 	return tail, nil
 }
 
-// differs says how a sound copy of a label is not one.
+// differs says how an intact copy of a label differs from it.
 func differs(head, tail Label) error {
 	if head.Drive == tail.Drive {
 		return invalid("differs from the label")

@@ -249,10 +249,10 @@ func inherited(s Set) bool {
 		for _, l := range g.records {
 			for _, t := range l.Absorbed {
 				heir := g.winner
-				if s.buried(g.winner) {
+				if s.isAbsorbed(g.winner) {
 					heir = s.groups[by].winner
 				}
-				if s.haunted(t) && !heir.absorbs(LUN{ID: t.LUN, Generation: t.Generation}) {
+				if s.mayReturn(t) && !heir.absorbs(LUN{ID: t.LUN, Generation: t.Generation}) {
 					return false
 				}
 			}

@@ -6,16 +6,19 @@ import (
 	"github.com/google/uuid"
 )
 
-// Heal is what has to be written to which drive so that all drives of the set agree; empty when they do. Each list is a
-// whole catalog for Drive.Write.
+// Heal is the catalogs to write so that all drives of the set agree. It is empty when they do. Each list is the whole catalog
+// of a drive, for Drive.Write.
 //
-// A drive gets the record in force of every LUN with a plex on it. A newer record of a LUN that has no plex on the
-// drive, or that is deleted, stays while it is needed as a witness: while some present drive holds an older record or
-// lacks this one, or a drive that any visible record names is away, or there twice, and may come back with an older one.
-// Other records that are superseded or absorbed go. Nothing is changed about LUNs that cannot be used.
+// A drive gets the current record of every LUN with a plex on it. It may also keep the current record of a LUN that is
+// deleted or has no plex on it. Such a record is a witness. It is needed while
 //
-// The writes may be done in any order, and any of them may be missing: each alone leaves what Merge says as it was. One
-// round may leave witnesses that are needed no longer; heal again until Heal is empty.
+//   - a present drive holds an older record, or lacks this one;
+//   - a drive that any visible record names is absent, or there twice, and may return with an older record.
+//
+// Other records that are superseded or absorbed go. Heal leaves the records of LUNs that cannot be used as they are.
+//
+// The writes may be done in any order, and any of them may be missing: none of them changes the result of Merge. One round
+// may leave witnesses that are no longer needed. Heal again until Heal is empty.
 func (s Set) Heal() map[uuid.UUID][]LUN {
 	changes := map[uuid.UUID][]LUN{}
 	for id, d := range s.drives {
@@ -29,13 +32,13 @@ func (s Set) Heal() map[uuid.UUID][]LUN {
 
 func sameVersion(a, b LUN) bool { return a.ID == b.ID && a.Generation == b.Generation }
 
-// healed is what the drive should hold.
+// healed is the records that the drive should hold.
 func (s Set) healed(drive uuid.UUID) []LUN {
 	var want []LUN
 	for id, g := range s.groups {
 		held, holds := g.records[drive]
 		switch {
-		case s.blocked[id] || s.blocked[s.absorbed[id].by] && s.buried(g.winner):
+		case s.blocked[id] || s.blocked[s.absorbed[id].by] && s.isAbsorbed(g.winner):
 			if holds {
 				want = append(want, *held)
 			}
@@ -46,13 +49,12 @@ func (s Set) healed(drive uuid.UUID) []LUN {
 	return sortedLUNs(want)
 }
 
-// witness reports whether a drive that holds a record of the group has to keep the group's winner though it has no plex on
-// it.
+// witness reports whether a drive that holds a record of the group has to keep the group's winner, which has no plex on it.
 func (s Set) witness(g *group, held LUN) bool {
-	if s.buried(g.winner) {
+	if s.isAbsorbed(g.winner) {
 		return false // the LUN that absorbed it has inherited its tombstones: see Next
 	}
-	return held.Generation == g.winner.Generation && s.behind(g) || s.away(g) || s.buries(g.winner)
+	return held.Generation == g.winner.Generation && s.behind(g) || s.away(g) || s.keepsAbsorbed(g.winner)
 }
 
 // behind reports whether a present drive holds an older record than the winner, or lacks the winner though it has a plex.
@@ -68,9 +70,9 @@ func (s Set) behind(g *group) bool {
 	})
 }
 
-// away reports whether a drive that may hold a record of the LUN is not there, or is not heard.
+// away reports whether a drive that may hold a record of the LUN is absent or there twice.
 func (s Set) away(g *group) bool {
-	if s.unheard[g.winner.ID] {
+	if s.onDuplicates[g.winner.ID] {
 		return true
 	}
 	missing := func(drives []uuid.UUID) bool {
@@ -84,16 +86,16 @@ func (s Set) away(g *group) bool {
 	return false
 }
 
-// buries reports whether l's tombstones keep a record on a present drive from coming back to life.
-func (s Set) buries(l LUN) bool {
-	return slices.ContainsFunc(l.Absorbed, s.haunted)
+// keepsAbsorbed reports whether a record on a present drive would return without the tombstones of l.
+func (s Set) keepsAbsorbed(l LUN) bool {
+	return slices.ContainsFunc(l.Absorbed, s.mayReturn)
 }
 
-// haunted reports whether a present drive holds a record that the tombstone is for, or one that is not heard may.
-func (s Set) haunted(t Tombstone) bool {
+// mayReturn reports whether a drive holds a record that the tombstone is for, or may hold one because it is there twice.
+func (s Set) mayReturn(t Tombstone) bool {
 	g, ok := s.groups[t.LUN]
-	if !ok || s.unheard[t.LUN] {
-		return s.unheard[t.LUN]
+	if !ok || s.onDuplicates[t.LUN] {
+		return s.onDuplicates[t.LUN]
 	}
 	for _, l := range g.records {
 		if l.Generation <= t.Generation {

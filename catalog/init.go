@@ -6,11 +6,11 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Init makes a device a drive with an empty catalog. label.Size is the device's size; below MinDriveSize is ErrTooSmall.
+// Init makes a device a drive with an empty catalog. label.Size is the device's size; below MinDriveSize it is ErrTooSmall.
 //
-// An old label is destroyed first, the new one is written last, after everything it stands for is durable: at any point a
-// crash leaves no drive or a whole one (its copy of the label is written just before its label). Contents of the space for
-// extents are not touched, signatures of other owners in the first 4 KiB neither.
+// Init destroys an old label first. It writes the new one last, after everything that the label stands for is durable, and
+// the copy of the label just before. So a crash leaves no drive or a whole one. Init does not touch the space for extents,
+// nor signatures of other owners in the first 4 KiB.
 func Init(m Media, label Label) error {
 	if label.Size < MinDriveSize {
 		return fmt.Errorf("initialise drive %s: device of %s, a drive needs %s: %w", label.Drive, label.Size, MinDriveSize, ErrTooSmall)
@@ -50,8 +50,8 @@ func writeLabels(m Media, label Label, block []byte) error {
 	return writeSync(m, block, labelOffset)
 }
 
-// Wipe makes a drive of the given size, which is the one in its label, a plain device again: labels first, flushed, then
-// the slots, flushed. A crash in between leaves the drive as it was, a drive without its first label, or no drive.
+// Wipe makes a drive a plain device again. drive is the size in its label. Wipe zeroes and flushes first the labels, then the
+// slots. A crash in between leaves the drive as it was, a drive without its first label, or no drive.
 func Wipe(m Media, drive size.Bytes) error {
 	if drive < MinDriveSize {
 		return fmt.Errorf("wipe label: device of %s: %w", drive, ErrTooSmall)
@@ -76,8 +76,8 @@ func Wipe(m Media, drive size.Bytes) error {
 	return nil
 }
 
-// Repair writes both labels anew and then the catalog, for a drive with HeadLost or with a damaged label among its
-// Problems. The caller has made sure that nobody else has taken the device meanwhile. Errors are those of Write.
+// Repair writes both labels anew and then the catalog. It is for a drive with HeadLost, or with a damaged label among its
+// Problems. The caller must have made sure that nobody else uses the device by now. Errors are those of Write.
 func (d *Drive) Repair(m Media) error {
 	block, err := encodeLabel(d.Label)
 	if err != nil {
@@ -90,13 +90,13 @@ func (d *Drive) Repair(m Media) error {
 	return d.Write(m, d.Catalog.LUNs)
 }
 
-// Relabel makes the drive one that a host of the given id has taken over: its label and the copy of it say so, all else
-// on the drive stays. A drive with HeadLost is refused (ErrHeadLost), an id that a label cannot hold is ErrInvalid; nothing
-// was written then. After any other error the drive may be of the one host or the other: call it again.
+// Relabel makes the drive one that a host of the given id has taken over. It changes both labels and nothing else. It refuses
+// a drive with HeadLost (ErrHeadLost), and an id that a label cannot hold (ErrInvalid); nothing was written then. After any
+// other error the drive may belong to the one host or to the other: call Relabel again.
 //
-// The copy at the end is written and flushed first, then the label, which is the moment the change takes effect. So at any
-// point one of the two is whole. While that is the label, the drive is read as before, and damage to the copy is only among
-// Problems; a label that is damaged makes the drive one with HeadLost, and by then the copy names the new host.
+// Relabel writes and flushes the copy at the end first, then the label. The change takes effect with the label. At every
+// moment one of the two is intact. Until the label is rewritten it decides, and a damaged copy is only among Problems. If the
+// write damages the label, the drive is one with HeadLost, and its copy already names the new host.
 func (d *Drive) Relabel(m Media, host string) error {
 	if d.HeadLost {
 		return fmt.Errorf("relabel drive %s: %w", d.Label.Drive, ErrHeadLost)

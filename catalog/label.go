@@ -12,8 +12,8 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// formatVersion is the version of label and slots. It rises with every change of either, a new field in a record
-// included: a decoder takes its own version only, so it never drops what it does not know.
+// formatVersion is the version of label and slots. It rises with every change of either, a new field in a record included.
+// A decoder takes only its own version, so it never drops a field that it does not know.
 const formatVersion = 1
 
 // A label is one block of 4096 bytes, little-endian:
@@ -39,16 +39,16 @@ const (
 	maxHost      = labelEnd - labelHost
 )
 
-// sumAt is where labels and slots alike have their checksum.
+// sumAt is the offset of the checksum, in labels and slots alike.
 const sumAt = 12
 
 // lastSecond is the end of the year 9999, the last time that JSON can carry.
 const lastSecond = 253402300799
 
-// castagnoli is made when it is first needed: that takes longer than all else that a process does before it begins.
+// castagnoli is made when it is first needed, because it takes longer than the rest of the start of a process.
 var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
-// encodeLabel is l as it stands on the drive: one block. Created is kept to the second.
+// encodeLabel is l as one block. It keeps Created to the second.
 func encodeLabel(l Label) ([]byte, error) {
 	if err := l.validate(); err != nil {
 		return nil, err
@@ -67,8 +67,7 @@ func encodeLabel(l Label) ([]byte, error) {
 	return b, nil
 }
 
-// decodeLabel reads what encodeLabel wrote. b is one block. The errors are ErrNoLabel, ErrVersion, ErrChecksum and
-// ErrInvalid, asked in this order.
+// decodeLabel is the reverse of encodeLabel. It checks for ErrNoLabel, ErrVersion, ErrChecksum and ErrInvalid, in this order.
 func decodeLabel(b []byte) (Label, error) {
 	if string(b[:labelVersion]) != labelMagic {
 		return Label{}, ErrNoLabel
@@ -133,7 +132,7 @@ func isZero(b []byte) bool {
 	return true
 }
 
-// checksum is the CRC32C of b with the checksum in it taken as zero.
+// checksum is the CRC32C of b, computed as if the checksum in it were zero.
 func checksum(b []byte) uint32 {
 	sum := crc32.Update(0, castagnoli(), b[:sumAt])
 	sum = crc32.Update(sum, castagnoli(), make([]byte, 4))

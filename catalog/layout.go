@@ -28,16 +28,16 @@ const (
 	slotSize    = 2016 * size.KiB
 )
 
-// Media is the device under a drive. Offsets and lengths are multiples of 4096; a write is durable once a later Sync has
-// returned nil. blockdev.Disk is one.
+// Media is the device under a drive, such as a blockdev.Disk. Offsets and lengths are multiples of 4096. A write is durable
+// once a later Sync has returned nil.
 type Media interface {
 	io.ReaderAt
 	io.WriterAt
 	Sync() error
 }
 
-// TailStart is where the copy of label and slots at the end of a drive of the given size starts, which is where the space
-// for extents ends: 4 MiB before the last full MiB. It is 0 for what is too small to have one.
+// TailStart is where the space for extents ends and the copy of label and slots starts, on a drive of the given size. It is
+// 4 MiB before the last full MiB, and 0 for a device that is too small to have a copy.
 func TailStart(drive size.Bytes) size.Bytes {
 	end := drive.RoundDown(size.MiB)
 	if end < FirstExtent {

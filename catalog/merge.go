@@ -12,30 +12,30 @@ import (
 	"github.com/google/uuid"
 )
 
-// Set is what several drives say together. Merge makes it; it is not changed afterwards.
+// Set is the catalogs of several drives, merged. Merge makes it; it is not changed afterwards.
 type Set struct {
-	// LUNs has the record in force of every LUN that exists, sorted by name and GUID, also of those that cannot be used:
-	// ask Usable before touching one.
+	// LUNs has the current record of every LUN that exists, sorted by name and GUID. Some of them cannot be used: ask Usable
+	// before you touch one.
 	LUNs     []LUN
 	Problems []Problem
 
-	drives   map[uuid.UUID]Drive // present, not duplicated
-	groups   map[uuid.UUID]*group
-	absorbed map[uuid.UUID]burial
-	blocked  map[uuid.UUID]bool // LUNs that cannot be used and that Heal leaves alone
-	unheard  map[uuid.UUID]bool // LUNs of which a drive that is there twice has a record
+	drives       map[uuid.UUID]Drive // present, not duplicated
+	groups       map[uuid.UUID]*group
+	absorbed     map[uuid.UUID]absorption
+	blocked      map[uuid.UUID]bool // LUNs that cannot be used and that Heal leaves alone
+	onDuplicates map[uuid.UUID]bool // LUNs that a drive that is there twice has a record of
 }
 
 // group is every visible record of one LUN.
 type group struct {
-	winner  LUN                // the record in force
-	rivals  []LUN              // different records of the highest generation; the winner is the first
-	records map[uuid.UUID]*LUN // by drive
-	stray   bool               // the winner is of a drive that is there twice
+	winner      LUN                // the current record
+	conflicting []LUN              // different records of the highest generation; the winner is the first
+	records     map[uuid.UUID]*LUN // by drive
+	duplicate   bool               // the winner is from a drive that is there twice
 }
 
-// burial says who absorbed a LUN, and up to which generation.
-type burial struct {
+// absorption says who absorbed a LUN, and up to which generation.
+type absorption struct {
 	generation uint64
 	by         uuid.UUID
 }
@@ -56,30 +56,29 @@ func (p Problem) Error() string { return p.Detail + ": " + p.Err.Error() }
 // Unwrap is Err.
 func (p Problem) Unwrap() error { return p.Err }
 
-// Merge decides which record of each LUN is in force. It does no I/O, and the order of drives does not matter.
+// Merge decides which record of each LUN is the current one. It does no I/O, and the order of drives does not matter.
 //
-//   - Of the records of one LUN the highest generation wins. Different records of the same, highest generation are
-//     ErrConflict.
-//   - A LUN whose record says that it is deleted, or that another LUN's record in force says to be absorbed at its
-//     generation or a later one, does not exist.
-//   - Two drives with one GUID are ErrDuplicateDrive. Neither is used: what they say about LUNs of other drives is not
-//     heard, and a LUN with an extent on them cannot be used.
-//   - Two LUNs on the same sectors are ErrOverlap, two LUNs with one plex ErrInvalid. A LUN of which the drive concerned holds a record is in its right
-//     against one of which it holds none, which is what a drive that was away for long brings back. Otherwise neither can
-//     be used.
+//   - The record of a LUN with the highest generation wins. If there are different ones, that is ErrConflict.
+//   - A LUN does not exist if its record says that it is deleted. Neither does it exist if the current record of another
+//     LUN has a tombstone for its generation or a later one.
+//   - Two drives with one GUID are ErrDuplicateDrive. Neither is used: their records of LUNs on other drives do not count,
+//     and a LUN with an extent on them cannot be used.
+//   - Two LUNs on the same sectors are ErrOverlap, two LUNs with one plex ErrInvalid. The LUN whose record is on the disputed
+//     drive wins: the other came back with a drive that had been absent. If that drive has records of both or of neither,
+//     neither LUN can be used.
 //   - Two LUNs of one name are ErrDuplicateName; both can be used, by GUID.
 func Merge(drives []Drive) Set {
 	s := Set{
-		drives:   make(map[uuid.UUID]Drive, len(drives)),
-		groups:   map[uuid.UUID]*group{},
-		absorbed: map[uuid.UUID]burial{},
-		blocked:  map[uuid.UUID]bool{},
-		unheard:  map[uuid.UUID]bool{},
+		drives:       make(map[uuid.UUID]Drive, len(drives)),
+		groups:       map[uuid.UUID]*group{},
+		absorbed:     map[uuid.UUID]absorption{},
+		blocked:      map[uuid.UUID]bool{},
+		onDuplicates: map[uuid.UUID]bool{},
 	}
 	copies := s.addDrives(drives)
 	s.elect()
-	s.bury()
-	s.addStrays(copies)
+	s.noteAbsorbed()
+	s.addDuplicates(copies)
 	s.list()
 	s.checkCopies(copies)
 	s.checkExtents()
@@ -93,7 +92,7 @@ func (s Set) Usable(lun uuid.UUID) bool {
 	return ok && !s.gone(g.winner) && !s.blocked[lun]
 }
 
-// LUN is the record in force of a LUN that exists; false when there is none.
+// LUN is the current record of a LUN that exists. It reports false when there is none.
 func (s Set) LUN(id uuid.UUID) (LUN, bool) {
 	g, ok := s.groups[id]
 	if !ok || s.gone(g.winner) {
@@ -112,7 +111,7 @@ func (s Set) Holders(lun uuid.UUID) []uuid.UUID {
 }
 
 // MissingDrives is every drive that a plex of l lies on and that is not in the set, sorted. A drive that is there twice
-// is missing too.
+// counts as missing.
 func (l LUN) MissingDrives(s Set) []uuid.UUID {
 	return slices.DeleteFunc(l.Drives(), s.present)
 }
@@ -123,10 +122,10 @@ func (s Set) present(drive uuid.UUID) bool {
 }
 
 // gone reports whether l, the winner of its group, does not exist any more.
-func (s Set) gone(l LUN) bool { return l.Deleted || s.buried(l) }
+func (s Set) gone(l LUN) bool { return l.Deleted || s.isAbsorbed(l) }
 
 // buried reports whether l is absorbed.
-func (s Set) buried(l LUN) bool { return l.Generation <= s.absorbed[l.ID].generation }
+func (s Set) isAbsorbed(l LUN) bool { return l.Generation <= s.absorbed[l.ID].generation }
 
 // addDrives fills drives and groups, and returns the drives whose GUID is there more than once.
 func (s *Set) addDrives(drives []Drive) map[uuid.UUID][]Drive {
@@ -171,22 +170,22 @@ func (s *Set) elect() {
 				winners = append(winners, *l)
 			}
 		}
-		g.rivals = distinct(winners)
-		g.winner = g.rivals[0]
-		if len(g.rivals) > 1 {
-			detail := fmt.Sprintf("%s: %d different records of generation %d", g.winner.title(), len(g.rivals), g.winner.Generation)
+		g.conflicting = distinct(winners)
+		g.winner = g.conflicting[0]
+		if len(g.conflicting) > 1 {
+			detail := fmt.Sprintf("%s: %d different records of generation %d", g.winner.title(), len(g.conflicting), g.winner.Generation)
 			luns := []uuid.UUID{id}
 			s.problem(Problem{Err: ErrConflict, Detail: detail, LUNs: luns, Drives: s.Holders(id), Unfit: luns})
 		}
 	}
 }
 
-// distinct drops records that say the same, and sorts the others in an order that depends on nothing but them, deleted
-// ones last.
+// distinct drops records that say the same. It sorts the others in an order that depends on nothing but them, deleted ones
+// last.
 func distinct(luns []LUN) []LUN {
 	luns = slices.CompactFunc(luns, func(a, b LUN) bool { return reflect.DeepEqual(a, b) })
 	if len(luns) == 1 {
-		return luns // as nearly always; below, what was read and what was built may say the same in other words
+		return luns // as nearly always; a record that was read may differ in memory from an equal one that was built
 	}
 	texts := make(map[string]LUN, 1)
 	for _, l := range luns {
@@ -203,49 +202,49 @@ func distinct(luns []LUN) []LUN {
 	return append(alive, deleted...)
 }
 
-// bury notes what every winner has absorbed. The tombstone of a LUN that is itself gone still counts, and that of each
-// rival too: what it says happened.
-func (s *Set) bury() {
+// noteAbsorbed notes the LUNs that every winner has absorbed. The tombstones of a LUN that is itself gone count too, and so do
+// those of each conflicting record: the absorption has happened.
+func (s *Set) noteAbsorbed() {
 	for _, id := range s.ids() {
-		for _, l := range s.groups[id].rivals {
+		for _, l := range s.groups[id].conflicting {
 			for _, t := range l.Absorbed {
 				if t.Generation > s.absorbed[t.LUN].generation {
-					s.absorbed[t.LUN] = burial{generation: t.Generation, by: id}
+					s.absorbed[t.LUN] = absorption{generation: t.Generation, by: id}
 				}
 			}
 		}
 	}
 }
 
-// addStrays enters LUNs that only drives with copies know, or know to exist still, so that they are listed, and notes what
-// such drives know.
-func (s *Set) addStrays(copies map[uuid.UUID][]Drive) {
-	strays := map[uuid.UUID][]LUN{}
+// addDuplicates adds LUNs that exist only by the records on drives that are there twice, so that they are listed. It also
+// notes every LUN that such drives have a record of.
+func (s *Set) addDuplicates(copies map[uuid.UUID][]Drive) {
+	found := map[uuid.UUID][]LUN{}
 	for _, same := range copies {
 		for _, d := range same {
 			for _, l := range d.Catalog.LUNs {
-				s.unheard[l.ID] = true
-				if s.stray(l) {
-					strays[l.ID] = append(strays[l.ID], l)
+				s.onDuplicates[l.ID] = true
+				if s.onlyOnDuplicates(l) {
+					found[l.ID] = append(found[l.ID], l)
 				}
 			}
 		}
 	}
-	for id, luns := range strays {
+	for id, luns := range found {
 		newest := slices.MaxFunc(distinct(luns), func(a, b LUN) int { return cmp.Compare(a.Generation, b.Generation) })
 		g, known := s.groups[id]
 		if !known {
 			g = &group{}
 			s.groups[id] = g
 		}
-		g.winner, g.rivals, g.stray = newest, []LUN{newest}, true
+		g.winner, g.conflicting, g.duplicate = newest, []LUN{newest}, true
 		s.blocked[id] = true
 	}
 }
 
-// stray reports whether l, of a drive that is there twice, is of a LUN that the other drives do not know, or know to be
-// gone in an older version.
-func (s *Set) stray(l LUN) bool {
+// onlyOnDuplicates reports whether l, found on a duplicated drive, belongs to a LUN that the other drives do not know, or that
+// they record as gone at an older generation.
+func (s *Set) onlyOnDuplicates(l LUN) bool {
 	g, known := s.groups[l.ID]
 	return !s.gone(l) && (!known || s.gone(g.winner) && l.Generation > g.winner.Generation)
 }

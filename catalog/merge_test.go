@@ -84,7 +84,7 @@ func TestMerge(t *testing.T) {
 		"copies differ":                   {drives: []Drive{drive(1, one), drive(1, version(one, 2))}, want: []string{"!lun1@2"}, problems: []error{ErrDuplicateDrive}},
 		"copy holds an absorbed lun":      {drives: []Drive{drive(1, joined), drive(2, two), drive(2, two)}, want: []string{"!lun1@2"}, problems: []error{ErrDuplicateDrive}},
 		"copy holds a deleted lun":        {drives: []Drive{drive(1, deleted(one)), drive(1, deleted(one))}, problems: []error{ErrDuplicateDrive}},
-		"overlap, both vouched for":       {drives: []Drive{drive(1, one, testLUN(5, 1, testPlex(5, 1, 8, 8)))}, want: []string{"!lun1@1", "!lun5@1"}, problems: []error{ErrOverlap}},
+		"overlap, both confirmed":         {drives: []Drive{drive(1, one, testLUN(5, 1, testPlex(5, 1, 8, 8)))}, want: []string{"!lun1@1", "!lun5@1"}, problems: []error{ErrOverlap}},
 		"overlap on an absent drive":      {drives: []Drive{drive(2, testLUN(5, 1, testPlex(5, 9, 4, 8)), testLUN(6, 1, testPlex(6, 9, 8, 8)))}, want: []string{"!lun5@1", "!lun6@1"}, problems: []error{ErrOverlap}},
 		"overlap with what came back":     {drives: []Drive{drive(1, one), drive(2, testLUN(5, 1, testPlex(5, 1, 8, 8), testPlex(6, 2, 4, 8)))}, want: []string{"lun1@1", "!lun5@1"}, problems: []error{ErrOverlap}},
 		"overlap of two that came back":   {drives: []Drive{drive(1), drive(2, testLUN(5, 1, testPlex(5, 1, 8, 8)), testLUN(6, 1, testPlex(6, 1, 8, 8)))}, want: []string{"!lun5@1", "!lun6@1"}, problems: []error{ErrOverlap}},

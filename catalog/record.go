@@ -9,12 +9,17 @@
 //	…
 //	end-4M   copy of the first 4 MiB's label and slots, same offsets; end is the size rounded down to 1 MiB
 //
-// A slot is a frame with a checksum around JSON. A write goes to the slot with the older sequence, then is flushed; the
-// newest valid slot of a drive wins. A drive holds the full record of every LUN that has a plex on it; of several
-// records of one LUN the highest generation wins.
+// A slot is a frame with a checksum around JSON. A write goes to the slot with the older sequence and is flushed. The newest
+// valid slot of a drive wins. A drive holds the full record of every LUN that has a plex on it. If there are several records
+// of one LUN, the highest generation wins.
 //
-// The package encodes, decodes, validates and merges; it opens no device and decides nothing about device-mapper.
-// Bytes from a drive are never trusted: lengths, overlaps and counts are checked before anything is allocated for them.
+//	Init, ReadDrive, Drive.Write  one drive
+//	Merge                         several drives: the current record of each LUN, and contradictions
+//	Set.Next, Apply, Involved     a change: the next record, and the catalogs to write
+//	Set.Heal                      the writes that make all drives agree again
+//
+// The package opens no device and knows nothing of device-mapper. It does not trust bytes from a drive: it checks lengths,
+// counts and overlaps, and limits the memory that it takes for a slot.
 package catalog
 
 import (
@@ -26,7 +31,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Limits of a catalog. A record beyond them is refused when written and an error when read.
+// Limits of a catalog. To write a record beyond them is an error, and so is to read one.
 const (
 	MaxLUNs    = 4096 // records on one drive
 	MaxPlexes  = 8    // plexes of one LUN
@@ -49,7 +54,7 @@ type Catalog struct {
 	LUNs     []LUN  // sorted by ID
 }
 
-// LUN is the full record of a LUN.
+// LUN is the full record of a LUN. Its form on a drive is lunV1 (wire.go).
 type LUN struct {
 	ID         uuid.UUID
 	Name       string
@@ -57,15 +62,16 @@ type LUN struct {
 	Generation uint64 // rises by one with every change; the highest wins
 	Plexes     []Plex // in leg order
 	RegionSize size.Sectors
-	MaxRate    uint64 // resync limit, KiB/s for each leg; 0: the default; 1: paused
-	Absorbed   []Tombstone
-	Former     []uuid.UUID // drives without a plex that may still hold an older record; see Set.Next
-	Operation  *Operation  // running, or finished and not yet settled
+	MaxRate    uint64      // resync limit, KiB/s for each leg; 0: the default; 1: paused
+	Absorbed   []Tombstone // the LUNs that this one has absorbed
+	Former     []uuid.UUID // drives without a plex that may hold an older record; see Set.Next
+	Operation  *Operation  // running, or finished and its end not yet recorded
 	Last       *Outcome
 	Wipe       bool // first and last MiB must be zeroed before the LUN is activated
-	Deleted    bool // the LUN is gone; kept until every drive knows
-	// Scan names a scan for what is zero, which has begun and not led to a plex yet. Meanwhile the LUN has one plex and a vacant one:
-	// the slot in force has a bit for every region that is written since the scan began, the other slot what the scan has found.
+	Deleted    bool // the LUN is gone; the record stays until every drive has it
+	// Scan names a scan for zeros that has begun and not led to a plex yet. Until then the LUN has one plex and a vacant one.
+	// The current slot of the plex has a bit for every region that is written since the scan began. Its other slot has the
+	// result of the scan.
 	Scan uuid.UUID
 }
 
@@ -74,12 +80,13 @@ type Plex struct {
 	ID   uuid.UUID
 	Data []Extent // in LUN order; together at least the LUN's size
 	Meta Extent   // two metadata slots of raidmeta.SlotSize
-	Slot Slot     // which of them is in force
+	Slot Slot     // the current one of them
 	// Stale says that the plex does not hold all of the data, and no running operation fills it: its operation has
 	// failed, or the LUN was started without it by force.
 	Stale bool
-	// Vacant says that this is the place of a plex that is not there: it has no extents, is Stale, and the last. While there is one,
-	// the kernel keeps a bit for every region that is written, in the metadata of all other plexes; see LUN.Tracked and LUN.Scan.
+	// Vacant says that this is the place of a plex that is not there. It is the last one, has no extents, and is Stale. While a
+	// LUN has one, the kernel keeps a bit for every region that is written, in the metadata of all other plexes. See LUN.Tracked
+	// and LUN.Scan.
 	Vacant bool
 }
 
@@ -124,7 +131,7 @@ type Operation struct {
 	Plexes  []uuid.UUID // the plexes being filled; empty when all hold the data
 	Whole   bool        // everything is copied to them, whatever the bitmaps say
 	Queued  bool        // stands still until no other LUN is rebuilt on its drives
-	Source  *LUN        // what a cancel gives back
+	Source  *LUN        // the absorbed LUN, which a cancel restores; it has no operation itself
 }
 
 // Outcome is how the last operation of a LUN ended.

@@ -33,19 +33,19 @@ const (
 	maxBody      = int(slotSize) - slotBody
 )
 
-// maxSequence leaves room above every sequence that is read.
+// maxSequence bounds the sequences of catalogs and the generations of records.
 const maxSequence = 1 << 62
 
 // errEmpty means that a slot was never used.
 var errEmpty = errors.New("slot is empty")
 
-// frame is a slot whose checksum is right and whose JSON has not been looked at.
+// frame is a slot whose checksum is right and whose JSON has not been decoded.
 type frame struct {
 	sequence uint64
 	body     []byte
 }
 
-// encodeSlot is c as it stands in a slot of the drive, a multiple of 4096 bytes. ErrFull: it is too large.
+// encodeSlot is c as a slot of the drive, a multiple of 4096 bytes. ErrFull means that it is too large.
 func encodeSlot(drive uuid.UUID, c Catalog) ([]byte, error) {
 	text, err := encodeBody(c.LUNs)
 	if err != nil {
@@ -66,7 +66,7 @@ func encodeSlot(drive uuid.UUID, c Catalog) ([]byte, error) {
 	return b, nil
 }
 
-// slotLen is how many bytes of a slot its first block says are in use, frame included. The errors are errEmpty,
+// slotLen is the number of bytes in use, frame included, that the first block of a slot names. The errors are errEmpty,
 // ErrCorrupt, ErrVersion and ErrInvalid.
 func slotLen(first []byte) (int, error) {
 	if isZero(first[:slotVersion]) {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// claim is one extent with whom it belongs to.
+// claim is one extent with its owner.
 type claim struct {
 	extent Extent
 	lun    *LUN // not to be changed
@@ -54,8 +54,8 @@ func (p Plex) on(drive uuid.UUID) bool {
 	return slices.ContainsFunc(p.extents(), func(e Extent) bool { return e.Drive == drive })
 }
 
-// overlaps finds claims on the same sectors. Each claim that overlaps any other is in at least one of the pairs; not
-// every overlapping pair is there. The order is that of drives and sectors.
+// overlaps finds claims on the same sectors. Each claim that overlaps any other is in at least one of the pairs, but not every
+// pair is listed. The order is that of drives and sectors.
 func overlaps(claims []claim) [][2]claim {
 	sorted := slices.Clone(claims)
 	slices.SortFunc(sorted, compareClaims)
@@ -96,13 +96,14 @@ func (l LUN) Drives() []uuid.UUID {
 	return sortedIDs(drives)
 }
 
-// Copies is the plexes of l that have extents: all but a vacant one.
+// Copies is the plexes of l that have extents: all except a vacant one.
 func (l LUN) Copies() []Plex {
 	return slices.DeleteFunc(slices.Clone(l.Plexes), func(p Plex) bool { return p.Vacant })
 }
 
-// Tracked reports whether l has had a vacant plex since its birth: every region of l whose bit is clear in the metadata of a plex
-// that holds the data has never been written, and reads as zeros from each such plex. During a scan that is not so.
+// Tracked reports whether l has had a vacant plex since its creation. Then a region whose bit is clear in the metadata of a
+// complete plex has never been written, and reads as zeros from each such plex. During a scan that is not so, and Tracked is
+// false.
 func (l LUN) Tracked() bool { return l.vacant() && l.Scan == uuid.Nil }
 
 func (l LUN) vacant() bool { return len(l.Copies()) < len(l.Plexes) }
@@ -118,9 +119,9 @@ func sortedIDs(ids []uuid.UUID) []uuid.UUID {
 	return slices.Compact(ids)
 }
 
-// Free is the unclaimed space of a drive of the set, in order; none for a drive that is not in it. Space counts as
-// claimed while any record that is not known to be superseded for good claims it, an older one on a drive that Heal has
-// not yet put right and one of a LUN that cannot be used included.
+// Free is the unclaimed space of a drive of the set, in order. It is empty for a drive that is not in the set. Space is free
+// only when no visible record claims it: outdated records that Heal has not yet replaced, and records of LUNs that cannot
+// be used, still count.
 func (s Set) Free(drive uuid.UUID) []Extent {
 	d, ok := s.drives[drive]
 	if !ok {
@@ -142,7 +143,7 @@ func (s Set) claimed(drive uuid.UUID) []Extent {
 	luns := slices.Clone(s.drives[drive].Catalog.LUNs)
 	for _, g := range s.groups {
 		if !s.gone(g.winner) || s.blocked[g.winner.ID] {
-			luns = append(luns, g.rivals...)
+			luns = append(luns, g.conflicting...)
 			for _, l := range g.records {
 				luns = append(luns, *l)
 			}

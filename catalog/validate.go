@@ -12,9 +12,9 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Validate checks the catalog as a whole against its drive: every record, their order, that no GUID means two things, and
-// that extents on this drive lie in its usable space and apart from each other. A deleted record owns no space. The
-// error is ErrInvalid, ErrOverlap or ErrFull and names LUN, plex and drive.
+// Validate checks the catalog as a whole against its drive: every record, their order, and that no GUID means two things. The
+// extents on this drive must lie in its usable space and must not overlap. A deleted record owns no space. The error is
+// ErrInvalid, ErrOverlap or ErrFull and names LUN, plex and drive.
 func (c Catalog) Validate(label Label) error {
 	if c.Sequence == 0 || c.Sequence > maxSequence {
 		return invalid("catalog: sequence %d", c.Sequence)
@@ -76,7 +76,7 @@ func checkSpace(luns []LUN, label Label) error {
 	return nil
 }
 
-// Validate checks a record by itself: it knows neither the drives' sizes nor other LUNs. The error is ErrInvalid or
+// Validate checks a record by itself. It knows neither the sizes of drives nor other LUNs. The error is ErrInvalid or
 // ErrOverlap and names LUN, plex and drive.
 func (l LUN) Validate() error {
 	checks := []func() error{l.checkValues, l.checkPlexes, l.checkHistory, l.checkOperation, l.checkHolding}
@@ -200,7 +200,7 @@ func (e Extent) validate() error {
 	return nil
 }
 
-// checkHistory checks what the record says about LUNs and drives that are no longer part of it.
+// checkHistory checks tombstones and former drives.
 func (l LUN) checkHistory() error {
 	if len(l.Absorbed) > MaxHistory || len(l.Former) > MaxHistory {
 		return invalid("%d tombstones and %d former drives, limit %d each", len(l.Absorbed), len(l.Former), MaxHistory)
@@ -251,7 +251,7 @@ func (l LUN) checkOperation() error {
 	return nil
 }
 
-// checkHolding checks that a plex is either stale or being filled, and that one holds the data. Of a deleted LUN none has to.
+// checkHolding checks that no plex is stale and being filled at once, and that one holds the data. A deleted LUN needs none.
 func (l LUN) checkHolding() error {
 	holding := l.Deleted
 	for _, p := range l.Plexes {
@@ -277,8 +277,8 @@ func checkRun(id uuid.UUID, kind vds.AsyncType) error {
 	return nil
 }
 
-// checkSource checks the absorbed LUN that a running operation would give back: a sound record by itself, buried by this
-// record's tombstone, whose plexes are, extent for extent, those being filled.
+// checkSource checks the absorbed LUN that the cancel of a running operation would restore. Its record must be valid by
+// itself, and this record must have a tombstone for it. Its plexes must be, extent for extent, those being filled.
 func (l LUN) checkSource(source LUN, filling []uuid.UUID) error {
 	if err := source.Validate(); err != nil {
 		return err
@@ -286,10 +286,10 @@ func (l LUN) checkSource(source LUN, filling []uuid.UUID) error {
 	if source.Operation != nil || source.Deleted || len(source.Copies()) != len(filling) {
 		return invalid("%s: is deleted, busy, or has other plexes than are being filled", source.title())
 	}
-	buried := slices.ContainsFunc(l.Absorbed, func(t Tombstone) bool {
+	absorbed := slices.ContainsFunc(l.Absorbed, func(t Tombstone) bool {
 		return t.LUN == source.ID && t.Generation >= source.Generation
 	})
-	if !buried {
+	if !absorbed {
 		return invalid("%s: is not among the absorbed luns", source.title())
 	}
 	for _, p := range source.Copies() {

@@ -18,8 +18,8 @@ import (
 // types of its own: renaming a field there changes nothing on the drives. A change of a type here does. It needs a new
 // formatVersion, and these types stay to read the old one.
 //
-// Unknown fields are refused, not skipped. A plexctl that knows more fields writes a higher formatVersion, so an unknown
-// field is damage, and skipping it would lose it at the next write.
+// The decoder refuses unknown fields. A plexctl that knows more fields writes a higher formatVersion, so an unknown field is
+// damage. The next write would lose it.
 
 // bodyV1 is the JSON in a slot.
 type bodyV1 struct {
@@ -96,13 +96,13 @@ func encodeRecord(l LUN) string {
 	return string(text)
 }
 
-// leastValue is the fewest bytes of text that a catalog of plexctl has for each value in it: most values are GUIDs, and all
-// have names. The limit bounds the memory that a slot takes: a drive that somebody has prepared must not exhaust that of
-// every host that it is plugged into.
+// leastValue is the fewest bytes of text that a catalog of plexctl has for each of its values. Most values are GUIDs, and all
+// have names. The limit bounds the memory that a slot takes. Without it, a drive that an attacker has prepared could exhaust
+// the memory of a host.
 const leastValue = 16
 
-// decodeBody reads the JSON of a slot: an object with the one key "luns", for nothing else is ever written. It does not
-// validate the records. The errors are ErrInvalid and, for more than MaxLUNs records, ErrFull.
+// decodeBody reads the JSON of a slot, an object with the one key "luns". It does not validate the records. The errors are
+// ErrInvalid and, for more than MaxLUNs records, ErrFull.
 func decodeBody(text []byte) ([]LUN, error) {
 	if bytes.Count(text, []byte{','}) > len(text)/leastValue {
 		return nil, invalid("catalog: %d bytes hold too many values", len(text))
@@ -119,7 +119,7 @@ func decodeBody(text []byte) ([]LUN, error) {
 	return luns, nil
 }
 
-// decodeRecords reads a body record by record. Each is checked for its limits before the next one takes memory.
+// decodeRecords reads a body record by record. It checks the counts of each before the next one takes memory.
 func decodeRecords(decoder *json.Decoder) ([]LUN, error) {
 	list, err := openList(decoder)
 	if err != nil {
@@ -154,7 +154,7 @@ func decodeRecords(decoder *json.Decoder) ([]LUN, error) {
 	return luns, nil
 }
 
-// openList reads a body up to its first record. It reports false for null, which a catalog without records has.
+// openList reads a body up to its first record. It reports false for null, the list of a catalog without records.
 func openList(decoder *json.Decoder) (bool, error) {
 	for _, want := range []json.Token{json.Delim('{'), "luns"} {
 		if err := expect(decoder, want); err != nil {
@@ -171,7 +171,7 @@ func openList(decoder *json.Decoder) (bool, error) {
 	return true, nil
 }
 
-// expect reads a token that can be no other.
+// expect reads one token and fails if it is another one.
 func expect(decoder *json.Decoder, want json.Token) error {
 	token, err := decoder.Token()
 	if err != nil || token == want {
@@ -183,8 +183,8 @@ func expect(decoder *json.Decoder, want json.Token) error {
 	return invalid("%v where %v should be", token, want)
 }
 
-// checkCounts refuses a record with more of anything than one may have, and a source of an operation that is under one
-// itself: records in records would be validated, and be part of an error text, once for each level.
+// checkCounts refuses a record with more of anything than one may have. It also refuses an operation in the source of an
+// operation. Validate would check records in records, and name them in its error, once for each level.
 func (l *lunV1) checkCounts() error {
 	if len(l.Plexes) > MaxPlexes || len(l.Absorbed) > MaxHistory || len(l.Former) > MaxHistory {
 		return invalid("record of %d plexes, %d tombstones and %d former drives", len(l.Plexes), len(l.Absorbed), len(l.Former))

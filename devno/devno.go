@@ -1,5 +1,8 @@
-// Package devno is the number by which the kernel knows a block device, in all its forms: as text in sysfs and in
-// device-mapper tables ("253:4"), as the dev_t of stat, mknod and ioctls, and as what a node in /dev leads to.
+// Package devno is the number by which the kernel knows a block device, in all its forms:
+//
+//	Parse, String   text, as in sysfs and in device-mapper tables: "253:4"
+//	FromDev, Dev    the dev_t of stat, mknod and ioctls
+//	FromStat        the node in /dev that leads to the device
 package devno
 
 import (

@@ -70,7 +70,7 @@ func catalogMutations() []mutation {
 			name:  "different records of one generation are no conflict",
 			harm:  "guesses which of two truths holds",
 			file:  "catalog/merge.go",
-			edits: []edit{{"if len(g.rivals) > 1 {", "if len(g.rivals) > 9 {"}},
+			edits: []edit{{"if len(g.conflicting) > 1 {", "if len(g.conflicting) > 9 {"}},
 			test:  "TestMerge/conflict",
 		},
 		{
@@ -154,14 +154,14 @@ func catalogMutations() []mutation {
 			name:  "a tombstone goes while it is needed",
 			harm:  "brings an absorbed LUN back with the drive that was away",
 			file:  "catalog/change.go",
-			edits: []edit{{"return !away && !s.haunted(t) && !keep(t)", "return (away || !away) && !s.haunted(t) && !keep(t)"}},
+			edits: []edit{{"return !away && !s.mayReturn(t) && !keep(t)", "return (away || !away) && !s.mayReturn(t) && !keep(t)"}},
 			test:  "TestNext",
 		},
 		{
 			name:  "a witness goes while a drive is away",
 			harm:  "brings a deleted LUN back with the drive that was away",
 			file:  "catalog/heal.go",
-			edits: []edit{{"s.behind(g) || s.away(g) || s.buries(g.winner)", "s.behind(g) || s.buries(g.winner)"}},
+			edits: []edit{{"s.behind(g) || s.away(g) || s.keepsAbsorbed(g.winner)", "s.behind(g) || s.keepsAbsorbed(g.winner)"}},
 			test:  "TestHeal",
 		},
 	}

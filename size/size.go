@@ -1,7 +1,7 @@
 // Package size gives bytes and sectors types of their own, so that one is never taken for the other.
 //
-// It does no I/O and knows no device: a sector is always 512 bytes here, whatever a drive's logical block is,
-// because the kernel counts so in every device-mapper table.
+// A sector is always 512 bytes here, whatever the logical block of a drive is. The kernel counts so in every device-mapper
+// table.
 package size
 
 import (
@@ -34,10 +34,10 @@ func (b Bytes) Sectors() Sectors { return Sectors(b / Sector) }
 // Bytes is s in bytes. It is exact for every s below 2^55, which is every size the kernel can address.
 func (s Sectors) Bytes() Bytes { return Bytes(s) * Sector }
 
-// RoundUp is the smallest multiple of unit that is not below b; unit must not be zero, and b + unit must fit 64 bits.
+// RoundUp is the smallest multiple of unit that is not below b. unit must not be zero, and b + unit must fit 64 bits.
 func (b Bytes) RoundUp(unit Bytes) Bytes { return (b + unit - 1) / unit * unit }
 
-// RoundDown is the largest multiple of unit that is not above b; unit must not be zero.
+// RoundDown is the largest multiple of unit that is not above b. unit must not be zero.
 func (b Bytes) RoundDown(unit Bytes) Bytes { return b / unit * unit }
 
 // String is b for people, with binary prefixes: "1.5 GiB".
@@ -47,8 +47,10 @@ func (b Bytes) String() string { return humanize.IBytes(uint64(b)) }
 func (s Sectors) String() string { return s.Bytes().String() }
 
 // Parse reads a size as people write it: "10GiB", "512 MiB", "1.5T", "4096". A letter alone means the binary unit
-// (K, M, G, T … are powers of 1024, as in lvm2), and so do KB, MB, GB and TB. A fraction of a byte is dropped. It fails for
-// what is no number, for a comma, which some take for a point and others skip, and for what does not fit 63 bits.
+// (K, M, G, T … are powers of 1024, as in lvm2), and so do KB, MB, GB and TB. Parse drops a fraction of a byte.
+//
+// It fails for text that is no number, and for a number that does not fit 63 bits. It also fails for a comma: some people
+// mean a point by it, and others separate thousands.
 func Parse(text string) (Bytes, error) {
 	if strings.Contains(text, ",") {
 		return 0, fmt.Errorf("size %q: has a comma; write 1.5GiB", text)

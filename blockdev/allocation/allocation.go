@@ -1,7 +1,13 @@
 //go:build linux
 
-// Package allocation tells which parts of a device have nothing allocated to them, so that nobody needs to copy or to zero
-// these: holes of the file behind a loop device, and what a thin SCSI disk has deallocated.
+// Package allocation tells which parts of a device have nothing allocated to them. Such parts read as zeros, and need neither
+// be copied nor be zeroed.
+//
+//	Loop  a loop device: the holes of the file behind it
+//	SCSI  a thin SCSI disk: the blocks that it has deallocated
+//	New   the Map of a disk, or of a part of it, that one of these knows
+//
+// The package opens no device: blockdev.Host.Allocation does that.
 package allocation
 
 import (
@@ -15,35 +21,36 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// ErrUnknown means that nobody can tell which parts of a device have nothing allocated to them.
+// ErrUnknown means that there is no way to tell which parts of a device have nothing allocated to them.
 var ErrUnknown = errors.New("allocation is not known")
 
-// Map tells which parts of a device have nothing allocated to them, and so read as zeros. What is not known counts
-// as allocated.
+// Map tells which parts of a device have nothing allocated to them, and so read as zeros. Parts of which nothing is known
+// count as allocated.
 //
-// Which of these parts are the largest is known only after a look at all of them, and that takes a system call or two for
-// each. So there are two steps. Survey finds them, while others may write. Confirm, while nobody can, asks once more about
-// what was found and only takes away. A write that was complete when Confirm was called is seen by it; so what it confirms
-// reads as zeros for as long as nobody writes, whatever happened since the survey.
+// There are two steps, because a look at everything takes one or two system calls for each part. Survey finds the largest
+// parts, while others may write. Confirm asks again about these, at a time when nobody can write, and only takes away. It
+// sees every write that was complete when it was called. So the ranges that it confirms read as zeros until somebody
+// writes, whatever happened since the survey.
 //
-// Only what has reached the device counts: dirty pages in the page cache of the device, or of one stacked on it, have not.
-// A Map keeps the device open, not exclusively. It may be used by one goroutine at a time.
+// A Map sees only what has reached the device. Dirty pages in the page cache of the device, or of one stacked on it, have
+// not. A Map keeps the device open, though not exclusively. One goroutine at a time may use it.
 type Map interface {
-	// Survey is ranges within r that read as zeros, in order: at most limit of them, the largest where there are more. They
-	// are multiples of 4 KiB.
+	// Survey is ranges within r that read as zeros, in order. If there are more than limit of them, it is the largest. They
+	// start and end at multiples of 4 KiB.
 	Survey(ctx context.Context, r Range, limit int) ([]Range, error)
-	// Confirm is what of the candidates, which a Survey found, still reads as zeros: of each the beginning, up to where
-	// something has been allocated since. It opens nothing, takes memory for one Range per candidate, and a few system
-	// calls for each, however large the device is. An error says that nothing is known any more.
+	// Confirm is the beginning of each candidate, up to the first place that has been allocated since the Survey that found
+	// it. It opens nothing. It takes memory for one Range per candidate and a few system calls for each, however large the
+	// device is. After an error nothing is known any more.
 	Confirm(ctx context.Context, candidates []Range) ([]Range, error)
 	io.Closer
 }
 
 // Extents is one way to know the allocation of a disk. Offsets are those of the whole disk.
 type Extents interface {
-	// Check makes sure that what was learned when the device was opened still holds.
+	// Check fails when the device is no longer what it was when the Extents were made.
 	Check() error
-	// Extent tells of the place at, before end, whether it is blank, and up to where it is the same, behind at.
+	// Extent reports whether the device is blank at a place before end. The same holds up to until, which is behind at and
+	// may be behind end.
 	Extent(at, end size.Bytes) (blank bool, until size.Bytes, err error)
 	io.Closer
 }
@@ -64,7 +71,7 @@ type allocation struct {
 // New is the Map of a device on a disk that e knows. It closes e when it is closed.
 func New(d Device, e Extents) Map { return &allocation{Extents: e, device: d} }
 
-// Survey looks at all extents within r.
+// Survey looks at every extent within r.
 func (a *allocation) Survey(ctx context.Context, r Range, limit int) ([]Range, error) {
 	largest := largest{limit: limit}
 	if err := a.survey(ctx, r, &largest); err != nil {
@@ -133,19 +140,19 @@ func (a *allocation) confirm(ctx context.Context, candidates []Range) ([]Range, 
 	return confirmed, nil
 }
 
-// onDisk is where r, without what is behind the end, is on the whole disk.
+// onDisk is the place of r on the whole disk. It cuts off the part of r that is behind the end of the device.
 func (a *allocation) onDisk(r Range) Range {
 	start := min(r.Start, a.device.Size)
 	return Range{Start: a.device.Start + start, Length: min(r.Length, a.device.Size-start)}
 }
 
-// onPart is where whole blocks of r are on the part.
+// onPart is the place of the whole blocks of r on the device.
 func (a *allocation) onPart(r Range) Range {
 	start, end := (r.Start - a.device.Start).RoundUp(align), (r.End() - a.device.Start).RoundDown(align)
 	return Range{Start: start, Length: max(start, end) - start}
 }
 
-// align is the unit of what a Map tells: 4 KiB, as of all I/O to devices.
+// align is the unit in which a Map tells: 4 KiB, as of all I/O to devices.
 const align = 4096
 
 // largest keeps the largest of the ranges that are added in order.
@@ -164,7 +171,7 @@ func (l *largest) add(r Range) {
 	}
 }
 
-// cut drops all but the largest; among those of one length the first ones stay.
+// cut drops all but the largest. Of ranges of one length it keeps the first ones.
 func (l *largest) cut() {
 	byLength := func(a, b Range) int { return cmp.Compare(b.Length, a.Length) }
 	slices.SortStableFunc(l.ranges, byLength)
@@ -172,7 +179,7 @@ func (l *largest) cut() {
 	slices.SortFunc(l.ranges, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
 }
 
-// all is what was kept, in order.
+// all is the ranges that were kept, in order.
 func (l *largest) all() []Range {
 	l.cut()
 	return l.ranges

@@ -22,10 +22,11 @@ type loopFile struct {
 	status unix.LoopInfo64
 }
 
-// Loop knows a loop device by the holes of the file behind it, which it finds by the name that the kernel gives. It makes
-// sure that it is the very file: the name may have been given to another one since, or lead elsewhere in this process's
-// namespace. ErrUnknown when it is not, or when its file system is not known to tell all holes right. The Extents keep
-// device and close it, unless there is an error.
+// Loop knows a loop device by the holes of the file behind it. backing is the name that the kernel gives this file. Another
+// file may have the name by now, or the name may lead elsewhere in this process's namespace. Loop compares the two files.
+//
+// ErrUnknown means that it is not the same file, or that its file system is not known to tell all holes right. The Extents
+// keep device and close it; after an error the caller still has to.
 func Loop(device *os.File, backing string) (Extents, error) {
 	status, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
 	if err != nil {
@@ -46,7 +47,7 @@ func Loop(device *os.File, backing string) (Extents, error) {
 	return l, nil
 }
 
-// openRegular opens a file that is neither a device nor a FIFO, of which an open may hang or have effects.
+// openRegular opens a regular file. To open a device or a FIFO could block or have effects.
 func openRegular(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -59,7 +60,8 @@ func openRegular(path string) (*os.File, error) {
 }
 
 // checkFile makes sure that the open file is the one behind the device, and that its file system tells holes right. The
-// device's status has the number of the file's device encoded as in a stat (huge_encode_dev in include/linux/kdev_t.h).
+// kernel encodes device numbers alike in the status of a loop device and in a stat (huge_encode_dev in
+// include/linux/kdev_t.h).
 func (l *loopFile) checkFile() error {
 	var st unix.Stat_t
 	if err := eintr.Retry(func() error { return unix.Fstat(int(l.file.Fd()), &st) }); err != nil {
@@ -79,8 +81,8 @@ func (l *loopFile) checkFile() error {
 //	           marked as written before it completes. Files of ext2 and ext3 are the same, or all data.
 //	tmpfs      mapping_seek_hole_data in mm/filemap.c: the page cache is the file; what was swapped out is data
 //
-// Not others: btrfs has had its search rewritten (Linux 6.1) and corrected since, network file systems answer from what
-// the client knows, and ZFS has called fresh data a hole.
+// It trusts no others. Linux 6.1 rewrote the search of btrfs, and later versions corrected it. Network file systems answer
+// from the knowledge of the client. ZFS has called fresh data a hole.
 func trustHoles(file *os.File) error {
 	var fs unix.Statfs_t
 	if err := eintr.Retry(func() error { return unix.Fstatfs(int(file.Fd()), &fs) }); err != nil {
@@ -113,14 +115,14 @@ func (l *loopFile) Extent(at, end size.Bytes) (blank bool, until size.Bytes, err
 	return l.holes.extent(at, end)
 }
 
-// Close lets go of the file and of the device.
+// Close closes the file and the device.
 func (l *loopFile) Close() error { return errors.Join(l.file.Close(), l.device.Close()) }
 
 // fileHoles is the holes of a file, seen from an offset on.
 type fileHoles struct {
 	file   *os.File
 	offset size.Bytes
-	length size.Bytes // of the file, when it was looked at; what is behind is not known
+	length size.Bytes // of the file at the last look; nothing is known of the rest
 }
 
 // look takes the file's length.
@@ -152,6 +154,6 @@ func (f *fileHoles) extent(at, end size.Bytes) (blank bool, until size.Bytes, er
 	if err != nil { // ENXIO: the file has been cut off in between
 		return false, 0, fmt.Errorf("look for a hole at %d: %w", from, err)
 	}
-	// Where the data has become a hole in between, this place is at least not known to be one.
+	// The data may have become a hole between the two calls. To call it data is the safe answer.
 	return false, max(size.Bytes(hole), from+1) - f.offset, nil
 }

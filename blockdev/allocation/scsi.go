@@ -11,7 +11,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// thinDisk knows a SCSI disk by what it says about its blocks: GET LBA STATUS (SBC-4, 5.8).
+// thinDisk asks a SCSI disk about its blocks: GET LBA STATUS (SBC-4, 5.8).
 type thinDisk struct {
 	device   *os.File
 	capacity scsiCapacity
@@ -21,9 +21,11 @@ type thinDisk struct {
 // statusReply is room for 64 descriptors.
 const statusReply = 8 + 64*16
 
-// SCSI knows a thin SCSI disk by what it says about its blocks. It makes sure that the disk is thin, that its blocks read as
-// zeros when they are not allocated, and that it counts its blocks as the kernel does, which says length and block;
-// ErrUnknown otherwise. The Extents keep device and close it, unless there is an error.
+// SCSI knows a thin SCSI disk by the status of its blocks. length and block are the sizes of the disk and of a logical block
+// as the kernel has them.
+//
+// ErrUnknown means that the disk is not thin, or that its deallocated blocks need not read as zeros. It also means that the
+// disk counts its blocks in another way than the kernel. The Extents keep device and close it; after an error the caller still has to.
 func SCSI(device *os.File, length, block size.Bytes) (Extents, error) {
 	t := &thinDisk{device: device}
 	var err error
@@ -75,7 +77,7 @@ func (t *thinDisk) readCapacity() (scsiCapacity, error) {
 	return decodeCapacity(t.reply[:n])
 }
 
-// Close lets go of the disk.
+// Close closes the disk.
 func (t *thinDisk) Close() error { return t.device.Close() }
 
 // Commands of operation code SERVICE ACTION IN (16).
@@ -117,8 +119,8 @@ func decodeCapacity(b []byte) (scsiCapacity, error) {
 	return scsiCapacity{blocks: last + 1, block: block, thin: b[14]&0x80 != 0, zeros: b[14]&0x40 != 0}, nil
 }
 
-// decodeLBAStatus reads a reply to GET LBA STATUS: whether the block lba is deallocated, and the first block behind those
-// that are the same. Anchored blocks have room reserved and need not read as zeros.
+// decodeLBAStatus reads a reply to GET LBA STATUS. It reports whether the block lba is deallocated. The blocks before until
+// are in the same state. Anchored blocks have room reserved and need not read as zeros.
 //
 //	0  u32 big endian  length of what follows
 //	8  descriptors, each behind the one before:

@@ -47,11 +47,11 @@ type sgHeader struct {
 	info          uint32
 }
 
-// unitAttention is the sense key of a disk that has something to say before it does anything, once.
+// unitAttention is the sense key with which a disk reports, once and in place of an answer, that something has happened.
 const unitAttention = 6
 
-// scsiRead sends a command to a SCSI disk and fills reply with the answer, of which it gives the length. It repeats the
-// command a few times where the disk reports something that happened to it.
+// scsiRead sends a command to a SCSI disk, fills reply with the answer, and returns its length. It repeats the command a few
+// times while the disk reports a unit attention instead.
 func scsiRead(device *os.File, command [16]byte, reply []byte) (int, error) {
 	for attempt := 0; ; attempt++ {
 		n, key, err := scsiReadOnce(device, command, reply)

@@ -9,14 +9,14 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// SetAllocation says whether the drive at path tells what is allocated, which a new one does not. One that does knows it
-// exactly: whatever reads as zeros in a whole block is blank.
+// SetAllocation says whether the drive at path tells its allocation. A new drive does not. One that does knows it exactly:
+// every whole block that reads as zeros is blank.
 func (m *Mem) SetAllocation(path string, known bool) {
-	m.edit(path, func(d *memDisk) { d.thin = known })
+	m.edit(path, func(d *device) { d.thin = known })
 }
 
-// Allocation is what the drive at path tells, allocation.ErrUnknown where it does not, and for a stacked device. A Fault of the
-// kind "allocation" makes it fail later.
+// Allocation is the allocation map of the drive at path. It fails with allocation.ErrUnknown if the drive does not tell, and
+// for a stacked device. A Fault of the kind "allocation" makes the map fail later.
 func (m *Mem) Allocation(ctx context.Context, path string) (allocation.Map, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -28,21 +28,21 @@ func (m *Mem) Allocation(ctx context.Context, path string) (allocation.Map, erro
 		return nil, fmt.Errorf("learn the allocation of %s: %w", path, err)
 	}
 	info := m.describe(d)
-	return allocation.New(allocation.Device{Path: info.Path, Size: info.Size}, memExtents{&handle{mem: m, disk: d, mode: blockdev.Read, life: m.life, info: info}}), nil
+	return allocation.New(allocation.Device{Path: info.Path, Size: info.Size}, pages{&handle{mem: m, disk: d, mode: blockdev.Read, life: m.life, info: info}}), nil
 }
 
-// memExtents knows a drive by its pages.
-type memExtents struct{ *handle }
+// pages is the allocation of a drive: the pages that it has.
+type pages struct{ *handle }
 
 // Check fails when the process cannot use the drive.
-func (e memExtents) Check() error {
+func (e pages) Check() error {
 	e.mem.mu.Lock()
 	defer e.mem.mu.Unlock()
 	return e.usable("allocation")
 }
 
 // Extent looks at the pages.
-func (e memExtents) Extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
+func (e pages) Extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
 	e.mem.mu.Lock()
 	defer e.mem.mu.Unlock()
 	if err := e.usable("allocation"); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// memDisk is a drive of a Mem, or a device stacked on drives: then open is set and there is no content.
-type memDisk struct {
+// device is a drive of a Mem, or a device stacked on drives: then open is set and there is no content.
+type device struct {
 	info       blockdev.Info
 	signatures []signature.Signature
 	open       func(blockdev.Mode) (blockdev.Disk, error)
@@ -38,15 +38,15 @@ type Unflushed struct {
 	Data   []byte // not to be changed
 }
 
-// claim is a hold of the kernel on a device: something is stacked on it.
+// claim is a claim of the kernel on a device: another device is stacked on it.
 type claim struct {
 	dev, holder devno.No
 	name        string
 }
 
-// Claim holds the device of that number for a device stacked on it, as device-mapper does for each table that names
-// it. It fails with ErrNotExist when there is none, and with ErrBusy when somebody else holds it: a mount, swap, or an
-// exclusive open. Each Claim wants a Release.
+// Claim claims the device of that number for a device stacked on it, as device-mapper does for each table that names it. It
+// fails with ErrNotExist when there is none, and with ErrBusy when a mount, swap or an exclusive open has it. Each Claim
+// needs a Release.
 func (m *Mem) Claim(dev, holder devno.No, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -74,7 +74,7 @@ func (m *Mem) Release(dev, holder devno.No) {
 }
 
 // disk is the device of that number, nil when there is none. m.mu is held.
-func (m *Mem) disk(dev devno.No) *memDisk {
+func (m *Mem) disk(dev devno.No) *device {
 	for _, d := range m.disks {
 		if d.info.Dev == dev {
 			return d
@@ -89,7 +89,7 @@ func (m *Mem) mounted(dev devno.No) bool {
 }
 
 // openDisk opens a drive. m.mu is held.
-func (m *Mem) openDisk(d *memDisk, mode blockdev.Mode) (blockdev.Disk, error) {
+func (m *Mem) openDisk(d *device, mode blockdev.Mode) (blockdev.Disk, error) {
 	if d.info.ReadOnly && mode != blockdev.Read {
 		return nil, unix.EROFS
 	}
@@ -107,7 +107,7 @@ func (m *Mem) openDisk(d *memDisk, mode blockdev.Mode) (blockdev.Disk, error) {
 // handle is an open drive.
 type handle struct {
 	mem    *Mem
-	disk   *memDisk
+	disk   *device
 	mode   blockdev.Mode
 	life   int
 	info   blockdev.Info
@@ -179,7 +179,7 @@ func (h *handle) Sync() error {
 	return nil
 }
 
-// Close lets go of the drive. What was not flushed stays in its cache.
+// Close closes the drive. Writes that were not flushed stay in its cache.
 func (h *handle) Close() error {
 	h.mem.mu.Lock()
 	defer h.mem.mu.Unlock()
@@ -214,8 +214,8 @@ func (h *handle) usable(kind string) error {
 	return nil
 }
 
-// readAt, writeAt and flush are what the drive itself does, for whomever. The Mem's mutex is held.
-func (d *memDisk) readAt(b []byte, off int64) (int, error) {
+// readAt, writeAt and flush are the I/O of the drive itself, for any caller. The Mem's mutex is held.
+func (d *device) readAt(b []byte, off int64) (int, error) {
 	if err := d.fault("read", off, len(b)); err != nil {
 		return 0, err
 	}
@@ -230,7 +230,7 @@ func (d *memDisk) readAt(b []byte, off int64) (int, error) {
 	return int(n), nil
 }
 
-func (d *memDisk) writeAt(b []byte, off int64) (int, error) {
+func (d *device) writeAt(b []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, unix.EINVAL
 	}
@@ -248,7 +248,7 @@ func (d *memDisk) writeAt(b []byte, off int64) (int, error) {
 	return len(b), nil
 }
 
-func (d *memDisk) flush() error {
+func (d *device) flush() error {
 	if err := d.fault("flush", 0, 0); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Fault is something that a drive refuses with EIO, whoever asks for it.
+// Fault is I/O that a drive refuses with EIO, to every caller.
 type Fault struct {
 	Kind   string     // "read", "write", "zero", "flush" or "allocation"
 	Offset size.Bytes // with Length: only what touches these bytes
@@ -21,23 +21,23 @@ type Fault struct {
 	Nth    int        // only the n-th one from now, 1 being the next; 0: every one
 }
 
-// Fail makes the drive at path refuse something, besides what it refuses already.
+// Fail adds a fault to the drive at path.
 func (m *Mem) Fail(path string, f Fault) {
-	m.edit(path, func(d *memDisk) { d.faults = append(d.faults, f) })
+	m.edit(path, func(d *device) { d.faults = append(d.faults, f) })
 }
 
 // Heal ends all faults of the drive at path.
-func (m *Mem) Heal(path string) { m.edit(path, func(d *memDisk) { d.faults = nil }) }
+func (m *Mem) Heal(path string) { m.edit(path, func(d *device) { d.faults = nil }) }
 
-// Vanish pulls the drive at path out: nobody finds it, and I/O of those who have it open fails with EIO. Its content and
-// its cache stay.
-func (m *Mem) Vanish(path string) { m.edit(path, func(d *memDisk) { d.gone = true }) }
+// Vanish pulls the drive at path out. Nobody finds it any more, and I/O through disks that are open fails with EIO. Its
+// content and its cache stay.
+func (m *Mem) Vanish(path string) { m.edit(path, func(d *device) { d.gone = true }) }
 
 // Return puts a drive that has vanished back.
-func (m *Mem) Return(path string) { m.edit(path, func(d *memDisk) { d.gone = false }) }
+func (m *Mem) Return(path string) { m.edit(path, func(d *device) { d.gone = false }) }
 
-// fault is why d refuses to do something, nil when it does not. The Mem's mutex is held.
-func (d *memDisk) fault(kind string, off int64, length int) error {
+// fault is the error with which d refuses I/O, or nil. The Mem's mutex is held.
+func (d *device) fault(kind string, off int64, length int) error {
 	if d.gone {
 		return unix.EIO
 	}
@@ -61,8 +61,8 @@ func (f Fault) touches(off, length size.Bytes) bool {
 	return f.Length == 0 || off < f.Offset+f.Length && f.Offset < off+length
 }
 
-// Effect announces a change that the process is about to make, for OnEffect to see. Layers above the drives announce
-// theirs here. An error says that the process has died before it.
+// Effect announces a change that the process is about to make, and calls OnEffect. Layers above the drives announce their
+// changes here. After an error the process is dead, and must not make the change.
 func (m *Mem) Effect(e Effect) error {
 	if err := m.Alive(); err != nil || m.OnEffect == nil {
 		return err
@@ -86,15 +86,15 @@ func (m *Mem) Alive() error {
 	return nil
 }
 
-// Life counts the processes: it rises with each Restart. What an earlier life had open is closed.
+// Life counts the processes: it rises with each Restart. The disks that an earlier life had open are closed.
 func (m *Mem) Life() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.life
 }
 
-// Restart starts another process after the first has died, or ends one that had not: its open drives are closed, what it
-// wrote is there, flushed or not, and so are the kernel's claims.
+// Restart starts another process in place of the one that there was, dead or alive. The disks that it had open are closed.
+// Everything that it wrote is there, flushed or not, and so are the kernel's claims.
 func (m *Mem) Restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -105,8 +105,8 @@ func (m *Mem) Restart() {
 	}
 }
 
-// Fate decides what a power cut leaves of the writes in a drive's cache, oldest first: those that reached the medium, whole
-// or in part, in the order in which they did.
+// Fate decides which of the writes in a drive's cache, oldest first, a power cut leaves. It returns the writes and parts of
+// writes that reached the medium, in the order in which they did.
 type Fate func(cache []Unflushed) []Unflushed
 
 // Lost is the fate of everything that was not flushed.
@@ -132,8 +132,7 @@ func Torn(random *rand.Rand) Fate {
 	}
 }
 
-// Reordered writes back in an order that random decides, whatever the order of the writes was, and gets to a random place in
-// it.
+// Reordered writes back in a random order, and stops at a random place.
 func Reordered(random *rand.Rand) Fate {
 	return func(cache []Unflushed) []Unflushed {
 		left := slices.Clone(cache)
@@ -142,7 +141,7 @@ func Reordered(random *rand.Rand) Fate {
 	}
 }
 
-// tear is each sector of w, or not, as random decides.
+// tear is some sectors of w, as random decides.
 func (w Unflushed) tear(random *rand.Rand) []Unflushed {
 	const sector = 512
 	var left []Unflushed
@@ -154,8 +153,8 @@ func (w Unflushed) tear(random *rand.Rand) []Unflushed {
 	return left
 }
 
-// Cut is the machine as it comes up after a power cut at this moment: drives with what fate leaves of their caches, no
-// claims, no stacked devices, no users, no faults, and no OnEffect. m itself goes on.
+// Cut is the machine as it comes up after a power cut at this moment. Its drives have what fate leaves of their caches. It
+// has no claims, stacked devices, users or faults, and no OnEffect. m itself is not changed.
 func (m *Mem) Cut(fate Fate) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,8 +167,8 @@ func (m *Mem) Cut(fate Fate) *Mem {
 	return after
 }
 
-// Fork is the machine as the next process finds it, should this one die now: drives with their caches and faults, users and
-// claims, and no OnEffect. It has no stacked devices: their layer shows them anew. m itself goes on.
+// Fork is the machine as the next process finds it if this one dies now. It has drives with their caches and faults, users
+// and claims, and no OnEffect. It has no stacked devices: their layer shows them anew. m itself is not changed.
 func (m *Mem) Fork() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -189,20 +188,20 @@ func (m *Mem) empty() *Mem {
 }
 
 // cut is d after a power cut.
-func (d *memDisk) cut(fate Fate) *memDisk {
+func (d *device) cut(fate Fate) *device {
 	medium := d.durable.clone()
 	for _, w := range fate(d.pending) {
 		medium.writeAt(w.Data, w.Offset)
 	}
-	return &memDisk{
+	return &device{
 		info: d.info, signatures: d.signatures, zeroes: d.zeroes, thin: d.thin, gone: d.gone,
 		now: medium, durable: medium.clone(),
 	}
 }
 
-// fork is d with nobody who has it open.
-func (d *memDisk) fork() *memDisk {
-	return &memDisk{
+// fork is d, not open.
+func (d *device) fork() *device {
+	return &device{
 		info: d.info, signatures: d.signatures, zeroes: d.zeroes, thin: d.thin, gone: d.gone, faults: slices.Clone(d.faults),
 		now: d.now.clone(), durable: d.durable.clone(), pending: slices.Clip(d.pending),
 	}
@@ -211,10 +210,10 @@ func (d *memDisk) fork() *memDisk {
 // Medium is a drive as the kernel itself uses it: without a process, an effect or a mode, in units of 512 bytes.
 type Medium struct {
 	mem  *Mem
-	disk *memDisk
+	disk *device
 }
 
-// Medium is the drive of that number. It fails with ErrNotExist when there is none; stacked devices have none.
+// Medium is the drive of that number. It fails with ErrNotExist when there is none, and for a stacked device.
 func (m *Mem) Medium(dev devno.No) (*Medium, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -225,7 +224,7 @@ func (m *Mem) Medium(dev devno.No) (*Medium, error) {
 	return &Medium{m, d}, nil
 }
 
-// In is the same drive of a machine that Fork or Cut has made of this one, be it gone or not.
+// In is the same drive of a machine that Fork or Cut has made of this one. The drive may be gone there.
 func (x *Medium) In(after *Mem) *Medium {
 	after.mu.Lock()
 	defer after.mu.Unlock()

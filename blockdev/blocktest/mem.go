@@ -1,10 +1,10 @@
-// Package blocktest is block devices in memory, for tests: Mem has the methods of blockdev.Host, and its drives fail, vanish
-// and lose power when a test says so. A write stays in the drive's volatile cache until a Sync, as on a real drive.
+// Package blocktest is block devices in memory, for tests. Mem has the methods of blockdev.Host. Its drives fail, vanish and
+// lose power when a test says so. As on a real drive, a write stays in a volatile cache until a Sync.
 //
-//	Open, Scan, Stat, Users, …  what blockdev.Host does too
+//	Open, Scan, Stat, Users, …  as blockdev.Host has them
 //	Medium                      a drive as the kernel itself uses it; package dmtest stands on it
-//	Fail, Vanish                drives that break
-//	Cut, Fate                   what a power cut leaves
+//	Fail, Vanish                drives that fail
+//	Cut, Fate                   the rest that a power cut leaves
 //	OnEffect, Restart, Fork     processes that die
 package blocktest
 
@@ -23,19 +23,16 @@ import (
 // ErrDead is what every call gives after OnEffect has ended the process that the test plays.
 var ErrDead = errors.New("the process is dead")
 
-// Mem is the drives of a machine that exists in memory only. It serves tests that play failures: a write stays in the
-// drive's volatile cache until a Sync, and Cut shows what a power cut leaves. Its methods may be called by several
-// goroutines at once.
-//
-// A drive is as large as it says and takes memory only for what was written to it.
+// Mem is the drives of a machine that exists in memory only. Several goroutines may call its methods at once. A drive takes
+// memory only for the pages that were written, however large it is.
 type Mem struct {
-	// OnEffect, when set before the first use, is called before each write, zeroing and flush of the process, and before
-	// each change that it makes in the kernel. An error ends the process: that effect does not happen, and every call fails
-	// with ErrDead until Restart. It may call Cut.
+	// OnEffect is called before each write, zeroing and flush of the process, and before each change that it makes in the
+	// kernel. Set it before the first use. If it returns an error, the process dies: the effect does not happen, and every
+	// call fails with ErrDead until Restart. OnEffect may call Cut.
 	OnEffect func(Effect) error
 
 	mu     sync.Mutex
-	disks  []*memDisk
+	disks  []*device
 	links  map[string]string
 	users  map[devno.No][]blockdev.User
 	claims []claim
@@ -55,8 +52,8 @@ func New() *Mem {
 	return &Mem{links: make(map[string]string), users: make(map[devno.No][]blockdev.User)}
 }
 
-// AddDisk adds a drive full of zeroes and returns its number. info.Path and info.Size must be set. A zero number means
-// the next free one, a zero block size 512 bytes.
+// AddDisk adds a drive full of zeros and returns its number. info.Path and info.Size must be set. A zero number means the
+// next free one, a zero block size 512 bytes.
 func (m *Mem) AddDisk(info blockdev.Info) devno.No {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,24 +63,24 @@ func (m *Mem) AddDisk(info blockdev.Info) devno.No {
 	}
 	info.LogicalBlock = max(info.LogicalBlock, 512)
 	info.PhysicalBlock = max(info.PhysicalBlock, info.LogicalBlock)
-	m.disks = append(m.disks, &memDisk{info: info, now: newStore(), durable: newStore()})
+	m.disks = append(m.disks, &device{info: info, now: newStore(), durable: newStore()})
 	return info.Dev
 }
 
-// Stack shows a device of another layer, such as device-mapper's, beside the drives, or shows it anew when its number is
-// known. Its openers get what open gives.
+// Stack shows a device of another layer, such as device-mapper, beside the drives. A stacked device of the same number is
+// replaced. Open of the device returns the result of open.
 func (m *Mem) Stack(info blockdev.Info, open func(blockdev.Mode) (blockdev.Disk, error)) {
 	m.Unstack(info.Dev)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.disks = append(m.disks, &memDisk{info: info, open: open})
+	m.disks = append(m.disks, &device{info: info, open: open})
 }
 
 // Unstack hides the stacked device of that number.
 func (m *Mem) Unstack(dev devno.No) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.disks = slices.DeleteFunc(m.disks, func(d *memDisk) bool { return d.open != nil && d.info.Dev == dev })
+	m.disks = slices.DeleteFunc(m.disks, func(d *device) bool { return d.open != nil && d.info.Dev == dev })
 }
 
 // Link makes link another path of the device at path. An empty path takes the link away.
@@ -93,14 +90,14 @@ func (m *Mem) Link(link, path string) {
 	m.links[link] = path
 }
 
-// Change lets change edit what the drive at path says about itself; its path and number must stay.
+// Change has change edit the description of the drive at path. It must leave path and number as they are.
 func (m *Mem) Change(path string, change func(*blockdev.Info)) {
-	m.edit(path, func(d *memDisk) { change(&d.info) })
+	m.edit(path, func(d *device) { change(&d.info) })
 }
 
-// SetSignatures says what is recognised on the drive at path, whatever its content is.
+// SetSignatures sets the signatures of the drive at path, whatever its content is.
 func (m *Mem) SetSignatures(path string, found ...signature.Signature) {
-	m.edit(path, func(d *memDisk) { d.signatures = found })
+	m.edit(path, func(d *device) { d.signatures = found })
 }
 
 // SetUsers says who uses a device besides the kernel's claims and this process. A mount or swap is a claim too.
@@ -137,8 +134,7 @@ func (m *Mem) Stat(ctx context.Context, path string) (blockdev.Info, error) {
 	return m.describe(d), nil
 }
 
-// Users says who uses a device: what SetUsers said, devices stacked on it, and this process where it has it open
-// exclusively.
+// Users says who uses a device: the users of SetUsers, and the devices stacked on it.
 func (m *Mem) Users(ctx context.Context, dev devno.No) ([]blockdev.User, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -154,7 +150,7 @@ func (m *Mem) Users(ctx context.Context, dev devno.No) ([]blockdev.User, error) 
 	return users, nil
 }
 
-// Signatures is what SetSignatures said about the device at path.
+// Signatures is the signatures that SetSignatures has set for the device at path.
 func (m *Mem) Signatures(ctx context.Context, path string) ([]signature.Signature, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,7 +194,7 @@ func (m *Mem) alive(ctx context.Context) error {
 }
 
 // find is the device at path or at what the link path names. m.mu is held.
-func (m *Mem) find(ctx context.Context, path string) (*memDisk, error) {
+func (m *Mem) find(ctx context.Context, path string) (*device, error) {
 	if err := m.alive(ctx); err != nil {
 		return nil, err
 	}
@@ -213,8 +209,8 @@ func (m *Mem) find(ctx context.Context, path string) (*memDisk, error) {
 	return nil, blockdev.ErrNotExist
 }
 
-// describe is what d says about itself, and who is stacked on it. m.mu is held.
-func (m *Mem) describe(d *memDisk) blockdev.Info {
+// describe is the description of d, with the devices stacked on it. m.mu is held.
+func (m *Mem) describe(d *device) blockdev.Info {
 	info := d.info
 	info.Holders, info.Slaves = nil, slices.Clone(d.info.Slaves)
 	for _, c := range m.claims {
@@ -226,7 +222,7 @@ func (m *Mem) describe(d *memDisk) blockdev.Info {
 }
 
 // edit changes the drive at path, which must exist but may be gone.
-func (m *Mem) edit(path string, change func(*memDisk)) {
+func (m *Mem) edit(path string, change func(*device)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range m.disks {

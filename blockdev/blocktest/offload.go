@@ -5,9 +5,9 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// SetOffload says whether the drive at path can zero by itself (ZeroOffload), which a new one cannot.
+// SetOffload says whether the drive at path can zero by itself (blockdev.ZeroOffload). A new drive cannot.
 func (m *Mem) SetOffload(path string, can bool) {
-	m.edit(path, func(d *memDisk) { d.zeroes = can })
+	m.edit(path, func(d *device) { d.zeroes = can })
 }
 
 // Offload is what the drive can do now.
@@ -33,8 +33,8 @@ func (h *handle) ZeroByDrive(start, length size.Bytes) error {
 	return h.disk.zero(int64(start), int64(length))
 }
 
-// zero makes whole pages zero. A power cut has each of them zero, as it was, or torn, as it has writes.
-func (d *memDisk) zero(off, length int64) error {
+// zero makes whole pages zero. After a power cut each page is zero, as it was, or torn, like a write.
+func (d *device) zero(off, length int64) error {
 	if err := d.fault("zero", off, int(length)); err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@ import (
 // pageSize is the unit in which a store keeps what was written.
 const pageSize = 4096
 
-// store is the content of a drive: sparse, zero where nothing was written. Pages are never changed once they are in the
-// map, only replaced, so that stores can share them.
+// store is the content of a drive. It is sparse: pages that are not in the map are zero. A page in the map is never changed,
+// only replaced, so that stores can share it.
 type store struct {
 	pages map[int64][]byte
 }
@@ -63,7 +63,7 @@ func (s store) put(b []byte, number, at int64) {
 	}
 }
 
-// differences calls do for each run of b that is not what s holds there: runs of whole pages, but for the ends of b.
+// differences calls do for each run of b that differs from s. Only at the ends of b can a run have less than a whole page.
 func (s store) differences(b []byte, off int64, do func(b []byte, off int64)) {
 	start, length := int64(0), int64(len(b))
 	for at := int64(0); at < length; {
@@ -95,7 +95,7 @@ func (s store) same(off int64, other store, at, length int64) bool {
 	return true
 }
 
-// written is the numbers of the pages in a range that are not all zero, in order. Off and length are multiples of pageSize.
+// written is the numbers of the pages in a range that are not all zero, in order. off and length are multiples of pageSize.
 func (s store) written(off, length int64) []int64 {
 	var numbers []int64
 	for number := range s.pages {
@@ -107,7 +107,8 @@ func (s store) written(off, length int64) []int64 {
 	return numbers
 }
 
-// run is whether the page at a place is all zero, and up to where before end, or behind it, it is followed by such pages.
+// run reports whether the page at a place is all zero, and where the run of such pages ends that it is in. That may be behind
+// end.
 func (s store) run(at, end size.Bytes) (zero bool, until size.Bytes) {
 	number := int64(at / pageSize)
 	if s.pages[number] != nil {
@@ -125,7 +126,7 @@ func (s store) run(at, end size.Bytes) (zero bool, until size.Bytes) {
 	return true, until
 }
 
-// holds reports whether b, which lies in one page, is what s holds there.
+// holds reports whether s has b there. b lies in one page.
 func (s store) holds(b []byte, off int64) bool {
 	page, at := s.pages[off/pageSize], off%pageSize
 	if page == nil {

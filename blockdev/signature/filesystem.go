@@ -36,8 +36,8 @@ const (
 	ext3ROCompat    = 0x1 | 0x2 | 0x4
 )
 
-// ext looks for ext2, ext3 and ext4, and for a journal of theirs on a device of its own ("jbd"). The magic has two bytes
-// only: counts, block size and revision must be possible too. "ext" is one with a wrong checksum.
+// ext looks for ext2, ext3 and ext4, and for a journal of theirs on a device of its own ("jbd"). The magic has only two
+// bytes, so counts, block size and revision must be possible too. A superblock with a wrong checksum is "ext".
 func (p *probe) ext() {
 	b := p.bytes(extStart, extLength)
 	if b == nil || little.Uint16(b[extMagic:]) != 0xef53 {
@@ -61,7 +61,7 @@ func (p *probe) ext() {
 	}
 }
 
-// extKind is the oldest version that knows all features. With ext3 came the journal.
+// extKind is the oldest version that knows all of the features. The journal came with ext3.
 func extKind(compat, incompat, roCompat uint32) string {
 	switch {
 	case incompat&^(ext3Incompat|extRecover) != 0 || roCompat&^uint32(ext3ROCompat) != 0:
@@ -69,20 +69,20 @@ func extKind(compat, incompat, roCompat uint32) string {
 	case compat&extHasJournal != 0:
 		return "ext3"
 	case incompat&extRecover != 0:
-		return "ext4" // needs a journal that it does not have: of ext2 it is not, either
+		return "ext4" // ext3 would have a journal, and ext2 does not know the feature
 	}
 	return "ext2"
 }
 
-// fatMagics is what the boot sector of a FAT file system says about itself, and where. DOS itself never looked.
+// fatMagics is the names that the boot sector of a FAT file system may have, by their place. No driver requires them.
 var fatMagics = map[int64][]string{0x36: {"FAT12   ", "FAT16   ", "FAT     ", "MSDOS"}, 0x52: {"FAT32   ", "MSWIN"}}
 
-// fat is what the boot sector of a FAT file system says (Microsoft, "FAT: General Overview of On-Disk Format").
+// fat is the layout of a FAT file system, from its boot sector (Microsoft, "FAT: General Overview of On-Disk Format").
 type fat struct {
 	sector, cluster, reserved, tables, rootEntries, tableLength, rootCluster int64
 }
 
-// vfat looks for a FAT file system: one of the names, and values that are possible.
+// vfat looks for a FAT file system: it has one of the names, and a layout that is possible.
 func (p *probe) vfat() {
 	named := false
 	for at, names := range fatMagics {
@@ -112,8 +112,8 @@ func (f fat) possible() bool {
 	return f.tables > 0 && f.reserved > 0 && power(f.cluster) && power(f.sector) && f.sector >= 512 && f.sector <= 4096
 }
 
-// fatLabel is the name of the volume, for which its root directory has an entry, usually the first. Only the beginning of
-// the directory is looked at.
+// fatLabel is the name of the volume. The root directory has an entry for it, usually the first. fatLabel looks at the first
+// few only.
 func (p *probe) fatLabel(f fat) string {
 	const entry, most = 32, 64
 	const attribute, longName, volume, folder = 11, 0x0f, 0x08, 0x10

@@ -7,23 +7,23 @@ import (
 	"github.com/google/uuid"
 )
 
-// magic is bytes at a fixed place that nothing else has there. A device with one of these is not empty, whatever the rest
-// says.
+// magic is bytes at a fixed place that nothing else has there. A device with one of these is not empty, even if the rest of
+// the header is damaged.
 type magic struct {
 	kind string
 	at   int64 // from the end where it is negative
 	text string
-	tell func(p *probe, at int64) (label, uuid string) // what else the header tells; nil: nothing
+	tell func(p *probe, at int64) (label, uuid string) // reads them from the header; nil: they are not looked for
 }
 
-// pageEnds is where the magic of swap ends: at the end of the first page of the machine that made it.
+// pageEnds is where the magic of swap may end: at the end of a first page, whose size depends on the machine that made it.
 var pageEnds = []int64{4096, 8192, 16384, 32768, 65536}
 
-// swapMagics is of swap in use, and of swap that holds a hibernated system.
+// swapMagics is the magics of swap, and of swap that holds a hibernated system.
 var swapMagics = []string{"SWAPSPACE2", "SWAP-SPACE", "S1SUSPEND\x00", "S2SUSPEND\x00", "ULSUSPEND\x00", "LINHIB0001"}
 
-// Places of plexctl's own label and catalogs, from the start of a drive and from 4 MiB before its end, which is rounded down
-// to 1 MiB (docs/on-disk-format.md).
+// Places of plexctl's own label and catalogs (docs/on-disk-format.md). They count from the start of a drive, and from 4 MiB
+// before its last whole MiB.
 const (
 	ownLabel = 4096
 	ownSlotA = 64 << 10
@@ -72,7 +72,7 @@ var table = []magic{
 	{"gpt", -4096, "EFI PART", gpt},
 }
 
-// magics looks for all that a magic alone tells.
+// magics looks for everything that a magic alone shows.
 func (p *probe) magics() {
 	for _, m := range table {
 		p.magic(m)
@@ -105,12 +105,12 @@ func (p *probe) magic(m magic) {
 	p.add(s)
 }
 
-// fields tells a label and a UUID at fixed places. There is no UUID where its place is negative.
+// fields reads a label and a UUID at fixed places. A negative place means that there is no UUID.
 func fields(labelAt int64, labelLength int, uuidAt int64) func(*probe, int64) (string, string) {
 	return func(p *probe, _ int64) (label, id string) { return p.label(labelAt, labelLength), p.uuid(uuidAt) }
 }
 
-// swap tells of swap space version 1 (include/linux/swap.h, union swap_header). Older swap has no header.
+// swap reads the header of version 1 (include/linux/swap.h, union swap_header). Older swap has no header.
 func swap(p *probe, _ int64) (label, id string) {
 	if !p.has(1024, "\x01\x00\x00\x00") {
 		return "", ""
@@ -139,7 +139,7 @@ func luks(p *probe, at int64) (label, id string) {
 	return label, parsed.String()
 }
 
-// lvm2 has no UUID of 16 bytes: the letters that name a physical volume, grouped as lvm2 groups them, are its label.
+// lvm2 names a physical volume by 32 letters and no UUID. They are the label here, grouped as lvm2 groups them.
 func lvm2(p *probe, at int64) (label, id string) {
 	name := p.label(at+32, 32)
 	if len(name) != 32 || !p.has(at+24, "LVM2 001") {

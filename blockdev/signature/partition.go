@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// gpt tells the GUID of the disk, where the header is whole (UEFI, "GPT Header").
+// gpt reads the GUID of the disk, if the checksum of the header is right (UEFI, "GPT Header").
 func gpt(p *probe, at int64) (label, id string) {
 	const length, lengthAt, sumAt, guidAt = 92, 12, 16, 56
 	b := slices.Clone(p.bytes(at, length))
@@ -19,7 +19,7 @@ func gpt(p *probe, at int64) (label, id string) {
 	if clear(b[sumAt : sumAt+4]); crc32.ChecksumIEEE(b) != sum {
 		return "", ""
 	}
-	var guid uuid.UUID // whose first three fields are little-endian on the disk
+	var guid uuid.UUID // on the disk the first three fields are little-endian
 	copy(guid[:], b[guidAt:])
 	binary.BigEndian.PutUint32(guid[0:], little.Uint32(b[guidAt:]))
 	binary.BigEndian.PutUint16(guid[4:], little.Uint16(b[guidAt+4:]))
@@ -30,8 +30,8 @@ func gpt(p *probe, at int64) (label, id string) {
 	return "", guid.String()
 }
 
-// dos looks for a DOS partition table: its two bytes at the end of the sector, four entries whose first byte is 0 or
-// 0x80, and, since many boot sectors end with these two bytes, an entry in use or the disk's id.
+// dos looks for a DOS partition table. It has two bytes at the end of the sector, and four entries whose first byte is 0 or
+// 0x80. Many boot sectors end with these two bytes. So an entry must be in use, or the disk have an id.
 func (p *probe) dos() {
 	const id, entries, entrySize, end = 440, 446, 16, 510
 	b := p.bytes(0, 512)

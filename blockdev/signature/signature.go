@@ -1,14 +1,15 @@
-// Package signature tells what is on a block device by its content: file systems, partition tables, swap, encryption, and
-// members of LVM, md, ZFS, DRBD and others.
+// Package signature recognises the content of a block device: file systems, partition tables, swap, encryption, and members
+// of LVM, md, ZFS, DRBD and others.
 //
-//	magics.go       bytes at a fixed place that nothing else has there
-//	filesystem.go   formats that take more than a magic, and their labels
-//	volume.go       md, LVM, DRBD, ZFS, which stand at either end of a device
-//	partition.go    GPT and DOS partition tables
+//	magics.go      the table of bytes at fixed places, and the labels beside them
+//	filesystem.go  file systems that take more than a magic: ext, FAT
+//	volume.go      md, DRBD and ZFS, which have their metadata at either end of a device
+//	partition.go   GPT and DOS partition tables
 //
-// It only looks. Whoever wants to know that a device is empty must not read more into "nothing found" than that nothing in
-// these tables is there. Everything that it reads may have been made up by whoever wrote to the device: what it returns is
-// printable and short, and no value of a device leads it to read or to compute much.
+// "Nothing found" does not say that a device is empty. It only says that nothing in these tables is there.
+//
+// The author of the content may be anybody. So the texts that the package returns are short and printable, and no value on
+// a device makes it read or compute much.
 package signature
 
 import (
@@ -31,15 +32,15 @@ type Signature struct {
 	UUID  string // lower case; may be empty
 }
 
-// Own is the type of a drive of plexctl, or of what is left of one: a label or a catalog at its start or at its end.
+// Own is the type of a drive of plexctl, and of the rest of a former one: a label or a catalog at either end.
 const Own = "plexctl"
 
-// unit is the unit of all reads. A Disk of blockdev takes no other.
+// unit is the unit of all reads: blockdev.Align.
 const unit = 4096
 
-// Find is everything that is recognised on a device of the given length, each type once. It reads r in multiples of 4096
-// bytes, at offsets that are such multiples too. A device of which the start or the end cannot be read is an error, unless
-// what can be read is enough to recognise something.
+// Find is everything that it recognises on a device of the given length, each type once. It reads r in multiples of 4096
+// bytes, at offsets that are such multiples too. It fails with the error of r if the start or the end cannot be read and the
+// rest has nothing that it recognises.
 func Find(r io.ReaderAt, length size.Bytes) ([]Signature, error) {
 	p := probe{r: r, size: int64(length), reads: map[int64]reading{}}
 	for _, look := range []func(*probe){
@@ -68,7 +69,7 @@ type reading struct {
 	got    []byte
 }
 
-// add notes a signature. Of several of one type it keeps the first, with what any of them tells.
+// add notes a signature. Of several of one type it keeps one, if possible one with a label or a UUID.
 func (p *probe) add(s Signature) {
 	i := slices.IndexFunc(p.found, func(have Signature) bool { return have.Type == s.Type })
 	if i < 0 {
@@ -80,7 +81,7 @@ func (p *probe) add(s Signature) {
 	}
 }
 
-// bytes is n bytes at a place, none where the device does not have them or cannot be read.
+// bytes is n bytes at a place. It is nil if the device does not have them, or if they cannot be read.
 func (p *probe) bytes(at int64, n int) []byte {
 	if at < 0 || at > p.size-int64(n) {
 		return nil
@@ -98,7 +99,7 @@ func (p *probe) bytes(at int64, n int) []byte {
 	return b[from : from+n]
 }
 
-// read is what can be read of n bytes.
+// read is as many of n bytes as can be read.
 func (p *probe) read(at int64, n int) []byte {
 	b := make([]byte, n)
 	got, err := p.r.ReadAt(b, at)
@@ -108,12 +109,12 @@ func (p *probe) read(at int64, n int) []byte {
 	return b[:got]
 }
 
-// has reports whether a text is at a place, which counts from the end of the device where it is negative.
+// has reports whether a text is at a place. A negative place counts from the end of the device.
 func (p *probe) has(at int64, text string) bool {
 	return string(p.bytes(p.place(at), len(text))) == text
 }
 
-// place is where at is, which counts from the end of the device where it is negative.
+// place is at, counted from the start of the device. A negative one counts from the end.
 func (p *probe) place(at int64) int64 {
 	if at < 0 {
 		at += p.size
@@ -133,11 +134,11 @@ func (p *probe) uuid(at int64) string {
 	return id.String()
 }
 
-// longest is the most characters of a label that are told.
+// longest is the most characters that a label has here.
 const longest = 64
 
-// printable is the text up to the first zero byte, without space around it. What cannot be printed is a question mark: the
-// text is for terminals, and its author may be anybody.
+// printable is the text up to the first zero byte, without the space around it. Characters that cannot be printed become
+// question marks, because terminals obey some of them.
 func printable(b []byte) string {
 	b, _, _ = bytes.Cut(b, []byte{0})
 	runes := []rune(strings.Map(func(r rune) rune {
@@ -149,13 +150,13 @@ func printable(b []byte) string {
 	return strings.TrimSpace(string(runes[:min(len(runes), longest)]))
 }
 
-// shadows is types that are recognised by little, with those that explain the little: a GPT comes with a DOS table that
-// guards it, and boot sectors of some file systems end like one.
+// shadows is types that little speaks for, each with the types that explain that little. A GPT comes with a DOS table that
+// guards it, and the boot sectors of some file systems end like one.
 var shadows = map[string][]string{
 	"dos": {"gpt", "vfat", "ntfs", "exfat", "refs", "bitlocker"},
 }
 
-// withoutShadows drops what something else that was found explains.
+// withoutShadows drops signatures that others explain.
 func withoutShadows(found []Signature) []Signature {
 	explained := func(s Signature) bool {
 		return slices.ContainsFunc(found, func(by Signature) bool { return slices.Contains(shadows[s.Type], by.Type) })

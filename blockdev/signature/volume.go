@@ -18,11 +18,11 @@ func (p *probe) md() {
 	for _, at := range places {
 		b := p.bytes(at, 256)
 		if b == nil || little.Uint32(b) != mdMagic || little.Uint32(b[4:]) != 1 || little.Uint64(b[superOffset:]) != uint64(at/sector) {
-			continue // a superblock says where it is: another one belongs to a device that starts elsewhere
+			continue // a superblock names its own place: this one belongs to a device that starts elsewhere
 		}
 		p.add(Signature{Type: "linux_raid_member", Label: p.label(at+label, labelLength), UUID: p.uuid(at + id)})
 	}
-	// Version 0.90, in the byte order of any machine: in the last whole 64 KiB before the last, whole or not.
+	// Version 0.90 is 64 KiB before the last multiple of 64 KiB, in the byte order of the machine that wrote it.
 	const reserved = 64 << 10
 	if b := p.bytes(p.size/reserved*reserved-reserved, 4); b != nil && (little.Uint32(b) == mdMagic || binary.BigEndian.Uint32(b) == mdMagic) {
 		p.add(Signature{Type: "linux_raid_member"})
@@ -41,7 +41,7 @@ func (p *probe) drbd() {
 }
 
 // zfs looks for a member of a ZFS pool. It has four labels of 256 KiB, two at each end, and each ends with 128 KiB of
-// uberblocks. What is left of an old pool may have a few of these; blkid wants four, and so does this.
+// uberblocks. The rests of an old pool may have a few of these. Like blkid, zfs wants four.
 func (p *probe) zfs() {
 	const label, pairs, uberblocks, step, magic, least, smallest = 256 << 10, 16 << 10, 128 << 10, 1 << 10, 0x00bab10c, 4, 64 << 20
 	if p.size < smallest {
@@ -62,8 +62,8 @@ func (p *probe) zfs() {
 	}
 }
 
-// poolName is the name of the pool in the pairs of a ZFS label (XDR): its own length and text, the type string (9), one of
-// it, the length of the value, the value.
+// poolName is the name of the pool in the pairs of a ZFS label. A pair is in XDR. It has length and text of the key,
+// the type (9 is a string), the number of values, and length and text of the value.
 func poolName(pairs []byte) string {
 	_, value, found := bytes.Cut(pairs, []byte("\x00\x00\x00\x04name\x00\x00\x00\x09\x00\x00\x00\x01"))
 	if !found || len(value) < 4 {

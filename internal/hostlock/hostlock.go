@@ -1,5 +1,5 @@
-// Package hostlock is an exclusive lock among the processes of a host: a file with a flock on it, which the kernel drops
-// when the process dies. The file names its holder, for whoever waits.
+// Package hostlock is an exclusive lock among the processes of a host. The lock is a file with a flock on it, so the kernel
+// drops it when the process dies. The file names its holder for others who wait.
 //
 // The lock holds for processes that see the same file. A container with a /run of its own does not.
 package hostlock
@@ -50,9 +50,9 @@ func (e *HeldError) Unwrap() []error { return []error{ErrHeld, e.Err} }
 // Lock is a lock that this process holds.
 type Lock struct{ file *os.File }
 
-// Acquire takes the lock at path, which it creates, with its folder, where it does not exist. It waits until ctx ends; the
-// error is then a *HeldError that names the holder by its purpose. A lock that is free is taken even when ctx has ended.
-// Different calls exclude each other also within one process.
+// Acquire takes the lock at path. It creates the file and its folder if they do not exist. It waits until ctx ends; the error
+// is then a *HeldError that names the holder by its purpose. A free lock is taken even when ctx has ended. Different calls
+// exclude each other also within one process.
 func Acquire(ctx context.Context, path, purpose string) (*Lock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, cause(err))
@@ -99,7 +99,7 @@ func readHolder(path string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// cause is err without operation and path, which the caller says better.
+// cause is err without operation and path: the caller names both.
 func cause(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
