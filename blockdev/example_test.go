@@ -18,34 +18,33 @@ func Example() {
 	host := blocktest.New()
 	host.AddDisk(blockdev.Info{Path: "/dev/sda", Size: size.GiB})
 	disk, err := host.Open(ctx, "/dev/sda", blockdev.Exclusive)
-	if err != nil {
-		log.Fatal(err)
-	}
+	must(err)
 	defer disk.Close()
 
 	block := make([]byte, blockdev.Align)
 	copy(block, "hello")
-	if _, err := disk.WriteAt(block, 0); err != nil {
-		log.Fatal(err)
-	}
+	_, err = disk.WriteAt(block, 0)
+	must(err)
 	read := func(host *blocktest.Mem) string {
 		d, err := host.Open(ctx, "/dev/sda", blockdev.Read)
-		if err != nil {
-			log.Fatal(err)
-		}
+		must(err)
 		defer d.Close()
 		b := make([]byte, blockdev.Align)
-		if _, err := d.ReadAt(b, 0); err != nil {
-			log.Fatal(err)
-		}
+		_, err = d.ReadAt(b, 0)
+		must(err)
 		return string(b[:5])
 	}
 	fmt.Printf("cut before the flush: %q\n", read(host.Cut(blocktest.Lost)))
-	if err := disk.Sync(); err != nil {
-		log.Fatal(err)
-	}
+	must(disk.Sync())
 	fmt.Printf("cut after it: %q\n", read(host.Cut(blocktest.Lost)))
 	// Output:
 	// cut before the flush: "\x00\x00\x00\x00\x00"
 	// cut after it: "hello"
+}
+
+// must ends the example.
+func must(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
 }

@@ -37,11 +37,13 @@ func under(root, usual, path string) string {
 	return root + "/" + path
 }
 
-// Scan is every block device that could be a drive, in order of name. Partitions and stacked devices are among them. Scan
-// leaves out three kinds: devices that hold no data now (size zero, hidden paths of multipath NVMe), devices that are no
-// disks (CD, floppy), and suspended device-mapper devices, because a read of those would block.
+// Scan is every block device that could be a drive, in order of name. Partitions and stacked devices are among them. Not
+// among them are
 //
-// Devices whose kernel path is in but are skipped unread. That saves time where there are thousands of device-mapper nodes.
+//   - devices that hold no data now: size zero, hidden paths of multipath NVMe
+//   - devices that are no disks: CD, floppy
+//   - suspended device-mapper devices, because a read of one would block
+//   - devices whose kernel path is in but; Scan skips them unread, to save time where there are thousands of nodes
 func (h Host) Scan(ctx context.Context, but ...string) ([]Info, error) {
 	known := make(map[string]bool, len(but))
 	for _, path := range but {

@@ -12,7 +12,7 @@ import (
 //
 // A change is one list put, the same for every drive concerned (Set.Involved). Write it to each drive with one Drive.Write. It
 // takes effect with the first of these writes, and Heal completes the others after a crash. So each drive gets the whole
-// change: the first write must show both that a LUN has lost a plex and that another one has it now. A drive that gets a
+// change. If a plex moves from one LUN to another, the first write must show both. A drive that gets a
 // record only for the time being is among the former drives of that record. Heal removes the record from it once every
 // drive has the new version.
 //

@@ -51,8 +51,8 @@ func (s *Set) checkExtents() {
 	s.checkOverlaps(all)
 }
 
-// twoOwners reports a plex that two LUNs claim. That happens after a split, when a drive returns that was absent. The plex
-// belongs to the LUN that its drive has a record of. If the drive has records of both or of neither, neither can be used.
+// twoOwners reports a plex that two LUNs claim, as after a split, when a drive returns that was absent. The plex belongs to
+// the LUN that its drive has a record of. If the drive has records of both or of neither, neither can be used.
 func (s *Set) twoOwners(a, b claim) {
 	pair := []claim{a, b}
 	wrong := slices.DeleteFunc(slices.Clone(pair), s.recorded)

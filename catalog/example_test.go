@@ -20,19 +20,13 @@ func Example() {
 	mem := blocktest.New()
 	mem.AddDisk(blockdev.Info{Path: "/dev/sda", Size: 64 * size.MiB})
 	disk, err := mem.Open(context.Background(), "/dev/sda", blockdev.Exclusive)
-	if err != nil {
-		log.Fatal(err)
-	}
+	must(err)
 	defer disk.Close()
 
 	drive := uuid.MustParse("ce3f30e4-0d82-4788-8dff-7a7568442b01")
-	if err := catalog.Init(disk, catalog.Label{Drive: drive, Size: disk.Info().Size}); err != nil {
-		log.Fatal(err)
-	}
+	must(catalog.Init(disk, catalog.Label{Drive: drive, Size: disk.Info().Size}))
 	d, err := catalog.ReadDrive(disk, disk.Info().Size)
-	if err != nil {
-		log.Fatal(err)
-	}
+	must(err)
 
 	set := catalog.Merge([]catalog.Drive{d})
 	space := set.Free(drive)[0]
@@ -46,17 +40,20 @@ func Example() {
 			Slot: catalog.SlotA,
 		}},
 	})
-	if err := d.Write(disk, set.Apply(drive, web)); err != nil {
-		log.Fatal(err)
-	}
+	must(d.Write(disk, set.Apply(drive, web)))
 
 	again, err := catalog.ReadDrive(disk, disk.Info().Size)
-	if err != nil {
-		log.Fatal(err)
-	}
+	must(err)
 	for _, l := range catalog.Merge([]catalog.Drive{again}).LUNs {
 		fmt.Println(l.Name, l.Size, "generation", l.Generation)
 	}
 	// Output:
 	// web1 8.0 MiB generation 1
+}
+
+// must ends the example.
+func must(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
 }

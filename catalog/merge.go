@@ -242,8 +242,8 @@ func (s *Set) addDuplicates(copies map[uuid.UUID][]Drive) {
 	}
 }
 
-// onlyOnDuplicates reports whether l, found on a duplicated drive, belongs to a LUN that the other drives do not know, or that
-// they record as gone at an older generation.
+// onlyOnDuplicates reports whether l, found on a duplicated drive, is a LUN that exists by the records there only. The other
+// drives do not know the LUN, or record it as gone at an older generation.
 func (s *Set) onlyOnDuplicates(l LUN) bool {
 	g, known := s.groups[l.ID]
 	return !s.gone(l) && (!known || s.gone(g.winner) && l.Generation > g.winner.Generation)

@@ -1,5 +1,5 @@
-// Package catalog is plexctl's on-disk truth: the label that makes a block device a drive, and the catalog that
-// describes every LUN with a plex on it.
+// Package catalog is plexctl's on-disk truth. A label makes a block device a drive. The catalog on a drive describes every LUN
+// with a plex on it.
 //
 //	0        left zero, 4 KiB
 //	4 KiB    label
@@ -81,7 +81,7 @@ type Plex struct {
 	Data []Extent // in LUN order; together at least the LUN's size
 	Meta Extent   // two metadata slots of raidmeta.SlotSize
 	Slot Slot     // the current one of them
-	// Stale says that the plex does not hold all of the data, and no running operation fills it: its operation has
+	// Stale says that the plex does not hold all of the data, and that no running operation fills it. Its operation has
 	// failed, or the LUN was started without it by force.
 	Stale bool
 	// Vacant says that this is the place of a plex that is not there. It is the last one, has no extents, and is Stale. While a

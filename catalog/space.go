@@ -101,9 +101,9 @@ func (l LUN) Copies() []Plex {
 	return slices.DeleteFunc(slices.Clone(l.Plexes), func(p Plex) bool { return p.Vacant })
 }
 
-// Tracked reports whether l has had a vacant plex since its creation. Then a region whose bit is clear in the metadata of a
-// complete plex has never been written, and reads as zeros from each such plex. During a scan that is not so, and Tracked is
-// false.
+// Tracked reports whether l has had a vacant plex since its creation. Then a clear bit in the metadata of a complete
+// plex says that its region was never written. The region reads as zeros from each such plex. Tracked is false during a
+// scan, when bits mean something else.
 func (l LUN) Tracked() bool { return l.vacant() && l.Scan == uuid.Nil }
 
 func (l LUN) vacant() bool { return len(l.Copies()) < len(l.Plexes) }
@@ -120,8 +120,8 @@ func sortedIDs(ids []uuid.UUID) []uuid.UUID {
 }
 
 // Free is the unclaimed space of a drive of the set, in order. It is empty for a drive that is not in the set. Space is free
-// only when no visible record claims it: outdated records that Heal has not yet replaced, and records of LUNs that cannot
-// be used, still count.
+// only when no visible record claims it. Outdated records that Heal has not yet replaced still count, and so do records of
+// LUNs that cannot be used.
 func (s Set) Free(drive uuid.UUID) []Extent {
 	d, ok := s.drives[drive]
 	if !ok {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -79,7 +80,7 @@ func checkSpace(luns []LUN, label Label) error {
 // Validate checks a record by itself. It knows neither the sizes of drives nor other LUNs. The error is ErrInvalid or
 // ErrOverlap and names LUN, plex and drive.
 func (l LUN) Validate() error {
-	checks := []func() error{l.checkValues, l.checkPlexes, l.checkHistory, l.checkOperation, l.checkHolding}
+	checks := []func() error{l.checkValues, l.checkShape, l.checkPlexes, l.checkHistory, l.checkLast, l.checkOperation, l.checkHolding}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return fmt.Errorf("%s: %w", l.title(), err)
@@ -103,6 +104,13 @@ func (l LUN) checkValues() error {
 		return invalid("generation %d", l.Generation)
 	case l.RegionSize != 0 && bits.OnesCount64(uint64(l.RegionSize)) != 1:
 		return invalid("region size of %d sectors: not a power of two", l.RegionSize)
+	}
+	return nil
+}
+
+// checkShape checks how many plexes there are, and that a vacant one and a scan fit to them.
+func (l LUN) checkShape() error {
+	switch {
 	case len(l.Plexes) > MaxPlexes:
 		return invalid("%d plexes, limit %d", len(l.Plexes), MaxPlexes)
 	case len(l.Copies()) == 0 && !l.Deleted:
@@ -117,10 +125,9 @@ func (l LUN) checkValues() error {
 
 // ValidName reports whether a LUN may have this name: it becomes a device-mapper name and a file in /dev/mapper.
 func ValidName(name string) bool {
+	const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	for i := range len(name) {
-		c := name[i]
-		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !alphanumeric && (i == 0 || c != '.' && c != '_' && c != '-') {
+		if inside := i > 0 && strings.IndexByte("._-", name[i]) >= 0; !inside && strings.IndexByte(alphanumeric, name[i]) < 0 {
 			return false
 		}
 	}
@@ -222,12 +229,17 @@ func (l LUN) checkHistory() error {
 	return nil
 }
 
-func (l LUN) checkOperation() error {
-	if l.Last != nil {
-		if err := checkRun(l.Last.ID, l.Last.Type); err != nil || !validTime(l.Last.Started) || !validTime(l.Last.Ended) {
-			return invalid("last operation %s of type %s", l.Last.ID, l.Last.Type)
-		}
+func (l LUN) checkLast() error {
+	if l.Last == nil {
+		return nil
 	}
+	if err := checkRun(l.Last.ID, l.Last.Type); err != nil || !validTime(l.Last.Started) || !validTime(l.Last.Ended) {
+		return invalid("last operation %s of type %s", l.Last.ID, l.Last.Type)
+	}
+	return nil
+}
+
+func (l LUN) checkOperation() error {
 	if l.Operation == nil {
 		return nil
 	}

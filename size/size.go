@@ -46,8 +46,8 @@ func (b Bytes) String() string { return humanize.IBytes(uint64(b)) }
 // String is s for people, with binary prefixes: "1.5 GiB".
 func (s Sectors) String() string { return s.Bytes().String() }
 
-// Parse reads a size as people write it: "10GiB", "512 MiB", "1.5T", "4096". A letter alone means the binary unit
-// (K, M, G, T … are powers of 1024, as in lvm2), and so do KB, MB, GB and TB. Parse drops a fraction of a byte.
+// Parse reads a size as people write it: "10GiB", "512 MiB", "1.5T", "4096". A letter alone means the binary unit:
+// K, M, G, T … are powers of 1024, as in lvm2. So do KB, MB, GB and TB. Parse drops a fraction of a byte.
 //
 // It fails for text that is no number, and for a number that does not fit 63 bits. It also fails for a comma: some people
 // mean a point by it, and others separate thousands.

@@ -29,7 +29,7 @@ func (m *Mem) Fail(path string, f Fault) {
 // Heal ends all faults of the drive at path.
 func (m *Mem) Heal(path string) { m.edit(path, func(d *device) { d.faults = nil }) }
 
-// Vanish pulls the drive at path out. Nobody finds it any more, and I/O through disks that are open fails with EIO. Its
+// Vanish pulls the drive at path out. It can no longer be found, and I/O through disks that are open fails with EIO. Its
 // content and its cache stay.
 func (m *Mem) Vanish(path string) { m.edit(path, func(d *device) { d.gone = true }) }
 

@@ -107,8 +107,8 @@ func (s store) written(off, length int64) []int64 {
 	return numbers
 }
 
-// run reports whether the page at a place is all zero, and where the run of such pages ends that it is in. That may be behind
-// end.
+// run reports whether the page at a place is all zero, and where the run of such pages ends that it is in. A run may end
+// behind end.
 func (s store) run(at, end size.Bytes) (zero bool, until size.Bytes) {
 	number := int64(at / pageSize)
 	if s.pages[number] != nil {

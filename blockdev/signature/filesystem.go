@@ -45,12 +45,9 @@ func (p *probe) ext() {
 	}
 	field := func(at int) uint32 { return little.Uint32(b[at:]) }
 	journal := field(extIncompat)&extJournalDev != 0
-	blocks := field(extBlocks) > 0 || field(extBlocksHigh) > 0
-	if !blocks || field(extInodes) == 0 && !journal || field(extLogBlock) > 6 || field(extRevision) > 1 {
-		return
-	}
 	sum := ^crc32.Checksum(b[:extChecksum], crc32.MakeTable(crc32.Castagnoli))
 	switch {
+	case !extPossible(field, journal):
 	case journal:
 		p.add(Signature{Type: "jbd"})
 	case field(extROCompat)&extMetadataCsum != 0 && field(extChecksum) != sum:
@@ -59,6 +56,12 @@ func (p *probe) ext() {
 		kind := extKind(field(extCompat), field(extIncompat), field(extROCompat))
 		p.add(Signature{Type: kind, Label: p.label(extStart+extName, extNameLength), UUID: p.uuid(extStart + extUUID)})
 	}
+}
+
+// extPossible reports whether the superblock can be that of a file system, or of a journal, which has no inodes.
+func extPossible(field func(at int) uint32, journal bool) bool {
+	blocks, inodes := field(extBlocks) > 0 || field(extBlocksHigh) > 0, field(extInodes) > 0
+	return blocks && (inodes || journal) && field(extLogBlock) <= 6 && field(extRevision) <= 1
 }
 
 // extKind is the oldest version that knows all of the features. The journal came with ext3.
