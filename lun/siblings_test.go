@@ -228,6 +228,22 @@ func TestRebuildsOnOneDriveAreQueued(t *testing.T) {
 	w.settle()
 }
 
+// A plex that is recovered waits for another LUN's copy on one of its drives, too.
+func TestARecoveryIsQueued(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	w.create("web2", lunSize, 2)
+	w.create("two", lunSize, 1)
+	broken(w, 1)
+	w.must(addPlex("web2", "two")(w))
+	w.must(recoverWeb(w))
+	if !w.record("web1").Operation.Queued {
+		t.Error("two copies to one drive run at a time")
+	}
+	w.settle()
+	w.verify()
+}
+
 // The copy goes on where it was when its rate changes.
 func TestSetRateDoesNotStartAnew(t *testing.T) {
 	w := quartet(t)

@@ -24,7 +24,9 @@ func Recover(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error
 	if len(failed) == 0 {
 		return record.Conclude(next, vds.OK, s.Now), nil // not recorded, because nothing has changed
 	}
-	if next = record.Recover(next, failed); next.Operation.Whole {
+	next = record.Recover(next, failed)
+	next.Operation.Queued = len(conflictingCopies(s.Host, next)) > 0
+	if next.Operation.Whole {
 		next = worthTracking(ctx, s, next)
 	}
 	return s.Swap(ctx, engine.Swap{
