@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/plexctl/plexctl/lun/internal/host"
@@ -57,6 +58,9 @@ func (e *Engine) do(ctx context.Context, s layout.Step) error {
 	case layout.Create:
 		return e.create(ctx, s)
 	case layout.Load:
+		if !s.Node.Resolved(e.At) { // the kernel would take a leg without numbers for a missing one
+			return fmt.Errorf("load table of %q: a device that it needs is missing", s.Node.Name)
+		}
 		return e.Kernel.Load(ctx, s.Node.Name, s.Node.Table(e.At))
 	case layout.Resume:
 		return e.Kernel.Resume(ctx, s.Node.Name, s.Node.Visibility)

@@ -109,6 +109,18 @@ func TestASuspendedMirrorGetsANewTable(t *testing.T) {
 	}
 }
 
+// No table is loaded while a device that it needs is not known: the kernel would take the leg for one that is missing.
+func TestAnUnresolvedTableIsNotLoaded(t *testing.T) {
+	l := fixture.Mirrored(2)
+	nodes := layout.Of(l, fixture.Roles(l))
+	h, _ := fixture.Host(t, l, nil)
+	h.At = fixture.At(nodes[1:]...) // without the metadata of the first plex
+	err := (&Engine{Host: h}).Run(t.Context(), []layout.Step{layout.Load{Node: nodes[len(nodes)-1]}})
+	if err == nil || !strings.Contains(err.Error(), "is missing") {
+		t.Errorf("%v; want that a device is missing", err)
+	}
+}
+
 // Steps are recorded in the order in which they would be carried out, and nothing is done.
 func TestDryRunDoesNothing(t *testing.T) {
 	h, mem := fixture.Host(t, fixture.Single(), nil)
