@@ -152,6 +152,68 @@ func (k *flickering) Load(ctx context.Context, name string, t dm.Table) error {
 	return k.Kernel.Load(ctx, name, t)
 }
 
+// lastWords is a kernel with which the process dies when a swap of web1 has failed, for which both drives fail for a moment.
+type lastWords struct {
+	*dmtest.Kernel
+	w *world
+}
+
+func (k *lastWords) Resume(ctx context.Context, name string, v dm.Visibility) error {
+	if name != "plex-web1" {
+		return k.Kernel.Resume(ctx, name, v)
+	}
+	for drive := range 2 {
+		for _, kind := range []string{"read", "write", "zero", "flush"} {
+			k.w.mem.Fail(k.w.path(drive), blocktest.Fault{Kind: kind})
+		}
+	}
+	err := k.Kernel.Resume(ctx, name, v)
+	k.w.mem.Heal(k.w.path(0))
+	k.w.mem.Heal(k.w.path(1))
+	k.w.mem.OnEffect = func(blocktest.Effect) error { return errors.New("the process is dead") }
+	return err
+}
+
+// failedStart leaves web1, a mirror of two, suspended with a table whose first resume has failed, which its record wants.
+func failedStart(t *testing.T) *world {
+	t.Helper()
+	w := quartet(t)
+	attached(w, -1)
+	w.must(addPlex("web1", "third")(w))
+	w.copied(-1)
+	p, err := lun.Open(t.Context(), lun.Options{Kernel: &lastWords{Kernel: w.kernel, w: w}, Devices: w.mem, LockPath: w.lock})
+	w.must(err)
+	if err := w.on(p, removePlex(2)); err == nil {
+		t.Error("the call says that all is well")
+	}
+	p.Close()
+	w.restart()
+	if !w.devices()["plex-web1"].Suspended {
+		t.Fatal("web1 is not suspended")
+	}
+	return w
+}
+
+// A LUN whose table was not started to the end gets one on other metadata from the next change, and keeps it: what the metadata of the
+// record does not know is lost at the next start.
+func TestAFailedStartIsCompletedOnce(t *testing.T) {
+	w := failedStart(t)
+	if err := w.find("web1").Rename(t.Context(), "fourth"); !errors.Is(err, vds.ErrNameNotUnique) {
+		t.Errorf("rename: %v, want VDS_E_NAME_NOT_UNIQUE", err)
+	}
+	w.notSuspended()
+	w.rest()
+	broken(w, 0)
+	for at := range int64(20) {
+		w.write(at * 70)
+	}
+	w.cut(blocktest.Lost)
+	w.assemble()
+	w.verify()
+	w.settle()
+	w.verify()
+}
+
 // The record cannot be taken back, and the drives are well again when the table ends that could not be resumed: what is to be
 // copied is still known.
 func TestBothDrivesFlickerInTheSwap(t *testing.T) {

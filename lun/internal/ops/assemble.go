@@ -104,6 +104,9 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 			return err
 		}
 	}
+	if now, ok := s.Record(l.ID); ok { // to bring it up may have taken a commit
+		l = now
+	}
 	return Dequeue(ctx, s, l)
 }
 

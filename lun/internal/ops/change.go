@@ -140,14 +140,19 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 		return now, err
 	}
 	resumed, err := s.ResumeOrphan(ctx, now)
-	if err == nil && resumed {
-		err = s.BringUp(ctx, now)
-	}
 	if err != nil {
 		return now, err
 	}
-	if now, err = l.In(s.Host, op); err != nil {
-		return now, err
+	if resumed {
+		if now, err = l.In(s.Host, op); err != nil { // to resume it may have taken a commit
+			return now, err
+		}
+		if err := s.BringUp(ctx, now); err != nil {
+			return now, err
+		}
+		if now, err = l.In(s.Host, op); err != nil {
+			return now, err
+		}
 	}
 	return s.recordEnded(ctx, now)
 }
