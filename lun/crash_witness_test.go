@@ -42,3 +42,15 @@ func TestRecordsThatWereNotFlushed(t *testing.T) {
 		}
 	}
 }
+
+// nothingToDo checks that assembling again has no effect.
+func (w *world) nothingToDo(where string) {
+	w.t.Helper()
+	var effects []blocktest.Effect
+	w.mem.OnEffect = func(e blocktest.Effect) error { effects = append(effects, e); return nil }
+	w.assemble()
+	w.mem.OnEffect = nil
+	if len(effects) > 0 {
+		w.t.Errorf("%s: assembling again does %v", where, effects)
+	}
+}

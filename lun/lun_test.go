@@ -1,9 +1,7 @@
 package lun_test
 
 import (
-	"context"
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,8 +9,6 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
-	"github.com/plexctl/plexctl/blockdev/signature"
-	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
@@ -281,83 +277,6 @@ func TestCreateRefusals(t *testing.T) {
 	})
 }
 
-// TestInitDriveAgain expects one reason why a drive is not made one again, and not its signature besides.
-func TestInitDriveAgain(t *testing.T) {
-	w := newWorld(t, dmtest.Linux6_12, 1)
-	w.mem.SetSignatures(w.path(0), signature.Signature{Type: signature.Own})
-	_, err := w.p.InitDrive(t.Context(), w.path(0), lun.InitOptions{})
-	if vds.CodeOf(err) != vds.ErrObjectExists || strings.Contains(err.Error(), "carries") {
-		t.Errorf("%v (%v), want only %v", err, vds.CodeOf(err), vds.ErrObjectExists)
-	}
-}
-
-func TestInitDriveRefusals(t *testing.T) {
-	tests := map[string]struct {
-		prepare func(w *world)
-		code    vds.Code
-		forced  vds.Code // with Force; OK: it is taken
-	}{
-		"file system": {
-			func(w *world) { w.mem.SetSignatures(w.path(5), signature.Signature{Type: "ext4"}) }, vds.ErrDiskNotEmpty, vds.OK,
-		},
-		"left of a drive": {
-			func(w *world) { w.mem.SetSignatures(w.path(5), signature.Signature{Type: signature.Own}) }, vds.ErrDiskNotEmpty, vds.OK,
-		},
-		"mounted": {
-			func(w *world) { w.mem.SetUsers(w.dev(5), blockdev.User{Kind: "mount", Name: "/srv"}) }, vds.ErrDeviceInUse, vds.ErrDeviceInUse,
-		},
-		"a drive": {
-			func(w *world) {
-				if _, err := w.p.InitDrive(w.t.Context(), w.path(5), lun.InitOptions{}); err != nil {
-					w.t.Fatal(err)
-				}
-			}, vds.ErrObjectExists, vds.OK,
-		},
-		"a drive with a LUN": {
-			func(w *world) {
-				if _, err := w.p.InitDrive(w.t.Context(), w.path(5), lun.InitOptions{}); err != nil {
-					w.t.Fatal(err)
-				}
-				w.create("mine", size.MiB, 5)
-				if _, err := w.p.Deactivate(w.t.Context(), "mine"); err != nil {
-					w.t.Fatal(err)
-				}
-			}, vds.ErrObjectExists, vds.ErrObjectExists,
-		},
-		"read-only": {
-			func(w *world) { w.mem.Change(w.path(5), func(i *blockdev.Info) { i.ReadOnly = true }) },
-			vds.ErrMediaWriteProtected, vds.ErrMediaWriteProtected,
-		},
-		"too small": {
-			func(w *world) { w.mem.Change(w.path(5), func(i *blockdev.Info) { i.Size = size.MiB }) },
-			vds.ErrNotEnoughSpace, vds.ErrNotEnoughSpace,
-		},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			w, _, _ := pair(t)
-			w.mem.AddDisk(blockdev.Info{Path: w.path(5), Size: driveSize})
-			test.prepare(w)
-			if _, err := w.p.InitDrive(t.Context(), w.path(5), lun.InitOptions{}); !errors.Is(err, test.code) {
-				t.Errorf("init: %v (%v), want %v", err, vds.CodeOf(err), test.code)
-			}
-			_, err := w.p.InitDrive(t.Context(), w.path(5), lun.InitOptions{Force: true})
-			if vds.CodeOf(err) != test.forced {
-				t.Errorf("init by force: %v, want %v", err, test.forced)
-			}
-		})
-	}
-}
-
-func (w *world) dev(drive int) devno.No {
-	w.t.Helper()
-	info, err := w.mem.Stat(context.Background(), w.path(drive))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return info.Dev
-}
-
 func TestDeletedLUNLeavesNothing(t *testing.T) {
 	w, target, source := pair(t)
 	free := w.p.Drives()[1].Free
@@ -380,108 +299,5 @@ func TestDeletedLUNLeavesNothing(t *testing.T) {
 	w.restart()
 	if luns := w.p.LUNs(); len(luns) != 1 || luns[0].Name() != "web1" {
 		t.Errorf("LUNs after a restart: %v", luns)
-	}
-}
-
-func TestRecoverCopiesOnlyWhatWasWritten(t *testing.T) {
-	w, target, source := pair(t)
-	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w.settle()
-	if err := w.kernel.Age(); err != nil {
-		t.Fatal(err)
-	}
-	w.mem.Fail(w.path(1), blocktest.Fault{Kind: "write"})
-	w.write(7)
-	props, err := target.Properties(t.Context())
-	if err != nil || props.Health != vds.HealthFailedRedundancy || props.Plexes[1].Health != vds.HealthFailed {
-		t.Fatalf("after a failure: %+v, %v", props, err)
-	}
-	w.mem.Heal(w.path(1))
-	op, err := target.Recover(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if op.Type != vds.AsyncRecoverLUN {
-		t.Errorf("type %v", op.Type)
-	}
-	if err := op.Cancel(t.Context()); !errors.Is(err, vds.ErrNotSupported) {
-		t.Errorf("cancel: %v, want VDS_E_NOT_SUPPORTED", err)
-	}
-	w.mem.Fail(w.path(1), blocktest.Fault{Kind: "write"}) // and again
-	w.write(8)
-	if err := op.Wait(t.Context()); !errors.Is(err, vds.ErrObjectStatusFailed) {
-		t.Errorf("wait: %v, want VDS_E_OBJECT_STATUS_FAILED", err)
-	}
-	w.mem.Heal(w.path(1))
-	if op, err = target.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	w.settle()
-	w.verify()
-	if err := op.Wait(t.Context()); err != nil {
-		t.Errorf("wait for the second attempt: %v", err)
-	}
-	idle, err := target.Recover(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := idle.Wait(t.Context()); err != nil || idle.Type != vds.AsyncRecoverLUN {
-		t.Errorf("recover of a healthy mirror: %v, %v", err, idle.Type)
-	}
-	lone := w.create("lone", size.MiB, 0)
-	if _, err := lone.Recover(t.Context()); !errors.Is(err, vds.ErrInvalidOperation) {
-		t.Errorf("recover of one plex: %v, want VDS_E_INVALID_OPERATION", err)
-	}
-}
-
-func TestAMirrorWithoutAPlexIsNotStartedByItself(t *testing.T) {
-	w, target, source := pair(t)
-	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w.settle()
-	w.cut(blocktest.Kept)
-	w.mem.Vanish(w.path(1))
-	w.restart()
-	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{})
-	if err != nil || len(results) != 1 || !errors.Is(results[0].Err, vds.ErrObjectStatusFailed) {
-		t.Fatalf("assemble: %+v, %v; want VDS_E_OBJECT_STATUS_FAILED", results, err)
-	}
-	if len(w.devices()) > 0 {
-		t.Errorf("devices: %v", w.devices())
-	}
-	results, err = w.p.Assemble(t.Context(), lun.AssembleOptions{LUNs: []string{"web1"}, Force: true})
-	if err != nil || results[0].Err != nil {
-		t.Fatalf("assemble degraded: %+v, %v", results, err)
-	}
-	w.verify()
-	w.write(9)
-	w.mem.Return(w.path(1))
-	w.restart()
-	w.rest()
-	if _, err := w.find("web1").Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	w.settle()
-	w.verify()
-}
-
-// The plex being filled must never be served alone.
-func TestAnUnfilledPlexIsNeverStartedAlone(t *testing.T) {
-	w, target, source := pair(t)
-	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w.cut(blocktest.Kept)
-	w.mem.Vanish(w.path(0))
-	w.restart()
-	results, err := w.p.Assemble(t.Context(), lun.AssembleOptions{LUNs: []string{"web1"}, Force: true})
-	if err != nil || !errors.Is(results[0].Err, vds.ErrObjectStatusFailed) {
-		t.Fatalf("assemble: %+v, %v; want VDS_E_OBJECT_STATUS_FAILED", results, err)
-	}
-	if len(w.devices()) > 0 {
-		t.Errorf("devices: %v", w.devices())
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing/synctest"
 
+	"github.com/google/uuid"
+
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
@@ -285,4 +287,29 @@ func (r *rig) read(p catalog.Plex, off size.Bytes, b []byte) {
 		}
 		return
 	}
+}
+
+// device is the name of the device of a LUN that has a live table and is not suspended, and its length; "" when there is none.
+// A table that fails all I/O, as a drive leaves it that fails in the swap, is none: it stays until somebody assembles.
+func (r *rig) device(id uuid.UUID) (string, int64) {
+	ctx := context.Background()
+	list, err := r.kernel.List(ctx)
+	if err != nil {
+		r.violated("list: %v", err)
+	}
+	for _, d := range list {
+		if d.UUID != "PLEX-"+id.String() {
+			continue
+		}
+		info, err := r.kernel.Info(ctx, d.Name)
+		if err != nil || !info.Live || info.Suspended {
+			return "", 0
+		}
+		table, err := r.kernel.Table(ctx, d.Name)
+		if err != nil || table[0].Target.Type() == "error" {
+			return "", 0
+		}
+		return d.Name, int64(table.Size().Bytes())
+	}
+	return "", 0
 }

@@ -253,31 +253,6 @@ func (r *rig) members(records map[uuid.UUID]catalog.LUN) members {
 	return m
 }
 
-// device is the name of the device of a LUN that has a live table and is not suspended, and its length; "" when there is none.
-// A table that fails all I/O, as a drive leaves it that fails in the swap, is none: it stays until somebody assembles.
-func (r *rig) device(id uuid.UUID) (string, int64) {
-	ctx := context.Background()
-	list, err := r.kernel.List(ctx)
-	if err != nil {
-		r.violated("list: %v", err)
-	}
-	for _, d := range list {
-		if d.UUID != "PLEX-"+id.String() {
-			continue
-		}
-		info, err := r.kernel.Info(ctx, d.Name)
-		if err != nil || !info.Live || info.Suspended {
-			return "", 0
-		}
-		table, err := r.kernel.Table(ctx, d.Name)
-		if err != nil || table[0].Target.Type() == "error" {
-			return "", 0
-		}
-		return d.Name, int64(table.Size().Bytes())
-	}
-	return "", 0
-}
-
 // write writes a block of a LUN as a user does who may flush it. While the LUN has no device or is suspended it does nothing.
 func (r *rig) write(id uuid.UUID, at int64, flush bool) {
 	name, length := r.device(id)
