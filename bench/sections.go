@@ -9,7 +9,7 @@ func sections() []section {
 		},
 		{
 			Figure: "window", Title: "Attach: the longest time for which the volume is suspended", chart: true,
-			Text: "From the entry of the kernel's function that suspends the volume to the return of the one that lets it go on. 0 says that this " +
+			Text: "From the entry of the kernel's function that suspends the volume to the return of the one that resumes it. 0 says that this " +
 				"kernel's md adds a leg without suspending the array, which has been one with two legs from the start.",
 		},
 		{
