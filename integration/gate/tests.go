@@ -15,7 +15,7 @@ import (
 //
 //	//gate:kernels every     on every kernel, with udevd and without: what it shows can differ
 //	//gate:kernels releases  on every kernel: what it shows can differ, but not by udevd
-//	//gate:kernels others    where the full run is not, which has a larger test for it
+//	//gate:kernels others    where no udevd is: it would be in the way, or the full run has a larger test
 //	//gate:kernels plain     on the kernel of the full run, without udevd
 //	//gate:when harness      only when the files of the harness have changed, and in the sweep
 //	//gate:when sweep        only in the sweep
