@@ -146,10 +146,10 @@ func (c *Control) Suspend(ctx context.Context, name string, freeze bool) error {
 // file system (drivers/md/dm-ioctl.c, do_resume). So a process that is killed cannot leave the device suspended. A device
 // that was suspended before needs this call: give it a context that cannot end (context.WithoutCancel).
 //
-// If it fails with an inactive table loaded, the device may be left suspended, and nothing shows with which table: the old
-// one if the new one did not fit its devices (EINVAL), the new one if a target could not start (EIO: its bitmap cannot be
-// read, say). In the second case another Resume would succeed, without what was missing (measured). So do not try again:
-// load the table that ran before, and resume with that.
+// If it fails with an inactive table loaded, the device may be left suspended, and nothing shows with which table. It is the
+// old one if the new one did not fit its devices (EINVAL). It is the new one if a target could not start (EIO), because its
+// bitmap cannot be read, say. In the second case another Resume would succeed, without what was missing (measured). So do not
+// try again: load the table that ran before, and resume with that.
 //
 // Kernels older than the stable releases of August 2024 answer EINVAL also when a signal interrupts the swap. The old table
 // is live then, the device runs, and the new table is gone.

@@ -82,8 +82,8 @@ const (
 
 // RaidStatus is a decoded status line of a raid target.
 //
-// All legs in sync, Done equal to Total and ActionIdle do NOT prove that the legs are equal: from 6.9 on the kernel also
-// shows this for an interrupted recovery. For proof, read the superblocks too.
+// All legs in sync, Done equal to Total and ActionIdle do NOT prove that the legs are equal. From 6.9 on the kernel also shows
+// this for an interrupted recovery. For proof, read the superblocks too.
 //
 // While the device is suspended, only LegFailed and LegMissing can be relied on. Linux 6.1 may show a leg in sync as syncing,
 // in the middle of a recovery. Linux 6.12 may show legs as in sync in the middle of a resync. The superblocks, which a

@@ -15,8 +15,8 @@ import (
 var (
 	// ErrNotExist means that there is no such device-mapper device (ENXIO). It may have been removed a moment ago.
 	ErrNotExist = errors.New("no such device-mapper device")
-	// ErrBusy means that a device is open and cannot be removed, that a name or UUID is taken, or that a device which a
-	// table names is claimed outside device-mapper: by a mount, or as swap (EBUSY).
+	// ErrBusy means that a device is open and cannot be removed, or that a name or UUID is taken (EBUSY). For a table it
+	// means that a device in it is claimed outside device-mapper: by a mount, or as swap.
 	ErrBusy = errors.New("device-mapper device is busy")
 	// ErrNotSupported means that the running kernel does not have device-mapper, a command, or a target.
 	ErrNotSupported = errors.New("not supported by this kernel")

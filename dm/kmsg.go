@@ -125,8 +125,8 @@ func (l kernelLog) lines(dev devno.No) string {
 // that the log names. It returns the first such sector, or false if the log has none, cannot be read, or was overwritten.
 //
 // Nothing but the log shows such a sector. md normally ends the resync there. But if writes to the leg that it fills are in
-// flight at that moment, it continues after the sector, and calls the leg in sync in the end (drivers/md/raid1.c,
-// fix_sync_read_error; drivers/md/md.c, md_do_sync moves recovery_offset past what was in flight; seen on 6.1 and 6.12).
+// flight at that moment, it continues after the sector. In the end it calls the leg in sync (seen on 6.1 and 6.12). See
+// fix_sync_read_error in drivers/md/raid1.c. In drivers/md/md.c md_do_sync moves recovery_offset past what was in flight.
 func (c *Control) Unreadable(_ context.Context, leg devno.No, since time.Time) (size.Sectors, bool) {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {

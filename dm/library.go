@@ -12,8 +12,8 @@ import (
 )
 
 // This file is the only one that uses devmapper.go. The library serves three calls as well as a request of this package
-// does: it sends the same bytes, and the rest of the call does not need more than an errno back. Why it cannot serve the
-// others is in docs/devmapper.md. TestLibraryRequests fails when an update of the library changes one of these facts.
+// does. It sends the same bytes, and the caller needs nothing but an errno back. docs/devmapper.md says why it cannot serve
+// the others. TestLibraryRequests fails when an update of the library changes one of these facts.
 
 // libraryVersion asks for the version of the interface.
 func (c *Control) libraryVersion() (Version, error) {
@@ -37,8 +37,8 @@ func (c *Control) libraryRemove(name string) error {
 }
 
 // library does a call of devmapper.go, with the errors that c.call would return. The library opens the control node anew,
-// so it would go on working after Close; holding the own node meanwhile makes such a call fail with os.ErrClosed, like
-// every other. A call that a signal interrupted is repeated, as in ioctl.
+// so it would still work after Close. The own node is held meanwhile, which makes such a call fail with os.ErrClosed like every
+// other. A call that a signal interrupted is repeated, as in ioctl.
 func (c *Control) library(do func() error) error {
 	var err error
 	if c.conn.Control(func(uintptr) { err = eintr.Retry(do) }) != nil {

@@ -54,8 +54,8 @@ func (l *links) drop(ctx context.Context, name string, dev devno.No) {
 	}
 }
 
-// repair makes the link of a running device, and removes the links that a killed process may have left: the name from before
-// a rename, and a draft. If the link is right, it looks for no others.
+// repair makes the link of a running device. It removes links that a killed process may have left: the name from before a
+// rename, and a draft. If the link is right, it looks for no others.
 func (l *links) repair(ctx context.Context, name string, dev devno.No, v Visibility) {
 	if v != Public || l.right(name, dev) {
 		return
@@ -136,8 +136,8 @@ func (l *links) make(name string, dev devno.No) error {
 	return os.Rename(draft, path)
 }
 
-// ours is nil if path may be replaced or removed: it is a link to a device-mapper node, or such a node itself, as libdm makes
-// them. Else the error says why not.
+// ours is nil if path may be replaced or removed. It is a link to a device-mapper node then, or such a node itself, as libdm
+// makes them. Else the error says why not.
 func (l *links) ours(path string, dev devno.No) error {
 	if _, err := os.Lstat(path); err != nil {
 		return err

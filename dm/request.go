@@ -91,7 +91,7 @@ const (
 	atType   = 24
 )
 
-// encodeTable is the payload that loads t. Each spec is followed by its parameters and a NUL, padded; next is the
+// encodeTable is the payload that loads t. Each spec is followed by its parameters and a NUL, padded. next is the
 // distance to the following spec, for the last one to the end.
 func encodeTable(t Table) []byte {
 	var payload []byte

@@ -33,8 +33,8 @@ func (b *bench) testAllInSync() {
 	}
 }
 
-// testGrow makes a live mirror larger: only the new part is copied, from the first leg in the table, and users see it at
-// the swap.
+// testGrow makes a live mirror larger. The kernel copies only the new part, from the first leg in the table. Users see the
+// new size at the swap.
 func (b *bench) testGrow() {
 	for _, order := range [][]int{{0, 1}, {1, 0}} {
 		b.Logf("legs %v", order)

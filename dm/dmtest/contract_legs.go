@@ -90,8 +90,8 @@ func (b *bench) testSwitchBits() {
 	}
 }
 
-// testSwitchRemove removes a leg from a live mirror: the kernel copies nothing, the content of the leg stays as it was, and
-// the other legs record writes in their new slots.
+// testSwitchRemove removes a leg from a live mirror. The kernel copies nothing, and the content of the leg stays as it was. The
+// other legs record writes in their new slots.
 func (b *bench) testSwitchRemove() {
 	for _, left := range [][]int{{1, 2}, {0, 2}, {0, 1}} {
 		b.Logf("legs left: %v", left)

@@ -307,7 +307,7 @@ func (b *bench) testBitsReread() {
 	b.same("leg 1", painted('B', 'A', 1, 2), m.content(1))
 }
 
-// testCleared shows why metadata is written anew before every load: when a table that was never resumed is destroyed, Linux
+// testCleared shows why metadata is written anew before every load. When a table that was never resumed is destroyed, Linux
 // 6.1 wipes the bits on the legs, and the next table would copy nothing.
 func (b *bench) testCleared() {
 	m := b.mirror(2)
@@ -331,7 +331,7 @@ func (b *bench) testCleared() {
 	b.same("leg 1", painted('B', 'A', 1, 2), m.content(1))
 }
 
-// testDying shows why metadata is written to a slot that no table uses: an array writes its bitmap once more after another
+// testDying shows why metadata is written to a slot that no table uses. An array writes its bitmap once more after another
 // table has replaced it.
 func (b *bench) testDying() {
 	m := b.mirror(2)

@@ -225,9 +225,9 @@ func (f *slotMirror) paint(letter byte, regions ...uint64) {
 	f.must(file.Close())
 }
 
-// health is the letters of the status line in a window: D of a leg that has failed, - of a missing one, A of all others.
-// Between a suspend and a resume the kernel shows a leg that it would look at next as "a" whether or not it is in sync,
-// and while a recovery stands still all legs.
+// health is the letters of the status line in a window: D for a failed leg, - for a missing one, A for all others.
+// While suspended, the kernel may show the leg that it would look at next as "a", even if it is in sync. While a recovery
+// stands still it may show all legs so.
 func (f *slotMirror) health() string {
 	f.Helper()
 	line := f.line(f.name)

@@ -8,7 +8,7 @@ import (
 	"github.com/plexctl/plexctl/dm/raidmeta"
 )
 
-// carry takes over, in the window, what the live table has left to do: the inactive table gets the bits of a leg in sync,
+// carry takes over, in the window, what the live table has left to do. The inactive table gets the bits of a leg in sync,
 // except for the regions that lie wholly before sector done.
 func (f *slotMirror) carry(w *waiting, done uint64) raidmeta.Bits {
 	f.Helper()
@@ -146,7 +146,7 @@ func (b *bench) testSwitchAbort() {
 	}
 }
 
-// testSwitchRevived aborts a swap after a failed leg has become usable again: the resume takes the leg back by itself, and
+// testSwitchRevived aborts a swap after a failed leg has become usable again. The resume takes the leg back by itself, and
 // the kernel copies to it what it has missed.
 func (b *bench) testSwitchRevived() {
 	for failing := range 2 {

@@ -116,7 +116,7 @@ func (s segment) lowers() []lower {
 	return nil
 }
 
-// fits checks what the kernel checks of a whole table: that every area lies within its device, and that everything is a
+// fits checks what the kernel checks of a whole table. Every area has to lie within its device, and every number has to be a
 // multiple of the logical block size.
 func (t *table) fits() error {
 	block := int64(t.block())

@@ -10,7 +10,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Where the bitmap lies on a metadata device, and the pages it is written in.
+// Position of the bitmap on a metadata device, and size of the pages in which md writes it.
 const (
 	bitmapStart = 4096
 	bitsStart   = 256 // from bitmapStart
@@ -23,7 +23,7 @@ type bitmap struct {
 	cleared uint64 // events_cleared
 	stale   bool
 	region  int64         // bytes
-	set     raidmeta.Bits // what is, or is about to be, on the disk
+	set     raidmeta.Bits // bits on the disk, or about to be there
 	needed  raidmeta.Bits // NEEDED_MASK: recovery and resync copy these and nothing else
 }
 

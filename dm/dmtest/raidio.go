@@ -149,8 +149,8 @@ func (r *raid) pause(text string, old bool) error {
 	return unix.EINVAL
 }
 
-// compare reads region bytes of all legs in sync and counts, in sectors, where they differ from the first; in pieces of
-// 64 KiB, as the kernel does.
+// compare reads the bytes of a region from all legs in sync. It counts the sectors that differ from the first leg, in pieces
+// of 64 KiB, as the kernel does.
 func (r *raid) compare(off, length int64) (different uint64, err error) {
 	const request = 64 << 10
 	both := r.table.kernel.room(2 * request)

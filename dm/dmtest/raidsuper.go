@@ -145,8 +145,8 @@ func (r *raid) super(i int) raidmeta.Super {
 }
 
 // writeThrough writes as md writes its metadata: after all that the drive below has been given before, and durably
-// (REQ_PREFLUSH | REQ_FUA). Nothing else of md's flushes what it copied: data on another drive than the metadata may be
-// lost in a power cut while the metadata calls it copied.
+// (REQ_PREFLUSH | REQ_FUA). md does not flush what it copied in any other way. Data on another drive
+// than the metadata may be lost in a power cut, although the metadata calls it copied.
 func writeThrough(to lower, b []byte, off int64) error {
 	if err := to.flush(); err != nil {
 		return err

@@ -29,7 +29,7 @@ func (d *device) suspend() error {
 }
 
 // Resume makes the inactive table the live one, if there is one, and lets I/O continue. If a target cannot start, the new
-// table is live, the device is suspended, and the old table is gone, as in the kernel (dm-ioctl.c, do_resume).
+// table is live, the device is suspended, and the old table is gone (dm-ioctl.c, do_resume).
 func (k *Kernel) Resume(ctx context.Context, name string, _ dm.Visibility) error {
 	return k.change(ctx, "resume", "resume", name, func(d *device) error {
 		old, err := k.swap(d)

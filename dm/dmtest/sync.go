@@ -30,11 +30,11 @@ type thread struct {
 // never is the offset of a leg, or of the array, with nothing left to do.
 const never = raidmeta.InSync
 
-// throttledWindow is how far an array gets if its table limits it to almost no speed: md has so many requests in flight before
+// throttledWindow is how far an array gets if its table limits it to almost no speed. md has so many requests in flight before
 // it looks at the speed for the first time.
 const throttledWindow = uint64(2 * size.MiB / size.Sector)
 
-// Tick lets time pass. Each array that is not suspended takes the next step that md would take: it begins a sync, copies up
+// Tick lets time pass. Each array that is not suspended takes the next step that md would take. It begins a sync, copies up
 // to that many regions, or ends a sync.
 func (k *Kernel) Tick(regions int) error {
 	return k.arrays(func(r *raid) error { return r.tick(regions) })
@@ -199,8 +199,8 @@ func (r *raid) stop() {
 	r.sync = thread{frozen: r.sync.frozen, needed: needed, mismatches: r.sync.mismatches}
 }
 
-// reap ends a sync that has run to its end (md_reap_sync_thread): now the legs are in sync for good, the superblocks say
-// so, and there is an event.
+// reap ends a sync that has run to its end (md_reap_sync_thread). Now the legs are in sync, the superblocks say so, and there
+// is an event.
 func (r *raid) reap() error {
 	for _, l := range r.legs {
 		if l.working() && l.offset == never {

@@ -72,7 +72,7 @@ func RegionSize(array size.Sectors) size.Sectors {
 	return region
 }
 
-// Encode is b as it stands on the drive, from BitmapOffset of a metadata device on: the bitmap superblock and the bits,
+// Encode is b as it stands on the drive, from BitmapOffset of a metadata device on. It has the bitmap superblock and the bits,
 // padded with zeroes to a multiple of 4096 bytes. b.Bits must have a bit for every region.
 func (b Bitmap) Encode() []byte {
 	w := wireBitmap{

@@ -59,7 +59,7 @@ func (b Bits) Without(other Bits) {
 }
 
 // Regrid is b for another region size: a new set of the regions that overlap a region of b. from and to are the old and the
-// new region size, neither of which may be 0; regions is the new number of regions, at least 1. If the array has grown, its
+// new region size, neither of which may be 0. regions is the new number of regions, at least 1. If the array has grown, its
 // new part is not in the set.
 func (b Bits) Regrid(from, to size.Sectors, regions uint64) Bits {
 	grid := NewBits(regions, false)

@@ -17,13 +17,13 @@ type AttachPlan struct {
 	ArraySize  size.Sectors
 	RegionSize size.Sectors // a power of two; see RegionSize
 	InSync     []bool       // one for each leg, in table order, at least one true. False: to be filled, or missing
-	Bits       Bits         // regions to copy; nil means all. The set includes what a missing leg lacks
+	Bits       Bits         // regions to copy; nil means all. Must include what a missing leg lacks
 	Events     uint64       // count of the newest superblock of the LUN, 0 if there is none; the set gets a higher one
 }
 
 // Attach is the metadata for filling legs, one slot for each leg. With it the kernel copies exactly the regions of p.Bits
 // from the first leg in sync to every leg that is not in sync. The slot of a missing leg ("- -" in the table) need not be
-// written: while there is no leg to copy to, the kernel keeps the bits and adds to them. It fails with ErrInvalid for a
+// written. While there is no leg to copy to, the kernel keeps the bits and adds to them. It fails with ErrInvalid for a
 // plan whose metadata Check would refuse. The slots share no memory with the plan.
 func Attach(p AttachPlan) ([]Slot, error) {
 	if err := p.check(); err != nil {

@@ -10,8 +10,8 @@ import (
 // Check reports why a set of slots, one for each leg in table order, must not be given to the kernel, or nil. A missing
 // leg is the zero Slot.
 //
-// The kernel takes almost any set and, where something does not fit, copies nothing and reports legs that differ as in
-// sync (drivers/md/md-bitmap.c, md_bitmap_load; drivers/md/raid1.c, raid1_sync_request). So a set passes only if
+// The kernel takes almost any set. If something does not fit, it copies nothing and reports legs that differ as in sync
+// (drivers/md/md-bitmap.c, md_bitmap_load; drivers/md/raid1.c, raid1_sync_request). So a set passes only if
 //
 //   - the freshest leg (most events, first in table order) is in sync, and so is each leg it does not call failed;
 //   - every failed leg has fewer events and does not call itself in sync, and every missing leg is failed;
@@ -120,8 +120,7 @@ func (c checker) inSync(i int) error {
 	return nil
 }
 
-// bitmap checks the bitmap of a leg in sync: the kernel reads that of the first such leg, and the others in its place
-// when that leg is gone.
+// bitmap checks the bitmap of a leg in sync. The kernel reads that of the first such leg, or another if that leg is missing.
 func (c checker) bitmap(i int) error {
 	b, events := c.slots[i].Bitmap, c.source.Super.Events
 	switch {

@@ -11,9 +11,9 @@ import (
 // table is loaded. It reads the bits again when the table is first resumed.
 const BitmapOffset = bitmapOffset
 
-// Grow is the metadata for a mirror that has grown to p.ArraySize. With it the kernel copies every region that does not lie
-// wholly below the old size, which is from, from the first leg to the others. All legs must be in sync below it. p.Bits is
-// not used. It fails with ErrInvalid when a leg is not in sync, or when Check would refuse the metadata.
+// Grow is the metadata for a mirror that has grown to p.ArraySize; from is its old size. With it the kernel copies the new
+// part from the first leg to the others: every region that does not lie wholly below from. All legs must be in sync below it.
+// p.Bits is not used. It fails with ErrInvalid when a leg is not in sync, or when Check would refuse the metadata.
 func Grow(p AttachPlan, from size.Sectors) ([]Slot, error) {
 	if err := p.check(); err != nil {
 		return nil, err

@@ -45,8 +45,8 @@ const InSync = ^uint64(0)
 var (
 	// ErrNoMagic means that the structure is not there: the space was never used, or was wiped.
 	ErrNoMagic = errors.New("no magic")
-	// ErrInvalid means that the structure is there and cannot come from a table of plexctl, or that a set of slots must not
-	// be given to the kernel.
+	// ErrInvalid means that the structure is there and cannot come from a table of plexctl. Of a set of slots it means that
+	// the kernel must not get them.
 	ErrInvalid = errors.New("invalid")
 )
 

@@ -27,11 +27,11 @@ func Resync(slots []Slot, region size.Sectors) ([]Slot, error) {
 
 // Returned is the metadata for stale legs: legs that had failed or were being filled, and are present again. With it the
 // kernel copies to them the regions that the legs in sync have recorded since. It copies everything if no bitmap of the
-// legs in sync is usable, if its regions do not have the given size, or if a stale leg has no metadata that says how long
-// it was away. A leg that is missing and not listed as stale stays failed and loses no bit.
+// legs in sync is usable, or if its regions do not have the given size. It also does if a stale leg has no metadata that says
+// how long it was away. A leg that is missing and not listed as stale stays failed and loses no bit.
 //
-// It fails with ErrInvalid in three cases: no leg is left to copy from; a leg that is not listed as stale is not in sync;
-// a stale leg is newer than the others and says that they have failed. Such a leg holds data that the others lack.
+// It fails with ErrInvalid when no leg is left to copy from, and when a leg neither stale nor missing is not in sync. It also
+// fails when a stale leg is newer than the others and says that they have failed. Such a leg holds data that the others lack.
 func Returned(slots []Slot, region size.Sectors, stale []int) ([]Slot, error) {
 	set, err := newSet(slots, region, stale)
 	if err != nil {

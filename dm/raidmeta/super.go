@@ -74,8 +74,8 @@ func (s Super) Encode() []byte {
 }
 
 // DecodeSuper reads the superblock at the start of b. It fails with ErrNoMagic if there is none. It fails with ErrInvalid if
-// b is too short, or if the superblock is not that of a raid1 leg at rest: it has another level, a reshape, a feature of
-// another kernel, or an offset beyond the leg.
+// b is too short, or if the superblock is not that of a raid1 leg at rest. Others have another level, a reshape, a feature
+// of another kernel, or an offset beyond the leg.
 func DecodeSuper(b []byte) (Super, error) {
 	var w wireSuper
 	if _, err := binary.Decode(b, binary.LittleEndian, &w); err != nil {
