@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/integration/internal/lab"
 	"github.com/plexctl/plexctl/lun"
@@ -211,9 +213,13 @@ func TestDriveInitRefusals(t *testing.T) {
 				t.Error("a refused device was written to")
 			}
 			r.Run("drive", "init", device, "--yes", "--force")
-			if found, err := (blockdev.Host{}).Signatures(t.Context(), device); err != nil || len(found) > 0 {
-				t.Errorf("a new drive still shows %v, %v", found, err)
+			found, err := (blockdev.Host{}).Signatures(t.Context(), device)
+			if err != nil || !slices.Equal(found, []signature.Signature{{Type: signature.Own}}) {
+				t.Errorf("a new drive shows %v, %v, and not only that it is one", found, err)
 			}
+			r.Refuse(5, []string{"drive", "init", device, "--yes"}, "a drive already", "--force")
+			r.Run("drive", "remove", device, "--yes")
+			r.Run("drive", "init", device, "--yes")
 			if _, err := os.Stat("/sys/class/block/" + filepath.Base(device) + "p1"); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("the kernel still has a partition: %v", err)
 			}
