@@ -174,16 +174,13 @@ func (k *lastWords) Resume(ctx context.Context, name string, v dm.Visibility) er
 	return err
 }
 
-// failedStart leaves web1, a mirror of two, suspended with a table whose first resume has failed, which its record wants.
-func failedStart(t *testing.T) *world {
+// failedStart leaves web1, after act, suspended with a table whose first resume has failed, which its record wants.
+func failedStart(w *world, act func(w *world) error) {
+	t := w.t
 	t.Helper()
-	w := quartet(t)
-	attached(w, -1)
-	w.must(addPlex("web1", "third")(w))
-	w.copied(-1)
 	p, err := lun.Open(t.Context(), lun.Options{Kernel: &lastWords{Kernel: w.kernel, w: w}, Devices: w.mem, LockPath: w.lock})
 	w.must(err)
-	if err := w.on(p, removePlex(2)); err == nil {
+	if err := w.on(p, act); err == nil {
 		t.Error("the call says that all is well")
 	}
 	p.Close()
@@ -191,13 +188,16 @@ func failedStart(t *testing.T) *world {
 	if !w.devices()["plex-web1"].Suspended {
 		t.Fatal("web1 is not suspended")
 	}
-	return w
 }
 
 // A LUN whose table was not started to the end gets one on other metadata from the next change, and keeps it: what the metadata of the
 // record does not know is lost at the next start.
 func TestAFailedStartIsCompletedOnce(t *testing.T) {
-	w := failedStart(t)
+	w := quartet(t)
+	attached(w, -1)
+	w.must(addPlex("web1", "third")(w))
+	w.copied(-1)
+	failedStart(w, removePlex(2))
 	if err := w.find("web1").Rename(t.Context(), "fourth"); !errors.Is(err, vds.ErrNameNotUnique) {
 		t.Errorf("rename: %v, want VDS_E_NAME_NOT_UNIQUE", err)
 	}
@@ -208,6 +208,26 @@ func TestAFailedStartIsCompletedOnce(t *testing.T) {
 		w.write(at * 70)
 	}
 	w.cut(blocktest.Lost)
+	w.assemble()
+	w.verify()
+	w.settle()
+	w.verify()
+}
+
+// A LUN whose table was not started to the end cannot be given another one. It is not resumed with the one that it has, which would
+// take the plex that is being filled for whole.
+func TestAFailedStartThatCannotBeMended(t *testing.T) {
+	w := quartet(t)
+	attached(w, 1)
+	failedStart(w, setRate(size.MiB))
+	w.mem.Fail(w.path(1), blocktest.Fault{Kind: "write", Length: 2 * size.MiB}) // its catalog
+	if err := assemble(w); err == nil {
+		t.Error("assemble says that all is well")
+	}
+	w.mem.Heal(w.path(1))
+	w.notSuspended()
+	w.restart()
+	w.rest()
 	w.assemble()
 	w.verify()
 	w.settle()

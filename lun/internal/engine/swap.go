@@ -47,7 +47,8 @@ func (e *Engine) Swap(ctx context.Context, s Swap) (catalog.LUN, error) {
 	if !s.KeepKernel {
 		up = append([]catalog.LUN{s.Before}, up...)
 	}
-	return s.Next, e.CarryOut(ctx, s.Op, s.Before.Name, steps, tx, up...)
+	failedStart := s.Have.View.Own(s.Before.ID).Suspended
+	return s.Next, e.carryOut(ctx, s.Op, s.Before.Name, steps, tx, failedStart, up)
 }
 
 // planSwap returns the steps of a swap and their transaction. It completes s.Next.
@@ -113,12 +114,19 @@ func newZeroFill(s *Swap, conv *raid1.Conversion) *ZeroFill {
 // CarryOut runs the steps of a change. When one fails, it takes the change back. If the commit was begun, it first commits the
 // old records. Then it returns the devices of the LUNs in up to the old records.
 func (e *Engine) CarryOut(ctx context.Context, op, name string, steps []layout.Step, tx *host.Transaction, up ...catalog.LUN) error {
+	return e.carryOut(ctx, op, name, steps, tx, false, up)
+}
+
+// carryOut is CarryOut of a change that may have found the LUN with a table whose first resume had failed.
+func (e *Engine) carryOut(
+	ctx context.Context, op, name string, steps []layout.Step, tx *host.Transaction, failedStart bool, up []catalog.LUN,
+) error {
 	err := e.Run(ctx, steps)
 	if err == nil {
 		return nil
 	}
 	failed := fault.Of(op, record.LUNObject(name), err)
-	return undo(failed, e.takeBack(ctx, tx, up))
+	return undo(failed, e.takeBack(ctx, tx, failedStart, up))
 }
 
 // CommitAfter commits next after some steps, and returns the record. next is l with something else recorded. The kernel's

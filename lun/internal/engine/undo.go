@@ -26,14 +26,14 @@ func undo(err, back error) error {
 }
 
 // takeBack takes a change back: the records, if the commit was begun, and the devices of the LUNs in up.
-func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, up []catalog.LUN) error {
+func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, failedStart bool, up []catalog.LUN) error {
 	var failed []error
 	if tx.Begun {
 		failed = append(failed, e.Host.TakeBack(ctx, tx))
 		up = e.Latest(up)
 	}
 	for _, l := range up {
-		failed = append(failed, e.restore(ctx, l, tx.RecordOf(l)))
+		failed = append(failed, e.restore(ctx, l, tx.RecordOf(l), failedStart))
 	}
 	return errors.Join(failed...)
 }
@@ -42,8 +42,9 @@ func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, up []catalo
 // again, l may be put. If a device cannot get its table, restore at least resumes it, so that no LUN stays suspended.
 //
 // The exception is a mirror whose new table could not be resumed. A second resume would run it without its bitmap, and treat
-// targets as full copies. restore starts it degraded, or makes it fail all I/O until it is assembled.
-func (e *Engine) restore(ctx context.Context, l, put catalog.LUN) error {
+// targets as full copies. restore starts it degraded, or makes it fail all I/O until it is assembled. With failedStart the table from
+// before the change is such a one, too.
+func (e *Engine) restore(ctx context.Context, l, put catalog.LUN, failedStart bool) error {
 	l, err := e.FinishWipe(ctx, l)
 	if err == nil {
 		err = e.bringUp(ctx, l, func(s Swap) error { return e.swapForGood(ctx, s) })
@@ -60,7 +61,7 @@ func (e *Engine) restore(ctx context.Context, l, put catalog.LUN) error {
 	switch {
 	case !live.Suspended:
 		return err // no I/O waits; a waiting table must not become live
-	case !layout.IsRaid(live.Table) || e.usesSlots(l, live.Table) && l.Generation != put.Generation:
+	case !layout.IsRaid(live.Table) || !failedStart && e.usesSlots(l, live.Table) && l.Generation != put.Generation:
 		again = e.Run(ctx, layout.ResumeOld(l.ID, have))
 	case len(l.Plexes) == 1: // the only plex holds the data
 		err, again = nil, e.Run(ctx, layout.Plan(layout.Change{Want: e.Wants(l), Have: have, At: e.At}))
