@@ -3,8 +3,8 @@
 //	catalog (on the drives)  ─►  layout, plan (pure)  ─►  steps  ─►  kernel  ─►  status  ─►  Properties, Async
 //	     the only truth           wanted vs. observed     in order            observed, never stored
 //
-// Every change has the same three parts: a new record, the steps that bring the kernel from its present state to the record,
-// and the commit of the record among these steps. After a crash, planning again repairs what is left. A Provider reads all
+// Every change has three parts: a new record, the steps that bring the kernel to it, and the commit of the record among these
+// steps. After a crash, planning again repairs what is left. A Provider reads all
 // drives; a LUN is a handle on one record; AddPlex returns a resync.Async.
 //
 // The package holds no global state, starts no process, needs no udev, and moves no user data: the kernel does. Several

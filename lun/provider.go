@@ -185,8 +185,8 @@ func (p *Provider) Deactivate(ctx context.Context, refs ...string) ([]Result, er
 }
 
 // Reenumerate looks for drives anew and makes all catalogs agree. Then it brings the kernel's devices of every active LUN to
-// the LUN's record. If an administrator has replaced a mirror's table by a table of one plex, that plex holds the data from
-// then on, and the others are stale. Reenumerate is the first half of the cure for vds.ErrProviderCacheCorrupt
+// the LUN's record. If an administrator has replaced a mirror's table by a table of one plex, that plex now holds the
+// data, and the others are stale. Reenumerate is the first half of the cure for vds.ErrProviderCacheCorrupt
 // (IVdsHwProvider::Reenumerate). Refresh, of every Provider that is open, is the second half.
 func (p *Provider) Reenumerate(ctx context.Context) ([]Result, error) {
 	results, err := ops.Reenumerate(ctx, p.env)

@@ -44,8 +44,8 @@ func (r Ratchet) Total() int {
 	return n
 }
 
-// Differences is what differs in found, a number of faults for each file: too many, or fewer than are allowed, so that the
-// number has to be lowered. Files are in order.
+// Differences names the files in found that have more faults than are allowed. It also names those with fewer, whose number
+// has to be lowered. Files are in order.
 func (r Ratchet) Differences(found Ratchet) []string {
 	all := maps.Clone(r)
 	maps.Copy(all, found)

@@ -58,10 +58,7 @@ func (e *Engine) do(ctx context.Context, s layout.Step) error {
 	case layout.Create:
 		return e.create(ctx, s)
 	case layout.Load:
-		if !s.Node.Resolved(e.At) { // the kernel would take a leg without numbers for a missing one
-			return fmt.Errorf("load table of %q: a device that it needs is missing", s.Node.Name)
-		}
-		return e.Kernel.Load(ctx, s.Node.Name, s.Node.Table(e.At))
+		return e.load(ctx, s)
 	case layout.Resume:
 		return e.Kernel.Resume(ctx, s.Node.Name, s.Node.Visibility)
 	case layout.RefuseDiscards:
@@ -95,4 +92,11 @@ func (e *Engine) create(ctx context.Context, s layout.Create) error {
 	e.At.Nodes[s.Node.UUID] = dev
 	e.Listed(s.Node.UUID, s.Node.Name)
 	return nil
+}
+
+func (e *Engine) load(ctx context.Context, s layout.Load) error {
+	if !s.Node.Resolved(e.At) { // the kernel would take a leg without numbers for a missing one
+		return fmt.Errorf("load table of %q: a device that it needs is missing", s.Node.Name)
+	}
+	return e.Kernel.Load(ctx, s.Node.Name, s.Node.Table(e.At))
 }

@@ -83,8 +83,8 @@ func (h *Host) GrowPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catal
 	}
 }
 
-// drivesToGrow are the drives on which a plex can grow, the first to be used first: its own ones and those named, without
-// others, which the other plexes of its LUN lie on. If there are others, only its own ones.
+// drivesToGrow returns the drives on which a plex can grow, in the order of their use: those named, then its own ones. The
+// drives in others hold other plexes of the LUN and are left out. If there are any, the plex stays on its own drives.
 func drivesToGrow(own, others, named []uuid.UUID) []uuid.UUID {
 	var drives []uuid.UUID
 	for _, id := range slices.Concat(named, own) {

@@ -41,7 +41,7 @@ func Reenumerate(ctx context.Context, env *Env) ([]Result, error) {
 	return results, err
 }
 
-// reconcile brings the kernel to l. An administrator may have replaced the mirror's table by a table of one plex. That one plex
+// reconcile brings the kernel to l. An administrator may have replaced the mirror's table by a table of one plex. This plex
 // then holds the data, and the others are stale.
 func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
 	if err := s.Unusable(l.ID); err != nil {
