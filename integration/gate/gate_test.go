@@ -224,20 +224,37 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestVerified changes a file of a harness, and adds one.
-func TestVerified(t *testing.T) {
+// emptyHarness is a folder with the files and folders of a harness.
+func emptyHarness(t *testing.T) string {
+	t.Helper()
 	root := t.TempDir()
-	for _, dir := range append(slices.Clone(harnessFiles), "integration/gate") {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+	for _, name := range append(slices.Clone(harnessFiles), "integration/gate") {
+		path := filepath.Join(root, name)
+		if filepath.Ext(name) == "" {
+			path = filepath.Join(path, "folder")
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
+		if filepath.Ext(name) != "" {
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	put := func(text string) {
+	return root
+}
+
+// TestVerified changes files of a harness, and adds one.
+func TestVerified(t *testing.T) {
+	root := emptyHarness(t)
+	write := func(name, text string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(root, "scripts", "vm.sh"), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	put := func(text string) { t.Helper(); write("scripts/vm.sh", text) }
 	expect := func(want bool) {
 		t.Helper()
 		if got, err := harnessVerified(root); got != want || err != nil {
@@ -254,9 +271,15 @@ func TestVerified(t *testing.T) {
 	expect(false)
 	put("one")
 	expect(true)
-	if err := os.WriteFile(filepath.Join(root, "bench", "more.go"), nil, 0o600); err != nil {
+	const file = "integration/vm/more.go"
+	write(file, "package vm\n\n// one is a number.\nconst one = 1\n")
+	expect(false)
+	if err := noteVerified(root); err != nil {
 		t.Fatal(err)
 	}
+	write(file, "package vm\n\nconst one = 1 // what is one?\n")
+	expect(true)
+	write(file, "package vm\n\nconst one = 2 // what is one?\n")
 	expect(false)
 }
 
@@ -271,12 +294,7 @@ func TestChoose(t *testing.T) {
 		{pkg: "harness", name: "TestLab", when: "harness"},
 		{pkg: "vm", name: "TestBoot", when: "harness"},
 	}
-	root := t.TempDir()
-	for _, dir := range append(slices.Clone(harnessFiles), "integration/gate") {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	root := emptyHarness(t)
 	all := []string{oldKernel, plainKernel, fullKernel}
 	check := func(o options, want map[string][]string) {
 		t.Helper()

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"go/scanner"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,9 +17,12 @@ import (
 const verifiedFile = "integration/gate/verified"
 
 // harnessFiles are what the tests of the harness, of the machines and of the comparisons depend on, but for plexctl itself.
-var harnessFiles = []string{"integration/vm", "integration/internal", "integration/harness", "integration/measure", "bench", "scripts", "internal/sweep"}
+var harnessFiles = []string{
+	"integration/vm", "integration/internal", "integration/harness", "integration/measure", "internal/sweep",
+	"scripts/vm.sh", "scripts/loopdev.sh",
+}
 
-// harnessSum is a checksum of the names and the content of the harness's files.
+// harnessSum is a checksum of the names and the content of the harness's files. Of Go files, comments do not count.
 func harnessSum(root string) (string, error) {
 	sum := sha256.New()
 	for _, top := range harnessFiles {
@@ -28,6 +33,9 @@ func harnessSum(root string) (string, error) {
 			text, err := os.ReadFile(file)
 			if err != nil {
 				return err
+			}
+			if filepath.Ext(file) == ".go" {
+				text = tokens(text)
 			}
 			name, err := filepath.Rel(root, file)
 			fmt.Fprintf(sum, "%s %d\n%s\n", name, len(text), text)
@@ -60,4 +68,22 @@ func noteVerified(root string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(root, verifiedFile), []byte(sum+"\n"), 0o644)
+}
+
+// tokens is the tokens of a Go file, one to a line.
+func tokens(text []byte) []byte {
+	var s scanner.Scanner
+	files := token.NewFileSet()
+	s.Init(files.AddFile("", files.Base(), len(text)), text, nil, 0)
+	var all []byte
+	for {
+		_, kind, literal := s.Scan()
+		if kind == token.EOF {
+			return all
+		}
+		if kind == token.SEMICOLON {
+			literal = "" // a line feed, or one that is written
+		}
+		all = fmt.Appendf(all, "%s %s\n", kind, literal)
+	}
 }
