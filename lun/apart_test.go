@@ -17,12 +17,12 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// waitingKernel takes its time to make and to remove a LUN's device: until another one is asked for, but no longer than patience.
+// waitingKernel makes or removes a LUN's device only after a call for another one has come, or after patience.
 type waitingKernel struct {
 	*dmtest.Kernel
 	mu     sync.Mutex
 	inside int
-	met    int // how often two were inside at once
+	met    int // how often two calls overlapped
 	more   *sync.Cond
 	broken string // cannot be made
 }
@@ -62,7 +62,7 @@ func (k *waitingKernel) meet(name string) {
 	k.inside--
 }
 
-// crowd is a machine with LUNs of every kind: four plain ones, a mirror, a tracked one, and one that is being copied.
+// crowd is a machine with LUNs of all kinds: four with one plex, a mirror, a tracked one, and one under a copy.
 func crowd(t *testing.T) (*world, *waitingKernel) {
 	t.Helper()
 	w := newWorld(t, dmtest.Linux6_12, 4)
@@ -95,7 +95,7 @@ func (w *world) attach(name string, from, to int) {
 	}
 }
 
-// all is the results of a command on all LUNs, which have to succeed but for the one that is named.
+// all is the results of a command on all LUNs. All must succeed, except the one for the LUN that is broken.
 func (w *world) all(results []lun.Result, err error) {
 	w.t.Helper()
 	w.must(err)
@@ -109,7 +109,7 @@ func (w *world) all(results []lun.Result, err error) {
 	}
 }
 
-// LUNs are started and taken down several at a time, whatever they are.
+// LUNs of all kinds are started and taken down several at a time.
 func TestManyAtOnce(t *testing.T) {
 	w, kernel := crowd(t)
 	before := w.devices()
@@ -138,7 +138,7 @@ func TestManyAtOnce(t *testing.T) {
 	w.settle()
 }
 
-// One that cannot be started keeps none of the others, and is what it was: the next start finds it whole.
+// A LUN that cannot be started does not stop the others. It stays unchanged: the next start succeeds.
 func TestOneOfManyCannotBeStarted(t *testing.T) {
 	w, kernel := crowd(t)
 	w.all(w.p.Deactivate(t.Context()))
@@ -185,7 +185,7 @@ func TestNamedTwice(t *testing.T) {
 	}
 }
 
-// What is committed of one LUN at its start stays so when the next one is started.
+// A record that is committed when one LUN starts is not undone when the next one starts.
 func TestManyCommit(t *testing.T) {
 	w := many(t, 8)
 	for _, d := range w.p.Drives() {
@@ -210,7 +210,7 @@ func TestManyCommit(t *testing.T) {
 	}
 }
 
-// A LUN is not started where a device of another LUN writes, however many are started at once.
+// A LUN is not started while a device of another LUN writes to its extents, even when many are started at once.
 func TestALUNIsNotStartedWhereAnotherWrites(t *testing.T) {
 	w := newWorld(t, dmtest.Linux6_12, 1)
 	w.create("web1", lunSize, 0)
@@ -227,7 +227,7 @@ func TestALUNIsNotStartedWhereAnotherWrites(t *testing.T) {
 	}
 }
 
-// However few workers are asked for, what is asked is done.
+// A request for no workers still does all of the work.
 func TestNoWorkers(t *testing.T) {
 	w := many(t, 4)
 	p, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: w.mem, LockPath: w.lock, Workers: -1})

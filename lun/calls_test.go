@@ -53,8 +53,8 @@ func (c *counter) Status(ctx context.Context, name string) (dm.Status, error) {
 	return c.Kernel.Status(ctx, name)
 }
 
-// What is looked at often must cost the kernel little: one call for the list and one for each LUN, and one for each look at
-// an operation.
+// Frequent looks must cost the kernel little: one call for the list and one for each LUN, and one for each look at an
+// operation.
 func TestLookingIsCheap(t *testing.T) {
 	w, target, source := pair(t)
 	w.create("third", lunSize, 0)
@@ -154,7 +154,7 @@ func TestAttachIsTakenBackWhenADriveFails(t *testing.T) {
 	}
 }
 
-// A source whose drive has broken does not keep its target from being rid of it. The operation has ended by then.
+// The target drops a source whose drive has failed. The operation has ended by then.
 func TestRemoveABrokenSource(t *testing.T) {
 	w, target, source := pair(t)
 	before := w.tables()["plex-web1"]

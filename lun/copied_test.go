@@ -7,8 +7,8 @@ import (
 	"github.com/plexctl/plexctl/lun"
 )
 
-// The kernel has filled the new plex, and nobody has looked yet, when the plex that it was filled from fails. What is written
-// from then on is on the new plex alone: it must be the one that holds the data, whoever looks, and however the LUN is started.
+// The kernel has filled the new plex, and no process has looked yet, when the source fails. From then on only the new plex has
+// the writes. It must count as the holder of the data for every process, and at every start of the LUN.
 func TestTheFirstPlexFailsBeforeAnyoneSeesTheEnd(t *testing.T) {
 	for name, between := range map[string]func(t *testing.T, w *world){
 		"looked at while the plex is gone": func(t *testing.T, w *world) {

@@ -140,7 +140,7 @@ func (w *world) mirror(name, other string, drive int) {
 	w.finishAll()
 }
 
-// rival lets another LUN be filled that shares a drive with web1.
+// rival starts an operation of another LUN that shares a drive with web1.
 func rival(w *world) {
 	w.t.Helper()
 	w.create("third", lunSize, 0)

@@ -7,7 +7,7 @@ import (
 	"github.com/plexctl/plexctl/lun"
 )
 
-// driveScenarios is what is done to drives, and what a plain assemble does not go on with: the user does that again.
+// driveScenarios is operations on drives. Assemble does not complete them: the user repeats them.
 func driveScenarios() []scenario {
 	return []scenario{
 		{name: "init a drive", prepare: blank, act: initDrive, retry: initDrive},

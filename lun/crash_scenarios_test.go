@@ -18,8 +18,8 @@ func scenarios() []scenario {
 	)
 }
 
-// onGoodDrives is scenarios, and the same on drives that can zero by themselves: with LUNs that are tracked, and with others where
-// it is known what of the drives is blank.
+// onGoodDrives is scenarios, and the same on drives that can zero by themselves: with tracked LUNs, and on drives that tell
+// which parts are blank.
 func onGoodDrives(all []scenario) []scenario {
 	for _, s := range all {
 		if s.good != nil {

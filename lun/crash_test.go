@@ -29,8 +29,8 @@ type scenario struct {
 	retry   func(w *world) error // what the user does again before he assembles; nil: nothing
 	after   func(w *world)       // what comes back before everything is made whole; nil: nothing
 	alive   bool                 // the power does not fail: the kernel alone knows what counts
-	part    string               // a LUN that act makes of a plex of web1
-	good    func(w *world)       // makes the drives good ones; nil: they can nothing
+	part    string               // the LUN that a plex of web1 becomes
+	good    func(w *world)       // makes the drives capable of zeroing; nil: they are not
 }
 
 // crash is what ends the process, and what is left after it.
@@ -175,8 +175,8 @@ func (c *crashTest) everyStop(t *testing.T, p *play) {
 	}
 }
 
-// spares reports whether a stop is left out at the gate: of scenarios on good drives, which are much the same as on others, one in
-// three counts.
+// spares reports whether a stop is left out in the quick run. Scenarios on good drives are similar to the others, so one stop
+// in three is enough.
 func (c *crashTest) spares(p *play, n int) bool {
 	return !c.sweeping && p.good != nil && (n+int(p.number))%3 > 0
 }
@@ -275,7 +275,7 @@ func (c course) allows(shape string) bool {
 	})
 }
 
-// lasting is a shape without what the end of an operation changes.
+// lasting is a shape without the parts that the end of an operation changes.
 func lasting(shape string) string {
 	lines := strings.Split(strings.ReplaceAll(shape, filling, ""), "\n")
 	for i, line := range lines {

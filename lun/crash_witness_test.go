@@ -9,10 +9,9 @@ import (
 	"github.com/plexctl/plexctl/dm/dmtest"
 )
 
-// A process that is killed leaves records in the cache of a drive. The next one reads them, and must not call what they say
-// true on another drive by forgetting there what held before: the power may fail next. The power fails in front of every
-// effect of a split, the process that assembles is killed in front of every effect, and the power fails again when the next
-// has assembled.
+// A killed process leaves records in the cache of a drive. The next process reads them. It must not make them true by dropping
+// the older record from another drive, because the power may fail next. In this test the power fails before every effect of a
+// split. Then the process that assembles is killed before every effect. The power fails again after the next one has assembled.
 func TestRecordsThatWereNotFlushed(t *testing.T) {
 	s := scenario{
 		release: dmtest.Linux6_12, name: "split", prepare: func(w *world) { attached(w, -1) }, act: split(1),

@@ -56,14 +56,14 @@ func (w *world) on(p *lun.Provider, f func(w *world) error) error {
 	return f(w)
 }
 
-// A dry run has no effect, and its plan is what the same call then does.
+// A dry run has no effect, and its plan is the steps that the same call then carries out.
 func TestDryRunPlansWhatIsDone(t *testing.T) {
 	for _, s := range scenarios() {
 		if strings.HasPrefix(s.name, "settle") {
-			continue // to record an end is no change that anyone asks for
+			continue // the user does not ask for this change
 		}
 		if strings.Contains(s.name, "part of a scan") || strings.Contains(s.name, "scan in part") || strings.HasPrefix(s.name, "go on with a scan") {
-			continue // they take their time, and their steps are those of others
+			continue // they are slow, and their steps are those of other scenarios
 		}
 		t.Run(s.name, func(t *testing.T) {
 			w := newWorld(t, dmtest.Linux6_12, max(2, s.drives))
@@ -106,7 +106,7 @@ func TestDryRunPlansWhatIsDone(t *testing.T) {
 // newGUID is the part of a device's name that differs between two runs of what makes a plex.
 var newGUID = regexp.MustCompile(`:[0-9a-f]{8}:`)
 
-// What would be refused is refused in a dry run too, with the same error.
+// A dry run refuses the same calls with the same errors.
 func TestDryRunRefuses(t *testing.T) {
 	w, target, source := pair(t)
 	small := w.create("small", size.MiB, 1)

@@ -78,8 +78,8 @@ func (r *refusing) Rename(ctx context.Context, name, newName string, v dm.Visibi
 	return r.Kernel.Rename(ctx, name, newName, v)
 }
 
-// TestFaults lets every call of every operation fail once that changes something: each ioctl, and each write of a drive.
-// The operation is done or taken back then, as its error says; nothing stays suspended, and assemble finds its way.
+// TestFaults makes each call of every operation that changes something fail once: each ioctl, and each write of a drive. Then
+// the operation must be done or taken back, as its error says. Nothing may stay suspended, and assemble must succeed.
 func TestFaults(t *testing.T) {
 	for _, s := range slices.Concat(scenarios(), attachesOnGoodDrives()) {
 		t.Run(s.name, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestCreateThatCannotBeFlushed has a drive take all writes and refuse a flush. What is refused is not there.
+// TestCreateThatCannotBeFlushed makes a drive take all writes and refuse a flush. A refused LUN must not exist.
 func TestCreateThatCannotBeFlushed(t *testing.T) {
 	for _, kind := range []string{"write", "flush"} {
 		refused := true
@@ -141,8 +141,8 @@ func (s scenario) ioctlFails(t *testing.T, m machine, whole course, nth int) boo
 	return met && !t.Failed()
 }
 
-// driveDies lets a drive fail for good before the nth call that changes the kernel, and reports whether there was one. Nothing
-// stays suspended, were it the only drive with the data; with the drive back, assemble finds its way.
+// driveDies makes a drive fail for good before the nth call that changes the kernel, and reports whether there was one. Nothing
+// may stay suspended, even if it is the only drive with the data. With the drive back, assemble must succeed.
 func (s scenario) driveDies(t *testing.T, m machine, whole course, drive, nth int) bool {
 	t.Helper()
 	met := false

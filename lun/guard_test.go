@@ -21,7 +21,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// watchman is who stands by in tests: while on is not nil he knows of a window.
+// watchman is the guard of a test process. While on is not nil he knows of a window.
 type watchman struct {
 	on      *lun.Window
 	called  int
@@ -73,8 +73,8 @@ func (s someDrives) Scan(ctx context.Context, but ...string) ([]blockdev.Info, e
 	return slices.DeleteFunc(infos, func(i blockdev.Info) bool { return !slices.Contains(s.devs, i.Dev) }), err
 }
 
-// TestGuard stops every operation in front of each effect before which a guard stands by: he lets the LUN go on, with the
-// LUN's own drives alone. At all other times no LUN is suspended. Of the stops it takes every fourth, in a sweep all.
+// TestGuard stops every operation before each effect for which a guard stands by. The guard resumes the LUN with the LUN's own
+// drives only. At all other times no LUN is suspended. It takes every fourth stop, and all of them in a sweep.
 func TestGuard(t *testing.T) {
 	var stops atomic.Int64
 	t.Cleanup(func() {
@@ -159,7 +159,7 @@ func (s scenario) guardOnce(t *testing.T, m machine, whole course, stop int) {
 	s.recovered(w, whole, fmt.Sprintf("%s, guarded, stopped before effect %d", s.name, stop))
 }
 
-// A change without a guard that it should have does not begin.
+// A change does not begin if the guard that it needs cannot be started.
 func TestGuardMissing(t *testing.T) {
 	w, target, source := pair(t)
 	if _, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{}); err != nil {
@@ -182,7 +182,7 @@ func TestGuardMissing(t *testing.T) {
 	}
 }
 
-// Nobody has to stand by for what suspends nothing.
+// A change that suspends nothing needs no guard.
 func TestGuardNotNeeded(t *testing.T) {
 	w, _, source := pair(t)
 	g := w.guarded()

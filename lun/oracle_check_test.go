@@ -51,7 +51,7 @@ func (w *world) objections() string {
 	return heard.said.String()
 }
 
-// The oracle has nothing against a machine in order, and finds each thing that is not.
+// The oracle finds no fault in a machine that is in order, and finds each kind of fault.
 func TestOracle(t *testing.T) {
 	tests := map[string]struct {
 		spoil func(w *world)

@@ -143,8 +143,8 @@ func drivesOf(p catalog.Plex) []uuid.UUID {
 	return drives
 }
 
-// inOrder checks all that holds at any time when nobody is at work: no extent belongs to two plexes, the drives agree, the
-// kernel has what the records ask for and nothing else, nothing is suspended, and every acknowledged write is there.
+// inOrder checks everything that holds while no process is at work. No extent belongs to two plexes, and the drives agree. The
+// kernel has the devices of the records and no others, and nothing is suspended. Every acknowledged write is there.
 func (o *oracle) inOrder() {
 	o.t.Helper()
 	o.noOverlap()
@@ -299,8 +299,8 @@ func (o *oracle) samePlexes() {
 	}
 }
 
-// unscanned is the regions of a LUN that its scan has not found to be zero, or that were written since: all where nothing tells.
-// The LUN has few regions.
+// unscanned is the regions of a LUN that its scan has not found to be zero, or that were written since; all regions when the
+// metadata does not tell. The LUN has few regions.
 func (o *oracle) unscanned(l catalog.LUN) raidmeta.Bits {
 	o.t.Helper()
 	p := l.Plexes[0]
@@ -336,7 +336,7 @@ func (o *oracle) blankElsewhere(l catalog.LUN, bits raidmeta.Bits) {
 
 func allZero(b []byte) bool { return !slices.ContainsFunc(b, func(v byte) bool { return v != 0 }) }
 
-// slot is the metadata in force of a plex.
+// slot is the current metadata of a plex.
 func (o *oracle) slot(p catalog.Plex) raidmeta.Slot {
 	o.t.Helper()
 	at := p.Meta.Start.Bytes()

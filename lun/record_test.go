@@ -48,8 +48,8 @@ func firstByteOf(t *testing.T, mem *blocktest.Mem, p catalog.Plex) byte {
 	return 0
 }
 
-// twins is a host with two LUNs of 6 MiB on drives of their own, of which the second becomes a plex of the first, which has
-// data all over.
+// twins is a host with two LUNs of 6 MiB, each on a drive of its own. The second becomes a plex of the first, which is full of
+// data.
 func twins(t *testing.T) (*Provider, *blocktest.Mem, *dmtest.Kernel) {
 	t.Helper()
 	mem := blocktest.New()
@@ -78,7 +78,7 @@ func twins(t *testing.T) (*Provider, *blocktest.Mem, *dmtest.Kernel) {
 	return p, mem, kernel
 }
 
-// The ends of a source that is given back are zeroed, and not before it is no plex any more: a cancel may fail.
+// The ends of a source that is given back are zeroed only after it is no longer a plex, because a cancel may fail.
 func TestACancelledSourceIsWipedAtTheEnd(t *testing.T) {
 	p, mem, kernel := twins(t)
 	for range 2 { // begin, and copy some regions
@@ -107,7 +107,7 @@ func TestACancelledSourceIsWipedAtTheEnd(t *testing.T) {
 	}
 }
 
-// A plex that was never filled to the end gets everything when it is recovered, not only what was written since.
+// A plex that was never filled completely gets everything when it is recovered, not only the newer writes.
 func TestAPlexThatWasNeverWholeGetsEverything(t *testing.T) {
 	p, mem, kernel := twins(t)
 	mem.Fail("/dev/spare3", blocktest.Fault{Kind: "write"})
@@ -135,7 +135,7 @@ func TestAPlexThatWasNeverWholeGetsEverything(t *testing.T) {
 	}
 }
 
-// The record says that a LUN is wiped when it is.
+// The record says that a LUN is wiped only after the wipe.
 func TestWhatIsCalledWipedIsWiped(t *testing.T) {
 	p, mem, _ := twins(t)
 	l := p.host().Set.LUNs[0]
@@ -155,14 +155,14 @@ func TestWhatIsCalledWipedIsWiped(t *testing.T) {
 	}
 }
 
-// A change is committed when all drives have it on which a plex lies that holds the data, or is to: a drive that has failed
-// must not keep its LUN from being changed.
+// A change is committed once it is on all drives of plexes that hold the data or are targets. A failed drive must not block
+// changes of its LUN.
 func TestACommitNeedsTheDrivesThatHoldTheData(t *testing.T) {
 	for name, want := range map[string]bool{"web1": true, "spare3": false} {
 		p, mem, _ := twins(t)
 		mem.Fail("/dev/"+name, blocktest.Fault{Kind: "write"})
 		err := p.env.Change(t.Context(), "commit", func(ctx context.Context, s *ops.Session) error {
-			next := record.Conclude(s.Set.LUNs[0], vds.ErrIO, time.Unix(1e9, 0)) // the plex on spare3 is out of date
+			next := record.Conclude(s.Set.LUNs[0], vds.ErrIO, time.Unix(1e9, 0)) // the plex on spare3 is stale
 			return s.Commit(ctx, &host.Transaction{Put: []catalog.LUN{s.Next(next)}})
 		})
 		if failed := errors.Is(err, vds.ErrDiskConfigurationNotSaved); failed != want {

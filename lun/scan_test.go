@@ -22,7 +22,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// scannable has all drives be able to zero by themselves, and all but the first one have something in every MiB.
+// scannable makes all drives able to zero by themselves. All but the first have content in every MiB.
 func (w *world) scannable() {
 	w.t.Helper()
 	for i, d := range w.p.Drives() {
@@ -214,7 +214,7 @@ func TestScanGoesOn(t *testing.T) {
 	})
 }
 
-// A scan ends when somebody else gives it up, also when another one has begun by then: what the first has found says nothing.
+// A scan ends when another process discards it, even if a new scan has begun by then. The first scan's findings do not count.
 func TestScanEndsWhenItIsGivenUp(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -315,8 +315,8 @@ func TestScanOfATrackedLUN(t *testing.T) {
 	}
 }
 
-// What happens between scans, in any order: the plex that comes after it is equal, and gets nothing that need not be copied when
-// nothing but scans, writes and restarts happened.
+// A random order of events between scans. The plex that is added afterwards is equal. If there were only scans, writes and
+// restarts, no zero region is copied.
 func TestScanRandomly(t *testing.T) {
 	seed := sweep.Seed(t, 1)
 	limit, _ := sweep.Time(t)

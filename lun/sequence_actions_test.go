@@ -55,8 +55,8 @@ func (r *rig) pick(p *process, n int) (*lun.LUN, catalog.LUN) {
 	return l, r.records[l.ID()]
 }
 
-// changeable reports whether the drives that are here have the last word on every LUN. Else no change is made: nobody could
-// tell which of two histories is right when the others come back.
+// changeable reports whether the present drives have the newest record of every LUN. Otherwise the sequence makes no change:
+// there would be two histories when the missing drives come back.
 func (r *rig) changeable() bool {
 	if len(r.absent) == 0 {
 		return true
@@ -69,7 +69,7 @@ func (r *rig) changeable() bool {
 	return true
 }
 
-// inOrder reports whether a call that asks for nothing impossible must succeed on these LUNs.
+// inOrder reports whether a valid call on these LUNs must succeed.
 func (r *rig) inOrder(luns ...catalog.LUN) bool {
 	return r.quiet && !slices.ContainsFunc(luns, func(l catalog.LUN) bool { return r.records[l.ID].ID == uuid.Nil || !r.live(l) || r.held[l.ID] != nil })
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// honest is the LUNs that are here and are, but for operations that have ended since, what all drives together say.
+// honest is the present LUNs whose records, apart from ended operations, are what all drives together say.
 func (r *rig) honest() (names []string, all bool) {
 	visible := r.visible()
 	truth := r.members(r.records)
@@ -40,7 +40,7 @@ func (r *rig) assembleOne(p *process, s seqStep) *call {
 	return r.assembling(p, "assemble "+name, lun.AssembleOptions{LUNs: []string{name}}, false)
 }
 
-// assembling is a call of Assemble, which has to succeed for every LUN once the drives are here and well.
+// assembling is a call of Assemble. It must succeed for every LUN once all drives are present and work.
 func (r *rig) assembling(p *process, text string, opts lun.AssembleOptions, all bool) *call {
 	c := &call{text: text, must: true, codes: changeCodes()}
 	if r.foreign() {

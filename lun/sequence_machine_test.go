@@ -109,7 +109,7 @@ func (r *rig) returns(s seqStep) {
 	}
 }
 
-// finish lets all drives be well, and expects everything to become whole, and to stay so after a power cut.
+// finish ends all drive faults, and expects every LUN to become healthy, and to stay so after a power cut.
 func (r *rig) finish(how uint64) {
 	r.note("finish %d", how)
 	for _, release := range r.held {
@@ -145,7 +145,7 @@ func (r *rig) deactivateAll() {
 	}
 }
 
-// repair does what somebody does who finds the machine like this.
+// repair does what an administrator would do with a machine in this state.
 func (r *rig) repair() {
 	ctx := context.Background()
 	r.restart(seqStep{})

@@ -30,10 +30,9 @@ const seqDrives = 4
 
 func seqPath(drive int) string { return fmt.Sprintf("/dev/sd%c", 'a'+drive) }
 
-// TestSequences makes random sequences of everything that can be done with LUNs and of everything that can happen to a
-// machine, with something going wrong in the middle of about every other call, while users write. After each step every
-// acknowledged write is there, each LUN is in its state from before or after, what was said to be done is there for good, and
-// no LUN waits. In the end the drives are well again, and everything comes to be whole.
+// TestSequences makes random sequences of all operations on LUNs and all events of a machine, while users write. About every
+// other call meets a fault. After each step every acknowledged write is there, and each LUN is in its state from before or
+// after. Completed operations are durable, and no LUN waits. In the end the drives work again, and every LUN becomes healthy.
 //
 // A failure prints the seed of its sequence: PLEXCTL_SEED, or -rapid.seed, begins with it.
 func TestSequences(t *testing.T) {

@@ -186,7 +186,7 @@ func TestAttachFailsAndIsRecovered(t *testing.T) {
 	}
 }
 
-// The second rebuild on a drive waits for the first, and begins by itself when that has ended and somebody looks.
+// The second rebuild on a drive waits for the first. It begins after the first has ended, at the next look.
 func TestRebuildsOnOneDriveAreQueued(t *testing.T) {
 	w := newWorld(t, dmtest.Linux6_12, 2)
 	for _, name := range []string{"web1", "web2", "web3"} {

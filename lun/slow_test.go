@@ -25,7 +25,7 @@ func (s slowDevices) Scan(ctx context.Context, but ...string) ([]blockdev.Info, 
 	}
 }
 
-// However long it takes to read all drives, the end of an operation is recorded by whoever waits for it.
+// A process that waits for an operation records its end, even when reading all drives takes long.
 func TestTheEndIsRecordedOnAMachineWithManyDrives(t *testing.T) {
 	w, target, source := pair(t)
 	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
@@ -58,8 +58,8 @@ func TestTheEndIsRecordedOnAMachineWithManyDrives(t *testing.T) {
 	}
 }
 
-// Where the only plex with the data cannot be read, the kernel gives the copy up and shows the leg as one that is about to be
-// filled, for good. Once the sector is well, the plex is recovered nevertheless, and gets everything.
+// If the kernel cannot read the source, it ends the copy and shows the target as one that is about to be filled. Once the
+// sector can be read, the plex is recovered and gets everything.
 func TestRecoverAfterAnUnreadableSector(t *testing.T) {
 	w, target, source := pair(t)
 	middle := w.record("web1").Plexes[0].Data[0].Start.Bytes() + lunSize/2

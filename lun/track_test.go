@@ -24,7 +24,7 @@ func newTracked(t *testing.T, release dmtest.Release, n int) *world {
 	return w
 }
 
-// tracks has LUNs that are made from now on be tracked. All drives can zero by themselves, and are full of something.
+// tracks makes new LUNs tracked. All drives can zero by themselves, and are full of content.
 func (w *world) tracks() {
 	w.t.Helper()
 	w.track = true
@@ -34,7 +34,7 @@ func (w *world) tracks() {
 	}
 }
 
-// thins has it known what is blank of all drives. They can zero by themselves, and all but the first one have something in every
+// thins makes all drives tell which parts are blank. They can zero by themselves, and all but the first have content in every
 // MiB.
 func (w *world) thins() {
 	w.t.Helper()
@@ -64,7 +64,7 @@ func (w *world) ever(name string) size.Bytes {
 	return written
 }
 
-// A tracked LUN knows what was written through everything that can become of it, and new plexes get that and no more.
+// A tracked LUN knows its written regions through all changes, and new plexes get only those.
 func TestTracked(t *testing.T) {
 	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
 		t.Run(string(release), func(t *testing.T) {
@@ -144,7 +144,7 @@ func (w *world) knows(want size.Bytes) {
 	}
 }
 
-// Where the drive of the new plex cannot zero by itself, everything is copied, and nothing is tracked any more.
+// If the drive of the new plex cannot zero by itself, everything is copied, and the LUN is no longer tracked.
 func TestTrackedNoOffload(t *testing.T) {
 	w := newTracked(t, dmtest.Linux6_12, 2)
 	w.mem.SetOffload(w.path(1), false)
@@ -160,7 +160,7 @@ func TestTrackedNoOffload(t *testing.T) {
 	w.knows(lunSize)
 }
 
-// A drive that says that it can zero, and refuses when it comes to that, gets everything.
+// A drive that claims to zero by itself, and then refuses, gets everything.
 func TestTrackedOffloadRefused(t *testing.T) {
 	w := newTracked(t, dmtest.Linux6_12, 2)
 	w.write(0)
@@ -179,7 +179,7 @@ func TestTrackedOffloadRefused(t *testing.T) {
 	w.knows(lunSize)
 }
 
-// A LUN on several drives cannot get another plex, so there is no use in tracking it.
+// A LUN on several drives cannot get another plex, so tracking it is refused.
 func TestTrackedSpan(t *testing.T) {
 	w := newTracked(t, dmtest.Linux6_12, 3)
 	spec := lun.Spec{Name: "wide", Size: 26 * size.MiB, Drives: []string{w.path(1), w.path(2)}, Track: true}
@@ -188,8 +188,8 @@ func TestTrackedSpan(t *testing.T) {
 	}
 }
 
-// What has nothing allocated to it is not copied to a drive that has zeroed it, to one plex and to several, and what is written
-// meanwhile is.
+// Unallocated regions are not copied to a drive that has zeroed them, for one new plex and for several. Regions that are
+// written meanwhile are copied.
 func TestThin(t *testing.T) {
 	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
 		t.Run(string(release), func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestThin(t *testing.T) {
 	}
 }
 
-// What is written between the survey and the swap is copied.
+// Regions that are written between the survey and the swap are copied.
 func TestThinWriteMeanwhile(t *testing.T) {
 	w := newWorld(t, dmtest.Linux6_12, 2)
 	w.thins()
@@ -237,7 +237,7 @@ func TestThinWriteMeanwhile(t *testing.T) {
 	w.oracle().inOrder()
 }
 
-// What is written while the drive of the new plex zeroes it is copied too.
+// Regions that are written while the drive of the new plex zeroes them are copied too.
 func TestTrackedWriteMeanwhile(t *testing.T) {
 	w := newTracked(t, dmtest.Linux6_12, 2)
 	w.write(0)
@@ -258,7 +258,7 @@ func TestTrackedWriteMeanwhile(t *testing.T) {
 	w.knows(2 * size.MiB)
 }
 
-// A source whose drive has zeroed parts of it for an attachment that failed then is given back with zeroed ends.
+// The drive of a source has zeroed parts of it for an attachment that failed. The source is given back with zeroed ends.
 func TestRuinedSource(t *testing.T) {
 	ruined := 0
 	for nth := 1; ; nth++ {
@@ -296,7 +296,7 @@ func TestRuinedSource(t *testing.T) {
 	}
 }
 
-// Nothing is left of a tracked LUN whose zeroing is given up.
+// Nothing remains of a tracked LUN whose zeroing is cancelled.
 func TestTrackedGivenUp(t *testing.T) {
 	w := newWorld(t, dmtest.Linux6_12, 1)
 	ctx, cancel := context.WithCancel(t.Context())

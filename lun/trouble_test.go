@@ -18,7 +18,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Somebody maps a mirror's device onto one plex by hand. Nothing trusts the other plexes any more.
+// An administrator maps a mirror's device onto one plex. The other plexes are not trusted any more.
 func TestReenumerateAfterTheTableWasReplaced(t *testing.T) {
 	w := quartet(t)
 	attached(w, -1)
@@ -55,7 +55,7 @@ func TestReenumerateAfterTheTableWasReplaced(t *testing.T) {
 	w.nothingToDo("after reenumerate")
 }
 
-// The only drive that is here refuses the cancel. It need not take it, but then nobody has: the operation goes on.
+// The only present drive refuses the cancel. It need not take it, but then no drive has: the operation continues.
 func TestCancelThatNoDriveTakes(t *testing.T) {
 	w, _, _ := pair(t)
 	attached(w, 3)
@@ -131,7 +131,7 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
-// The stale plex alone is never served, not even by force once it is known to be out of date.
+// A stale plex alone is never served, not even by force, once it is known to be stale.
 func TestAStalePlexIsNeverServedAlone(t *testing.T) {
 	w := quartet(t)
 	attached(w, -1)
@@ -200,8 +200,8 @@ func TestFindPlex(t *testing.T) {
 	}
 }
 
-// A command was killed between the commit and the swap: what it freed is still written to. Nobody gets it before the LUN is
-// assembled.
+// A command was killed between the commit and the swap. The old table still writes to the space that it freed. No other LUN
+// gets that space before the LUN is assembled.
 func TestRoomIsNotFreeBeforeTheSwap(t *testing.T) {
 	uses := map[string]func(w *world) error{
 		"create": func(w *world) error {
@@ -247,7 +247,7 @@ func TestRoomIsNotFreeBeforeTheSwap(t *testing.T) {
 	}
 }
 
-// The kernel has passed over a sector that it could not read, and calls the new plex in sync. It is not.
+// The kernel has skipped a sector that it could not read, and calls the new plex in sync although it is not.
 func TestASectorThatIsPassedOverFailsTheOperation(t *testing.T) {
 	w := quartet(t)
 	attached(w, 2)
@@ -326,7 +326,7 @@ func TestTheNextChangeEndsASuspension(t *testing.T) {
 	}
 }
 
-// What lies on a LUN is no drive, and is not read: were the LUN suspended, that would take for ever.
+// A device on a LUN is no drive, and is not read: while the LUN is suspended, the read would wait forever.
 func TestDevicesOnALUNAreNotRead(t *testing.T) {
 	w, target, _ := pair(t)
 	props, err := target.Properties(t.Context())
@@ -370,8 +370,8 @@ func (d *deaf) Load(ctx context.Context, name string, t dm.Table) error {
 	return d.Kernel.Load(ctx, name, t)
 }
 
-// The commit of an AddPlex fails, and so does taking it back. The table that waits is not made the live one: it would copy
-// over a LUN that is one by the record.
+// The commit of an AddPlex fails, and so does taking it back. The waiting table must not become live: it would copy over a LUN
+// that still exists by its record.
 func TestAWaitingTableStaysOneWhenNothingWorks(t *testing.T) {
 	w, _, source := pair(t)
 	p, err := lun.Open(t.Context(), lun.Options{Kernel: &deaf{Kernel: w.kernel, w: w}, Devices: w.mem, LockPath: w.lock})

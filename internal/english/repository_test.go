@@ -28,7 +28,7 @@ var notProduct = []string{"bench", "bin", "integration", "mutation", "tools"}
 // TestProse checks the documents, the help texts, and the comments of all product packages. A file may have as many faults
 // as allowed.txt says, no more and no fewer. After an improvement, lower the numbers:
 //
-//	go test ./internal/english -run TestProse -list README.md   what is wrong in a file
+//	go test ./internal/english -run TestProse -v -args -list README.md   what is wrong in a file
 //	go test ./internal/english -run TestProse -update           take the numbers that are reached
 func TestProse(t *testing.T) {
 	faults := repository(t)

@@ -18,7 +18,8 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/raid1"
 )
 
-// The order of a window, and how a LUN gets out of it that cannot be changed. The bits are carried by writes to the first plex.
+// The order of calls in a window, and what happens when the LUN cannot be changed. The bits are carried by writes to the first
+// plex.
 func TestWindow(t *testing.T) {
 	tests := map[string]struct {
 		letters, fail string
@@ -63,7 +64,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// On Linux 6.1 the end of a table that waits empties the bitmaps of its slots. Where these are current, they are invalidated first.
+// On Linux 6.1 the end of a waiting table empties the bitmaps of its slots. If these are current, they are invalidated first.
 func TestWaitingMetadataIsInvalidatedFirst(t *testing.T) {
 	l := fixture.Mirrored(3)
 	nodes := layout.Of(l, fixture.Roles(l))
@@ -109,7 +110,7 @@ func TestASuspendedMirrorGetsANewTable(t *testing.T) {
 	}
 }
 
-// No table is loaded while a device that it needs is not known: the kernel would take the leg for one that is missing.
+// No table is loaded while the number of a device is unknown: the kernel would take its leg for a missing one.
 func TestAnUnresolvedTableIsNotLoaded(t *testing.T) {
 	l := fixture.Mirrored(2)
 	nodes := layout.Of(l, fixture.Roles(l))

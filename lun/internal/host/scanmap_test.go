@@ -20,7 +20,7 @@ func mapped(n int) catalog.LUN {
 	}
 }
 
-// A map says what was put into it, and where it cannot be believed, that everything is left.
+// A map returns the bits that were written. If it cannot be trusted, all regions are left.
 func TestScanMap(t *testing.T) {
 	for _, n := range []int{1, 8, 9, 8 * mapBits, 8*mapBits + 1, raidmeta.MaxRegions} {
 		l := mapped(n)

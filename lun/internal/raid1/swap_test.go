@@ -16,16 +16,16 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// What decides about data, without a host around it: which plexes hold the data, which regions are copied, and in which
-// order a table is swapped. TestCrash and TestFaults run the same code; where several precautions stand behind each other,
-// they see none of them missing.
+// The decisions about data, without a host around them: which plexes hold the data, which regions are copied, and in which
+// order a table is swapped. TestCrash and TestFaults run the same code. But where two precautions protect the same data, they
+// do not notice that one is missing.
 
 func needsWindow(c raid1.Conversion) bool {
 	_, needs := c.Window(false)
 	return needs
 }
 
-// needsAnother reports whether a LUN whose live table is the wanted one needs another all the same.
+// needsAnother reports whether a LUN needs another table although the live one matches.
 func needsAnother(l catalog.LUN, was raid1.LegState) bool {
 	return raid1.Needed(l, raid1.Running{Live: true, Matches: true, Legs: &was}) != raid1.NeedNothing
 }
@@ -161,7 +161,7 @@ func hex(b raidmeta.Bits) string {
 	return text.String()
 }
 
-// A window counts on every plex that holds the data, and on no other.
+// A window relies on every plex that holds the data, and on no other.
 func TestWindowCountsOnWhatHoldsTheData(t *testing.T) {
 	c, err := raid1.Convert(fixture.Mirrored(3), fixture.Roles(fixture.Mirrored(3)), fixture.Legs("AAD", fixture.AsTheyAre))
 	if err != nil {
@@ -183,7 +183,7 @@ func TestDropped(t *testing.T) {
 	}
 }
 
-// A plex that the running table does not have is not taken in, unless it is filled: it may have missed writes.
+// A plex that the live table lacks stays out, unless it is filled: it may have missed writes.
 func TestAPlexThatCameBackStaysOut(t *testing.T) {
 	was := fixture.Legs("AAA", fixture.AsTheyAre)
 	delete(was.Health, fixture.Plex2)

@@ -22,7 +22,7 @@ func staleOf(l catalog.LUN) string {
 	return text
 }
 
-// A new record notes what has failed until then: the next table knows nothing of it.
+// A new record marks the plexes that have failed so far: the next table does not know of them.
 func TestRecordsSayWhatHasFailed(t *testing.T) {
 	now, failed := time.Unix(1e9, 0), fixture.Legs("ADA", fixture.AsTheyAre)
 	linear := raid1.LegState{Live: true, Sole: fixture.Plex1}
