@@ -11,12 +11,13 @@
 // once. Where it is not any more, say the same bug of the code that is there now. TestMutationsUnchanged runs the same tests
 // without a bug; they must pass.
 //
-// To add a bug, add it to the table of its package: say in a sentence whose data it would hurt, give the edit, and name the
-// test that fails (a subtest by its path). Leave the name empty first: the failure lists the tests of the package that do.
-// If there is none, the bug is a finding, and a test is missing.
+// To add a bug, add it to the table of its subject: say in a sentence whose data it would hurt, give the edit, and name the
+// test that fails (a subtest by its path), and the test's package where that is not the file's. Leave the name empty first: the
+// failure lists the tests of the package that do. If there is none, the bug is a finding, and a test is missing.
 package mutation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
@@ -41,7 +42,8 @@ type mutation struct {
 	harm  string // what it would do to somebody's data
 	file  string // in which it is, from the top of the repository
 	edits []edit
-	test  string // of the file's package, that must fail; subtests after slashes
+	test  string // that must fail; subtests after slashes
+	in    string // the package of test, where that is not the file's
 }
 
 // edit replaces a text that must be in the file exactly once.
@@ -52,8 +54,8 @@ func all() []mutation {
 	return slices.Concat(swapMutations(), recordMutations(), standingMutations(), operationMutations(), catalogMutations(), metadataMutations(), deviceMutations(), trackMutations(), scanMutations())
 }
 
-// dir is the package of a mutation.
-func (m mutation) dir() string { return path.Dir(m.file) }
+// dir is the package whose test must fail.
+func (m mutation) dir() string { return cmp.Or(m.in, path.Dir(m.file)) }
 
 // Limits of one build and of one run. A test that hangs is no proof: it has to fail.
 const (
@@ -135,7 +137,7 @@ func TestMutationsUnchanged(t *testing.T) {
 	for dir, names := range tests {
 		t.Run(dir, func(t *testing.T) {
 			t.Parallel()
-			binary := build(t, map[string]string{files[dir]: read(t, files[dir]) + "\n// This comment changes nothing.\n"})
+			binary := build(t, dir, map[string]string{files[dir]: read(t, files[dir]) + "\n// This comment changes nothing.\n"})
 			for _, name := range names {
 				t.Run(name, func(t *testing.T) {
 					if output, err := run(t, binary, dir, name); err != nil || !strings.Contains(output, "--- PASS: "+written(name)+" ") {
@@ -152,7 +154,7 @@ func (m mutation) kill(t *testing.T) {
 	t.Helper()
 	overlay := m.needless(t)
 	overlay[m.file] = m.mutated(t)
-	binary := build(t, overlay)
+	binary := build(t, m.dir(), overlay)
 	output, err := run(t, binary, m.dir(), m.test)
 	switch {
 	case err == nil && !strings.Contains(output, "=== RUN   "+written(m.test)+"\n"):
@@ -226,14 +228,13 @@ func (m mutation) needless(t *testing.T) map[string]string {
 // outsider finds the first line of a test outside its package.
 var outsider = regexp.MustCompile(`(?m)^package \w+_test$`)
 
-// build makes a package's test binary in which these files, all of that package, have these texts; those without one are
-// not there. It returns the binary's path.
-func build(t *testing.T, texts map[string]string) string {
+// build makes a package's test binary in which these files have these texts; those without one are not there. It returns the
+// binary's path.
+func build(t *testing.T, pkg string, texts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	replace, pkg := map[string]string{}, ""
+	replace := map[string]string{}
 	for file, text := range texts {
-		pkg = path.Dir(file)
 		original, err := filepath.Abs(filepath.Join(top, file))
 		if err != nil {
 			t.Fatal(err)
