@@ -219,5 +219,12 @@ func swapMutations() []mutation {
 			test:  "TestTheNextChangeEndsASuspension/remove",
 			in:    "lun",
 		},
+		{
+			name:  "a table is loaded though a device that it needs is not known",
+			harm:  "starts a mirror without a plex that is there, which then misses writes",
+			file:  "lun/internal/engine/engine.go",
+			edits: []edit{{"if !s.Node.Resolved(e.At) {", "if false {"}},
+			test:  "TestAnUnresolvedTableIsNotLoaded",
+		},
 	}
 }
