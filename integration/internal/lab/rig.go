@@ -74,8 +74,10 @@ func OpenRig(t testing.TB, devices ...string) *Rig {
 	return r
 }
 
-// TakeDown deactivates everything, so that only what plexctl itself leaves behind is left.
+// TakeDown deactivates everything, so that only what plexctl itself leaves behind is left. It waits for udevd, which reads a LUN
+// that was written to: on a busy machine longer than plexctl waits for it.
 func (r *Rig) TakeDown() {
+	Settle(r.T)
 	results, err := r.Provider.Deactivate(context.Background())
 	if err != nil {
 		r.T.Errorf("deactivate: %v", err)
