@@ -108,7 +108,8 @@ func newProvider(env *ops.Env) *Provider {
 	return p
 }
 
-// Close stops watching operations; the kernel continues them. It does not close what Options handed in.
+// Close stops watching operations; the kernel continues them. A Wait for one returns resync.ErrClosed. Close does not close what
+// Options handed in.
 func (p *Provider) Close() {
 	p.monitor.Close()
 	p.mu.Lock()
