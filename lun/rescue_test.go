@@ -190,8 +190,8 @@ func failedStart(w *world, act func(w *world) error) {
 	}
 }
 
-// A LUN whose table was not started to the end gets one on other metadata from the next change, and keeps it: what the metadata of the
-// record does not know is lost at the next start.
+// A LUN whose table could not be started gets a table on the other metadata from the next change. It keeps that table: the
+// record's old metadata lacks writes, which the next start would lose.
 func TestAFailedStartIsCompletedOnce(t *testing.T) {
 	w := quartet(t)
 	attached(w, -1)

@@ -18,8 +18,8 @@ import (
 	"github.com/plexctl/plexctl/lun"
 )
 
-// process is one of several plexctls on a machine: a Provider that sees kernel and drives through doors at which it can be
-// killed, or be refused what it asks for, without the others noticing.
+// process is one of several plexctls on a machine. Its Provider reaches kernel and drives through doors. There a test can kill it
+// or refuse its calls, without an effect on the others.
 type process struct {
 	number   int
 	provider *lun.Provider

@@ -23,7 +23,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// rig is a machine in memory with two plexctls on it and a user of its LUNs, and what must be true of it.
+// rig is a machine in memory with two plexctls and a user of its LUNs. It also holds the expected state.
 type rig struct {
 	t      *rapid.T
 	linux  dmtest.Release
@@ -52,7 +52,7 @@ type rig struct {
 	tally   *tally
 }
 
-// tally counts what sequences do.
+// tally counts the sequences, their steps and their faults.
 type tally struct{ sequences, steps, faults int }
 
 // shelf is what every sequence begins with: a machine with empty drives that is switched off.

@@ -34,7 +34,7 @@ type seqStep struct {
 // trouble is what goes wrong in the middle of a call.
 type trouble string
 
-// Troubles.
+// The kinds of trouble.
 const (
 	troubleNone   trouble = ""
 	troubleKill   trouble = "kill"    // the process dies
