@@ -199,3 +199,38 @@ func TestGuardNotNeeded(t *testing.T) {
 		t.Errorf("guard called %d times", g.called)
 	}
 }
+
+// A process has died in a window without a guard. Assemble first resumes the LUN with the table that it had. Only then does it complete
+// the change, which may fail.
+func TestAssembleResumesFirst(t *testing.T) {
+	w := quartet(t)
+	attached(w, -1)
+	dead := false
+	w.mem.OnEffect = func(e blocktest.Effect) error {
+		if dead = dead || e.Kind == "resume" && e.Object == "plex-web1"; dead {
+			return errors.New("the process is dead")
+		}
+		return nil
+	}
+	if err := addPlex("web1", "third")(w); err == nil {
+		t.Error("the call says that all is well")
+	}
+	w.restart()
+	if !w.devices()["plex-web1"].Suspended {
+		t.Fatal("web1 is not suspended")
+	}
+	var calls []string
+	w.mem.OnEffect = func(e blocktest.Effect) error {
+		if e.Object == "plex-web1" && e.Kind != "clear" {
+			calls = append(calls, e.Kind)
+		}
+		return nil
+	}
+	w.assemble()
+	w.mem.OnEffect = nil
+	if len(calls) < 2 || calls[0] != "resume" {
+		t.Errorf("calls for web1: %q, want it resumed before all else, and the change completed", calls)
+	}
+	w.notSuspended()
+	w.verify()
+}

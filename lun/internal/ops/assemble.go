@@ -96,6 +96,11 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 	if l, err = s.FinishWipe(ctx, l); err != nil {
 		return err
 	}
+	if had.Own(l.ID).Suspended {
+		if l, _, err = s.resumeOrphan(ctx, l); err != nil {
+			return err
+		}
+	}
 	if err := s.BringUp(ctx, l); err != nil {
 		return err
 	}

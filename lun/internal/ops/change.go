@@ -139,14 +139,11 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 	if err != nil {
 		return now, err
 	}
-	resumed, err := s.ResumeOrphan(ctx, now)
+	now, resumed, err := s.resumeOrphan(ctx, now)
 	if err != nil {
 		return now, err
 	}
 	if resumed {
-		if now, err = l.In(s.Host, op); err != nil { // to resume it may have taken a commit
-			return now, err
-		}
 		if err := s.BringUp(ctx, now); err != nil {
 			return now, err
 		}
@@ -155,6 +152,16 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 		}
 	}
 	return s.recordEnded(ctx, now)
+}
+
+// resumeOrphan resumes a LUN that a dead process has left suspended, with the table that it had, before anything that can fail. It
+// returns the record that then holds.
+func (s *Session) resumeOrphan(ctx context.Context, l catalog.LUN) (catalog.LUN, bool, error) {
+	resumed, err := s.ResumeOrphan(ctx, l)
+	if now, ok := s.Record(l.ID); ok && resumed { // to resume it may have taken a commit
+		l = now
+	}
+	return l, resumed, err
 }
 
 // each calls f for each of luns, several at a time. Each call has a session of its own that knows only the devices of its LUN.
