@@ -29,7 +29,7 @@ func undo(err, back error) error {
 func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, failedStart bool, up []catalog.LUN) error {
 	var failed []error
 	if tx.Begun {
-		failed = append(failed, e.Host.TakeBack(ctx, tx))
+		failed = append(failed, e.TakeBack(ctx, tx))
 		up = e.Latest(up)
 	}
 	for _, l := range up {
