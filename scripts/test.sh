@@ -184,9 +184,9 @@ tier_lint() { checks lint golangci scripts workflows modules; }
 tier_unit() {
 	local packages
 	mapfile -t packages < <(go list ./... | grep -Ev "$in_machines")
-	gotest unit -timeout=15m "${packages[@]}"
-	gotest race -race -skip='^Test(CodesNotice|Crash|Faults|Guard|Sequences)' -timeout=15m ./blockdev/... ./cmd/... ./dm ./lun/... ./resync
-	gotest mutation -timeout=15m ./mutation
+	gotest unit -timeout=45m "${packages[@]}"
+	gotest race -race -skip='^Test(CodesNotice|Crash|Faults|Guard|Sequences)' -timeout=45m ./blockdev/... ./cmd/... ./dm ./lun/... ./resync
+	gotest mutation -timeout=45m ./mutation
 	cd bench
 	gotest bench ./...
 	cd ..
@@ -197,9 +197,9 @@ tier_build() { checks build static "${arches[@]/#/cross }"; }
 # emulate runs the pure packages on another architecture, without what only repeats itself there: walks through every cut of a
 # protocol, which the processor has no say in. Of the simulated kernel it runs one case of each kind.
 emulate() {
-	CGO_ENABLED=0 GOARCH=$1 gotest "emulated-$1" -vet=off -short -timeout=15m -exec="qemu-$1-static" \
+	CGO_ENABLED=0 GOARCH=$1 gotest "emulated-$1" -vet=off -short -timeout=45m -exec="qemu-$1-static" \
 		-skip='^Test(Changes|TakenBack|CommitProtocolCut)$' "${pure[@]}"
-	CGO_ENABLED=0 GOARCH=$1 gotest "emulated-$1-model" -vet=off -short -timeout=15m -exec="qemu-$1-static" \
+	CGO_ENABLED=0 GOARCH=$1 gotest "emulated-$1-model" -vet=off -short -timeout=45m -exec="qemu-$1-static" \
 		-run='^TestContract$/^6.12$/^(attach|cancel|check|new_array|missing_leg|grow_a_mirror|refused_raid1_tables|tables_read_back)$' ./dm/dmtest
 }
 
