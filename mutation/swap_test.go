@@ -142,7 +142,7 @@ func swapMutations() []mutation {
 			name:  "a plex that has failed counts as whole",
 			harm:  "serves old data from a plex that has missed writes",
 			file:  "lun/internal/raid1/swap.go",
-			edits: []edit{{"c.InSync[i] = roles[i] == record.Source && was.Complete(p.ID)", "c.InSync[i] = roles[i] == record.Source"}},
+			edits: []edit{{"c.InSync[i] = roles[i] == record.Source && was.Complete(p.ID)", "c.InSync[i] = roles[i] == record.Source && (was.Complete(p.ID) || true)"}},
 			test:  "TestConvert/the kernel has dropped a plex",
 		},
 		{

@@ -1,4 +1,3 @@
-// Package repository tests the repository as a whole: packages build on other systems, or say that they need Linux.
 package repository
 
 import (
