@@ -127,7 +127,7 @@ func swapMutations() []mutation {
 			name:  "source and target are exchanged",
 			harm:  "copies the empty new plex over the data",
 			file:  "lun/internal/raid1/swap.go",
-			edits: []edit{{"c.InSync[i] = roles[i] == record.Source && was.Complete(p.ID)", "c.InSync[i] = roles[i] != record.Source"}},
+			edits: []edit{{"c.InSync[i] = roles[i] == record.Source && was.Complete(p.ID)", "c.InSync[i] = roles[i] != record.Source && (was.Complete(p.ID) || true)"}},
 			test:  "TestAttachFillsThePlexAndKeepsTheData",
 			in:    "lun",
 		},
