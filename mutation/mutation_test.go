@@ -59,8 +59,8 @@ func (m mutation) dir() string { return cmp.Or(m.in, path.Dir(m.file)) }
 
 // Limits of one build and of one run. A test that hangs is no proof: it has to fail.
 const (
-	buildLimit = 3 * time.Minute
-	runLimit   = "180s"
+	buildLimit = 15 * time.Minute
+	runLimit   = "600s"
 )
 
 // shareOfGate is one in how many mutations are tried without PLEXCTL_SWEEP: others with each commit, so that each is tried in
