@@ -54,40 +54,40 @@ type Catalog struct {
 	LUNs     []LUN  // sorted by ID
 }
 
-// LUN is the full record of a LUN. The tags here and below are the JSON in a slot: see wire.go before you change one.
+// LUN is the full record of a LUN. Its form on a drive is lunV1 (wire.go).
 type LUN struct {
-	ID         uuid.UUID    `json:"id"`
-	Name       string       `json:"name"`
-	Size       size.Sectors `json:"sectors"`
-	Generation uint64       `json:"generation"` // rises by one with every change; the highest wins
-	Plexes     []Plex       `json:"plexes"`     // in leg order
-	RegionSize size.Sectors `json:"regionSectors,omitempty"`
-	MaxRate    uint64       `json:"maxRateKiB,omitempty"`    // resync limit for each leg; 0: the default; 1: paused
-	Absorbed   []Tombstone  `json:"absorbed,omitempty"`      // the LUNs that this one has absorbed
-	Former     []uuid.UUID  `json:"formerDrives,omitempty"`  // drives without a plex that may hold an older record; see Set.Next
-	Operation  *Operation   `json:"operation,omitempty"`     // running, or finished and its end not yet recorded
-	Last       *Outcome     `json:"lastOperation,omitempty"` // nil: none has ended yet
-	Wipe       bool         `json:"wipe,omitempty"`          // first and last MiB must be zeroed before the LUN is activated
-	Deleted    bool         `json:"deleted,omitempty"`       // the LUN is gone; the record stays until every drive has it
+	ID         uuid.UUID
+	Name       string
+	Size       size.Sectors
+	Generation uint64 // rises by one with every change; the highest wins
+	Plexes     []Plex // in leg order
+	RegionSize size.Sectors
+	MaxRate    uint64      // resync limit, KiB/s for each leg; 0: the default; 1: paused
+	Absorbed   []Tombstone // the LUNs that this one has absorbed
+	Former     []uuid.UUID // drives without a plex that may hold an older record; see Set.Next
+	Operation  *Operation  // running, or finished and its end not yet recorded
+	Last       *Outcome
+	Wipe       bool // first and last MiB must be zeroed before the LUN is activated
+	Deleted    bool // the LUN is gone; the record stays until every drive has it
 	// Scan names a scan for zeros that has begun and not led to a plex yet. Until then the LUN has one plex and a vacant one.
 	// The current slot of the plex has a bit for every region that is written since the scan began. Its other slot has the
 	// result of the scan.
-	Scan uuid.UUID `json:"scan,omitzero"`
+	Scan uuid.UUID
 }
 
 // Plex is one complete copy of a LUN.
 type Plex struct {
-	ID   uuid.UUID `json:"id"`
-	Data []Extent  `json:"data"` // in LUN order; together at least the LUN's size
-	Meta Extent    `json:"meta"` // two metadata slots of raidmeta.SlotSize
-	Slot Slot      `json:"slot"` // the current one of them
+	ID   uuid.UUID
+	Data []Extent // in LUN order; together at least the LUN's size
+	Meta Extent   // two metadata slots of raidmeta.SlotSize
+	Slot Slot     // the current one of them
 	// Stale says that the plex does not hold all of the data, and that no running operation fills it. Its operation has
 	// failed, or the LUN was started without it by force.
-	Stale bool `json:"stale,omitempty"`
+	Stale bool
 	// Vacant says that this is the place of a plex that is not there. It is the last one, has no extents, and is Stale. While a
 	// LUN has one, the kernel keeps a bit for every region that is written, in the metadata of all other plexes. See LUN.Tracked
 	// and LUN.Scan.
-	Vacant bool `json:"vacant,omitempty"`
+	Vacant bool
 }
 
 // Slot names one of the two metadata slots of a plex.
@@ -109,9 +109,9 @@ func (s Slot) Other() Slot {
 
 // Extent is a run of sectors on one drive, 1 MiB aligned in start and length.
 type Extent struct {
-	Drive  uuid.UUID    `json:"drive"`
-	Start  size.Sectors `json:"start"`
-	Length size.Sectors `json:"length"`
+	Drive  uuid.UUID
+	Start  size.Sectors
+	Length size.Sectors
 }
 
 // End is the first sector after the extent.
@@ -119,26 +119,26 @@ func (e Extent) End() size.Sectors { return e.Start + e.Length }
 
 // Tombstone says that every record of a LUN up to a generation is dead: another LUN has absorbed it.
 type Tombstone struct {
-	LUN        uuid.UUID `json:"lun"`
-	Generation uint64    `json:"generation"`
+	LUN        uuid.UUID
+	Generation uint64
 }
 
 // Operation is a long operation that a LUN is under. It belongs to the LUN, not to a process.
 type Operation struct {
-	ID      uuid.UUID     `json:"id"`
-	Type    vds.AsyncType `json:"type"`
-	Started time.Time     `json:"started"`
-	Plexes  []uuid.UUID   `json:"plexes"`           // the plexes being filled; empty when all hold the data
-	Whole   bool          `json:"whole,omitempty"`  // everything is copied to them, whatever the bitmaps say
-	Queued  bool          `json:"queued,omitempty"` // stands still until no other LUN is rebuilt on its drives
-	Source  *LUN          `json:"source,omitempty"` // the absorbed LUN, which a cancel restores; it has no operation itself
+	ID      uuid.UUID
+	Type    vds.AsyncType
+	Started time.Time
+	Plexes  []uuid.UUID // the plexes being filled; empty when all hold the data
+	Whole   bool        // everything is copied to them, whatever the bitmaps say
+	Queued  bool        // stands still until no other LUN is rebuilt on its drives
+	Source  *LUN        // the absorbed LUN, which a cancel restores; it has no operation itself
 }
 
 // Outcome is how the last operation of a LUN ended.
 type Outcome struct {
-	ID      uuid.UUID     `json:"id"`
-	Type    vds.AsyncType `json:"type"`
-	Started time.Time     `json:"started"`
-	Ended   time.Time     `json:"ended"`
-	Result  vds.Code      `json:"result"`
+	ID      uuid.UUID
+	Type    vds.AsyncType
+	Started time.Time
+	Ended   time.Time
+	Result  vds.Code
 }

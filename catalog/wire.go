@@ -6,20 +6,84 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
 )
 
-// The JSON in a slot of format version 1 (docs/on-disk-format.md) is a list of LUNs. The names in it are the tags of LUN, Plex,
-// Extent, Tombstone, Operation and Outcome. A Go name may change; that changes nothing on the drives. A change of a tag does,
-// and so does a new field. It needs a new formatVersion, and types with the old tags to read the old one.
+// The types below are the JSON in a slot of format version 1 (docs/on-disk-format.md). The rest of the package works with
+// types of its own: renaming a field there changes nothing on the drives. A change of a type here does. It needs a new
+// formatVersion, and these types stay to read the old one.
 //
 // The decoder refuses unknown fields. A plexctl that knows more fields writes a higher formatVersion, so an unknown field is
 // damage. The next write would lose it.
 
+// bodyV1 is the JSON in a slot.
+type bodyV1 struct {
+	LUNs []lunV1 `json:"luns"`
+}
+
+type lunV1 struct {
+	ID         uuid.UUID     `json:"id"`
+	Name       string        `json:"name"`
+	Size       size.Sectors  `json:"sectors"`
+	Generation uint64        `json:"generation"`
+	Plexes     []plexV1      `json:"plexes"`
+	RegionSize size.Sectors  `json:"regionSectors,omitempty"`
+	MaxRate    uint64        `json:"maxRateKiB,omitempty"`
+	Absorbed   []tombstoneV1 `json:"absorbed,omitempty"`
+	Former     []uuid.UUID   `json:"formerDrives,omitempty"`
+	Operation  *operationV1  `json:"operation,omitempty"`
+	Last       *outcomeV1    `json:"lastOperation,omitempty"`
+	Wipe       bool          `json:"wipe,omitempty"`
+	Deleted    bool          `json:"deleted,omitempty"`
+	Scan       uuid.UUID     `json:"scan,omitzero"`
+}
+
+type plexV1 struct {
+	ID     uuid.UUID  `json:"id"`
+	Data   []extentV1 `json:"data"`
+	Meta   extentV1   `json:"meta"`
+	Slot   Slot       `json:"slot"`
+	Stale  bool       `json:"stale,omitempty"`
+	Vacant bool       `json:"vacant,omitempty"`
+}
+
+type extentV1 struct {
+	Drive  uuid.UUID    `json:"drive"`
+	Start  size.Sectors `json:"start"`
+	Length size.Sectors `json:"length"`
+}
+
+type tombstoneV1 struct {
+	LUN        uuid.UUID `json:"lun"`
+	Generation uint64    `json:"generation"`
+}
+
+type operationV1 struct {
+	ID      uuid.UUID     `json:"id"`
+	Type    vds.AsyncType `json:"type"`
+	Started time.Time     `json:"started"`
+	Plexes  []uuid.UUID   `json:"plexes"`
+	Whole   bool          `json:"whole,omitempty"`
+	Queued  bool          `json:"queued,omitempty"`
+	Source  *lunV1        `json:"source,omitempty"`
+}
+
+type outcomeV1 struct {
+	ID      uuid.UUID     `json:"id"`
+	Type    vds.AsyncType `json:"type"`
+	Started time.Time     `json:"started"`
+	Ended   time.Time     `json:"ended"`
+	Result  vds.Code      `json:"result"`
+}
+
 // encodeBody is the JSON of a slot.
 func encodeBody(luns []LUN) ([]byte, error) {
-	text, err := json.Marshal(struct {
-		LUNs []LUN `json:"luns"`
-	}{luns})
+	text, err := json.Marshal(bodyV1{LUNs: each(luns, toWire)})
 	if err != nil {
 		return nil, fmt.Errorf("encode catalog: %w", err)
 	}
@@ -28,7 +92,7 @@ func encodeBody(luns []LUN) ([]byte, error) {
 
 // encodeRecord is one record as it stands in a slot. Records that say the same are equal as text.
 func encodeRecord(l LUN) string {
-	text, _ := json.Marshal(l) // a record that was read, or is about to be written, can be encoded
+	text, _ := json.Marshal(toWire(l)) // a record that was read, or is about to be written, can be encoded
 	return string(text)
 }
 
@@ -68,14 +132,14 @@ func decodeRecords(decoder *json.Decoder) ([]LUN, error) {
 			if len(luns) == MaxLUNs {
 				return nil, fmt.Errorf("more than %d records: %w", MaxLUNs, ErrFull)
 			}
-			var l LUN
+			var l lunV1
 			if err := decoder.Decode(&l); err != nil {
 				return nil, err
 			}
 			if err := l.checkCounts(); err != nil {
 				return nil, err
 			}
-			luns = append(luns, l)
+			luns = append(luns, toModel(l))
 		}
 		if err := expect(decoder, json.Delim(']')); err != nil {
 			return nil, err
@@ -121,7 +185,7 @@ func expect(decoder *json.Decoder, want json.Token) error {
 
 // checkCounts refuses a record with more of anything than one may have. It also refuses an operation in the source of an
 // operation. Validate would check records in records, and name them in its error, once for each level.
-func (l *LUN) checkCounts() error {
+func (l *lunV1) checkCounts() error {
 	if len(l.Plexes) > MaxPlexes || len(l.Absorbed) > MaxHistory || len(l.Former) > MaxHistory {
 		return invalid("record of %d plexes, %d tombstones and %d former drives", len(l.Plexes), len(l.Absorbed), len(l.Former))
 	}
@@ -144,4 +208,61 @@ func (l *LUN) checkCounts() error {
 		return invalid("source of an operation, with an operation")
 	}
 	return source.checkCounts()
+}
+
+// each is f of each element. A nil slice stays nil: JSON tells the two apart.
+func each[A, B any](in []A, f func(A) B) []B {
+	if in == nil {
+		return nil
+	}
+	out := make([]B, len(in))
+	for i, a := range in {
+		out[i] = f(a)
+	}
+	return out
+}
+
+// maybe is f of what p points to, nil for nil.
+func maybe[A, B any](p *A, f func(A) B) *B {
+	if p == nil {
+		return nil
+	}
+	b := f(*p)
+	return &b
+}
+
+func toWire(l LUN) lunV1 {
+	return lunV1{
+		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
+		Plexes: each(l.Plexes, func(p Plex) plexV1 {
+			data := each(p.Data, func(e Extent) extentV1 { return extentV1(e) })
+			return plexV1{ID: p.ID, Data: data, Meta: extentV1(p.Meta), Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant}
+		}),
+		Absorbed: each(l.Absorbed, func(t Tombstone) tombstoneV1 { return tombstoneV1(t) }),
+		Former:   l.Former,
+		Operation: maybe(l.Operation, func(o Operation) operationV1 {
+			source := maybe(o.Source, toWire)
+			return operationV1{ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Source: source}
+		}),
+		Last: maybe(l.Last, func(o Outcome) outcomeV1 { return outcomeV1(o) }),
+		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan,
+	}
+}
+
+func toModel(l lunV1) LUN {
+	return LUN{
+		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
+		Plexes: each(l.Plexes, func(p plexV1) Plex {
+			data := each(p.Data, func(e extentV1) Extent { return Extent(e) })
+			return Plex{ID: p.ID, Data: data, Meta: Extent(p.Meta), Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant}
+		}),
+		Absorbed: each(l.Absorbed, func(t tombstoneV1) Tombstone { return Tombstone(t) }),
+		Former:   l.Former,
+		Operation: maybe(l.Operation, func(o operationV1) Operation {
+			source := maybe(o.Source, toModel)
+			return Operation{ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Source: source}
+		}),
+		Last: maybe(l.Last, func(o outcomeV1) Outcome { return Outcome(o) }),
+		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan,
+	}
 }
