@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"reflect"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -52,8 +51,8 @@ func TestConfirm(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var talk bytes.Buffer
-			s := &session{printer: printer{streams: streams{in: strings.NewReader(tt.typed), err: &talk, terminal: tt.terminal}}}
-			err := s.confirm(t.Context(), tt.yes, "All is lost.\nThat too.")
+			s := &session{printer: printer{streams: streams{in: strings.NewReader(tt.typed), err: &talk, terminal: tt.terminal}}, yes: tt.yes}
+			err := s.confirm(t.Context(), "All is lost.\nThat too.")
 			if got := vds.CodeOf(err); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
@@ -74,7 +73,7 @@ func TestConfirm(t *testing.T) {
 func TestConfirmAsksNothingInADryRun(t *testing.T) {
 	var talk bytes.Buffer
 	s := &session{printer: printer{streams: streams{in: deaf{}, err: &talk, terminal: terminal{in: true, err: true}}}, dryRun: true}
-	if err := s.confirm(t.Context(), false, "All is lost."); err != nil || talk.Len() > 0 {
+	if err := s.confirm(t.Context(), "All is lost."); err != nil || talk.Len() > 0 {
 		t.Errorf("%v, and it said %q", err, talk.String())
 	}
 }
@@ -83,7 +82,7 @@ func TestConfirmInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s := &session{printer: printer{streams: streams{in: deaf{}, err: io.Discard, terminal: terminal{in: true, err: true}}}}
-	if got := codeOf(s.confirm(ctx, false, "All is lost.")); got != vds.ErrAbort {
+	if got := codeOf(s.confirm(ctx, "All is lost.")); got != vds.ErrAbort {
 		t.Errorf("%s, want E_ABORT", got)
 	}
 }
@@ -237,26 +236,33 @@ func TestLoggerLevel(t *testing.T) {
 }
 
 func TestNewProgress(t *testing.T) {
+	const bar, text, json = "", "one: ", `{"schema":1`
 	tests := []struct {
 		name     string
 		format   format
 		terminal terminal
-		want     progress
+		want     string
 	}{
-		{"pipe", formatText, terminal{}, textLines{}},
-		{"terminal", formatText, terminal{err: true, width: 80}, &bar{}},
-		{"only stdout is a terminal", formatText, terminal{out: true, width: 80}, textLines{}},
-		{"terminal without a size", formatText, terminal{err: true}, textLines{}},
-		{"JSON in a pipe", formatJSON, terminal{}, jsonLines{}},
-		{"JSON on a terminal", formatJSON, terminal{err: true, width: 80}, jsonLines{}},
+		{"pipe", formatText, terminal{}, text},
+		{"terminal", formatText, terminal{err: true, width: 80}, bar},
+		{"only stdout is a terminal", formatText, terminal{out: true, width: 80}, text},
+		{"terminal without a size", formatText, terminal{err: true}, text},
+		{"JSON in a pipe", formatJSON, terminal{}, json},
+		{"JSON on a terminal", formatJSON, terminal{err: true, width: 80}, json},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := printer{streams{out: io.Discard, err: io.Discard, terminal: tt.terminal}, tt.format}
+			var out, talk bytes.Buffer
+			p := printer{streams{out: &out, err: &talk, terminal: tt.terminal}, tt.format}
 			got := p.newProgress()
-			defer got.close()
-			if reflect.TypeOf(got) != reflect.TypeOf(tt.want) {
-				t.Errorf("%T, want %T", got, tt.want)
+			if tt.want == bar {
+				got.close()
+			} else {
+				got.update(operationDoc{LUN: lunRef{Name: "one"}, Result: newCode(vds.ErrOperationPending)})
+			}
+			shown := out.String() + talk.String()
+			if (got.interval == barInterval) != (tt.want == bar) || !strings.HasPrefix(shown, tt.want) {
+				t.Errorf("every %s it shows %q, want %q", got.interval, shown, tt.want)
 			}
 		})
 	}

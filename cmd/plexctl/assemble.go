@@ -61,21 +61,19 @@ func assemble(ctx context.Context, s *session, opts assembleOptions) (outcome, e
 	return s.each(results, taken, "active", err)
 }
 
-type deactivateOptions struct{ luns []string }
-
 func newDeactivate(c *cli) *cobra.Command {
-	var opts deactivateOptions
+	var refs []string
 	cmd := &cobra.Command{
 		Use:   "deactivate [LUN]...",
 		Short: "Take LUNs down: at shutdown",
 		Long: "Deactivate removes the devices of the LUNs named or of all. Data and running operations stay, and go on at the next\n" +
 			"assemble. A LUN that is open is refused and left as it is. A mirror that is stopped so copies nothing at the next start.",
 	}
-	return changing(c, cmd, &opts, deactivate, all("[LUN...]", &opts.luns, lunNames))
+	return changing(c, cmd, &refs, deactivate, all("[LUN...]", &refs, lunNames))
 }
 
-func deactivate(ctx context.Context, s *session, opts deactivateOptions) (outcome, error) {
-	results, err := s.Deactivate(ctx, opts.luns...)
+func deactivate(ctx context.Context, s *session, refs []string) (outcome, error) {
+	results, err := s.Deactivate(ctx, refs...)
 	return s.each(results, nil, "inactive", err)
 }
 
@@ -102,10 +100,7 @@ func (p printer) printResults(results []lun.Result, taken []lun.Drive, state str
 	if err != nil && len(results) == 0 {
 		return err
 	}
-	doc := resultsDocument{header: newHeader(), Results: []resultDoc{}}
-	for _, d := range taken {
-		doc.TakenOver = append(doc.TakenOver, driveRef{ID: d.ID, Path: d.Info.Path})
-	}
+	doc := resultsDocument{newHeader(), []resultDoc{}, listOf(taken, newDriveRef)}
 	for _, r := range results {
 		one := resultDoc{lunRef: lunRef{ID: r.ID, Name: r.Name}}
 		if r.Err != nil {

@@ -32,21 +32,11 @@ func newCLI(a *app) *cli {
 // defaultLockTimeout is enough for all changes but one: a tracked LUN that plexctl has to zero. None copies data meanwhile.
 const defaultLockTimeout = time.Minute
 
-// noOptions are those of a command without arguments and flags of its own.
+// noOptions are those of a command without operands and flags of its own.
 type noOptions struct{}
 
-// showOptions are those of a command that shows one object.
-type showOptions struct {
-	ref string // how the user names it
-}
-
-// removeOptions are those of a command that takes one object away.
-type removeOptions struct {
-	ref string
-	yes bool
-}
-
-// reading makes cmd a command that changes nothing. Its flags and its operands fill opts, which run gets.
+// reading makes cmd a command that changes nothing. Its flags and its operands fill opts, which run gets. If a command has
+// one operand and no flags, the operand is all of its options.
 func reading[O any](
 	c *cli, cmd *cobra.Command, opts *O, run func(context.Context, *session, O) error, ops ...operand,
 ) *cobra.Command {
@@ -71,6 +61,7 @@ func changing[O any](
 			if dryRun {
 				return s.printPlan(s.plan(change))
 			}
+			s.yes, _ = cmd.Flags().GetBool("yes") // a command without the flag asks nothing
 			if yes := cmd.Flags().Lookup("yes"); yes != nil && !yes.Changed && s.canAsk() {
 				if _, err := s.plan(change); err != nil {
 					return err

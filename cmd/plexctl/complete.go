@@ -58,11 +58,7 @@ func completeNothing(cmd *cobra.Command, flag string) {
 }
 
 func lunNames(_ context.Context, h *host, _ []string) []cobra.Completion {
-	var found []cobra.Completion
-	for _, l := range h.LUNs() {
-		found = append(found, l.Name())
-	}
-	return found
+	return listOf(h.LUNs(), (*lun.LUN).Name)
 }
 
 // plexNames lists the plexes of the LUN that is the first argument.
@@ -75,11 +71,9 @@ func plexNames(ctx context.Context, h *host, args []string) []cobra.Completion {
 	if err != nil {
 		return nil
 	}
-	var found []cobra.Completion
-	for _, p := range newLUNDoc(props, h.DrivePaths()).Plexes {
-		found = append(found, cobra.CompletionWithDesc(p.ID.String(), driveText(p.Drives)))
-	}
-	return found
+	return listOf(newLUNDoc(props, h.DrivePaths()).Plexes, func(p plexDoc) cobra.Completion {
+		return cobra.CompletionWithDesc(p.ID.String(), driveText(p.Drives))
+	})
 }
 
 func driveNames(_ context.Context, h *host, _ []string) []cobra.Completion {
@@ -92,11 +86,9 @@ func foreignNames(_ context.Context, h *host, _ []string) []cobra.Completion {
 }
 
 func namesOf(drives []lun.Drive) []cobra.Completion {
-	var found []cobra.Completion
-	for _, d := range drives {
-		found = append(found, cobra.CompletionWithDesc(d.Info.Path, d.Info.Size.String()))
-	}
-	return found
+	return listOf(drives, func(d lun.Drive) cobra.Completion {
+		return cobra.CompletionWithDesc(d.Info.Path, d.Info.Size.String())
+	})
 }
 
 // operationNames lists the running operations.

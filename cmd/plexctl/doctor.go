@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun"
 )
 
 // level is how bad a finding is.
@@ -76,16 +77,11 @@ func doctor(
 func (c checkDoc) failed() bool { return c.Level == levelFail }
 
 func (p printer) checkLines(w io.Writer, checks []checkDoc) error {
+	labels := map[level]string{
+		levelOK: p.paint(sgrGreen, "ok  "), levelWarn: p.paint(sgrYellow, "warn"), levelFail: p.paint(sgrRed, "FAIL"),
+	}
 	for _, c := range checks {
-		sgr, label := sgrGreen, "ok  "
-		switch c.Level {
-		case levelWarn:
-			sgr, label = sgrYellow, "warn"
-		case levelFail:
-			sgr, label = sgrRed, "FAIL"
-		case levelOK:
-		}
-		text := fmt.Sprintf("%s  %s: %s\n", p.paint(sgr, label), c.Name, c.Text)
+		text := fmt.Sprintf("%s  %s: %s\n", labels[c.Level], c.Name, c.Text)
 		if c.Advice != "" {
 			text += "      " + c.Advice + "\n"
 		}
@@ -119,16 +115,6 @@ func checkMachine(f facts) []checkDoc {
 	return append(checks, checkUdev(f.udev), checkLock(f.lockDir, f.lockErr))
 }
 
-// knownBad returns why a series of kernels, such as "6.8", must not mirror, or "" if nothing is known against it.
-func knownBad(series string) string {
-	switch series {
-	case "6.7", "6.8": // "dm-raid: fix v6.7 regressions", dm-devel, 2024; the hang is in md's stop_sync_thread
-		return "replacing the table of a mirror while it resyncs can hang for good; fixed in 6.9"
-	default:
-		return ""
-	}
-}
-
 // checkRelease judges a kernel release such as "6.12.48-amd64".
 func checkRelease(release string) checkDoc {
 	var major, minor int
@@ -138,8 +124,9 @@ func checkRelease(release string) checkDoc {
 	if major < 5 || major == 5 && minor < 10 {
 		return checkDoc{"kernel", levelFail, release + " is older than 5.10", "use a kernel of 5.10 or later"}
 	}
-	if why := knownBad(fmt.Sprintf("%d.%d", major, minor)); why != "" {
-		return checkDoc{"kernel", levelFail, release + ": " + why, "use another kernel before mirroring a LUN"}
+	if major == 6 && (minor == 7 || minor == 8) { // "dm-raid: fix v6.7 regressions", dm-devel, 2024; the hang is in md's stop_sync_thread
+		why := ": replacing the table of a mirror while it resyncs can hang for good; fixed in 6.9"
+		return checkDoc{"kernel", levelFail, release + why, "use another kernel before mirroring a LUN"}
 	}
 	return checkDoc{"kernel", levelOK, release, ""}
 }
@@ -199,12 +186,10 @@ func checkDrives(h *host) []checkDoc {
 	if len(problems) == 0 {
 		return []checkDoc{{"drives", levelOK, fmt.Sprintf("%d, all can be read", len(h.Drives())), ""}}
 	}
-	var checks []checkDoc
-	for _, problem := range problems {
+	return listOf(problems, func(problem error) checkDoc {
 		doc := newErrorDoc(problem)
-		checks = append(checks, checkDoc{"drives", levelWarn, doc.Message, doc.Hint})
-	}
-	return checks
+		return checkDoc{"drives", levelWarn, doc.Message, doc.Hint}
+	})
 }
 
 // checkDevices looks for devices of plexctl that belong to no LUN.
@@ -227,10 +212,5 @@ func checkDevices(devices []dm.Device, h *host) []checkDoc {
 
 // belongs reports whether d is a device of a LUN. The dm UUID begins with the LUN's GUID.
 func belongs(d dm.Device, h *host) bool {
-	for _, l := range h.LUNs() {
-		if strings.HasPrefix(d.UUID, "PLEX-"+l.ID().String()) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(h.LUNs(), func(l *lun.LUN) bool { return strings.HasPrefix(d.UUID, "PLEX-"+l.ID().String()) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ func listDrives(_ context.Context, s *session, _ noOptions) error {
 }
 
 func (p printer) printDrives(drives []lun.Drive) error {
-	docs := docsOf(drives, newDriveDoc)
+	docs := listOf(drives, newDriveDoc)
 	return p.print(drivesDocument{newHeader(), docs}, func(out io.Writer) error { return p.driveTable(out, docs) })
 }
 
@@ -55,12 +56,12 @@ func hostText(d driveDoc) string {
 }
 
 func newDriveShow(c *cli) *cobra.Command {
-	var opts showOptions
-	return reading(c, &cobra.Command{Use: "show DRIVE", Short: "Show a drive"}, &opts, showDrive, one("DRIVE", &opts.ref, driveNames))
+	var ref string
+	return reading(c, &cobra.Command{Use: "show DRIVE", Short: "Show a drive"}, &ref, showDrive, one("DRIVE", &ref, driveNames))
 }
 
-func showDrive(_ context.Context, s *session, opts showOptions) error {
-	drive, err := s.Drive(opts.ref)
+func showDrive(_ context.Context, s *session, ref string) error {
+	drive, err := s.Drive(ref)
 	if err != nil {
 		return err
 	}
@@ -83,10 +84,8 @@ func showDrive(_ context.Context, s *session, opts showOptions) error {
 	})
 }
 
-type driveTakeOverOptions struct{ drives []string }
-
 func newDriveTakeOver(c *cli) *cobra.Command {
-	var opts driveTakeOverOptions
+	var refs []string
 	cmd := &cobra.Command{
 		Use:   "take-over DRIVE...",
 		Short: "Make drives of another host this host's",
@@ -95,49 +94,44 @@ func newDriveTakeOver(c *cli) *cobra.Command {
 			"same drives destroy each other's data. Name all drives of a LUN; `plexctl assemble --take-over` takes every drive.",
 		Example: "  plexctl drive take-over /dev/sdb /dev/sdc",
 	}
-	return changing(c, cmd, &opts, takeOverDrives, all("DRIVE...", &opts.drives, foreignNames))
+	return changing(c, cmd, &refs, takeOverDrives, all("DRIVE...", &refs, foreignNames))
 }
 
-func takeOverDrives(ctx context.Context, s *session, opts driveTakeOverOptions) (outcome, error) {
-	drives, err := s.TakeOver(ctx, opts.drives...)
+func takeOverDrives(ctx context.Context, s *session, refs []string) (outcome, error) {
+	drives, err := s.TakeOver(ctx, refs...)
 	return outcome(func(context.Context) error { return s.printDrives(drives) }).unless(err)
 }
 
 func newDriveRemove(c *cli) *cobra.Command {
-	var opts removeOptions
+	var ref string
 	cmd := &cobra.Command{
 		Use:   "remove DRIVE",
 		Short: "Take the label off a drive without plexes",
 		Long:  "Remove takes the label off a drive, which is an ordinary device again. A drive with plexes is refused.",
 	}
-	yesFlag(cmd, &opts.yes)
-	return changing(c, cmd, &opts, removeDrive, one("DRIVE", &opts.ref, driveNames))
+	yesFlag(cmd)
+	return changing(c, cmd, &ref, removeDrive, one("DRIVE", &ref, driveNames))
 }
 
-func removeDrive(ctx context.Context, s *session, opts removeOptions) (outcome, error) {
-	drive, err := s.Drive(opts.ref)
+func removeDrive(ctx context.Context, s *session, ref string) (outcome, error) {
+	drive, err := s.Drive(ref)
 	if err != nil {
 		return nil, err
 	}
 	loss := fmt.Sprintf("The label of drive %s (%s, %s) will be removed.", drive.Info.Path, deviceText(drive.Info), drive.ID)
-	if err := s.confirm(ctx, opts.yes, loss); err != nil {
+	if err := s.confirm(ctx, loss); err != nil {
 		return nil, err
 	}
 	if err := s.RemoveDrive(ctx, drive.ID.String()); err != nil {
 		return nil, err
 	}
 	return func(context.Context) error {
-		return s.done(removedDocument{newHeader(), driveRef{ID: drive.ID, Path: drive.Info.Path}},
+		return s.done(removedDocument{newHeader(), newDriveRef(drive)},
 			"%s is an ordinary device again", drive.Info.Path)
 	}, nil
 }
 
 func deviceText(info blockdev.Info) string {
-	texts := []string{info.Size.String()}
-	for _, text := range []string{info.Model, info.Serial} {
-		if text != "" {
-			texts = append(texts, text)
-		}
-	}
-	return strings.Join(texts, ", ")
+	texts := []string{info.Size.String(), info.Model, info.Serial}
+	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), ", ")
 }

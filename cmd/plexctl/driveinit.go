@@ -17,7 +17,6 @@ import (
 type driveInitOptions struct {
 	devices []string
 	force   bool
-	yes     bool
 }
 
 func newDriveInit(c *cli) *cobra.Command {
@@ -33,7 +32,7 @@ func newDriveInit(c *cli) *cobra.Command {
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault), // files
 	}
 	cmd.Flags().BoolVar(&opts.force, "force", false, "take a device although something is recognised on it")
-	yesFlag(cmd, &opts.yes)
+	yesFlag(cmd)
 	return changing(c, cmd, &opts, initDrives, all("DEVICE...", &opts.devices, nil))
 }
 
@@ -42,7 +41,7 @@ func initDrives(ctx context.Context, s *session, opts driveInitOptions) (outcome
 	if err != nil {
 		return nil, err
 	}
-	if err := s.confirm(ctx, opts.yes, strings.Join(loss, "\n")); err != nil {
+	if err := s.confirm(ctx, strings.Join(loss, "\n")); err != nil {
 		return nil, err
 	}
 	var made []lun.Drive

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -8,9 +9,9 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// yesFlag adds --yes to a command that destroys something.
-func yesFlag(cmd *cobra.Command, yes *bool) {
-	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask; required when there is no terminal")
+// yesFlag adds --yes to a command that destroys something. changing hands it to the session.
+func yesFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolP("yes", "y", false, "do not ask; required when there is no terminal")
 }
 
 // waitFlag adds --wait to a command that begins an operation. end completes the sentence "wait until …".
@@ -27,23 +28,37 @@ func (c *cli) driveFlag(cmd *cobra.Command, drives *[]string, use string) {
 // sizeHelp tells how to write a size.
 const sizeHelp = "SIZE is a number with a unit (10GiB, 512M, 1.5T; letters alone are powers of 1024) and is rounded up to a MiB."
 
-// bytesFlag is a flag whose value is a size.
-type bytesFlag size.Bytes
+// sizeFlag adds a flag whose value is a size.
+func sizeFlag(cmd *cobra.Command, into *size.Bytes, name, shorthand, usage string) {
+	parse := func(text string) (size.Bytes, error) { return size.Parse(strings.TrimSpace(text)) }
+	cmd.Flags().VarP(&value[size.Bytes]{into, parse, "SIZE"}, name, shorthand, usage)
+	completeNothing(cmd, name)
+}
 
-// String is the value; empty when the flag was not given.
-func (b *bytesFlag) String() string {
-	if *b == 0 {
+// value is the value of a flag.
+type value[T comparable] struct {
+	into  *T
+	parse func(text string) (T, error)
+	word  string // for the value in help
+}
+
+// String is the value as help shows the default.
+func (v *value[T]) String() string {
+	var none T
+	if *v.into == none {
 		return ""
 	}
-	return size.Bytes(*b).String()
+	return fmt.Sprint(*v.into)
 }
 
 // Set takes a value from the command line.
-func (b *bytesFlag) Set(text string) error {
-	parsed, err := size.Parse(strings.TrimSpace(text))
-	*b = bytesFlag(parsed)
+func (v *value[T]) Set(text string) error {
+	parsed, err := v.parse(text)
+	if err == nil {
+		*v.into = parsed
+	}
 	return err
 }
 
 // Type is the word for the value in help.
-func (b *bytesFlag) Type() string { return "SIZE" }
+func (v *value[T]) Type() string { return v.word }

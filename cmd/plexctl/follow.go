@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -82,7 +81,7 @@ func (s *session) watch(ctx context.Context, operation *resync.Async) error {
 		select {
 		case <-operation.Done():
 		case <-ctx.Done():
-		case <-s.after(show.interval()):
+		case <-s.after(show.interval):
 		}
 	}
 }
@@ -138,48 +137,25 @@ func nextText(o operationDoc) string {
 }
 
 // progress shows how far an operation is.
-type progress interface {
-	update(operationDoc)
-	interval() time.Duration
-	close()
+type progress struct {
+	update   func(operationDoc)
+	interval time.Duration // from one update to the next
+	close    func()
 }
 
 // newProgress shows lines on stdout with -o json, a bar on a terminal that knows its size, and else lines on stderr.
 func (p printer) newProgress() progress {
-	switch {
-	case p.format == formatJSON:
-		return jsonLines{enc: json.NewEncoder(p.out)}
-	case p.terminal.err && p.terminal.width > 0:
-		return newBar(p.err, p.terminal.width)
-	default:
-		return textLines{w: p.err}
+	if p.format == formatText && p.terminal.err && p.terminal.width > 0 {
+		b := newBar(p.err, p.terminal.width)
+		return progress{b.update, barInterval, b.close}
 	}
+	return progress{p.progressLine, lineInterval, func() {}}
 }
 
-// lines is the part that all progress in lines has in common.
-type lines struct{}
-
-func (lines) interval() time.Duration { return lineInterval }
-
-func (lines) close() {}
-
-type textLines struct {
-	lines
-	w io.Writer
-}
-
-func (t textLines) update(o operationDoc) { fmt.Fprintf(t.w, "%s: %s\n", o.LUN.Name, operationText(o)) }
-
-type jsonLines struct {
-	lines
-	enc *json.Encoder
-}
-
-func (j jsonLines) update(o operationDoc) {
-	if !o.pending() {
-		return // the result says it
+func (p printer) progressLine(o operationDoc) {
+	if p.format == formatText || o.pending() { // with -o json the result tells of the end
+		p.note(operationDocument{header: newHeader(), Operation: o}, o.LUN.Name+": "+operationText(o))
 	}
-	_ = j.enc.Encode(operationDocument{header: newHeader(), Operation: o}) // the result at the end fails the same way
 }
 
 // bar is a progress bar with percent, amount, speed and time left as the operation itself reports them.
@@ -207,8 +183,6 @@ func (b *bar) update(o operationDoc) {
 	b.line.SetTotal(int64(o.Total), false)
 	b.line.SetCurrent(int64(o.Done))
 }
-
-func (*bar) interval() time.Duration { return barInterval }
 
 // close draws the bar for the last time and leaves it on the screen.
 func (b *bar) close() {

@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 )
@@ -23,9 +25,10 @@ func FuzzRate(f *testing.F) {
 		if rate != lun.Unlimited && rate != lun.Paused && rate < size.KiB {
 			t.Errorf("%q is %d", text, rate)
 		}
-		var flag rateFlag
-		if err := flag.Set(text); err != nil || size.Bytes(flag) != rate {
-			t.Errorf("flag of %q: %d, %v; want %d", text, flag, err, rate)
+		var given size.Bytes
+		flag := value[size.Bytes]{&given, parseRate, "RATE"}
+		if err := flag.Set(text); err != nil || given != rate {
+			t.Errorf("flag of %q: %d, %v; want %d", text, given, err, rate)
 		}
 		if rate > size.TiB {
 			return // LUN.SetRate refuses it
@@ -43,12 +46,14 @@ func FuzzBytes(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		var flag bytesFlag
-		err := flag.Set(text)
-		if err != nil && flag != 0 {
-			t.Errorf("%q: %d comes with the error %v", text, flag, err)
+		var given size.Bytes
+		cmd := &cobra.Command{}
+		sizeFlag(cmd, &given, "size", "s", "")
+		err := cmd.Flags().Set("size", text)
+		if err != nil && given != 0 {
+			t.Errorf("%q: %d comes with the error %v", text, given, err)
 		}
-		if err == nil && int64(flag) < 0 {
+		if err == nil && int64(given) < 0 {
 			t.Errorf("%q does not fit 63 bits", text)
 		}
 	})

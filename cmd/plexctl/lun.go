@@ -36,12 +36,12 @@ func listLUNs(ctx context.Context, s *session, _ noOptions) error {
 }
 
 func newLUNShow(c *cli) *cobra.Command {
-	var opts showOptions
-	return reading(c, &cobra.Command{Use: "show LUN", Short: "Show a LUN with its plexes"}, &opts, showLUN, one("LUN", &opts.ref, lunNames))
+	var ref string
+	return reading(c, &cobra.Command{Use: "show LUN", Short: "Show a LUN with its plexes"}, &ref, showLUN, one("LUN", &ref, lunNames))
 }
 
-func showLUN(ctx context.Context, s *session, opts showOptions) error {
-	doc, err := s.lun(ctx, opts.ref)
+func showLUN(ctx context.Context, s *session, ref string) error {
+	doc, err := s.lun(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -70,18 +70,18 @@ func renameLUN(ctx context.Context, s *session, opts lunRenameOptions) (outcome,
 }
 
 func newLUNDelete(c *cli) *cobra.Command {
-	var opts removeOptions
+	var ref string
 	cmd := &cobra.Command{
 		Use:   "delete LUN",
 		Short: "Delete a LUN with all its plexes and data",
 		Long:  "Delete takes a LUN down and frees its space; its data is lost. A LUN that is open is refused.",
 	}
-	yesFlag(cmd, &opts.yes)
-	return changing(c, cmd, &opts, deleteLUN, one("LUN", &opts.ref, lunNames))
+	yesFlag(cmd)
+	return changing(c, cmd, &ref, deleteLUN, one("LUN", &ref, lunNames))
 }
 
-func deleteLUN(ctx context.Context, s *session, opts removeOptions) (outcome, error) {
-	l, record, err := s.record(opts.ref)
+func deleteLUN(ctx context.Context, s *session, ref string) (outcome, error) {
+	l, record, err := s.record(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func deleteLUN(ctx context.Context, s *session, opts removeOptions) (outcome, er
 	if n := len(record.Copies()); n > 1 {
 		loss = fmt.Sprintf("All data on LUN %s, with all %d plexes, will be lost.", lunText(l, record.Size.Bytes()), n)
 	}
-	if err := s.confirm(ctx, opts.yes, loss); err != nil {
+	if err := s.confirm(ctx, loss); err != nil {
 		return nil, err
 	}
 	if err := l.Delete(ctx); err != nil {

@@ -11,7 +11,7 @@ import (
 
 type lunCreateOptions struct {
 	name   string
-	size   bytesFlag
+	size   size.Bytes
 	drives []string
 	track  bool
 }
@@ -37,14 +37,13 @@ func newLUNCreate(c *cli) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().VarP(&opts.size, "size", "s", "size of the LUN")
-	completeNothing(cmd, "size")
+	sizeFlag(cmd, &opts.size, "size", "s", "size of the LUN")
 	c.driveFlag(cmd, &opts.drives, "use")
 	cmd.Flags().BoolVar(&opts.track, "track", false, "note what is written, so that a new plex gets nothing else")
 	return changing(c, cmd, &opts, createLUN, one("NAME", &opts.name, nil))
 }
 
 func createLUN(ctx context.Context, s *session, opts lunCreateOptions) (outcome, error) {
-	made, err := s.CreateLUN(ctx, lun.Spec{Name: opts.name, Size: size.Bytes(opts.size), Drives: opts.drives, Track: opts.track})
+	made, err := s.CreateLUN(ctx, lun.Spec{Name: opts.name, Size: opts.size, Drives: opts.drives, Track: opts.track})
 	return s.lunLine(made).unless(err)
 }

@@ -11,7 +11,7 @@ import (
 
 type lunExtendOptions struct {
 	ref    string
-	by, to bytesFlag
+	by, to size.Bytes
 	drives []string
 	wait   bool
 }
@@ -30,10 +30,8 @@ func newLUNExtend(c *cli) *cobra.Command {
 			return opts.check(cmd.Flags().Changed("by"), cmd.Flags().Changed("size"))
 		},
 	}
-	cmd.Flags().Var(&opts.by, "by", "how much larger the LUN becomes")
-	cmd.Flags().VarP(&opts.to, "size", "s", "how large the LUN becomes")
-	completeNothing(cmd, "by")
-	completeNothing(cmd, "size")
+	sizeFlag(cmd, &opts.by, "by", "", "how much larger the LUN becomes")
+	sizeFlag(cmd, &opts.to, "size", "s", "how large the LUN becomes")
 	c.driveFlag(cmd, &opts.drives, "grow on")
 	waitFlag(cmd, &opts.wait, "all plexes hold the same")
 	return changing(c, cmd, &opts, extendLUN, one("LUN", &opts.ref, lunNames))
@@ -54,14 +52,13 @@ func (o lunExtendOptions) check(by, to bool) error {
 // growth returns by how much to extend a LUN that has the size now.
 func (o lunExtendOptions) growth(now size.Bytes) (size.Bytes, error) {
 	if o.by > 0 {
-		return size.Bytes(o.by), nil
+		return o.by, nil
 	}
-	to := size.Bytes(o.to)
-	if to <= now {
+	if o.to <= now {
 		return 0, usage(fmt.Sprintf("name a size above %s, or say with --by how much larger it becomes", now),
-			"extend lun %q: it has %s already, and %s is not more", o.ref, now, to)
+			"extend lun %q: it has %s already, and %s is not more", o.ref, now, o.to)
 	}
-	return to - now, nil
+	return o.to - now, nil
 }
 
 func extendLUN(ctx context.Context, s *session, opts lunExtendOptions) (outcome, error) {

@@ -6,7 +6,7 @@
 //	lunextend.go, …      one file a command: its options, its constructor, its run function
 //	print.go, json.go    the output: one document, shown as text or as JSON
 //
-// A constructor binds flags and arguments to an options struct. The run function gets a session and these options, and
+// A constructor binds flags and arguments to options, a struct or one value. The run function gets a session and these options, and
 // reads nothing else. It decides nothing about storage: package lun does. Scripts rely on docs/exit-codes.md and docs/json.md.
 package main
 

@@ -74,12 +74,12 @@ func (d operationDoc) limitText() string {
 }
 
 func newOpShow(c *cli) *cobra.Command {
-	var opts showOptions
-	return reading(c, &cobra.Command{Use: "show OPERATION", Short: "Show an operation"}, &opts, showOp, one("OPERATION", &opts.ref, operationNames))
+	var ref string
+	return reading(c, &cobra.Command{Use: "show OPERATION", Short: "Show an operation"}, &ref, showOp, one("OPERATION", &ref, operationNames))
 }
 
-func showOp(ctx context.Context, s *session, opts showOptions) error {
-	operation, err := s.Operation(opts.ref)
+func showOp(ctx context.Context, s *session, ref string) error {
+	operation, err := s.Operation(ref)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func newOpCancel(c *cli) *cobra.Command {
-	var opts removeOptions
+	var ref string
 	cmd := &cobra.Command{
 		Use:   "cancel OPERATION",
 		Short: "Cancel a running operation",
@@ -24,15 +24,15 @@ func newOpCancel(c *cli) *cobra.Command {
 			"`plexctl plex remove` takes away the plex that was to be filled.\n\n" +
 			"If a scan (`plexctl plex add --scan`) of a LUN has not led to a plex yet, the name of the LUN cancels that scan.",
 	}
-	yesFlag(cmd, &opts.yes)
-	return changing(c, cmd, &opts, cancelOp, one("OPERATION", &opts.ref, operationNames))
+	yesFlag(cmd)
+	return changing(c, cmd, &ref, cancelOp, one("OPERATION", &ref, operationNames))
 }
 
-func cancelOp(ctx context.Context, s *session, opts removeOptions) (outcome, error) {
-	if l := s.withScan(ctx, opts.ref); l != nil {
+func cancelOp(ctx context.Context, s *session, ref string) (outcome, error) {
+	if l := s.withScan(ctx, ref); l != nil {
 		return s.cancelScan(ctx, l)
 	}
-	operation, err := s.Operation(opts.ref)
+	operation, err := s.Operation(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func cancelOp(ctx context.Context, s *session, opts removeOptions) (outcome, err
 	if doc.cancellable() {
 		loss := fmt.Sprintf("Operation %s (%s of LUN %q, %d %%) will be cancelled; what it has copied is lost.",
 			doc.ID, doc.Type, doc.LUN.Name, doc.Percent)
-		if err := s.confirm(ctx, opts.yes, loss); err != nil {
+		if err := s.confirm(ctx, loss); err != nil {
 			return nil, err
 		}
 	}

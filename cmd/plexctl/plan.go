@@ -14,20 +14,16 @@ func (p printer) printPlan(steps []lun.PlannedStep, refused error) error {
 	if refused != nil && len(steps) == 0 {
 		return refused
 	}
-	doc := planDocument{newHeader(), newPlan(steps)}
+	doc := planDocument{newHeader(), listOf(steps, newStepDoc)}
 	return errors.Join(p.print(doc, func(out io.Writer) error { return planText(out, doc.Plan) }), refused)
 }
 
-func newPlan(steps []lun.PlannedStep) []stepDoc {
-	docs := []stepDoc{}
-	for _, s := range steps {
-		doc := stepDoc{Text: s.Text, Undo: s.Undo, Commit: s.Commit}
-		if table := strings.TrimSpace(s.Table); table != "" {
-			doc.Table = strings.Split(table, "\n")
-		}
-		docs = append(docs, doc)
+func newStepDoc(s lun.PlannedStep) stepDoc {
+	doc := stepDoc{Text: s.Text, Undo: s.Undo, Commit: s.Commit}
+	if table := strings.TrimSpace(s.Table); table != "" {
+		doc.Table = strings.Split(table, "\n")
 	}
-	return docs
+	return doc
 }
 
 // planText is a plan for people: numbered steps, each with the table that it loads and how it would be taken back.

@@ -20,12 +20,12 @@ func newPlex(c *cli) *cobra.Command {
 }
 
 func newPlexList(c *cli) *cobra.Command {
-	var opts showOptions
-	return reading(c, &cobra.Command{Use: "list LUN", Short: "List the plexes of a LUN"}, &opts, listPlexes, one("LUN", &opts.ref, lunNames))
+	var ref string
+	return reading(c, &cobra.Command{Use: "list LUN", Short: "List the plexes of a LUN"}, &ref, listPlexes, one("LUN", &ref, lunNames))
 }
 
-func listPlexes(ctx context.Context, s *session, opts showOptions) error {
-	doc, err := s.lun(ctx, opts.ref)
+func listPlexes(ctx context.Context, s *session, ref string) error {
+	doc, err := s.lun(ctx, ref)
 	if err != nil {
 		return err
 	}

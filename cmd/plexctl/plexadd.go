@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -18,11 +17,10 @@ import (
 type plexAddOptions struct {
 	target, source string
 	drives         []string
-	rate           rateFlag
+	rate           size.Bytes
 	now            bool
 	scan           bool
 	wait           bool
-	yes            bool
 }
 
 func newPlexAdd(c *cli) *cobra.Command {
@@ -48,11 +46,11 @@ func newPlexAdd(c *cli) *cobra.Command {
 		PreRunE: func(*cobra.Command, []string) error { return opts.check() },
 	}
 	c.driveFlag(cmd, &opts.drives, "make room for the plex on")
-	addRate(cmd, &opts.rate)
+	rateFlag(cmd, &opts.rate)
 	cmd.Flags().BoolVar(&opts.now, "now", false, "copy at once, though another LUN is being rebuilt on one of the drives")
 	cmd.Flags().BoolVar(&opts.scan, "scan", false, "first read TARGET, and then copy nothing that is zero")
 	waitFlag(cmd, &opts.wait, "the plex holds all of the data")
-	yesFlag(cmd, &opts.yes)
+	yesFlag(cmd)
 	return changing(c, cmd, &opts, addPlex, one("TARGET", &opts.target, lunNames), one("[SOURCE]", &opts.source, lunNames))
 }
 
@@ -64,7 +62,7 @@ func (o plexAddOptions) check() error {
 			"SOURCE is missing: nothing is named to be a plex of %q", o.target)
 	case o.source != "" && len(o.drives) > 0:
 		return usage("leave one of them out", "SOURCE %q and --drive exclude each other", o.source)
-	case o.wait && size.Bytes(o.rate) == lun.Paused:
+	case o.wait && o.rate == lun.Paused:
 		return usage("leave one of them out", "--wait would not end: nothing is copied with --rate paused")
 	}
 	return nil
@@ -75,7 +73,7 @@ func addPlex(ctx context.Context, s *session, opts plexAddOptions) (outcome, err
 	if err != nil {
 		return nil, err
 	}
-	how := lun.AttachOptions{Rate: size.Bytes(opts.rate), Now: opts.now}
+	how := lun.AttachOptions{Rate: opts.rate, Now: opts.now}
 	scan := lun.ScanOptions{Drives: opts.drives, Rate: how.Rate}
 	attach := func() (*resync.Async, error) { return target.AddNewPlex(ctx, opts.drives, how) }
 	if opts.source != "" {
@@ -103,7 +101,7 @@ func (s *session) source(ctx context.Context, target *lun.LUN, opts plexAddOptio
 	}
 	loss := fmt.Sprintf("All data on LUN %s will be lost: it becomes a plex of LUN %q.",
 		lunText(source, record.Size.Bytes()), target.Name())
-	return source, s.confirm(ctx, opts.yes, loss)
+	return source, s.confirm(ctx, loss)
 }
 
 // scan finds the regions of a LUN that are zero, and shows its progress. If ctx ends first, the error tells how to continue.
@@ -118,11 +116,7 @@ func (s *session) scan(ctx context.Context, target *lun.LUN, opts lun.ScanOption
 		}
 		shown = time.Now()
 		doc := scanDoc{LUN: lunRef{target.ID(), target.Name()}, Done: p.Done, Total: p.Total, Zero: p.Zero, Percent: int(100 * p.Done / p.Total)}
-		if s.format == formatJSON {
-			_ = json.NewEncoder(s.out).Encode(scanDocument{newHeader(), doc}) // the result at the end fails the same way
-			return
-		}
-		fmt.Fprintf(s.err, "%s: scan %d %%, %s of %s, %s zero\n", target.Name(), doc.Percent, p.Done, p.Total, p.Zero)
+		s.note(scanDocument{newHeader(), doc}, fmt.Sprintf("%s: scan %d %%, %s of %s, %s zero", target.Name(), doc.Percent, p.Done, p.Total, p.Zero))
 	}
 	err := target.Scan(ctx, opts)
 	if !errors.Is(err, context.Canceled) {

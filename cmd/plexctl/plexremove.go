@@ -10,10 +10,7 @@ import (
 	"github.com/plexctl/plexctl/lun"
 )
 
-type plexRemoveOptions struct {
-	lun, plex string
-	yes       bool
-}
+type plexRemoveOptions struct{ lun, plex string }
 
 func newPlexRemove(c *cli) *cobra.Command {
 	var opts plexRemoveOptions
@@ -25,7 +22,7 @@ func newPlexRemove(c *cli) *cobra.Command {
 			"You cannot remove the only plex, or one without which the data would be incomplete.",
 		Example: "  plexctl plex remove web1 /dev/sdc",
 	}
-	yesFlag(cmd, &opts.yes)
+	yesFlag(cmd)
 	return changing(c, cmd, &opts, removePlex, one("LUN", &opts.lun, lunNames), one("PLEX", &opts.plex, plexNames))
 }
 
@@ -38,7 +35,7 @@ func removePlex(ctx context.Context, s *session, opts plexRemoveOptions) (outcom
 	if err != nil {
 		return nil, err
 	}
-	if err := s.confirm(ctx, opts.yes, loss); err != nil {
+	if err := s.confirm(ctx, loss); err != nil {
 		return nil, err
 	}
 	operation, err := l.RemovePlex(ctx, plex)

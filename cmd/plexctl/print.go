@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,14 +44,20 @@ func (p printer) done(doc any, format string, args ...any) error {
 // report writes an error: as text to stderr, or with -o json as a document to stdout, where a script expects the result.
 func (p printer) report(err error) {
 	doc := newErrorDoc(err)
+	text := fmt.Sprintf("plexctl: %s (%s, %s)", doc.Message, doc.Code, doc.HResult)
+	if doc.Hint != "" {
+		text += "\nhint: " + doc.Hint
+	}
+	p.note(errorDocument{newHeader(), doc}, text)
+}
+
+// note writes what is not the result: doc to stdout with -o json, else text to stderr. There is no place left for an error.
+func (p printer) note(doc any, text string) {
 	if p.format == formatJSON {
-		_ = json.NewEncoder(p.out).Encode(errorDocument{newHeader(), doc}) // there is no place left for another error
+		_ = json.NewEncoder(p.out).Encode(doc)
 		return
 	}
-	fmt.Fprintf(p.err, "plexctl: %s (%s, %s)\n", doc.Message, doc.Code, doc.HResult)
-	if doc.Hint != "" {
-		fmt.Fprintf(p.err, "hint: %s\n", doc.Hint)
-	}
+	fmt.Fprintln(p.err, text)
 }
 
 // newErrorDoc puts an error on one line, as it is shown.
@@ -128,10 +135,7 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
 // dash fills an empty cell.
 func dash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
+	return cmp.Or(text, "-")
 }
 
 // progressText tells how far something is: "41 %, 820 MiB of 2.0 GiB, 85 MiB/s, 15s left".

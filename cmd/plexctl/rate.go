@@ -17,32 +17,11 @@ const rateHelp = "RATE is how much is copied to each plex in a second, at most. 
 // slowest is the lowest rate that is not a pause.
 const slowest = size.KiB
 
-// rateFlag is a rate on the command line: its zero value is lun.Unlimited.
-type rateFlag size.Bytes
-
-// addRate adds --rate to a command.
-func addRate(cmd *cobra.Command, rate *rateFlag) {
-	cmd.Flags().Var(rate, "rate", "copy at most so much a second: 50MiB, paused, or max (default max)")
-	must(cmd.RegisterFlagCompletionFunc("rate", cobra.NoFileCompletions))
+// rateFlag adds --rate to a command.
+func rateFlag(cmd *cobra.Command, rate *size.Bytes) {
+	cmd.Flags().Var(&value[size.Bytes]{rate, parseRate, "RATE"}, "rate", "copy at most so much a second: 50MiB, paused, or max (default max)")
+	completeNothing(cmd, "rate")
 }
-
-// String is the value; empty for the default, which help does not show then.
-func (r *rateFlag) String() string {
-	if *r == rateFlag(lun.Unlimited) {
-		return ""
-	}
-	return rateText(size.Bytes(*r))
-}
-
-// Set takes a value from the command line.
-func (r *rateFlag) Set(text string) error {
-	parsed, err := parseRate(text)
-	*r = rateFlag(parsed)
-	return err
-}
-
-// Type is the word for the value in help.
-func (*rateFlag) Type() string { return "RATE" }
 
 // parseRate reads a rate as people write it.
 func parseRate(text string) (size.Bytes, error) {

@@ -52,25 +52,16 @@ func TestParseRateRefuses(t *testing.T) {
 	}
 }
 
-func TestRateFlag(t *testing.T) {
-	tests := []struct {
-		name string
-		text string
-		want string
-	}{
-		{"no limit, which help does not show", "max", ""},
-		{"paused", "paused", "paused"},
-		{"a limit", "50M", "50 MiB/s"},
+func TestValue(t *testing.T) {
+	rate := lun.Unlimited
+	flag := value[size.Bytes]{&rate, parseRate, "RATE"}
+	if got := flag.String(); got != "" {
+		t.Errorf("help shows %q for no limit", got)
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var rate rateFlag
-			if err := rate.Set(tt.text); err != nil {
-				t.Fatal(err)
-			}
-			if got := rate.String(); got != tt.want {
-				t.Errorf("%q, want %q", got, tt.want)
-			}
-		})
+	if err := flag.Set("50M"); err != nil || rate != 50*size.MiB || flag.String() != "50 MiB" {
+		t.Errorf("%v, %d shown as %q", err, rate, flag.String())
+	}
+	if err := flag.Set("fast"); err == nil || rate != 50*size.MiB {
+		t.Errorf("%v, and a text that is no rate has changed it to %d", err, rate)
 	}
 }

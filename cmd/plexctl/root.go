@@ -39,7 +39,7 @@ func newRoot(c *cli) *cobra.Command {
 // globalFlags gives root, and all commands below it, their common flags.
 func globalFlags(root *cobra.Command, opts *globalOptions) {
 	flags := root.PersistentFlags()
-	flags.VarP(&opts.format, "output", "o", "output format: text or json")
+	flags.VarP(&value[format]{&opts.format, parseFormat, "FORMAT"}, "output", "o", "output format: text or json")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "report every step on stderr")
 	flags.DurationVar(&opts.lockTimeout, "lock-timeout", defaultLockTimeout,
 		"let a change wait for this `DURATION` until another plexctl has ended its own; 0: not at all")
@@ -119,21 +119,14 @@ const (
 	formatJSON format = "json"
 )
 
-// String is the value.
-func (f *format) String() string { return string(*f) }
-
-// Set takes a value from the command line.
-func (f *format) Set(text string) error {
-	switch format(text) {
+// parseFormat reads the value of -o.
+func parseFormat(text string) (format, error) {
+	switch f := format(text); f {
 	case formatText, formatJSON:
-		*f = format(text)
-		return nil
+		return f, nil
 	}
-	return fmt.Errorf("%q is neither text nor json", text)
+	return "", fmt.Errorf("%q is neither text nor json", text)
 }
-
-// Type is the word for the value in help.
-func (f *format) Type() string { return "FORMAT" }
 
 // formatOf finds the format that args ask for, even if something in front of -o is wrong: that error is JSON too.
 func formatOf(args []string, otherwise format) format {
@@ -141,7 +134,7 @@ func formatOf(args []string, otherwise format) format {
 	flags.SetOutput(io.Discard)
 	flags.ParseErrorsAllowlist.UnknownFlags = true
 	flags.BoolP("help", "h", false, "")
-	flags.VarP(&otherwise, "output", "o", "")
+	flags.VarP(&value[format]{&otherwise, parseFormat, "FORMAT"}, "output", "o", "")
 	_ = flags.Parse(args) // whatever is wrong has been reported already
 	return otherwise
 }

@@ -19,6 +19,7 @@ type session struct {
 	printer
 	after  func(time.Duration) <-chan time.Time
 	dryRun bool // the host plans changes and carries none out
+	yes    bool // --yes: the user has agreed to lose data
 }
 
 // outcome shows what a change has led to. A dry run shows none.
@@ -52,8 +53,8 @@ func (s *session) plan(change func(*session) (outcome, error)) ([]lun.PlannedSte
 
 // confirm returns nil if a command may destroy something: with --yes, or when the user at the terminal answers yes. loss
 // says what will be lost, in whole sentences. A dry run loses nothing.
-func (s *session) confirm(ctx context.Context, yes bool, loss string) error {
-	if yes || s.dryRun {
+func (s *session) confirm(ctx context.Context, loss string) error {
+	if s.yes || s.dryRun {
 		return nil
 	}
 	if !s.canAsk() {

@@ -118,7 +118,7 @@ func (h *host) status(ctx context.Context, refs []string) (statusDocument, error
 	if len(refs) > 0 {
 		doc.LUNs = slices.DeleteFunc(luns, func(l lunDoc) bool { return !wanted[l.ID] })
 	} else {
-		doc.Problems = docsOf(h.Problems(), newErrorDoc)
+		doc.Problems = listOf(h.Problems(), newErrorDoc)
 	}
 	doc.Summary = summarize(doc)
 	return doc, nil

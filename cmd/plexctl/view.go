@@ -27,13 +27,15 @@ func newDriveDoc(d lun.Drive) driveDoc {
 	}
 }
 
-// docsOf makes a document of each of all. It never returns nil, which would not be an empty list in JSON.
-func docsOf[T, D any](all []T, doc func(T) D) []D {
-	docs := make([]D, len(all))
+func newDriveRef(d lun.Drive) driveRef { return driveRef{ID: d.ID, Path: d.Info.Path} }
+
+// listOf is f of each of all. It is never nil, which would not be an empty list in JSON.
+func listOf[T, U any](all []T, f func(T) U) []U {
+	list := make([]U, len(all))
 	for i, one := range all {
-		docs[i] = doc(one)
+		list[i] = f(one)
 	}
-	return docs
+	return list
 }
 
 // record returns a LUN and its record on the drives.
@@ -151,25 +153,16 @@ func percent(done, total size.Sectors) int {
 }
 
 func newPlexDoc(p lun.PlexProperties, paths map[uuid.UUID]string) plexDoc {
-	doc := plexDoc{ID: p.ID, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health, Drives: []driveRef{}}
-	for _, id := range p.Drives {
-		doc.Drives = append(doc.Drives, driveRef{ID: id, Path: paths[id]})
-	}
-	slices.SortFunc(doc.Drives, func(a, b driveRef) int {
+	drives := listOf(p.Drives, func(id uuid.UUID) driveRef { return driveRef{ID: id, Path: paths[id]} })
+	slices.SortFunc(drives, func(a, b driveRef) int {
 		return cmp.Or(cmp.Compare(len(a.Path), len(b.Path)), cmp.Compare(a.Path, b.Path))
 	})
-	return doc
+	return plexDoc{ID: p.ID, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health, Drives: drives}
 }
 
 // driveText formats the drives of a plex as a cell.
 func driveText(drives []driveRef) string {
-	texts := make([]string, len(drives))
-	for i, d := range drives {
-		texts[i] = d.Path
-		if d.Path == "" {
-			texts[i] = "missing:" + d.ID.String()
-		}
-	}
+	texts := listOf(drives, func(d driveRef) string { return cmp.Or(d.Path, "missing:"+d.ID.String()) })
 	return strings.Join(texts, ",")
 }
 
