@@ -43,20 +43,12 @@ func (v Visibility) udevFlags() uint32 {
 // letters, digits and #+-.:=@_. The kernel takes other bytes too, but udev would replace them in links. It fails with
 // ErrBusy when the name or the UUID is taken.
 func (c *Control) Create(ctx context.Context, name, uuid string) (devno.No, error) {
-	fail := func(err error) (devno.No, error) {
-		return devno.No{}, &Error{Op: "create", Device: name, Err: err}
-	}
-	if err := ctx.Err(); err != nil {
-		return fail(err)
-	}
+	const op = "create"
 	if err := errors.Join(checkName(name), checkUUID(uuid)); err != nil {
-		return fail(err)
+		return devno.No{}, &Error{Op: op, Device: name, Err: err}
 	}
-	rep, err := c.call(request{command: unix.DM_DEV_CREATE, name: name, uuid: uuid})
-	if err != nil {
-		return fail(err)
-	}
-	return rep.dev, nil
+	rep, err := c.device(ctx, op, name, request{command: unix.DM_DEV_CREATE, uuid: uuid})
+	return rep.dev, err
 }
 
 // Load builds t in the kernel and puts it into the inactive slot of the device, in place of a table that waits there. The
@@ -73,38 +65,39 @@ func (c *Control) Create(ctx context.Context, name, uuid string) (devno.No, erro
 // names is claimed outside device-mapper. It fails with ErrNotExist only when the device called name is missing.
 func (c *Control) Load(ctx context.Context, name string, t Table) error {
 	const op = "load table of"
-	if err := ready(ctx, op, name); err != nil {
-		return err
-	}
 	if err := checkTable(t); err != nil {
 		return &Error{Op: op, Device: name, Err: err}
 	}
-	log := c.logs.open()
-	defer c.logs.put(log)
-	_, err := c.call(request{
+	_, err := c.explained(ctx, op, name, request{
 		command: unix.DM_TABLE_LOAD,
-		name:    name,
 		targets: uint32(len(t)),
 		payload: encodeTable(t),
 	})
-	if err != nil {
-		return c.explain(op, name, err, log)
-	}
-	return nil
+	return err
 }
 
 // opening lists the errnos of a table that names a device which the kernel cannot open.
 var opening = []error{unix.ENXIO, unix.ENODEV, unix.ENOENT, unix.ENOTBLK, unix.EBUSY, unix.EROFS, unix.EACCES}
 
-// explain is the error of an operation that the kernel refused with err, with what log says about it.
-func (c *Control) explain(op, name string, err error, log kernelLog) error {
-	rep, gone := c.call(request{command: unix.DM_DEV_STATUS, name: name})
-	return &Error{
+// explained is device with an error that carries what the kernel's log says about it.
+func (c *Control) explained(ctx context.Context, op, name string, r request) (reply, error) {
+	if err := ready(ctx, op, name); err != nil {
+		return reply{}, err
+	}
+	log := c.logs.open()
+	defer c.logs.put(log)
+	r.name = name
+	rep, err := c.call(r)
+	if err == nil {
+		return rep, nil
+	}
+	status, gone := c.call(request{command: unix.DM_DEV_STATUS, name: name})
+	return reply{}, &Error{
 		Op:        op,
 		Device:    name,
 		Err:       err,
 		InTable:   gone == nil && slices.Contains(opening, err),
-		KernelLog: log.lines(rep.dev),
+		KernelLog: log.lines(status.dev),
 	}
 }
 
@@ -132,10 +125,7 @@ func (c *Control) Suspend(ctx context.Context, name string, freeze bool) error {
 	if err := ready(ctx, op, name); err != nil {
 		return err
 	}
-	if err := c.libraryFreeze(name); err != nil {
-		return &Error{Op: op, Device: name, Err: err}
-	}
-	return nil
+	return fault(op, name, c.libraryFreeze(name))
 }
 
 // Resume makes the inactive table the live one, if there is one, and lets I/O continue. Then it takes care of the device's
@@ -154,20 +144,13 @@ func (c *Control) Suspend(ctx context.Context, name string, freeze bool) error {
 // Kernels older than the stable releases of August 2024 answer EINVAL also when a signal interrupts the swap. The old table
 // is live then, the device runs, and the new table is gone.
 func (c *Control) Resume(ctx context.Context, name string, v Visibility) error {
-	const op = "resume"
-	if err := ready(ctx, op, name); err != nil {
-		return err
-	}
-	log := c.logs.open()
-	defer c.logs.put(log)
-	rep, err := c.call(request{
+	rep, err := c.explained(ctx, "resume", name, request{
 		command: unix.DM_DEV_SUSPEND,
-		name:    name,
 		flags:   unix.DM_SKIP_LOCKFS_FLAG,
 		event:   v.udevFlags(),
 	})
 	if err != nil {
-		return c.explain(op, name, err, log)
+		return err
 	}
 	c.links.follow(ctx, name, rep.dev, v)
 	return nil
@@ -244,8 +227,5 @@ func (c *Control) Message(ctx context.Context, name string, sector size.Sectors,
 		return "", err
 	}
 	answer, err := text(rep.payload, "answer")
-	if err != nil {
-		return "", &Error{Op: op, Device: name, Err: err}
-	}
-	return answer, nil
+	return answer, fault(op, name, err)
 }

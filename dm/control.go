@@ -102,10 +102,7 @@ func (c *Control) Version(ctx context.Context) (Version, error) {
 		return Version{}, &Error{Op: op, Err: err}
 	}
 	v, err := c.libraryVersion()
-	if err != nil {
-		return Version{}, &Error{Op: op, Err: privilege(err)}
-	}
-	return v, nil
+	return v, fault(op, "", privilege(err))
 }
 
 // Limits of the room for a reply, which grows until the reply fits.
@@ -151,10 +148,7 @@ func (c *Control) device(ctx context.Context, op, name string, r request) (reply
 	}
 	r.name = name
 	rep, err := c.call(r)
-	if err != nil {
-		return reply{}, &Error{Op: op, Device: name, Err: err}
-	}
-	return rep, nil
+	return rep, fault(op, name, err)
 }
 
 // ready checks what every operation on a device needs: a context that has not ended, and a name that the kernel will not
@@ -167,10 +161,8 @@ func ready(ctx context.Context, op, name string) error {
 		err = errors.New("name is empty")
 	case len(name) > maxName:
 		err = fmt.Errorf("name is longer than %d bytes", maxName)
-	default:
-		return nil
 	}
-	return &Error{Op: op, Device: name, Err: err}
+	return fault(op, name, err)
 }
 
 // privilege adds to a permission error what is needed.

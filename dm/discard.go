@@ -23,8 +23,5 @@ func (c *Control) RefuseDiscards(ctx context.Context, name string) error {
 		return &Error{Op: op, Device: name, Err: err}
 	}
 	_, err = limit.WriteString("0")
-	if err := errors.Join(err, limit.Close()); err != nil {
-		return &Error{Op: op, Device: name, Err: err}
-	}
-	return nil
+	return fault(op, name, errors.Join(err, limit.Close()))
 }

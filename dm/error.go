@@ -52,6 +52,14 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// fault is err as an *Error, nil for nil.
+func fault(op, device string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Op: op, Device: device, Err: err}
+}
+
 // Unwrap is the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

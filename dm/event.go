@@ -3,6 +3,7 @@
 package dm
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -33,10 +34,7 @@ func (c *Control) WaitEvent(ctx context.Context) error {
 	if err == nil {
 		err = waited // only after arming, which says why waiting failed: closed, or a kernel that cannot
 	}
-	if err != nil {
-		return &Error{Op: op, Err: err}
-	}
-	return nil
+	return fault(op, "", err)
 }
 
 // poll parks the goroutine until the control node is readable, it is closed, or ctx ends.
@@ -58,10 +56,7 @@ func (c *Control) poll(ctx context.Context) error {
 		ready, failed = readable(int(fd))
 		return ready || failed != nil
 	})
-	if err != nil {
-		return err
-	}
-	return failed
+	return cmp.Or(err, failed)
 }
 
 // readable reports whether fd has something to read now.

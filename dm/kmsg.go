@@ -50,17 +50,22 @@ type kernelLogs struct {
 func (p *kernelLogs) open() kernelLog {
 	log, ok := p.take()
 	if !ok {
-		fd, err := unix.Open(p.path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return kernelLog{fd: -1}
-		}
-		log = kernelLog{fd: fd}
+		log = openLog(p.path)
 	}
 	if _, err := unix.Seek(log.fd, 0, unix.SEEK_END); err != nil {
 		log.close()
 		return kernelLog{fd: -1}
 	}
 	return log
+}
+
+// openLog is the log at path from its start; fd is -1 if it cannot be read.
+func openLog(path string) kernelLog {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		fd = -1
+	}
+	return kernelLog{fd}
 }
 
 func (p *kernelLogs) take() (kernelLog, bool) {
@@ -132,11 +137,7 @@ func (c *Control) Unreadable(_ context.Context, leg devno.No, since time.Time) (
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
 		return 0, false
 	}
-	fd, err := unix.Open(kmsgPath, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, false
-	}
-	log := kernelLog{fd: fd}
+	log := openLog(kmsgPath)
 	defer log.close()
 	return log.unreadable(leg, time.Duration(now.Nano())-time.Since(since))
 }

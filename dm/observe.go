@@ -52,10 +52,7 @@ func (c *Control) complete(ctx context.Context, entries []listed) ([]Device, err
 // Info is the state of one device.
 func (c *Control) Info(ctx context.Context, name string) (Info, error) {
 	rep, err := c.device(ctx, "ask for state of", name, request{command: unix.DM_DEV_STATUS})
-	if err != nil {
-		return Info{}, err
-	}
-	return rep.info(), nil
+	return rep.info(), err
 }
 
 // Observe is the state of one device and its live table, at one moment. See Table.
@@ -133,8 +130,5 @@ func (c *Control) Deps(ctx context.Context, name string) ([]devno.No, error) {
 		return nil, nil
 	}
 	deps, err := decodeDeps(rep.payload)
-	if err != nil {
-		return nil, &Error{Op: op, Device: name, Err: err}
-	}
-	return deps, nil
+	return deps, fault(op, name, err)
 }

@@ -35,7 +35,7 @@ func metadataMutations() []mutation {
 			name:  "a leg to be filled is as new as its source",
 			harm:  "leaves it to chance which of them the kernel copies from",
 			file:  "dm/raidmeta/build.go",
-			edits: []edit{{"slots[i].Super.Events = events - 1", "slots[i].Super.Events = events"}},
+			edits: []edit{{"Events:        events - 1", "Events: events"}},
 			test:  "TestAttach",
 		},
 		{
@@ -147,7 +147,7 @@ func metadataMutations() []mutation {
 			name:  "a detached leg has not failed",
 			harm:  "serves old data from a leg that md took out because of an error",
 			file:  "dm/raidmeta/recover.go",
-			edits: []edit{{"if leg.ArrayPosition >= maxLegs {\n\t\treturn true", "if leg.ArrayPosition >= maxLegs {\n\t\treturn false"}},
+			edits: []edit{{"leg.ArrayPosition >= maxLegs || ", "leg.ArrayPosition < maxLegs && "}},
 			test:  "TestCallsFailed",
 		},
 	}

@@ -73,8 +73,25 @@ func recovery(p AttachPlan, bits Bits) ([]Slot, error) {
 	events := max(p.Events+1, clearedNever+1)
 	slots := make([]Slot, len(p.InSync))
 	for i := range slots {
-		slots[i] = Slot{Super: newSuper(p, i), Bitmap: newBitmap(p, events, bits)}
-		slots[i].Super.Events = events - 1
+		slots[i] = Slot{
+			// A leg to be filled says that it holds nothing. So the kernel refuses to start from this leg alone
+			// (drivers/md/dm-raid.c, super_validate).
+			Super: Super{
+				NumDevices:    uint32(len(p.InSync)),
+				ArrayPosition: uint32(i),
+				Events:        events - 1,
+				ResyncOffset:  InSync,
+				ArraySize:     p.ArraySize,
+				LegSize:       p.ArraySize,
+			},
+			Bitmap: Bitmap{
+				Events:        events,
+				EventsCleared: clearedNever,
+				ArraySize:     p.ArraySize,
+				RegionSize:    p.RegionSize,
+				Bits:          bytes.Clone(bits),
+			},
+		}
 		if p.InSync[i] {
 			slots[i].Super.Events = events
 			slots[i].Super.FailedDevices = failed(p.InSync)
@@ -82,29 +99,6 @@ func recovery(p AttachPlan, bits Bits) ([]Slot, error) {
 		}
 	}
 	return checked(slots)
-}
-
-// newSuper is the superblock of leg i when it is to be filled. It says that the leg holds nothing. So the kernel refuses to
-// start from this leg alone (drivers/md/dm-raid.c, super_validate).
-func newSuper(p AttachPlan, i int) Super {
-	return Super{
-		NumDevices:    uint32(len(p.InSync)),
-		ArrayPosition: uint32(i),
-		ResyncOffset:  InSync,
-		ArraySize:     p.ArraySize,
-		LegSize:       p.ArraySize,
-	}
-}
-
-// newBitmap is a bitmap with its own copy of bits.
-func newBitmap(p AttachPlan, events uint64, bits Bits) Bitmap {
-	return Bitmap{
-		Events:        events,
-		EventsCleared: clearedNever,
-		ArraySize:     p.ArraySize,
-		RegionSize:    p.RegionSize,
-		Bits:          bytes.Clone(bits),
-	}
 }
 
 // failed has the bit of every leg that is not in sync.

@@ -3,6 +3,7 @@ package raidmeta
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/plexctl/plexctl/size"
 )
@@ -145,7 +146,9 @@ func (c checker) bits(i int) error {
 	if regions > MaxRegions || uint64(len(b.Bits)) != (regions+7)/8 {
 		return invalid("bitmap of leg %d has %d bytes for %d regions", i, len(b.Bits), regions)
 	}
-	if !bytes.Equal(b.Bits, trimmed(b.Bits, regions)) {
+	trimmed := slices.Clone(b.Bits)
+	trimmed.trim(regions)
+	if !bytes.Equal(b.Bits, trimmed) {
 		return invalid("bitmap of leg %d has bits beyond the last region", i)
 	}
 	return nil
@@ -165,13 +168,6 @@ func (c checker) work() error {
 		return invalid("%d regions to copy and no leg to copy them to", c.source.Bitmap.Bits.Count())
 	}
 	return nil
-}
-
-// trimmed is a copy of b without bits beyond the last region.
-func trimmed(b Bits, regions uint64) Bits {
-	c := bytes.Clone(b)
-	Bits(c).trim(regions)
-	return c
 }
 
 // maxRegion is the largest region that the kernel's 32-bit fields hold with room to spare: 1 GiB.

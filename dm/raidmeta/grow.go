@@ -30,9 +30,6 @@ func AllInSync(p AttachPlan) ([]Slot, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	if p.Bits == nil {
-		p.Bits = NewBits(Regions(p.ArraySize, p.RegionSize), true)
-	}
 	if i := slices.Index(p.InSync, false); i >= 0 {
 		return nil, invalid("leg %d is not in sync: a resync needs all of them", i)
 	}
@@ -42,7 +39,7 @@ func AllInSync(p AttachPlan) ([]Slot, error) {
 	}
 	for i := range slots {
 		slots[i].Super.ResyncOffset = 0
-		slots[i].Bitmap.Bits = bytes.Clone(p.Bits)
+		slots[i].Bitmap.Bits = bytes.Clone(p.bits())
 	}
 	return checked(slots)
 }

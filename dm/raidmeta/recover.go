@@ -189,8 +189,5 @@ func (s set) forgotten() bool {
 // CallsFailed reports whether the leg with superblock s has recorded that leg has failed. The bits of s stand for positions
 // as leg recorded its own. A detached leg has no position and has failed.
 func (s Super) CallsFailed(leg Super) bool {
-	if leg.ArrayPosition >= maxLegs {
-		return true
-	}
-	return s.FailedDevices&(1<<leg.ArrayPosition) != 0
+	return leg.ArrayPosition >= maxLegs || s.FailedDevices&(1<<leg.ArrayPosition) != 0
 }
