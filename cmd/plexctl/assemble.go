@@ -100,7 +100,7 @@ func (p printer) printResults(results []lun.Result, taken []lun.Drive, state str
 	if err != nil && len(results) == 0 {
 		return err
 	}
-	doc := resultsDocument{newHeader(), []resultDoc{}, listOf(taken, newDriveRef)}
+	doc := resultsDocument{[]resultDoc{}, listOf(taken, newDriveRef)}
 	for _, r := range results {
 		one := resultDoc{lunRef: lunRef{ID: r.ID, Name: r.Name}}
 		if r.Err != nil {

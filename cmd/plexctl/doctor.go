@@ -67,7 +67,7 @@ func doctor(
 			checks = append(checks, checkDoc{"drives", levelFail, err.Error(), newErrorDoc(err).Hint})
 		}
 	}
-	doc := doctorDocument{newHeader(), !slices.ContainsFunc(checks, checkDoc.failed), checks}
+	doc := doctorDocument{!slices.ContainsFunc(checks, checkDoc.failed), checks}
 	if err := p.print(doc, func(w io.Writer) error { return p.checkLines(w, checks) }); err != nil || doc.OK {
 		return err
 	}

@@ -36,7 +36,7 @@ func listDrives(_ context.Context, s *session, _ noOptions) error {
 
 func (p printer) printDrives(drives []lun.Drive) error {
 	docs := listOf(drives, newDriveDoc)
-	return p.print(drivesDocument{newHeader(), docs}, func(out io.Writer) error { return p.driveTable(out, docs) })
+	return p.print(drivesDocument{docs}, func(out io.Writer) error { return p.driveTable(out, docs) })
 }
 
 func (p printer) driveTable(out io.Writer, drives []driveDoc) error {
@@ -66,7 +66,7 @@ func showDrive(_ context.Context, s *session, ref string) error {
 		return err
 	}
 	doc := newDriveDoc(drive)
-	return s.print(driveDocument{newHeader(), doc}, func(out io.Writer) error {
+	return s.print(driveDocument{doc}, func(out io.Writer) error {
 		return details(
 			out,
 			[2]string{"drive", doc.Path},
@@ -126,7 +126,7 @@ func removeDrive(ctx context.Context, s *session, ref string) (outcome, error) {
 		return nil, err
 	}
 	return func(context.Context) error {
-		return s.done(removedDocument{newHeader(), newDriveRef(drive)},
+		return s.done(removedDocument{newDriveRef(drive)},
 			"%s is an ordinary device again", drive.Info.Path)
 	}, nil
 }

@@ -35,7 +35,7 @@ func (s *session) follow(ctx context.Context, operation *resync.Async) error {
 	if err != nil {
 		return err
 	}
-	return s.print(operationDocument{newHeader(), end, &doc}, func(out io.Writer) error { return s.lunTable(out, []lunDoc{doc}) })
+	return s.print(operationDocument{end, &doc}, func(out io.Writer) error { return s.lunTable(out, []lunDoc{doc}) })
 }
 
 // interrupted turns an interrupt of a wait into an error that says how to come back.
@@ -119,7 +119,7 @@ func (s *session) begun(operation *resync.Async, wait bool) outcome {
 
 // printOperation shows one operation as a line.
 func (p printer) printOperation(doc operationDoc) error {
-	return p.print(operationDocument{header: newHeader(), Operation: doc}, func(out io.Writer) error {
+	return p.print(operationDocument{Operation: doc}, func(out io.Writer) error {
 		return p.operationTable(out, []operationDoc{doc})
 	})
 }
@@ -154,7 +154,7 @@ func (p printer) newProgress() progress {
 
 func (p printer) progressLine(o operationDoc) {
 	if p.format == formatText || o.pending() { // with -o json the result tells of the end
-		p.note(operationDocument{header: newHeader(), Operation: o}, o.LUN.Name+": "+operationText(o))
+		p.note(operationDocument{Operation: o}, o.LUN.Name+": "+operationText(o))
 	}
 }
 

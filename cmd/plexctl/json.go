@@ -14,13 +14,6 @@ import (
 // version. To take one away, or to change its meaning, raise the version.
 const schemaVersion = 1
 
-// header begins every document.
-type header struct {
-	Schema int `json:"schema"`
-}
-
-func newHeader() header { return header{Schema: schemaVersion} }
-
 // driveDoc is a drive.
 type driveDoc struct {
 	ID            uuid.UUID  `json:"id"`
@@ -66,12 +59,6 @@ type lunDoc struct {
 	Resync    *resyncDoc    `json:"resync,omitempty"`
 	Operation *operationDoc `json:"operation,omitempty"`
 	Problems  []errorDoc    `json:"problems,omitempty"`
-}
-
-// scanDocument is how far a scan is: a line now and then with -o json.
-type scanDocument struct {
-	header
-	Scan scanDoc `json:"scan"`
 }
 
 // scanDoc is how far a scan is.
@@ -171,82 +158,69 @@ type checkDoc struct {
 	Advice string `json:"advice,omitempty"`
 }
 
-// The documents, one a line of output.
+// The documents, one a line of output. Each begins with the version of the schema: see printer.encode.
 type (
 	driveDocument struct {
-		header
 		Drive driveDoc `json:"drive"`
 	}
 	drivesDocument struct {
-		header
 		Drives []driveDoc `json:"drives"`
 	}
 	removedDocument struct {
-		header
 		Removed driveRef `json:"removed"`
 	}
 	lunDocument struct {
-		header
 		LUN lunDoc `json:"lun"`
 	}
 	lunsDocument struct {
-		header
 		LUNs []lunDoc `json:"luns"`
 	}
 	deletedDocument struct {
-		header
 		Deleted lunRef `json:"deleted"`
 	}
+	operationsDocument struct {
+		Operations []operationDoc `json:"operations"`
+	}
+	scanDocument struct {
+		Scan scanDoc `json:"scan"` // a line now and then
+	}
+	planDocument struct {
+		Plan []stepDoc `json:"plan"`
+	}
+	errorDocument struct {
+		Error errorDoc `json:"error"`
+	}
 	plexesDocument struct {
-		header
 		LUN       lunRef        `json:"lun"`
 		Plexes    []plexDoc     `json:"plexes"`
 		Operation *operationDoc `json:"operation,omitempty"`
 	}
 	operationDocument struct {
-		header
 		Operation operationDoc `json:"operation"`
 		LUN       *lunDoc      `json:"lun,omitempty"` // at the end of a wait
 	}
-	operationsDocument struct {
-		header
-		Operations []operationDoc `json:"operations"`
-	}
 	statusDocument struct {
-		header
 		Summary  summary    `json:"summary"`
 		LUNs     []lunDoc   `json:"luns"`
 		Problems []errorDoc `json:"problems"`
 	}
 	resultsDocument struct {
-		header
 		Results   []resultDoc `json:"results"`
 		TakenOver []driveRef  `json:"takenOver,omitempty"`
 	}
 	refreshDocument struct {
-		header
 		DriveCount int        `json:"driveCount"`
 		LUNCount   int        `json:"lunCount"`
 		Problems   []errorDoc `json:"problems"`
 	}
-	planDocument struct {
-		header
-		Plan []stepDoc `json:"plan"`
-	}
 	doctorDocument struct {
-		header
 		OK     bool       `json:"ok"`
 		Checks []checkDoc `json:"checks"`
 	}
 	versionDocument struct {
-		header
 		Version  string `json:"version"`
 		Commit   string `json:"commit,omitempty"`
 		Go       string `json:"go"`
 		Platform string `json:"platform"`
-	}
-	errorDocument struct {
-		header
-		Error errorDoc `json:"error"`
 	}
 )

@@ -32,7 +32,7 @@ func listLUNs(ctx context.Context, s *session, _ noOptions) error {
 	if err != nil {
 		return err
 	}
-	return s.print(lunsDocument{newHeader(), docs}, func(out io.Writer) error { return s.lunTable(out, docs) })
+	return s.print(lunsDocument{docs}, func(out io.Writer) error { return s.lunTable(out, docs) })
 }
 
 func newLUNShow(c *cli) *cobra.Command {
@@ -45,7 +45,7 @@ func showLUN(ctx context.Context, s *session, ref string) error {
 	if err != nil {
 		return err
 	}
-	return s.print(lunDocument{newHeader(), doc}, func(out io.Writer) error { return s.lunDetails(out, doc) })
+	return s.print(lunDocument{doc}, func(out io.Writer) error { return s.lunDetails(out, doc) })
 }
 
 type lunRenameOptions struct{ lun, name string }
@@ -96,7 +96,7 @@ func deleteLUN(ctx context.Context, s *session, ref string) (outcome, error) {
 		return nil, err
 	}
 	return func(context.Context) error {
-		return s.done(deletedDocument{newHeader(), lunRef{ID: l.ID(), Name: l.Name()}}, "LUN %q is deleted", l.Name())
+		return s.done(deletedDocument{lunRef{ID: l.ID(), Name: l.Name()}}, "LUN %q is deleted", l.Name())
 	}, nil
 }
 
@@ -107,7 +107,7 @@ func (s *session) lunLine(l *lun.LUN) outcome {
 		if err != nil {
 			return err
 		}
-		return s.print(lunDocument{newHeader(), doc}, func(out io.Writer) error { return s.lunTable(out, []lunDoc{doc}) })
+		return s.print(lunDocument{doc}, func(out io.Writer) error { return s.lunTable(out, []lunDoc{doc}) })
 	}
 }
 

@@ -34,7 +34,7 @@ func listOps(ctx context.Context, s *session, _ noOptions) error {
 	if err != nil {
 		return err
 	}
-	return s.print(operationsDocument{newHeader(), docs}, func(out io.Writer) error { return s.operationTable(out, docs) })
+	return s.print(operationsDocument{docs}, func(out io.Writer) error { return s.operationTable(out, docs) })
 }
 
 func (p printer) operationTable(out io.Writer, operations []operationDoc) error {
@@ -87,7 +87,7 @@ func showOp(ctx context.Context, s *session, ref string) error {
 	if err != nil {
 		return err
 	}
-	return s.print(operationDocument{header: newHeader(), Operation: doc}, func(out io.Writer) error {
+	return s.print(operationDocument{Operation: doc}, func(out io.Writer) error {
 		return details(
 			out,
 			[2]string{"operation", doc.ID.String()},

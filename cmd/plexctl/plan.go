@@ -14,7 +14,7 @@ func (p printer) printPlan(steps []lun.PlannedStep, refused error) error {
 	if refused != nil && len(steps) == 0 {
 		return refused
 	}
-	doc := planDocument{newHeader(), listOf(steps, newStepDoc)}
+	doc := planDocument{listOf(steps, newStepDoc)}
 	return errors.Join(p.print(doc, func(out io.Writer) error { return planText(out, doc.Plan) }), refused)
 }
 

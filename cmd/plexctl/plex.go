@@ -29,7 +29,7 @@ func listPlexes(ctx context.Context, s *session, ref string) error {
 	if err != nil {
 		return err
 	}
-	shown := plexesDocument{newHeader(), lunRef{doc.ID, doc.Name}, doc.Plexes, doc.Operation}
+	shown := plexesDocument{lunRef{doc.ID, doc.Name}, doc.Plexes, doc.Operation}
 	return s.print(shown, func(out io.Writer) error {
 		if err := s.plexTable(out, doc.Plexes); err != nil {
 			return err

@@ -26,11 +26,21 @@ type printer struct {
 // print writes a result to stdout: doc with -o json, else the output of text.
 func (p printer) print(doc any, text func(io.Writer) error) error {
 	if p.format == formatJSON {
-		return json.NewEncoder(p.out).Encode(doc)
+		return p.encode(doc)
 	}
 	w := bufio.NewWriter(p.out) // a table is written cell by cell
 	err := text(w)
 	return errors.Join(err, w.Flush())
+}
+
+// encode writes a document as a line of JSON, with the version of the schema as its first field.
+func (p printer) encode(doc any) error {
+	fields, err := json.Marshal(doc)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.out, `{"schema":%d,%s`+"\n", schemaVersion, fields[1:])
+	return err
 }
 
 // done ends a command without a result: it writes doc with -o json, else a message to stderr.
@@ -48,13 +58,13 @@ func (p printer) report(err error) {
 	if doc.Hint != "" {
 		text += "\nhint: " + doc.Hint
 	}
-	p.note(errorDocument{newHeader(), doc}, text)
+	p.note(errorDocument{doc}, text)
 }
 
 // note writes what is not the result: doc to stdout with -o json, else text to stderr. There is no place left for an error.
 func (p printer) note(doc any, text string) {
 	if p.format == formatJSON {
-		_ = json.NewEncoder(p.out).Encode(doc)
+		_ = p.encode(doc)
 		return
 	}
 	fmt.Fprintln(p.err, text)

@@ -22,7 +22,7 @@ func refresh(ctx context.Context, s *session, _ noOptions) error {
 	if err := s.Refresh(ctx); err != nil {
 		return err
 	}
-	doc := refreshDocument{newHeader(), len(s.Drives()), len(s.LUNs()), listOf(s.Problems(), newErrorDoc)}
+	doc := refreshDocument{len(s.Drives()), len(s.LUNs()), listOf(s.Problems(), newErrorDoc)}
 	return s.print(doc, func(out io.Writer) error {
 		_, err := fmt.Fprintf(out, "drives: %d\nLUNs:   %d\n", doc.DriveCount, doc.LUNCount)
 		printProblems(out, "", doc.Problems)

@@ -114,7 +114,7 @@ func (h *host) status(ctx context.Context, refs []string) (statusDocument, error
 	if err != nil {
 		return statusDocument{}, err
 	}
-	doc := statusDocument{header: newHeader(), LUNs: luns, Problems: []errorDoc{}}
+	doc := statusDocument{LUNs: luns, Problems: []errorDoc{}}
 	if len(refs) > 0 {
 		doc.LUNs = slices.DeleteFunc(luns, func(l lunDoc) bool { return !wanted[l.ID] })
 	} else {

@@ -51,8 +51,8 @@ func showVersion(p printer) error {
 // newVersionDocument takes the version from linked, which a release is linked with, or else from info.
 func newVersionDocument(linked string, info *debug.BuildInfo) versionDocument {
 	doc := versionDocument{
-		header: newHeader(), Version: cmp.Or(linked, info.Main.Version, "(devel)"),
-		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Version: cmp.Or(linked, info.Main.Version, "(devel)"),
+		Go:      runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
