@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -101,26 +101,19 @@ func (p printer) printResults(results []lun.Result, taken []lun.Drive, state str
 		return err
 	}
 	doc := resultsDocument{[]resultDoc{}, listOf(taken, newDriveRef)}
+	var text strings.Builder
 	for _, r := range results {
 		one := resultDoc{lunRef: lunRef{ID: r.ID, Name: r.Name}}
-		if r.Err != nil {
+		if r.Err == nil {
+			fmt.Fprintf(&text, "%s is %s\n", r.Name, state)
+		} else {
 			shown := newErrorDoc(r.Err)
 			one.Error, err = &shown, cmp.Or(err, error(exitOf(codeOf(r.Err))))
+			if p.format == formatText {
+				p.report(r.Err)
+			}
 		}
 		doc.Results = append(doc.Results, one)
 	}
-	return cmp.Or(p.print(doc, func(w io.Writer) error { return p.resultLines(w, results, state) }), err)
-}
-
-func (p printer) resultLines(w io.Writer, results []lun.Result, state string) error {
-	for _, r := range results {
-		if r.Err != nil {
-			p.report(r.Err)
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "%s is %s\n", r.Name, state); err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(p.print(doc, text.String()), err)
 }

@@ -92,11 +92,7 @@ func TestPlanText(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var out bytes.Buffer
-			if err := planText(&out, listOf(tt.steps, newStepDoc)); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, out.String()); diff != "" {
+			if diff := cmp.Diff(tt.want, planText(listOf(tt.steps, newStepDoc))); diff != "" {
 				t.Errorf("plan (-want +got):\n%s", diff)
 			}
 		})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -68,7 +67,7 @@ func doctor(
 		}
 	}
 	doc := doctorDocument{!slices.ContainsFunc(checks, checkDoc.failed), checks}
-	if err := p.print(doc, func(w io.Writer) error { return p.checkLines(w, checks) }); err != nil || doc.OK {
+	if err := p.print(doc, p.checkText(checks)); err != nil || doc.OK {
 		return err
 	}
 	return exitOther
@@ -76,20 +75,18 @@ func doctor(
 
 func (c checkDoc) failed() bool { return c.Level == levelFail }
 
-func (p printer) checkLines(w io.Writer, checks []checkDoc) error {
+func (p printer) checkText(checks []checkDoc) string {
 	labels := map[level]string{
 		levelOK: p.paint(sgrGreen, "ok  "), levelWarn: p.paint(sgrYellow, "warn"), levelFail: p.paint(sgrRed, "FAIL"),
 	}
+	var text strings.Builder
 	for _, c := range checks {
-		text := fmt.Sprintf("%s  %s: %s\n", labels[c.Level], c.Name, c.Text)
+		fmt.Fprintf(&text, "%s  %s: %s\n", labels[c.Level], c.Name, c.Text)
 		if c.Advice != "" {
-			text += "      " + c.Advice + "\n"
-		}
-		if _, err := io.WriteString(w, text); err != nil {
-			return err
+			fmt.Fprintf(&text, "      %s\n", c.Advice)
 		}
 	}
-	return nil
+	return text.String()
 }
 
 func checkRoot(root bool) checkDoc {

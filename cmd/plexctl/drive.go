@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -36,15 +35,13 @@ func listDrives(_ context.Context, s *session, _ noOptions) error {
 
 func (p printer) printDrives(drives []lun.Drive) error {
 	docs := listOf(drives, newDriveDoc)
-	return p.print(drivesDocument{docs}, func(out io.Writer) error { return p.driveTable(out, docs) })
-}
-
-func (p printer) driveTable(out io.Writer, drives []driveDoc) error {
-	g := newGrid(out, "DRIVE", "SIZE", "FREE", "HOST", "LUNS", "GUID", "MODEL")
-	for _, d := range drives {
-		g.row(d.Path, d.Size.String(), d.Free.String(), hostText(d), dash(strings.Join(d.LUNs, ",")), p.id(d.ID), dash(d.Model))
+	rows := [][]string{{"DRIVE", "SIZE", "FREE", "HOST", "LUNS", "GUID", "MODEL"}}
+	for _, d := range docs {
+		rows = append(rows, []string{
+			d.Path, d.Size.String(), d.Free.String(), hostText(d), dash(strings.Join(d.LUNs, ",")), p.id(d.ID), dash(d.Model),
+		})
 	}
-	return g.flush()
+	return p.print(drivesDocument{docs}, table(2, rows))
 }
 
 // hostText says whether a drive is this host's or another's.
@@ -66,22 +63,19 @@ func showDrive(_ context.Context, s *session, ref string) error {
 		return err
 	}
 	doc := newDriveDoc(drive)
-	return s.print(driveDocument{doc}, func(out io.Writer) error {
-		return details(
-			out,
-			[2]string{"drive", doc.Path},
-			[2]string{"GUID", doc.ID.String()},
-			[2]string{"size", doc.Size.String()},
-			[2]string{"free", doc.Free.String()},
-			[2]string{"blocks", fmt.Sprintf("%d bytes logical, %d bytes physical", doc.LogicalBlock, doc.PhysicalBlock)},
-			[2]string{"model", doc.Model},
-			[2]string{"serial", doc.Serial},
-			[2]string{"labelled", stamp(doc.Created)},
-			[2]string{"host", hostText(doc)},
-			[2]string{"host id", doc.Host},
-			[2]string{"LUNs", strings.Join(doc.LUNs, ", ")},
-		)
-	})
+	return s.print(driveDocument{doc}, details(
+		[2]string{"drive", doc.Path},
+		[2]string{"GUID", doc.ID.String()},
+		[2]string{"size", doc.Size.String()},
+		[2]string{"free", doc.Free.String()},
+		[2]string{"blocks", fmt.Sprintf("%d bytes logical, %d bytes physical", doc.LogicalBlock, doc.PhysicalBlock)},
+		[2]string{"model", doc.Model},
+		[2]string{"serial", doc.Serial},
+		[2]string{"labelled", stamp(doc.Created)},
+		[2]string{"host", hostText(doc)},
+		[2]string{"host id", doc.Host},
+		[2]string{"LUNs", strings.Join(doc.LUNs, ", ")},
+	))
 }
 
 func newDriveTakeOver(c *cli) *cobra.Command {
@@ -126,8 +120,7 @@ func removeDrive(ctx context.Context, s *session, ref string) (outcome, error) {
 		return nil, err
 	}
 	return func(context.Context) error {
-		return s.done(removedDocument{newDriveRef(drive)},
-			"%s is an ordinary device again", drive.Info.Path)
+		return s.say(removedDocument{newDriveRef(drive)}, drive.Info.Path+" is an ordinary device again")
 	}, nil
 }
 

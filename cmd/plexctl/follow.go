@@ -35,7 +35,7 @@ func (s *session) follow(ctx context.Context, operation *resync.Async) error {
 	if err != nil {
 		return err
 	}
-	return s.print(operationDocument{end, &doc}, func(out io.Writer) error { return s.lunTable(out, []lunDoc{doc}) })
+	return s.print(operationDocument{end, &doc}, s.lunTable(doc))
 }
 
 // interrupted turns an interrupt of a wait into an error that says how to come back.
@@ -119,9 +119,7 @@ func (s *session) begun(operation *resync.Async, wait bool) outcome {
 
 // printOperation shows one operation as a line.
 func (p printer) printOperation(doc operationDoc) error {
-	return p.print(operationDocument{Operation: doc}, func(out io.Writer) error {
-		return p.operationTable(out, []operationDoc{doc})
-	})
+	return p.print(operationDocument{Operation: doc}, p.operationTable(doc))
 }
 
 // nextText tells what a running operation does without the user.
@@ -154,7 +152,7 @@ func (p printer) newProgress() progress {
 
 func (p printer) progressLine(o operationDoc) {
 	if p.format == formatText || o.pending() { // with -o json the result tells of the end
-		p.note(operationDocument{Operation: o}, o.LUN.Name+": "+operationText(o))
+		_ = p.say(operationDocument{Operation: o}, o.LUN.Name+": "+operationText(o)) // the result fails the same way
 	}
 }
 

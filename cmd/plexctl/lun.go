@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +31,7 @@ func listLUNs(ctx context.Context, s *session, _ noOptions) error {
 	if err != nil {
 		return err
 	}
-	return s.print(lunsDocument{docs}, func(out io.Writer) error { return s.lunTable(out, docs) })
+	return s.print(lunsDocument{docs}, s.lunTable(docs...))
 }
 
 func newLUNShow(c *cli) *cobra.Command {
@@ -45,7 +44,7 @@ func showLUN(ctx context.Context, s *session, ref string) error {
 	if err != nil {
 		return err
 	}
-	return s.print(lunDocument{doc}, func(out io.Writer) error { return s.lunDetails(out, doc) })
+	return s.print(lunDocument{doc}, s.lunDetails(doc))
 }
 
 type lunRenameOptions struct{ lun, name string }
@@ -96,7 +95,7 @@ func deleteLUN(ctx context.Context, s *session, ref string) (outcome, error) {
 		return nil, err
 	}
 	return func(context.Context) error {
-		return s.done(deletedDocument{lunRef{ID: l.ID(), Name: l.Name()}}, "LUN %q is deleted", l.Name())
+		return s.say(deletedDocument{lunRef{ID: l.ID(), Name: l.Name()}}, fmt.Sprintf("LUN %q is deleted", l.Name()))
 	}, nil
 }
 
@@ -107,20 +106,22 @@ func (s *session) lunLine(l *lun.LUN) outcome {
 		if err != nil {
 			return err
 		}
-		return s.print(lunDocument{doc}, func(out io.Writer) error { return s.lunTable(out, []lunDoc{doc}) })
+		return s.print(lunDocument{doc}, s.lunTable(doc))
 	}
 }
 
-func (p printer) lunTable(out io.Writer, luns []lunDoc) error {
-	g := newGrid(out, "LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "PLEXES", "DEVICE", "GUID")
+func (p printer) lunTable(luns ...lunDoc) string {
+	rows := [][]string{{"LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "PLEXES", "DEVICE", "GUID"}}
 	for _, l := range luns {
-		g.row(l.Name, l.Size.String(), l.Type.String(), p.health(l.Health), l.Status.String(),
-			fmt.Sprint(len(l.Plexes)), dash(l.Device), p.id(l.ID))
+		rows = append(rows, []string{
+			l.Name, l.Size.String(), l.Type.String(), p.health(l.Health), l.Status.String(),
+			fmt.Sprint(len(l.Plexes)), dash(l.Device), p.id(l.ID),
+		})
 	}
-	return g.flush()
+	return table(2, rows)
 }
 
-func (p printer) lunDetails(out io.Writer, doc lunDoc) error {
+func (p printer) lunDetails(doc lunDoc) string {
 	pairs := [][2]string{
 		{"LUN", doc.Name},
 		{"GUID", doc.ID.String()},
@@ -137,11 +138,7 @@ func (p printer) lunDetails(out io.Writer, doc lunDoc) error {
 	for _, problem := range doc.Problems {
 		pairs = append(pairs, [2]string{"problem", problem.Message}, [2]string{"hint", problem.Hint})
 	}
-	if err := details(out, pairs...); err != nil {
-		return err
-	}
-	fmt.Fprintln(out)
-	return p.plexTable(out, doc.Plexes)
+	return details(pairs...) + "\n" + p.plexTable(doc.Plexes)
 }
 
 // scanText tells how to continue or end a scan that has begun; empty without one.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,16 +33,17 @@ func listOps(ctx context.Context, s *session, _ noOptions) error {
 	if err != nil {
 		return err
 	}
-	return s.print(operationsDocument{docs}, func(out io.Writer) error { return s.operationTable(out, docs) })
+	return s.print(operationsDocument{docs}, s.operationTable(docs...))
 }
 
-func (p printer) operationTable(out io.Writer, operations []operationDoc) error {
-	g := newGrid(out, "OPERATION", "TYPE", "LUN", "STATE", "DONE", "LIMIT", "STARTED")
+func (p printer) operationTable(operations ...operationDoc) string {
+	rows := [][]string{{"OPERATION", "TYPE", "LUN", "STATE", "DONE", "LIMIT", "STARTED"}}
 	for _, o := range operations {
-		g.row(p.id(o.ID), o.Type.String(), dash(o.LUN.Name), string(o.State), fmt.Sprintf("%d%%", o.Percent), dash(o.limitText()),
-			stamp(o.Started))
+		rows = append(rows, []string{
+			p.id(o.ID), o.Type.String(), dash(o.LUN.Name), string(o.State), fmt.Sprintf("%d%%", o.Percent), dash(o.limitText()), stamp(o.Started),
+		})
 	}
-	return g.flush()
+	return table(2, rows)
 }
 
 // operationText tells on one line what an operation is and how far it is.
@@ -87,19 +87,16 @@ func showOp(ctx context.Context, s *session, ref string) error {
 	if err != nil {
 		return err
 	}
-	return s.print(operationDocument{Operation: doc}, func(out io.Writer) error {
-		return details(
-			out,
-			[2]string{"operation", doc.ID.String()},
-			[2]string{"type", doc.Type.String()},
-			[2]string{"LUN", doc.LUN.Name},
-			[2]string{"started", stamp(doc.Started)},
-			[2]string{"state", string(doc.State)},
-			[2]string{"result", fmt.Sprintf("%s (%s)", doc.Result.Code, doc.Result.HResult)},
-			[2]string{"done", progressText(doc.Percent, doc.Done, doc.Total, doc.Rate, time.Duration(doc.ETA)*time.Second)},
-			[2]string{"limit", doc.limitText()},
-		)
-	})
+	return s.print(operationDocument{Operation: doc}, details(
+		[2]string{"operation", doc.ID.String()},
+		[2]string{"type", doc.Type.String()},
+		[2]string{"LUN", doc.LUN.Name},
+		[2]string{"started", stamp(doc.Started)},
+		[2]string{"state", string(doc.State)},
+		[2]string{"result", fmt.Sprintf("%s (%s)", doc.Result.Code, doc.Result.HResult)},
+		[2]string{"done", progressText(doc.Percent, doc.Done, doc.Total, doc.Rate, time.Duration(doc.ETA)*time.Second)},
+		[2]string{"limit", doc.limitText()},
+	))
 }
 
 type opWaitOptions struct {

@@ -53,7 +53,7 @@ func cancelOp(ctx context.Context, s *session, ref string) (outcome, error) {
 	doc.State, doc.Percent, doc.Rate, doc.ETA = resync.Canceled, 0, 0, 0
 	doc.Result = newCode(vds.ErrOperationCanceled)
 	return func(context.Context) error {
-		return s.done(operationDocument{Operation: doc}, "operation %s is cancelled", doc.ID)
+		return s.say(operationDocument{Operation: doc}, fmt.Sprintf("operation %s is cancelled", doc.ID))
 	}, nil
 }
 
@@ -87,6 +87,6 @@ func (s *session) cancelScan(ctx context.Context, l *lun.LUN) (outcome, error) {
 		if err != nil {
 			return err
 		}
-		return s.done(lunDocument{doc}, "the scan of %s is discarded", l.Name())
+		return s.say(lunDocument{doc}, fmt.Sprintf("the scan of %s is discarded", l.Name()))
 	}, nil
 }

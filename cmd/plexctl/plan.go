@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/plexctl/plexctl/lun"
@@ -15,7 +14,7 @@ func (p printer) printPlan(steps []lun.PlannedStep, refused error) error {
 		return refused
 	}
 	doc := planDocument{listOf(steps, newStepDoc)}
-	return errors.Join(p.print(doc, func(out io.Writer) error { return planText(out, doc.Plan) }), refused)
+	return errors.Join(p.print(doc, planText(doc.Plan)), refused)
 }
 
 func newStepDoc(s lun.PlannedStep) stepDoc {
@@ -27,7 +26,7 @@ func newStepDoc(s lun.PlannedStep) stepDoc {
 }
 
 // planText is a plan for people: numbered steps, each with the table that it loads and how it would be taken back.
-func planText(out io.Writer, steps []stepDoc) error {
+func planText(steps []stepDoc) string {
 	var text strings.Builder
 	if len(steps) == 0 {
 		text.WriteString("nothing to do\n")
@@ -45,6 +44,5 @@ func planText(out io.Writer, steps []stepDoc) error {
 			below("COMMIT POINT: cut off before it, nothing has changed; cut off after it, the next assemble completes the change")
 		}
 	}
-	_, err := io.WriteString(out, text.String())
-	return err
+	return text.String()
 }

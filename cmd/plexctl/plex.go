@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 
 	"github.com/spf13/cobra"
 )
@@ -30,19 +29,17 @@ func listPlexes(ctx context.Context, s *session, ref string) error {
 		return err
 	}
 	shown := plexesDocument{lunRef{doc.ID, doc.Name}, doc.Plexes, doc.Operation}
-	return s.print(shown, func(out io.Writer) error {
-		if err := s.plexTable(out, doc.Plexes); err != nil {
-			return err
-		}
-		printCopying(out, doc)
-		return nil
-	})
+	return s.print(shown, s.plexTable(doc.Plexes)+copyingText(doc))
 }
 
-func (p printer) plexTable(out io.Writer, plexes []plexDoc) error {
-	g := newGrid(out, "PLEX", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DRIVES")
+func (p printer) plexTable(plexes []plexDoc) string {
+	rows := [][]string{{"PLEX", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DRIVES"}}
 	for _, x := range plexes {
-		g.row(p.id(x.ID), x.Size.String(), x.Type.String(), p.health(x.Health), x.Status.String(), driveText(x.Drives))
+		rows = append(rows, p.plexRow(x))
 	}
-	return g.flush()
+	return table(2, rows)
+}
+
+func (p printer) plexRow(x plexDoc) []string {
+	return []string{p.id(x.ID), x.Size.String(), x.Type.String(), p.health(x.Health), x.Status.String(), driveText(x.Drives)}
 }

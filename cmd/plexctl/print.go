@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -23,14 +21,22 @@ type printer struct {
 	format format
 }
 
-// print writes a result to stdout: doc with -o json, else the output of text.
-func (p printer) print(doc any, text func(io.Writer) error) error {
+// print writes a result to stdout: doc with -o json, else text.
+func (p printer) print(doc any, text string) error {
 	if p.format == formatJSON {
 		return p.encode(doc)
 	}
-	w := bufio.NewWriter(p.out) // a table is written cell by cell
-	err := text(w)
-	return errors.Join(err, w.Flush())
+	_, err := io.WriteString(p.out, text)
+	return err
+}
+
+// say writes what is no result: doc to stdout with -o json, else text as a line to stderr.
+func (p printer) say(doc any, text string) error {
+	if p.format == formatJSON {
+		return p.encode(doc)
+	}
+	_, err := fmt.Fprintln(p.err, text)
+	return err
 }
 
 // encode writes a document as a line of JSON, with the version of the schema as its first field.
@@ -43,14 +49,6 @@ func (p printer) encode(doc any) error {
 	return err
 }
 
-// done ends a command without a result: it writes doc with -o json, else a message to stderr.
-func (p printer) done(doc any, format string, args ...any) error {
-	return p.print(doc, func(io.Writer) error {
-		_, err := fmt.Fprintf(p.err, format+"\n", args...)
-		return err
-	})
-}
-
 // report writes an error: as text to stderr, or with -o json as a document to stdout, where a script expects the result.
 func (p printer) report(err error) {
 	doc := newErrorDoc(err)
@@ -58,16 +56,7 @@ func (p printer) report(err error) {
 	if doc.Hint != "" {
 		text += "\nhint: " + doc.Hint
 	}
-	p.note(errorDocument{doc}, text)
-}
-
-// note writes what is not the result: doc to stdout with -o json, else text to stderr. There is no place left for an error.
-func (p printer) note(doc any, text string) {
-	if p.format == formatJSON {
-		_ = p.encode(doc)
-		return
-	}
-	fmt.Fprintln(p.err, text)
+	_ = p.say(errorDocument{doc}, text) // there is no place left for another error
 }
 
 // newErrorDoc puts an error on one line, as it is shown.
@@ -79,28 +68,26 @@ func newErrorDoc(err error) errorDoc {
 	}
 }
 
-// grid is a table in text: a head, rows, columns that line up.
-type grid struct{ w *tabwriter.Writer }
-
-func newGrid(w io.Writer, head ...string) grid {
-	g := grid{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)}
-	g.row(head...)
-	return g
+// table is rows of cells as text. Columns line up, with so many blanks between them.
+func table(blanks int, rows [][]string) string {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 8, blanks, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	_ = w.Flush() // into memory
+	return text.String()
 }
 
-func (g grid) row(cells ...string) { fmt.Fprintln(g.w, strings.Join(cells, "\t")) }
-
-func (g grid) flush() error { return g.w.Flush() }
-
-// details writes facts about one object, one a line: "health:   rebuilding". It leaves out those without a value.
-func details(w io.Writer, pairs ...[2]string) error {
-	tab := tabwriter.NewWriter(w, 0, 8, 1, ' ', 0)
+// details is facts about one object as text, one a line: "health:   rebuilding". It leaves out those without a value.
+func details(pairs ...[2]string) string {
+	var rows [][]string
 	for _, pair := range pairs {
 		if pair[1] != "" {
-			fmt.Fprintf(tab, "%s:\t%s\n", pair[0], pair[1])
+			rows = append(rows, []string{pair[0] + ":", pair[1]})
 		}
 	}
-	return tab.Flush()
+	return table(1, rows)
 }
 
 // SGR sequences. All have the same length, so that tabwriter, which counts them, still lines up a column in which every

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 )
@@ -23,11 +22,7 @@ func refresh(ctx context.Context, s *session, _ noOptions) error {
 		return err
 	}
 	doc := refreshDocument{len(s.Drives()), len(s.LUNs()), listOf(s.Problems(), newErrorDoc)}
-	return s.print(doc, func(out io.Writer) error {
-		_, err := fmt.Fprintf(out, "drives: %d\nLUNs:   %d\n", doc.DriveCount, doc.LUNCount)
-		printProblems(out, "", doc.Problems)
-		return err
-	})
+	return s.print(doc, fmt.Sprintf("drives: %d\nLUNs:   %d\n", doc.DriveCount, doc.LUNCount)+problemText("", doc.Problems))
 }
 
 func newReenumerate(c *cli) *cobra.Command {

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -142,53 +142,52 @@ func summarize(doc statusDocument) summary {
 }
 
 func (p printer) printStatus(doc statusDocument) error {
-	return p.print(doc, func(w io.Writer) error {
-		if err := p.statusTable(w, doc.LUNs); err != nil {
-			return err
-		}
-		for _, l := range doc.LUNs {
-			printCopying(w, l)
-		}
-		for _, l := range doc.LUNs {
-			printProblems(w, l.Name+": ", l.Problems)
-		}
-		printProblems(w, "", doc.Problems)
-		_, err := fmt.Fprintf(w, "\n%s\n", p.summary(doc.Summary))
-		return err
-	})
+	text := p.statusTable(doc.LUNs)
+	for _, l := range doc.LUNs {
+		text += copyingText(l)
+	}
+	for _, l := range doc.LUNs {
+		text += problemText(l.Name+": ", l.Problems)
+	}
+	return p.print(doc, text+problemText("", doc.Problems)+"\n"+p.summary(doc.Summary)+"\n")
 }
 
-// statusTable writes the LUNs, each with its plexes below it.
-func (p printer) statusTable(w io.Writer, luns []lunDoc) error {
-	g := newGrid(w, "LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DEVICE")
+// statusTable is the LUNs, each with its plexes below it.
+func (p printer) statusTable(luns []lunDoc) string {
+	rows := [][]string{{"LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DEVICE"}}
 	for _, l := range luns {
-		g.row(l.Name, l.Size.String(), l.Type.String(), p.health(l.Health), l.Status.String(), dash(l.Device))
+		rows = append(rows, []string{l.Name, l.Size.String(), l.Type.String(), p.health(l.Health), l.Status.String(), dash(l.Device)})
 		for _, x := range l.Plexes {
-			g.row("  "+p.id(x.ID), x.Size.String(), x.Type.String(), p.health(x.Health), x.Status.String(), driveText(x.Drives))
+			row := p.plexRow(x)
+			row[0] = "  " + row[0]
+			rows = append(rows, row)
 		}
 	}
-	return g.flush()
+	return table(2, rows)
 }
 
-// printCopying tells what is being copied to or within a LUN, and how to follow it.
-func printCopying(w io.Writer, l lunDoc) {
+// copyingText tells what is being copied to or within a LUN, and how to follow it.
+func copyingText(l lunDoc) string {
 	text := copyText(l)
 	if text == "" {
-		return
+		return ""
 	}
-	fmt.Fprintf(w, "\n%s: %s\n", l.Name, text)
+	text = fmt.Sprintf("\n%s: %s\n", l.Name, text)
 	if o := l.Operation; o != nil {
-		fmt.Fprintf(w, "  run: plexctl op wait %s\n", o.ID)
+		text += fmt.Sprintf("  run: plexctl op wait %s\n", o.ID)
 	}
+	return text
 }
 
-func printProblems(w io.Writer, object string, problems []errorDoc) {
+func problemText(object string, problems []errorDoc) string {
+	var text strings.Builder
 	for _, p := range problems {
-		fmt.Fprintf(w, "\nproblem: %s%s\n", object, p.Message)
+		fmt.Fprintf(&text, "\nproblem: %s%s\n", object, p.Message)
 		if p.Hint != "" {
-			fmt.Fprintf(w, "  hint: %s\n", p.Hint)
+			fmt.Fprintf(&text, "  hint: %s\n", p.Hint)
 		}
 	}
+	return text.String()
 }
 
 // summary formats a summary.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -38,14 +37,11 @@ func showVersion(p printer) error {
 		info = &debug.BuildInfo{}
 	}
 	doc := newVersionDocument(version, info)
-	return p.print(doc, func(w io.Writer) error {
-		commit := ""
-		if doc.Commit != "" {
-			commit = "commit " + doc.Commit + ", "
-		}
-		_, err := fmt.Fprintf(w, "plexctl %s (%s%s, %s)\n", doc.Version, commit, doc.Go, doc.Platform)
-		return err
-	})
+	commit := ""
+	if doc.Commit != "" {
+		commit = "commit " + doc.Commit + ", "
+	}
+	return p.print(doc, fmt.Sprintf("plexctl %s (%s%s, %s)\n", doc.Version, commit, doc.Go, doc.Platform))
 }
 
 // newVersionDocument takes the version from linked, which a release is linked with, or else from info.
