@@ -65,15 +65,8 @@ func (l *LUN) Operation() (*resync.Async, error) {
 	return l.p.handleOf(now), nil
 }
 
-// Spec describes a LUN to make.
-type Spec struct {
-	Name   string     // letters, digits, '.', '_' and '-'; starts with a letter or digit; at most catalog.MaxName bytes
-	Size   size.Bytes // rounded up to a MiB
-	Drives []string   // drives to use, each filled before the next; empty: the one with the most free space
-	// Track makes the kernel record every MiB that is ever written, so that a new plex gets only these. All of the LUN is
-	// zeroed first. Its drive does that, or, if it cannot, plexctl writes the zeros, which takes as long as filling the LUN.
-	Track bool
-}
+// Spec describes a LUN to make: Name, Size, Drives, and whether to Track what is written to it.
+type Spec = ops.Spec
 
 // CreateLUN makes a LUN with one plex and activates it. It zeroes the first and the last MiB and leaves the rest; it zeroes all
 // of a tracked LUN. On an error nothing of the LUN remains.
@@ -81,7 +74,7 @@ type Spec struct {
 // Codes: vds.ErrInvalidArg (name, size), vds.ErrNameNotUnique, vds.ErrObjectNotFound (drive), vds.ErrNotEnoughSpace,
 // vds.ErrNotEnoughDrive.
 func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
-	made, err := ops.Create(ctx, p.env, ops.Spec(spec))
+	made, err := ops.Create(ctx, p.env, spec)
 	if err != nil || p.isDry() {
 		return nil, err
 	}

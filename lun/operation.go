@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,8 +53,7 @@ func (p *Provider) Operation(ref string) (*resync.Async, error) {
 		return slices.DeleteFunc(slices.Clone(all), func(a *resync.Async) bool { return !match(a) })
 	}
 	found := matching(func(a *resync.Async) bool {
-		id := a.ID.String()
-		return id == strings.ToLower(ref) || len(ref) >= 4 && strings.HasPrefix(id, strings.ToLower(ref))
+		return record.Abbreviates(ref, a.ID)
 	})
 	if l, err := p.LUN(ref); err == nil && len(found) == 0 {
 		found = matching(func(a *resync.Async) bool { return a.LUN == l.ID() })
@@ -121,9 +119,8 @@ func (o *operation) outcome(l catalog.LUN) (resync.Observation, error) {
 	case vds.ErrOperationCanceled:
 		return resync.Observation{State: resync.Canceled, Total: l.Size}, nil
 	default:
-		return resync.Observation{State: resync.Failed, Total: l.Size, Err: &vds.Error{
-			Code: l.Last.Result, Op: l.Last.Type.String(), Object: record.LUNObject(l.Name), Reason: "the operation failed",
-		}}, nil
+		return resync.Observation{State: resync.Failed, Total: l.Size, Err: record.Fault(l.Last.Result, l.Last.Type.String(), l.Name,
+			"the operation failed", "")}, nil
 	}
 }
 

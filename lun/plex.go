@@ -11,11 +11,8 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// AttachOptions say how AddPlex copies.
-type AttachOptions struct {
-	Rate size.Bytes // see SetRate
-	Now  bool       // copy at once, although another LUN is being rebuilt on one of the drives
-}
+// AttachOptions say how AddPlex copies: the Rate, and whether to copy Now.
+type AttachOptions = ops.AttachOptions
 
 // AddPlex makes the LUN source a plex of l (IVdsLun::AddPlex) while l is in use. When it returns, source is no longer a LUN,
 // every write to l goes to both, and the kernel copies the rest. The handle follows the copy. All data on source is lost. l
@@ -35,13 +32,13 @@ type AttachOptions struct {
 //	vds.ErrProviderCacheCorrupt   the kernel has another table than the catalog says
 //	vds.ErrInvalidArg             the rate
 func (l *LUN) AddPlex(ctx context.Context, source uuid.UUID, opts AttachOptions) (*resync.Async, error) {
-	return l.begin(ctx, "add plex to", ops.Attach(source, ops.AttachOptions(opts)))
+	return l.begin(ctx, "add plex to", ops.Attach(source, opts))
 }
 
 // AddNewPlex allocates space for a plex on drives, as CreateLUN does, and adds it to l, as AddPlex does. A cancel frees the
 // space.
 func (l *LUN) AddNewPlex(ctx context.Context, drives []string, opts AttachOptions) (*resync.Async, error) {
-	return l.begin(ctx, "add plex to", ops.AttachRoom(drives, ops.AttachOptions(opts)))
+	return l.begin(ctx, "add plex to", ops.AttachRoom(drives, opts))
 }
 
 // RemovePlex takes a plex away from l while l is in use (IVdsLun::RemovePlex). The plex ceases to exist and its space is free.
@@ -87,20 +84,11 @@ func (l *LUN) Plex(ref string) (uuid.UUID, error) {
 	return ops.FindPlex(h, now, ref)
 }
 
-// ScanOptions say what a scan is for, and how it reads.
-type ScanOptions struct {
-	Source uuid.UUID          // the LUN that will become a plex afterwards; Nil: space on drives
-	Drives []string           // the drives for that space, as for AddNewPlex
-	Rate   size.Bytes         // the most that is read in a second; Unlimited: 256 MiB
-	Report func(ScanProgress) // called about once a second and at the end; may be nil
-}
+// ScanOptions say what a scan is for, and how it reads: Source, Drives, Rate, and Report.
+type ScanOptions = ops.ScanOptions
 
-// ScanProgress is how far a scan has got.
-type ScanProgress struct {
-	Done  size.Bytes // read, or known from before
-	Total size.Bytes
-	Zero  size.Bytes // part of Done; the rest would be copied
-}
+// ScanProgress is how far a scan has got: Done and Zero, of Total.
+type ScanProgress = ops.ScanProgress
 
 // Scan finds out which regions of l are zero, so that a following AddPlex or AddNewPlex copies only the others. It returns when
 // it has read all of l. When ctx ends earlier, l stays as it is and keeps what was found. Then Scan can continue, also in
@@ -109,11 +97,7 @@ type ScanProgress struct {
 // Codes: those of AddPlex. vds.ErrNotSupported: l has several plexes, or the drives of the new plex cannot zero by themselves.
 // vds.ErrOperationCanceled: another process has discarded the scan.
 func (l *LUN) Scan(ctx context.Context, opts ScanOptions) error {
-	inner := ops.ScanOptions{Source: opts.Source, Drives: opts.Drives, Rate: opts.Rate}
-	if opts.Report != nil {
-		inner.Report = func(p ops.ScanProgress) { opts.Report(ScanProgress(p)) }
-	}
-	return ops.Scan(ctx, l.p.env, l.ref(), inner)
+	return ops.Scan(ctx, l.p.env, l.ref(), opts)
 }
 
 // EndScan discards a scan that has not led to a plex, and l is as before the scan. vds.ErrInvalidOperation when there is none.

@@ -1,6 +1,7 @@
 package lun
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/ops"
@@ -44,30 +44,13 @@ type Options struct {
 // Guard starts another process for a window in which a LUN is suspended. If this process dies in the window, the other one
 // calls Provider.Wake, which resumes the LUN. Guard is called when a change begins, and does not wait until the process is
 // ready.
-type Guard func(ctx context.Context, w Window) (Post, error)
+type Guard = engine.Guard
 
-// Post is a guard that has been started for a window.
-type Post struct {
-	Ready   func() error // returns when the guard is ready, before the commit. On an error the change is taken back
-	Dismiss func()       // sends the guard away, after the window or without one
-}
+// Post is a guard that has been started for a window: functions that wait for it and send it away.
+type Post = engine.Post
 
-// Window is what a guard must know.
-type Window struct {
-	LUN    uuid.UUID
-	Drives []devno.No // all that Wake needs; other drives may be slow to answer, or lie on the LUN itself
-}
-
-// inner is g with the types of package engine.
-func (g Guard) inner() engine.Guard {
-	if g == nil {
-		return nil
-	}
-	return func(ctx context.Context, w engine.Watched) (engine.Post, error) {
-		post, err := g(ctx, Window(w))
-		return engine.Post(post), err
-	}
-}
+// Window is what a guard must know: the LUN, and the drives that Wake needs.
+type Window = engine.Watched
 
 // Provider knows the drives and LUNs of one host (IVdsHwProvider, IVdsSubSystem). Its answers are as of the last Refresh or
 // change. A change reads the drives anew under the host's lock, so old answers never lead to a wrong change.
@@ -83,17 +66,11 @@ type Provider struct {
 // Open reads all drives and returns a Provider. It takes no lock and changes nothing. Close the Provider when done.
 func Open(ctx context.Context, opts Options) (*Provider, error) {
 	env := &ops.Env{
-		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers},
-		LockPath: opts.LockPath, LockTimeout: opts.LockTimeout, Now: opts.Now, Guard: opts.Guard.inner(),
+		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)), IDs: opts.Hosts, Workers: opts.Workers},
+		LockPath: cmp.Or(opts.LockPath, DefaultLockPath), LockTimeout: opts.LockTimeout, Now: opts.Now, Guard: opts.Guard,
 	}
 	if env.Workers < 1 { // without a worker nothing would be done, and no error would say so
 		env.Workers = 16
-	}
-	if env.Log == nil {
-		env.Log = slog.New(slog.DiscardHandler)
-	}
-	if env.LockPath == "" {
-		env.LockPath = DefaultLockPath
 	}
 	if env.Now == nil {
 		env.Now = time.Now
@@ -161,28 +138,22 @@ type AssembleOptions struct {
 	Force bool
 }
 
-// Result is the outcome for one LUN.
-type Result struct {
-	ID   uuid.UUID
-	Name string
-	Err  error // nil: active
-}
+// Result is the outcome for one LUN: its ID, its Name, and Err, which is nil after a success.
+type Result = ops.Result
 
 // Assemble brings the kernel to the state in the catalogs, for every LUN. Call it at boot or after a crash; at any other time
 // it changes nothing. The kernel copies the regions that may differ in a mirror that was not stopped cleanly. A running
 // operation continues. One LUN's failure does not stop the others: it is in its Result. The error is about all LUNs (a drive
 // scan, the lock).
 func (p *Provider) Assemble(ctx context.Context, opts AssembleOptions) ([]Result, error) {
-	results, err := ops.Assemble(ctx, p.env, opts.LUNs, opts.Force)
-	return outer(results), err
+	return ops.Assemble(ctx, p.env, opts.LUNs, opts.Force)
 }
 
 // Deactivate takes LUNs down, all of them when none is named. Their devices go; their data and their operations stay. It leaves
 // a LUN that is open as it is, with vds.ErrDeviceInUse in its Result. It marks a mirror clean whose plexes are in sync, so that
 // the next Assemble copies nothing.
 func (p *Provider) Deactivate(ctx context.Context, refs ...string) ([]Result, error) {
-	results, err := ops.Deactivate(ctx, p.env, refs)
-	return outer(results), err
+	return ops.Deactivate(ctx, p.env, refs)
 }
 
 // Reenumerate looks for drives anew and makes all catalogs agree. Then it brings the kernel's devices of every active LUN to
@@ -190,20 +161,7 @@ func (p *Provider) Deactivate(ctx context.Context, refs ...string) ([]Result, er
 // data, and the others are stale. Reenumerate is the first half of the cure for vds.ErrProviderCacheCorrupt
 // (IVdsHwProvider::Reenumerate). Refresh, of every Provider that is open, is the second half.
 func (p *Provider) Reenumerate(ctx context.Context) ([]Result, error) {
-	results, err := ops.Reenumerate(ctx, p.env)
-	return outer(results), err
-}
-
-// outer is results with the types of this package.
-func outer(results []ops.Result) []Result {
-	if results == nil {
-		return nil
-	}
-	all := make([]Result, len(results))
-	for i, r := range results {
-		all[i] = Result(r)
-	}
-	return all
+	return ops.Reenumerate(ctx, p.env)
 }
 
 // Wake resumes a LUN that an interrupted change has left suspended. The next change of that LUN, or Assemble, completes the
@@ -211,13 +169,8 @@ func outer(results []ops.Result) []Result {
 // while another process makes a change.
 func (p *Provider) Wake(ctx context.Context, id uuid.UUID) error { return ops.Resume(ctx, p.env, id) }
 
-// PlannedStep is one step of a change, as it is shown to a user.
-type PlannedStep struct {
-	Text   string // the step in words
-	Table  string // the device-mapper table that is loaded, a line for each segment; empty when none is
-	Undo   string // how plexctl takes the step back when a later one fails; empty when there is nothing to take back
-	Commit bool   // after this step the change is carried out; before it, it is taken back
-}
+// PlannedStep is one step of a change, as it is shown to a user: Text, Table, Undo, and Commit.
+type PlannedStep = engine.PlannedStep
 
 // DryRun is a Provider that carries no change out. It checks and plans what p would, and keeps the steps, which Plan returns.
 // Methods that would return a handle on an operation or a LUN return nil. It sees the drives as p last read them or later,
@@ -238,11 +191,7 @@ func (p *Provider) Plan() []PlannedStep {
 	if !p.isDry() {
 		return nil
 	}
-	var steps []PlannedStep
-	for _, s := range p.env.Dry.Steps() {
-		steps = append(steps, PlannedStep(s))
-	}
-	return steps
+	return p.env.Dry.Steps()
 }
 
 // isDry reports whether p carries no change out.

@@ -77,7 +77,7 @@ func operationMutations() []mutation {
 			name:  "a cancelled source is called wiped before it is",
 			harm:  "shows the file system of the target a second time after a crash",
 			file:  "lun/internal/engine/state.go",
-			edits: []edit{{`l.Name+" is wiped", Wipe{l})`, `l.Name+" is wiped")`}},
+			edits: []edit{{`[]layout.Step{Wipe{l}})`, `nil)`}},
 			test:  "TestWhatIsCalledWipedIsWiped",
 			in:    "lun",
 		},

@@ -11,12 +11,12 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/layout"
 )
 
-// PlannedStep is one step of a change in the form that users see; see lun.PlannedStep.
+// PlannedStep is one step of a change in the form that users see.
 type PlannedStep struct {
-	Text   string
-	Table  string
-	Undo   string
-	Commit bool
+	Text   string // the step in words
+	Table  string // the device-mapper table that is loaded, a line for each segment; empty when none is
+	Undo   string // how plexctl takes the step back when a later one fails; empty when there is nothing to take back
+	Commit bool   // after this step the change is carried out; before it, it is taken back
 }
 
 // Recorder keeps the steps of changes that are not carried out.

@@ -15,16 +15,16 @@ import (
 // Guard starts another process that stands by for a window; see lun.Guard.
 type Guard func(ctx context.Context, w Watched) (Post, error)
 
-// Post is a guard that has been started for a window; see lun.Post.
+// Post is a guard that has been started for a window.
 type Post struct {
-	Ready   func() error
-	Dismiss func()
+	Ready   func() error // returns when the guard is ready, before the commit. On an error the change is taken back
+	Dismiss func()       // sends the guard away, after the window or without one
 }
 
-// Watched is what a guard must know; see lun.Window.
+// Watched is what a guard must know.
 type Watched struct {
 	LUN    uuid.UUID
-	Drives []devno.No
+	Drives []devno.No // all that lun.Provider.Wake needs; other drives may be slow to answer, or lie on the LUN itself
 }
 
 // standBy starts the guard when one of these steps suspends a LUN. The guard must be ready before the step at the index.

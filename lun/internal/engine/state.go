@@ -41,10 +41,8 @@ func (e *Engine) Inspect(ctx context.Context, l catalog.LUN) (State, error) {
 			return s, err
 		}
 		if s.Revived {
-			return s, &vds.Error{
-				Code: vds.ErrProviderCacheCorrupt, Op: "change", Object: record.LUNObject(l.Name),
-				Reason: "it was not started to the end", Hint: "run `plexctl assemble`",
-			}
+			return s, record.Fault(vds.ErrProviderCacheCorrupt, "change", l.Name,
+				"it was not started to the end", "run `plexctl assemble`")
 		}
 		s.Legs, err = e.ReadLegs(ctx, l, s.View)
 		if err != nil || l.Operation != nil || !s.Legs.Busy() || time.Now().After(deadline) {
@@ -93,15 +91,19 @@ func own(l catalog.LUN, top layout.Observed) layout.Node {
 	return layout.Node{Name: top.Name, UUID: layout.LUNUUID(l.ID), Visibility: dm.Public}
 }
 
+// clearWaiting is the step that drops the waiting table of a LUN's own device, if there is one.
+func clearWaiting(top layout.Observed) []layout.Step {
+	if !top.Inactive {
+		return nil
+	}
+	return []layout.Step{layout.Clear{Name: top.Name}}
+}
+
 // onlyIn is the plexes of l that take part and whose current slot is used by table a and not by table b.
 func (e *Engine) onlyIn(l catalog.LUN, a, b dm.Table) []catalog.Plex {
-	var plexes []catalog.Plex
-	for _, i := range e.Roles(l).Taking() {
-		if p := l.Plexes[i]; layout.UsesSlot(l, p, a, e.At) && !layout.UsesSlot(l, p, b, e.At) {
-			plexes = append(plexes, p)
-		}
-	}
-	return plexes
+	return slices.DeleteFunc(e.Roles(l).Plexes(l), func(p catalog.Plex) bool {
+		return !layout.UsesSlot(l, p, a, e.At) || layout.UsesSlot(l, p, b, e.At)
+	})
 }
 
 // invalidateUnused is the step that invalidates the current metadata of l that this live table does not use. Later writes may
@@ -110,12 +112,7 @@ func (e *Engine) invalidateUnused(l catalog.LUN, live dm.Table) layout.Step {
 	if len(l.Plexes) == 1 {
 		return nil
 	}
-	var unused []catalog.Plex
-	for _, i := range e.Roles(l).Taking() {
-		if !layout.UsesSlot(l, l.Plexes[i], live, e.At) {
-			unused = append(unused, l.Plexes[i])
-		}
-	}
+	unused := slices.DeleteFunc(e.Roles(l).Plexes(l), func(p catalog.Plex) bool { return layout.UsesSlot(l, p, live, e.At) })
 	if len(unused) == 0 {
 		return nil
 	}
@@ -151,14 +148,11 @@ func (e *Engine) needed(ctx context.Context, l catalog.LUN, have *State) (raid1.
 // BringUp brings the kernel to the record of l. If the LUN was not active and cannot be started, BringUp takes it down again. A
 // mirror whose first resume has failed is suspended, and a second resume would run it without its bitmap.
 func (e *Engine) BringUp(ctx context.Context, l catalog.LUN) error {
-	return e.bringUp(ctx, l, func(s Swap) error {
-		_, err := e.Swap(ctx, s)
-		return err
-	})
+	return e.bringUp(ctx, l, e.Swap)
 }
 
 // bringUp is BringUp with the way to swap to another table as an argument.
-func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(Swap) error) error {
+func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(context.Context, Swap) (catalog.LUN, error)) error {
 	have, err := e.AfterCleanup(ctx, l)
 	if err != nil {
 		return err
@@ -173,13 +167,15 @@ func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(Swap) err
 			c.Prepare = PrepareStart{l}
 		}
 		if err := e.Run(ctx, layout.Plan(c)); err != nil {
-			return undo(err, e.TearDown(ctx, l))
+			return fault.Undo(err, e.TearDown(ctx, l))
 		}
 		return nil
 	case raid1.NeedSwap:
-		return swap(Swap{Op: "start", Before: l, Next: l, Have: have})
+		_, err := swap(ctx, Swap{Op: "start", Before: l, Next: l, Have: have})
+		return err
 	case raid1.NeedSwitch:
-		return swap(Swap{Op: "start", Before: l, Next: l, Have: have, SwitchSlots: true, Commit: l.Name + " has new metadata"})
+		_, err := swap(ctx, Swap{Op: "start", Before: l, Next: l, Have: have, SwitchSlots: true, Commit: l.Name + " has new metadata"})
+		return err
 	default:
 		return e.Run(ctx, layout.Plan(c))
 	}
@@ -195,19 +191,21 @@ func (e *Engine) TearDown(ctx context.Context, l catalog.LUN) error {
 }
 
 // ResumeOrphan resumes a LUN that an interrupted change has left suspended, with its live table; false when it is not
-// suspended. It does not load the new table. For each raid table the kernel runs a program, modprobe (drivers/md/md.c, md_run),
+// suspended. It returns the record that then holds. It does not load the new table. For each raid table the kernel runs a program, modprobe (drivers/md/md.c, md_run),
 // which may lie on the LUN. A mirror whose first resume has failed must not be resumed again, and gets a new table at once.
-func (e *Engine) ResumeOrphan(ctx context.Context, l catalog.LUN) (bool, error) {
+func (e *Engine) ResumeOrphan(ctx context.Context, l catalog.LUN) (catalog.LUN, bool, error) {
 	have, err := e.AfterCleanup(ctx, l)
 	top := have.View.Own(l.ID)
 	if err != nil || !top.Suspended || !top.Live {
-		return false, err
+		return l, false, err
 	}
 	if e.usesSlots(l, top.Table) {
-		return true, e.BringUp(ctx, l)
+		err = e.BringUp(ctx, l) // this may take a commit
+	} else {
+		steps := slices.Concat(layout.Present(e.invalidateUnused(l, top.Table)), have.Cleanup)
+		err = e.Run(ctx, append(steps, layout.Resume{Node: own(l, top)}))
 	}
-	steps := slices.Concat(layout.Present(e.invalidateUnused(l, top.Table)), have.Cleanup)
-	return true, e.Run(ctx, append(steps, layout.Resume{Node: own(l, top)}))
+	return e.Current(l), true, err
 }
 
 // FinishWipe wipes l if its record asks for it, and commits that it was done.
@@ -215,5 +213,5 @@ func (e *Engine) FinishWipe(ctx context.Context, l catalog.LUN) (catalog.LUN, er
 	if !l.Wipe {
 		return l, nil
 	}
-	return e.CommitAfter(ctx, "wipe", l, record.Wiped(l), l.Name+" is wiped", Wipe{l})
+	return e.Amend(ctx, "wipe", l, record.Wiped(l), l.Name+" is wiped", []layout.Step{Wipe{l}})
 }

@@ -111,13 +111,9 @@ func newZeroFill(s *Swap, conv *raid1.Conversion) *ZeroFill {
 	return &ZeroFill{Conv: *conv, Zeros: zeros, Begun: s.Zeroing}
 }
 
-// CarryOut runs the steps of a change. When one fails, it takes the change back. If the commit was begun, it first commits the
-// old records. Then it returns the devices of the LUNs in up to the old records.
-func (e *Engine) CarryOut(ctx context.Context, op, name string, steps []layout.Step, tx *host.Transaction, up ...catalog.LUN) error {
-	return e.carryOut(ctx, op, name, steps, tx, false, up)
-}
-
-// carryOut is CarryOut of a change that may have found the LUN with a table whose first resume had failed.
+// carryOut runs the steps of a change. When one fails, it takes the change back. If the commit was begun, it first commits the
+// old records. Then it returns the devices of the LUNs in up to the old records. With failedStart the change has found the LUN
+// with a table whose first resume had failed.
 func (e *Engine) carryOut(
 	ctx context.Context, op, name string, steps []layout.Step, tx *host.Transaction, failedStart bool, up []catalog.LUN,
 ) error {
@@ -126,13 +122,16 @@ func (e *Engine) carryOut(
 		return nil
 	}
 	failed := fault.Of(op, record.LUNObject(name), err)
-	return undo(failed, e.takeBack(ctx, tx, failedStart, up))
+	return fault.Undo(failed, e.takeBack(ctx, tx, failedStart, up))
 }
 
-// CommitAfter commits next after some steps, and returns the record. next is l with something else recorded. The kernel's
-// devices stay unchanged.
-func (e *Engine) CommitAfter(ctx context.Context, op string, l, next catalog.LUN, text string, first ...layout.Step) (catalog.LUN, error) {
+// Amend commits next, between the steps first and the others, and returns the record. next is l with something else recorded.
+// The tables of the kernel's devices stay unchanged.
+func (e *Engine) Amend(
+	ctx context.Context, op string, l, next catalog.LUN, text string, first []layout.Step, then ...layout.Step,
+) (catalog.LUN, error) {
 	next = e.Next(next)
 	tx := &host.Transaction{Put: []catalog.LUN{next}, Back: []catalog.LUN{l}}
-	return next, e.CarryOut(ctx, op, l.Name, append(first, Commit{tx, text}), tx)
+	steps := slices.Concat(first, []layout.Step{Commit{tx, text}}, then)
+	return next, e.carryOut(ctx, op, l.Name, steps, tx, false, nil)
 }

@@ -3,27 +3,19 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/raid1"
 	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/vds"
 )
-
-// undo adds to an error that taking the change back has failed too.
-func undo(err, back error) error {
-	if back == nil {
-		return err
-	}
-	return errors.Join(err, fmt.Errorf("taking it back: %w", back))
-}
 
 // takeBack takes a change back: the records, if the commit was begun, and the devices of the LUNs in up.
 func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, failedStart bool, up []catalog.LUN) error {
@@ -47,14 +39,14 @@ func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, failedStart
 func (e *Engine) restore(ctx context.Context, l, put catalog.LUN, failedStart bool) error {
 	l, err := e.FinishWipe(ctx, l)
 	if err == nil {
-		err = e.bringUp(ctx, l, func(s Swap) error { return e.swapForGood(ctx, s) })
+		err = e.bringUp(ctx, l, e.swapForGood)
 	}
 	if err == nil {
 		return nil
 	}
 	have, viewErr := e.View(ctx, l.ID)
 	if viewErr != nil {
-		return undo(err, viewErr)
+		return fault.Undo(err, viewErr)
 	}
 	live := have.Own(l.ID)
 	var again error
@@ -62,25 +54,25 @@ func (e *Engine) restore(ctx context.Context, l, put catalog.LUN, failedStart bo
 	case !live.Suspended:
 		return err // no I/O waits; a waiting table must not become live
 	case !layout.IsRaid(live.Table) || !failedStart && e.usesSlots(l, live.Table) && l.Generation != put.Generation:
-		again = e.Run(ctx, layout.ResumeOld(l.ID, have))
+		again = e.Run(ctx, append(clearWaiting(live), layout.Resume{Node: own(l, live)}))
 	case len(l.Plexes) == 1: // the only plex holds the data
 		err, again = nil, e.Run(ctx, layout.Plan(layout.Change{Want: e.Wants(l), Have: have, At: e.At}))
 	default:
 		again = e.startDegraded(ctx, l, put, have)
 	}
 	if again != nil {
-		again = undo(again, e.failAllIO(ctx, l))
+		again = fault.Undo(again, e.failAllIO(ctx, l))
 	}
-	return undo(err, again)
+	return fault.Undo(err, again)
 }
 
 // swapForGood is Swap for a change that is already being taken back. It is not taken back itself.
-func (e *Engine) swapForGood(ctx context.Context, s Swap) error {
+func (e *Engine) swapForGood(ctx context.Context, s Swap) (catalog.LUN, error) {
 	steps, _, err := e.planSwap(&s)
 	if err != nil {
-		return err
+		return s.Before, err
 	}
-	return e.Run(ctx, steps)
+	return s.Next, e.Run(ctx, steps)
 }
 
 // startDegraded resumes a suspended mirror when neither of its tables can be started: the loaded one for record put, and the
@@ -96,11 +88,7 @@ func (e *Engine) startDegraded(ctx context.Context, l, put catalog.LUN, have lay
 		return err
 	}
 	if len(e.onlyIn(l, top.Table, nil)) > 0 {
-		var taking []catalog.Plex
-		for _, i := range e.Roles(next).Taking() {
-			taking = append(taking, next.Plexes[i])
-		}
-		if err := e.Run(ctx, []layout.Step{Invalidate{next.Name, taking}}); err != nil {
+		if err := e.Run(ctx, []layout.Step{Invalidate{next.Name, e.Roles(next).Plexes(next)}}); err != nil {
 			return err
 		}
 	}
@@ -132,10 +120,8 @@ func (e *Engine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.L
 		}
 	}
 	if !left {
-		return l, &vds.Error{
-			Code: vds.ErrObjectStatusFailed, Op: "restore", Object: record.LUNObject(l.Name),
-			Reason: "no plex that can be written holds all of its data", Hint: "see to its drives, then run `plexctl assemble " + l.Name + "`",
-		}
+		return l, record.Fault(vds.ErrObjectStatusFailed, "restore", l.Name,
+			"no plex that can be written holds all of its data", "see to its drives, then run `plexctl assemble " + l.Name + "`")
 	}
 	next = e.Next(next)
 	return next, e.Commit(ctx, &host.Transaction{Put: []catalog.LUN{next}, All: true})
@@ -156,10 +142,7 @@ func (e *Engine) failAllIO(ctx context.Context, l catalog.LUN) error {
 	if err != nil || !top.Suspended {
 		return err
 	}
-	var steps []layout.Step
-	if top.Inactive {
-		steps = append(steps, layout.Clear{Name: top.Name})
-	}
+	steps := clearWaiting(top)
 	for _, p := range e.onlyIn(l, top.Table, nil) {
 		if meta, ok := have[layout.MetaUUID(l, p, p.Slot)]; ok {
 			steps = append(steps, FailIO{meta, dm.Private})

@@ -9,6 +9,7 @@ import (
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
+	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/raid1"
@@ -80,10 +81,8 @@ func (s Window) check(ctx context.Context, e *Engine) (map[devno.No]dm.LegHealth
 	}
 	for _, dev := range s.Counted {
 		if letter := health[dev]; letter != dm.LegInSync && letter != dm.LegSyncing {
-			return nil, &vds.Error{
-				Code: vds.ErrObjectStatusFailed, Op: "change", Object: record.LUNObject(s.Conv.LUN.Name),
-				Reason: fmt.Sprintf("its leg on device %s has just failed", dev), Hint: "nothing has changed; see `plexctl status`",
-			}
+			return nil, record.Fault(vds.ErrObjectStatusFailed, "change", s.Conv.LUN.Name,
+				fmt.Sprintf("its leg on device %s has just failed", dev), "nothing has changed; see `plexctl status`")
 		}
 	}
 	return health, nil
@@ -179,7 +178,7 @@ func (s Activate) run(ctx context.Context, e *Engine) error { //nolint:unparam /
 		err = e.Run(ctx, s.Steps)
 	}
 	if err != nil {
-		e.Log.Warn("activate", "lun", s.LUN.Name, "error", undo(err, e.TearDown(ctx, s.LUN)))
+		e.Log.Warn("activate", "lun", s.LUN.Name, "error", fault.Undo(err, e.TearDown(ctx, s.LUN)))
 	}
 	return nil
 }

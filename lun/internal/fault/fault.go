@@ -2,6 +2,7 @@
 package fault
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -23,13 +24,17 @@ func Of(op, object string, err error) error {
 	if _, ok := errors.AsType[*vds.Error](err); ok {
 		return err
 	}
-	return &vds.Error{Code: codeFor(err), Op: op, Object: object, Err: err, Hint: hintFor(err)}
+	e := &vds.Error{Code: codeFor(err), Op: op, Object: object, Err: err}
+	if e.Code == vds.ErrAccessDenied {
+		e.Hint = "run plexctl as root"
+	}
+	return e
 }
 
 // codeFor is the VDS code for an error of the system (reference: the common return codes).
 func codeFor(err error) vds.Code {
 	switch {
-	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+	case errors.Is(err, os.ErrPermission): // EACCES and EPERM
 		return vds.ErrAccessDenied
 	case errors.Is(err, dm.ErrBusy), errors.Is(err, blockdev.ErrBusy), errors.Is(err, unix.EBUSY):
 		return vds.ErrDeviceInUse
@@ -48,54 +53,60 @@ func codeFor(err error) vds.Code {
 	}
 }
 
-func hintFor(err error) string {
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		return "run plexctl as root"
-	}
-	return ""
-}
-
 // Reasons collects all reasons against a change, so that one error reports them all.
 type Reasons struct {
 	Op     string
 	Object string
-	found  []*vds.Error
+	err    *vds.Error // nil: none so far
 }
 
 // Add adds a reason. The code of the first one becomes the code of the error.
 func (r *Reasons) Add(code vds.Code, hint, format string, args ...any) {
-	r.found = append(r.found, &vds.Error{Code: code, Reason: fmt.Sprintf(format, args...), Hint: hint})
+	reason := fmt.Sprintf(format, args...)
+	if r.err == nil {
+		r.err = &vds.Error{Code: code, Op: r.Op, Object: r.Object, Reason: reason, Hint: hint}
+		return
+	}
+	r.err.Reason += "; " + reason
+	r.err.Hint = cmp.Or(r.err.Hint, hint)
 }
 
 // Err is nil without reasons, else one error that lists them all.
 func (r *Reasons) Err() error {
-	if len(r.found) == 0 {
+	if r.err == nil {
 		return nil
 	}
-	texts := make([]string, len(r.found))
-	hint := ""
-	for i, e := range r.found {
-		texts[i] = e.Reason
-		if hint == "" {
-			hint = e.Hint
-		}
+	return r.err
+}
+
+// Only is the only element of found, which is all that matches a reference. none is the error when there is no match; several
+// is its reason when there is more than one.
+func Only[T any](found []T, none *vds.Error, several string) (T, error) {
+	if len(found) == 1 {
+		return found[0], nil
 	}
-	return &vds.Error{
-		Code: r.found[0].Code, Op: r.Op, Object: r.Object, Hint: hint,
-		Reason: strings.Join(texts, "; "), Err: nil,
+	var zero T
+	if len(found) == 0 {
+		return zero, none
 	}
+	return zero, &vds.Error{Code: vds.ErrInvalidArg, Op: none.Op, Object: none.Object, Reason: several, Hint: "name it by its whole GUID"}
+}
+
+// List is the texts of items, with commas between.
+func List[T any](items []T, text func(T) string) string {
+	texts := make([]string, len(items))
+	for i, item := range items {
+		texts[i] = text(item)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // Users lists the users of a device.
 func Users(users []blockdev.User) string {
-	texts := make([]string, len(users))
-	for i, u := range users {
-		texts[i] = u.String()
-	}
-	if len(texts) == 0 {
+	if len(users) == 0 {
 		return "open"
 	}
-	return strings.Join(texts, ", ")
+	return List(users, blockdev.User.String)
 }
 
 // Undo adds to an error that taking the change back has failed too.

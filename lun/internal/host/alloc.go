@@ -32,23 +32,28 @@ func (h *Host) Allocate(length size.Sectors, drives []uuid.UUID) (catalog.Plex, 
 		drives = h.DriveWithMostFree()
 	}
 	plex := catalog.Plex{ID: uuid.New(), Slot: catalog.SlotA}
-	need := length
+	if need := h.fill(&plex, length, drives); need > 0 || len(plex.Data) > catalog.MaxExtents {
+		return catalog.Plex{}, h.noSpace(length, drives)
+	}
+	return plex, nil
+}
+
+// fill adds free space of the drives to a plex, one after the other, and returns the sectors that it still needs. A plex without
+// metadata slots gets them first.
+func (h *Host) fill(p *catalog.Plex, need size.Sectors, drives []uuid.UUID) size.Sectors {
 	for _, id := range drives {
 		for _, run := range h.Set.Free(id) {
-			if plex.Meta.Length == 0 {
-				plex.Meta = catalog.Extent{Drive: id, Start: run.Start, Length: metaLength}
+			if p.Meta.Length == 0 {
+				p.Meta = catalog.Extent{Drive: id, Start: run.Start, Length: metaLength}
 				run.Start, run.Length = run.Start+metaLength, run.Length-metaLength
 			}
 			if n := min(need, run.Length); n > 0 {
-				plex.Data = append(plex.Data, catalog.Extent{Drive: id, Start: run.Start, Length: n})
+				p.Data = appendRun(p.Data, catalog.Extent{Drive: id, Start: run.Start, Length: n})
 				need -= n
 			}
 		}
 	}
-	if need > 0 || len(plex.Data) > catalog.MaxExtents {
-		return catalog.Plex{}, h.noSpace(length, drives)
-	}
-	return plex, nil
+	return need
 }
 
 // GrowPlex is a plex of l with space for all of l. It uses the named drives that hold no other plex of l, and then the plex's
@@ -61,23 +66,14 @@ func (h *Host) GrowPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catal
 		need -= min(need, e.Length)
 	}
 	p.Data = slices.Clone(p.Data)
-	for _, id := range drives {
-		for _, run := range h.Set.Free(id) {
-			if n := min(need, run.Length); n > 0 {
-				p.Data = appendRun(p.Data, catalog.Extent{Drive: id, Start: run.Start, Length: n})
-				need -= n
-			}
-		}
-	}
+	need = h.fill(&p, need, drives)
 	switch {
 	case need == 0 && len(p.Data) <= catalog.MaxExtents:
 		return p, nil
 	case len(others) > 0:
-		return p, &vds.Error{
-			Code: vds.ErrNotSupported, Op: "extend", Object: record.LUNObject(l.Name),
-			Reason: fmt.Sprintf("plex %s would have to span drives: %s more than its own drive has room for", p.ID, need),
-			Hint:   "put the plex on a larger drive: add one there with `plexctl plex add`, then remove this one",
-		}
+		return p, record.Fault(vds.ErrNotSupported, "extend", l.Name,
+			fmt.Sprintf("plex %s would have to span drives: %s more than its own drive has room for", p.ID, need),
+			"put the plex on a larger drive: add one there with `plexctl plex add`, then remove this one")
 	default:
 		return p, h.noSpace(need, drives)
 	}

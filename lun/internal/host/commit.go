@@ -47,10 +47,7 @@ func (h *Host) Commit(ctx context.Context, tx *Transaction) error {
 	}
 	drives := h.concerned(tx)
 	if len(drives) == 0 {
-		return &vds.Error{
-			Code: vds.ErrObjectStatusFailed, Op: "commit", Object: record.LUNObject(tx.Put[0].Name), Reason: "none of its drives is here",
-			Hint: "attach one",
-		}
+		return record.Fault(vds.ErrObjectStatusFailed, "commit", tx.Put[0].Name, "none of its drives is here", "attach one")
 	}
 	err := h.writeAll(ctx, tx, drives, need)
 	h.merge()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,27 +22,17 @@ import (
 func (h *Host) FindDrive(ref string) (*Drive, error) {
 	var found []*Drive
 	for id, d := range h.Drives {
-		if d.Info.Path == ref || len(ref) >= 4 && strings.HasPrefix(id.String(), strings.ToLower(ref)) {
+		if d.Info.Path == ref || record.Abbreviates(ref, id) {
 			found = append(found, d)
 		}
 	}
 	if len(found) == 0 {
 		found = h.findByLink(ref)
 	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return nil, &vds.Error{
-			Code: vds.ErrObjectNotFound, Op: "find", Object: fmt.Sprintf("drive %q", ref), Reason: "no drive has this path or GUID",
-			Hint: "`plexctl drive list` shows all; `plexctl drive init DEVICE` makes one",
-		}
-	default:
-		return nil, &vds.Error{
-			Code: vds.ErrInvalidArg, Op: "find", Object: fmt.Sprintf("drive %q", ref), Reason: "several drives match",
-			Hint: "name it by its whole GUID",
-		}
-	}
+	return fault.Only(found, &vds.Error{
+		Code: vds.ErrObjectNotFound, Op: "find", Object: fmt.Sprintf("drive %q", ref), Reason: "no drive has this path or GUID",
+		Hint: "`plexctl drive list` shows all; `plexctl drive init DEVICE` makes one",
+	}, "several drives match")
 }
 
 // findByLink finds a drive by another path of its device: /dev/disk/by-id/….

@@ -86,6 +86,14 @@ func (h *Host) Wants(l catalog.LUN) []layout.Node { return layout.Of(l, h.Roles(
 // Record is the record of a LUN.
 func (h *Host) Record(id uuid.UUID) (catalog.LUN, bool) { return h.Set.LUN(id) }
 
+// Current is the present record of l; l when it has none.
+func (h *Host) Current(l catalog.LUN) catalog.LUN {
+	if now, ok := h.Record(l.ID); ok {
+		return now
+	}
+	return l
+}
+
 // Fork is h for a reader that observes the kernel. Device numbers that the reader learns do not get into h.
 func (h *Host) Fork() *Host {
 	f := *h
@@ -130,33 +138,17 @@ func (h *Host) Unusable(id uuid.UUID) error {
 
 // Find finds a record by name, by GUID, or by a unique beginning of the GUID of at least 4 digits.
 func (h *Host) Find(ref string) (catalog.LUN, error) {
-	var found []catalog.LUN
-	for _, l := range h.Set.LUNs {
-		if l.Name == ref || l.ID.String() == strings.ToLower(ref) {
-			found = append(found, l)
-		}
+	found := h.matching(func(l catalog.LUN) bool { return l.Name == ref || l.ID.String() == strings.ToLower(ref) })
+	if len(found) == 0 {
+		found = h.matching(func(l catalog.LUN) bool { return record.Abbreviates(ref, l.ID) })
 	}
-	if len(found) == 0 && len(ref) >= 4 {
-		for _, l := range h.Set.LUNs {
-			if strings.HasPrefix(l.ID.String(), strings.ToLower(ref)) {
-				found = append(found, l)
-			}
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return catalog.LUN{}, &vds.Error{
-			Code: vds.ErrObjectNotFound, Op: "find", Object: record.LUNObject(ref), Reason: "no LUN has this name or GUID",
-			Hint: "`plexctl lun list` shows all",
-		}
-	default:
-		return catalog.LUN{}, &vds.Error{
-			Code: vds.ErrInvalidArg, Op: "find", Object: record.LUNObject(ref), Reason: "several LUNs match",
-			Hint: "name it by its whole GUID",
-		}
-	}
+	none := record.Fault(vds.ErrObjectNotFound, "find", ref, "no LUN has this name or GUID", "`plexctl lun list` shows all")
+	return fault.Only(found, none, "several LUNs match")
+}
+
+// matching is the records that match.
+func (h *Host) matching(match func(catalog.LUN) bool) []catalog.LUN {
+	return slices.DeleteFunc(slices.Clone(h.Set.LUNs), func(l catalog.LUN) bool { return !match(l) })
 }
 
 // Choose finds the records that refs name, each once. Without refs it is all records.

@@ -76,18 +76,16 @@ func (h *Host) DropList() { h.listed = nil }
 // Listed records that the kernel has a device with this name.
 func (h *Host) Listed(dmUUID, name string) { h.listed.add(dmUUID, name) }
 
-// Observe is what the kernel has of plexctl's devices, by LUN. It also updates the device numbers that tables need.
-func (h *Host) Observe(ctx context.Context, of func(lun uuid.UUID) bool) (map[uuid.UUID]layout.View, error) {
-	devices := h.listed
-	if devices == nil {
-		var err error
-		if devices, err = h.list(ctx); err != nil {
-			return nil, err
-		}
+// Observe is what the kernel has of plexctl's devices, by LUN, but for some LUNs. It also updates the device numbers that tables
+// need.
+func (h *Host) Observe(ctx context.Context, but ...uuid.UUID) (map[uuid.UUID]layout.View, error) {
+	devices, err := h.known(ctx)
+	if err != nil {
+		return nil, err
 	}
 	views := map[uuid.UUID]layout.View{}
 	for _, owner := range slices.SortedFunc(maps.Keys(devices), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }) {
-		if !of(owner) {
+		if slices.Contains(but, owner) {
 			continue
 		}
 		v, err := h.look(ctx, devices[owner])
@@ -101,18 +99,21 @@ func (h *Host) Observe(ctx context.Context, of func(lun uuid.UUID) bool) (map[uu
 	return views, nil
 }
 
-// ObserveAll is Observe of every LUN.
-func (h *Host) ObserveAll(ctx context.Context) (map[uuid.UUID]layout.View, error) {
-	return h.Observe(ctx, func(uuid.UUID) bool { return true })
-}
-
 // View is what the kernel has of one LUN.
 func (h *Host) View(ctx context.Context, id uuid.UUID) (layout.View, error) {
-	if h.listed != nil {
-		return h.look(ctx, h.listed[id])
+	devices, err := h.known(ctx)
+	if err != nil {
+		return nil, err
 	}
-	views, err := h.Observe(ctx, func(other uuid.UUID) bool { return other == id })
-	return views[id], err
+	return h.look(ctx, devices[id])
+}
+
+// known is the list of KeepList, or, without one, what the kernel has now.
+func (h *Host) known(ctx context.Context) (listing, error) {
+	if h.listed != nil {
+		return h.listed, nil
+	}
+	return h.list(ctx)
 }
 
 // look observes those devices of a LUN that names has, by dm UUID; nil when there are none.
@@ -183,10 +184,8 @@ func (h *Host) ReadAgain(ctx context.Context, l catalog.LUN, st raid1.LegState) 
 // RaidStatusOf is the decoded status of a LUN whose live table is a mirror.
 func RaidStatusOf(l catalog.LUN, status dm.Status) (dm.RaidStatus, error) {
 	if len(status.Targets) != 1 {
-		return dm.RaidStatus{}, &vds.Error{
-			Code: vds.ErrProviderCacheCorrupt, Op: "read status of", Object: record.LUNObject(l.Name),
-			Reason: "its table has changed meanwhile", Hint: raid1.CacheHint,
-		}
+		return dm.RaidStatus{}, record.Fault(vds.ErrProviderCacheCorrupt, "read status of", l.Name,
+			"its table has changed meanwhile", raid1.CacheHint)
 	}
 	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)
 	return raid, fault.Of("read status of", record.LUNObject(l.Name), err)

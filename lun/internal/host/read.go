@@ -109,17 +109,22 @@ type read struct {
 // device may take seconds to answer.
 func (h *Host) readAll(ctx context.Context, infos []blockdev.Info) []read {
 	reads := make([]read, len(infos))
-	slots := make(chan struct{}, h.Workers)
+	Parallel(h.Workers, len(infos), func(i int) { reads[i].store, reads[i].err = h.readStore(ctx, infos[i]) })
+	return reads
+}
+
+// Parallel calls f for each number below n, several at a time. With one worker the calls are in order.
+func Parallel(workers, n int, f func(i int)) {
+	free := make(chan struct{}, workers)
 	var group sync.WaitGroup
-	for i, info := range infos {
-		slots <- struct{}{}
+	for i := range n {
+		free <- struct{}{}
 		group.Go(func() {
-			reads[i].store, reads[i].err = h.readStore(ctx, info)
-			<-slots
+			f(i)
+			<-free
 		})
 	}
 	group.Wait()
-	return reads
 }
 
 // withoutPaths leaves out devices that lead to another device with the same label: the paths of a multipath device, the legs of

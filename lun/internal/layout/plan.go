@@ -4,8 +4,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"github.com/plexctl/plexctl/dm"
 )
 
@@ -153,10 +151,4 @@ func (c Change) takeDown() []Step {
 		}
 	}
 	return append(steps, c.leftover()...)
-}
-
-// ResumeOld is the steps that resume a suspended LUN with its live table.
-func ResumeOld(id uuid.UUID, have View) []Step {
-	own := Node{Name: have.Own(id).Name, UUID: LUNUUID(id), Visibility: dm.Public}
-	return append(Change{Have: have}.clear(own), Resume{own})
 }

@@ -13,13 +13,14 @@ import (
 )
 
 // Uses is the sectors that devices of LUNs use at one moment, by drive, sorted by start.
-type Uses map[devno.No][]use
+type Uses map[devno.No][]Use
 
-// use is a run of sectors that one device of a LUN uses.
-type use struct {
+// Use is a run of sectors that one device of a LUN uses.
+type Use struct {
+	LUN        uuid.UUID
+	Device     string // its name
 	start, end size.Sectors
 	reach      size.Sectors // the highest end among this one and those before it
-	owner      uuid.UUID
 }
 
 // UsesOf is the sectors that the devices in views use; views are by LUN.
@@ -27,18 +28,18 @@ func UsesOf(views map[uuid.UUID]View) Uses {
 	all := Uses{}
 	for owner, v := range views {
 		for id, o := range v {
-			if Idle(owner, id, o) {
+			if idle(owner, id, o) {
 				continue
 			}
 			for _, s := range o.Table {
 				if on, ok := s.Target.(dm.Linear); ok {
-					all[on.Dev] = append(all[on.Dev], use{start: on.Offset, end: on.Offset + s.Length, owner: owner})
+					all[on.Dev] = append(all[on.Dev], Use{LUN: owner, Device: o.Name, start: on.Offset, end: on.Offset + s.Length})
 				}
 			}
 		}
 	}
 	for _, list := range all {
-		slices.SortFunc(list, func(a, b use) int { return cmp.Compare(a.start, b.start) })
+		slices.SortFunc(list, func(a, b Use) int { return cmp.Compare(a.start, b.start) })
 		for i, reach := 0, size.Sectors(0); i < len(list); i++ {
 			reach = max(reach, list[i].end)
 			list[i].reach = reach
@@ -47,47 +48,36 @@ func UsesOf(views map[uuid.UUID]View) Uses {
 	return all
 }
 
-// Idle reports whether a device is a private one that no table uses, so that nothing writes through it.
-func Idle(owner uuid.UUID, dmUUID string, o Observed) bool {
+// idle reports whether a device is a private one that no table uses, so that nothing writes through it.
+func idle(owner uuid.UUID, dmUUID string, o Observed) bool {
 	return o.OpenCount == 0 && dmUUID != LUNUUID(owner)
 }
 
-// Others is the LUNs other than l whose devices use extents of l.
-func (u Uses) Others(l catalog.LUN, at Numbers) []uuid.UUID {
-	var owners []uuid.UUID
+// Others is the uses of extents of l by other LUNs, one for each LUN.
+func (u Uses) Others(l catalog.LUN, at Numbers) []Use {
+	var others []Use
 	for _, p := range l.Copies() {
 		for _, e := range append(slices.Clone(p.Data), p.Meta) {
-			for _, owner := range u.on(at.Drives[e.Drive], e) {
-				if owner != l.ID && !slices.Contains(owners, owner) {
-					owners = append(owners, owner)
+			for _, used := range u.on(at.Drives[e.Drive], e) {
+				known := slices.ContainsFunc(others, func(other Use) bool { return other.LUN == used.LUN })
+				if used.LUN != l.ID && !known {
+					others = append(others, used)
 				}
 			}
 		}
 	}
-	return owners
+	return others
 }
 
-// on is the LUNs whose devices use an extent of a drive.
-func (u Uses) on(dev devno.No, e catalog.Extent) []uuid.UUID {
-	var owners []uuid.UUID
+// on is what uses an extent of a drive.
+func (u Uses) on(dev devno.No, e catalog.Extent) []Use {
+	var found []Use
 	list := u[dev]
-	i, _ := slices.BinarySearchFunc(list, e.End(), func(one use, end size.Sectors) int { return cmp.Compare(one.start, end) })
+	i, _ := slices.BinarySearchFunc(list, e.End(), func(one Use, end size.Sectors) int { return cmp.Compare(one.start, end) })
 	for i--; i >= 0 && list[i].reach > e.Start; i-- {
 		if list[i].end > e.Start {
-			owners = append(owners, list[i].owner)
+			found = append(found, list[i])
 		}
 	}
-	return owners
-}
-
-// Overlaps reports whether a segment of a table lies on extents of l.
-func Overlaps(l catalog.LUN, s dm.Segment, at Numbers) bool {
-	linear, ok := s.Target.(dm.Linear)
-	if !ok {
-		return false
-	}
-	hit := func(e catalog.Extent) bool {
-		return at.Drives[e.Drive] == linear.Dev && linear.Offset < e.End() && e.Start < linear.Offset+s.Length
-	}
-	return slices.ContainsFunc(l.Plexes, func(p catalog.Plex) bool { return hit(p.Meta) || slices.ContainsFunc(p.Data, hit) })
+	return found
 }

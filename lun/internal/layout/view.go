@@ -82,7 +82,7 @@ func UsesSlot(l catalog.LUN, p catalog.Plex, t dm.Table, at Numbers) bool {
 
 // UsesSlots reports whether a table uses the current metadata slots of all plexes of l that take part.
 func UsesSlots(l catalog.LUN, roles record.Roles, t dm.Table, at Numbers) bool {
-	return IsRaid(t) && !slices.ContainsFunc(roles.Taking(), func(i int) bool { return !UsesSlot(l, l.Plexes[i], t, at) })
+	return IsRaid(t) && !slices.ContainsFunc(roles.Plexes(l), func(p catalog.Plex) bool { return !UsesSlot(l, p, t, at) })
 }
 
 // PlexOf is the plex of l that a linear table maps; uuid.Nil when it maps no plex.

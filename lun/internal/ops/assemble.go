@@ -17,11 +17,16 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Result is the outcome for one LUN; see lun.Result.
+// Result is the outcome for one LUN.
 type Result struct {
 	ID   uuid.UUID
 	Name string
-	Err  error
+	Err  error // nil after a success
+}
+
+// result is the outcome of op for l.
+func result(op string, l catalog.LUN, err error) Result {
+	return Result{ID: l.ID, Name: l.Name, Err: fault.Of(op, record.LUNObject(l.Name), err)}
 }
 
 // Assemble brings the kernel to the state in the catalogs, for the LUNs that refs name, or for all. With force it starts a
@@ -50,7 +55,7 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool)
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.ObserveAll(ctx)
+	all, err := s.Observe(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +63,7 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool)
 	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return len(all[b.ID]) - len(all[a.ID]) })
 	results := make([]Result, 0, len(chosen))
 	run := func(s *Session, l catalog.LUN) Result {
-		err := start(ctx, s, l, all[l.ID], used, force)
-		return Result{ID: l.ID, Name: l.Name, Err: fault.Of("assemble", record.LUNObject(l.Name), err)}
+		return result("assemble", l, start(ctx, s, l, all[l.ID], used, force))
 	}
 	var idle []catalog.LUN
 	for _, l := range chosen {
@@ -83,7 +87,7 @@ func needsOnlyDevices(s *Session, l catalog.LUN, had layout.View, used layout.Us
 
 // start brings one LUN up. had is what the kernel had of it. used finds extents that devices of other LUNs still use.
 func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used layout.Uses, force bool) error {
-	l, err := s.recordEnded(ctx, l)
+	l, err := s.recordEnded(ctx, l, vds.OK)
 	if err != nil {
 		return err
 	}
@@ -97,7 +101,7 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 		return err
 	}
 	if had.Own(l.ID).Suspended {
-		if l, _, err = s.resumeOrphan(ctx, l); err != nil {
+		if l, _, err = s.ResumeOrphan(ctx, l); err != nil {
 			return err
 		}
 	}
@@ -109,10 +113,7 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 			return err
 		}
 	}
-	if now, ok := s.Record(l.ID); ok { // to bring it up may have taken a commit
-		l = now
-	}
-	return Dequeue(ctx, s, l)
+	return Dequeue(ctx, s, s.Current(l)) // to bring it up may have taken a commit
 }
 
 // admit is l with the record for its start, or the reason why it must not be started. A live LUN has been started already.
@@ -148,10 +149,8 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	if len(absent) == 0 {
 		return nil
 	}
-	failed := &vds.Error{
-		Code: vds.ErrObjectStatusFailed, Op: "start", Object: record.LUNObject(l.Name),
-		Reason: record.DriveObject(absent[0]) + " is missing", Hint: "attach the drive and run `plexctl assemble`",
-	}
+	failed := record.Fault(vds.ErrObjectStatusFailed, "start", l.Name,
+		record.DriveObject(absent[0]) + " is missing", "attach the drive and run `plexctl assemble`")
 	if len(l.Copies()) == 1 {
 		return failed
 	}
@@ -188,11 +187,9 @@ func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) 
 	if !left || len(l.Copies()) == 1 {
 		return l, why
 	}
-	next = s.Next(next)
-	tx := &host.Transaction{Put: []catalog.LUN{next}, Back: []catalog.LUN{l}}
-	steps := []layout.Step{engine.Commit{Tx: tx, Text: "plexes of " + l.Name + " that are missing are out of date"}}
+	var then []layout.Step
 	if len(sources) == 0 {
-		steps = append(steps, engine.RewriteMeta{LUN: next})
+		then = append(then, engine.RewriteMeta{LUN: next})
 	}
-	return next, s.CarryOut(ctx, "start", l.Name, steps, tx)
+	return s.Amend(ctx, "start", l, next, "plexes of "+l.Name+" that are missing are out of date", nil, then...)
 }

@@ -18,10 +18,10 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// AttachOptions say how to fill a new plex; see lun.AttachOptions.
+// AttachOptions say how to fill a new plex.
 type AttachOptions struct {
-	Rate size.Bytes
-	Now  bool
+	Rate size.Bytes // see lun.LUN.SetRate
+	Now  bool       // copy at once, although another LUN is being rebuilt on one of the drives
 }
 
 // Attach makes the LUN source a plex of the target.
@@ -150,10 +150,8 @@ func roomFor(s *Session, l catalog.LUN, drives []string) (catalog.LUN, error) {
 		ids = s.DriveWithMostFree(l.Drives()...)
 	}
 	if len(ids) == 0 {
-		return room, &vds.Error{
-			Code: vds.ErrNotEnoughDrive, Op: "add plex to", Object: record.LUNObject(l.Name), Reason: "it has a plex on every drive that can be used",
-			Hint: "make another one with `plexctl drive init DEVICE`",
-		}
+		return room, record.Fault(vds.ErrNotEnoughDrive, "add plex to", l.Name,
+			"it has a plex on every drive that can be used", "make another one with `plexctl drive init DEVICE`")
 	}
 	plex, err := s.Allocate(l.Size, ids)
 	room.Plexes = []catalog.Plex{plex}
@@ -165,7 +163,7 @@ func prepareAttach(ctx context.Context, s *Session, target, source catalog.LUN) 
 	a := attachment{target: target, source: source}
 	var err error
 	if a.source.ID != uuid.Nil {
-		if a.source, err = s.recordEnded(ctx, a.source); err != nil {
+		if a.source, err = s.recordEnded(ctx, a.source, vds.OK); err != nil {
 			return a, err
 		}
 		if a.from, err = s.Inspect(ctx, a.source); err != nil {

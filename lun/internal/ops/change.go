@@ -3,8 +3,6 @@ package ops
 import (
 	"context"
 	"errors"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -108,9 +106,7 @@ type LUN struct {
 func (l LUN) In(h *host.Host, op string) (catalog.LUN, error) {
 	found, ok := h.Record(l.ID)
 	if !ok {
-		return catalog.LUN{}, &vds.Error{
-			Code: vds.ErrObjectDeleted, Op: op, Object: record.LUNObject(l.Name), Reason: "it was deleted or has become a plex of another LUN",
-		}
+		return catalog.LUN{}, record.Fault(vds.ErrObjectDeleted, op, l.Name, "it was deleted or has become a plex of another LUN", "")
 	}
 	return found, nil
 }
@@ -139,7 +135,7 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 	if err != nil {
 		return now, err
 	}
-	now, resumed, err := s.resumeOrphan(ctx, now)
+	now, resumed, err := s.ResumeOrphan(ctx, now)
 	if err != nil {
 		return now, err
 	}
@@ -151,17 +147,7 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 			return now, err
 		}
 	}
-	return s.recordEnded(ctx, now)
-}
-
-// resumeOrphan resumes a LUN that a dead process has left suspended, with the table that it had, before anything that can fail. It
-// returns the record that then holds.
-func (s *Session) resumeOrphan(ctx context.Context, l catalog.LUN) (catalog.LUN, bool, error) {
-	resumed, err := s.ResumeOrphan(ctx, l)
-	if now, ok := s.Record(l.ID); ok && resumed { // to resume it may have taken a commit
-		l = now
-	}
-	return l, resumed, err
+	return s.recordEnded(ctx, now, vds.OK)
 }
 
 // each calls f for each of luns, several at a time. Each call has a session of its own that knows only the devices of its LUN.
@@ -176,16 +162,7 @@ func (s *Session) each(luns []catalog.LUN, f func(s *Session, i int, l catalog.L
 	for i, l := range luns {
 		forks[i] = &Session{Engine: &engine.Engine{Host: s.ForkFor(l.ID), Guard: s.Guard, Dry: s.Dry}, Now: s.Now}
 	}
-	var begun atomic.Int64
-	var group sync.WaitGroup
-	for range min(workers, len(luns)) {
-		group.Go(func() {
-			for i := begun.Add(1) - 1; int(i) < len(luns); i = begun.Add(1) - 1 {
-				f(forks[i], int(i), luns[i])
-			}
-		})
-	}
-	group.Wait()
+	host.Parallel(workers, len(luns), func(i int) { f(forks[i], i, luns[i]) })
 	for i, l := range luns {
 		s.Merge(forks[i].Host, l.ID)
 	}

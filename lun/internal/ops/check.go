@@ -24,13 +24,12 @@ import (
 // checkName refuses a name that is not valid for a LUN, or that another LUN has.
 func checkName(s *Session, op, name string) error {
 	if slices.ContainsFunc(s.Set.LUNs, func(l catalog.LUN) bool { return l.Name == name }) {
-		return &vds.Error{Code: vds.ErrNameNotUnique, Op: op, Object: record.LUNObject(name), Reason: "the name is taken"}
+		return record.Fault(vds.ErrNameNotUnique, op, name, "the name is taken", "")
 	}
 	if !catalog.ValidName(name) {
-		return &vds.Error{
-			Code: vds.ErrInvalidArg, Op: op, Object: record.LUNObject(name), Reason: "a LUN cannot have this name",
-			Hint: fmt.Sprintf("up to %d letters, digits, '.', '_' and '-', the first a letter or a digit", catalog.MaxName),
-		}
+		return record.Fault(vds.ErrInvalidArg, op, name,
+			"a LUN cannot have this name",
+			fmt.Sprintf("up to %d letters, digits, '.', '_' and '-', the first a letter or a digit", catalog.MaxName))
 	}
 	return nil
 }
@@ -138,7 +137,7 @@ func logicalBlock(s *Session, l catalog.LUN) size.Bytes {
 // refuseTaken refuses to use extents of l, some of them new, that a device of another LUN still writes to. A change of that LUN
 // was interrupted between its commit and its swap. Devices of the LUNs in but are allowed there.
 func refuseTaken(ctx context.Context, s *Session, l catalog.LUN, but ...uuid.UUID) error {
-	all, err := s.Observe(ctx, func(owner uuid.UUID) bool { return !slices.Contains(but, owner) })
+	all, err := s.Observe(ctx, but...)
 	if err != nil {
 		return err
 	}
@@ -149,23 +148,15 @@ func refuseTaken(ctx context.Context, s *Session, l catalog.LUN, but ...uuid.UUI
 // first reading, because they may have released the space. It need not look for new users: records that can be used never
 // overlap (catalog.Set.Usable).
 func refuseOverlap(ctx context.Context, s *Session, l catalog.LUN, used layout.Uses) error {
-	for _, owner := range used.Others(l, s.At) {
-		v, err := s.View(ctx, owner)
+	for _, other := range used.Others(l, s.At) {
+		now, err := s.View(ctx, other.LUN)
 		if err != nil {
 			return err
 		}
-		for id, o := range v {
-			if layout.Idle(owner, id, o) {
-				continue
-			}
-			for _, segment := range o.Table {
-				if layout.Overlaps(l, segment, s.At) {
-					return &vds.Error{
-						Code: vds.ErrProviderCacheCorrupt, Op: "use", Object: record.LUNObject(l.Name),
-						Reason: "device " + o.Name + " of another LUN uses its space", Hint: "run `plexctl assemble`, which completes the change of that LUN",
-					}
-				}
-			}
+		again := layout.UsesOf(map[uuid.UUID]layout.View{other.LUN: now})
+		if still := again.Others(l, s.At); len(still) > 0 {
+			return record.Fault(vds.ErrProviderCacheCorrupt, "use", l.Name,
+				"device "+still[0].Device+" of another LUN uses its space", "run `plexctl assemble`, which completes the change of that LUN")
 		}
 	}
 	return nil

@@ -17,12 +17,14 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Spec describes a LUN to make; see lun.Spec.
+// Spec describes a LUN to make.
 type Spec struct {
-	Name   string
-	Size   size.Bytes
-	Drives []string
-	Track  bool
+	Name   string     // letters, digits, '.', '_' and '-'; starts with a letter or digit; at most catalog.MaxName bytes
+	Size   size.Bytes // rounded up to a MiB
+	Drives []string   // drives to use, each filled before the next; empty: the one with the most free space
+	// Track makes the kernel record every MiB that is ever written, so that a new plex gets only these. All of the LUN is
+	// zeroed first. Its drive does that, or, if it cannot, plexctl writes the zeros, which takes as long as filling the LUN.
+	Track bool
 }
 
 // Create makes a LUN with one plex and activates it. It stops zeroing when ctx is cancelled. On an error nothing of the LUN
@@ -84,10 +86,9 @@ func checkTracked(l catalog.LUN) error {
 	if record.PlexType(l.Plexes[0]) != vds.TypeSpan {
 		return nil
 	}
-	return &vds.Error{
-		Code: vds.ErrNotSupported, Op: "create", Object: record.LUNObject(l.Name), Reason: "its plex would span drives, and no other plex can be added to such a one",
-		Hint: "name one drive that has room for all of it, or leave --track out",
-	}
+	return record.Fault(vds.ErrNotSupported, "create", l.Name,
+		"its plex would span drives, and no other plex can be added to such a one",
+		"name one drive that has room for all of it, or leave --track out")
 }
 
 // readyExtents is the steps that prepare the extents of a new LUN.
@@ -128,7 +129,7 @@ func Delete(ctx context.Context, env *Env, l LUN) error {
 		if err != nil {
 			return err
 		}
-		if now, err = s.recordEnded(ctx, now); err != nil {
+		if now, err = s.recordEnded(ctx, now, vds.OK); err != nil {
 			return err
 		}
 		why := fault.Reasons{Op: "delete", Object: record.LUNObject(now.Name)}

@@ -26,8 +26,7 @@ func Deactivate(ctx context.Context, env *Env, refs []string) ([]Result, error) 
 		}
 		results = make([]Result, len(chosen))
 		s.each(chosen, func(s *Session, i int, l catalog.LUN) {
-			err := takeDown(ctx, s, l)
-			results[i] = Result{ID: l.ID, Name: l.Name, Err: fault.Of("deactivate", record.LUNObject(l.Name), err)}
+			results[i] = result("deactivate", l, takeDown(ctx, s, l))
 		})
 		return nil
 	})

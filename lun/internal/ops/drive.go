@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -102,11 +101,10 @@ func RemoveDrive(ctx context.Context, env *Env, ref string) error {
 		if d.Foreign {
 			return host.ForeignDriveFault(d)
 		}
+		why := fault.Reasons{Op: "remove", Object: record.DriveObject(d.ID())}
 		if luns := d.Store.Catalog.LUNs; len(luns) > 0 {
-			return &vds.Error{
-				Code: vds.ErrDiskNotEmpty, Op: "remove", Object: record.DriveObject(d.ID()), Hint: "delete these LUNs first",
-				Reason: "it has plexes of " + names(luns),
-			}
+			why.Add(vds.ErrDiskNotEmpty, "delete these LUNs first", "it has plexes of %s", names(luns))
+			return why.Err()
 		}
 		return fault.Of("remove", record.DriveObject(d.ID()), s.Run(ctx, []layout.Step{engine.Unlabel{Drive: d}}))
 	})
@@ -114,20 +112,14 @@ func RemoveDrive(ctx context.Context, env *Env, ref string) error {
 
 // names lists LUNs for an error text.
 func names(luns []catalog.LUN) string {
-	texts := make([]string, len(luns))
-	for i, l := range luns {
-		texts[i] = l.Name
-	}
-	return strings.Join(texts, ", ")
+	return fault.List(luns, func(l catalog.LUN) string { return l.Name })
 }
 
 func signatureText(found []signature.Signature) string {
-	texts := make([]string, len(found))
-	for i, s := range found {
-		texts[i] = s.Type
-		if s.Label != "" {
-			texts[i] += fmt.Sprintf(" %q", s.Label)
+	return fault.List(found, func(s signature.Signature) string {
+		if s.Label == "" {
+			return s.Type
 		}
-	}
-	return strings.Join(texts, ", ")
+		return fmt.Sprintf("%s %q", s.Type, s.Label)
+	})
 }

@@ -71,30 +71,34 @@ func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN) error {
 			continue
 		}
 		if sector, ok := h.Kernel.Unreadable(ctx, data.Dev, l.Operation.Started); ok {
-			return &vds.Error{
-				Code: vds.ErrIO, Op: l.Operation.Type.String(), Object: record.LUNObject(l.Name),
-				Reason: fmt.Sprintf("sector %d of plex %s cannot be read, and was passed over", sector, p.ID),
-				Hint:   "write that sector anew (from a backup), then run `plexctl lun recover " + l.Name + "`, or give the new plex up with `plexctl plex remove`",
-			}
+			return record.Fault(vds.ErrIO, l.Operation.Type.String(), l.Name,
+				fmt.Sprintf("sector %d of plex %s cannot be read, and was passed over", sector, p.ID),
+				"write that sector anew (from a backup), then run `plexctl lun recover " + l.Name + "`, or give the new plex up with `plexctl plex remove`")
 		}
 	}
 	return nil
 }
 
 func legFault(l catalog.LUN, i int) error {
-	return &vds.Error{
-		Code: vds.ErrObjectStatusFailed, Op: l.Operation.Type.String(), Object: record.LUNObject(l.Name),
-		Reason: fmt.Sprintf("plex %s has failed or its drive is missing", l.Plexes[i].ID),
-		Hint:   "the data is safe on the other plexes; " + FailedHint(l),
-	}
+	return record.Fault(vds.ErrObjectStatusFailed, l.Operation.Type.String(), l.Name,
+		fmt.Sprintf("plex %s has failed or its drive is missing", l.Plexes[i].ID), "the data is safe on the other plexes; " + FailedHint(l))
 }
 
 // RecordEnd records the end of l's operation. It takes the result that the kernel shows, or result if that is a failure and the
 // kernel has stopped copying. It does nothing while the operation runs.
 func RecordEnd(ctx context.Context, s *Session, l catalog.LUN, result vds.Code) error {
+	_, err := s.recordEnded(ctx, l, result)
+	return err
+}
+
+// recordEnded is RecordEnd that returns the record that holds afterwards. With vds.OK it records only what the kernel shows.
+func (s *Session) recordEnded(ctx context.Context, l catalog.LUN, result vds.Code) (catalog.LUN, error) {
+	if l.Operation == nil {
+		return l, nil
+	}
 	seen, known, err := ObserveOperation(ctx, s.Host, l)
 	if err != nil || !known {
-		return err
+		return l, err
 	}
 	switch {
 	case seen.State == resync.Done:
@@ -102,28 +106,9 @@ func RecordEnd(ctx context.Context, s *Session, l catalog.LUN, result vds.Code) 
 	case seen.State == resync.Failed:
 		result = vds.CodeOf(seen.Err)
 	case seen.State == resync.Running || result == vds.OK:
-		return nil // the operation still runs
+		return l, nil // the operation still runs
 	}
-	_, err = s.recordEnd(ctx, l, result)
-	return err
-}
-
-// recordEnded commits the end of l's operation if it has ended, and returns the record that holds afterwards.
-func (s *Session) recordEnded(ctx context.Context, l catalog.LUN) (catalog.LUN, error) {
-	if l.Operation == nil {
-		return l, nil
-	}
-	seen, known, err := ObserveOperation(ctx, s.Host, l)
-	switch {
-	case err != nil || !known:
-		return l, err
-	case seen.State == resync.Done:
-		return s.recordEnd(ctx, l, vds.OK)
-	case seen.State == resync.Failed:
-		return s.recordEnd(ctx, l, vds.CodeOf(seen.Err))
-	default:
-		return l, nil
-	}
+	return s.recordEnd(ctx, l, result)
 }
 
 // recordEnd commits that l's operation has ended with result. The kernel keeps its table. The next change or Assemble removes a
@@ -137,5 +122,5 @@ func (s *Session) recordEnd(ctx context.Context, l catalog.LUN, result vds.Code)
 	if mirrored {
 		next = raid1.AfterLosses(next, l, status.Health)
 	}
-	return s.CommitAfter(ctx, "record the end of the operation of", l, next, l.Operation.Type.String()+" of "+l.Name+" has ended")
+	return s.Amend(ctx, "record the end of the operation of", l, next, l.Operation.Type.String()+" of "+l.Name+" has ended", nil)
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/size"
@@ -21,24 +21,14 @@ func FindPlex(h *host.Host, l catalog.LUN, ref string) (uuid.UUID, error) {
 	var found []uuid.UUID
 	for _, p := range l.Copies() {
 		onDrive := driveErr == nil && slices.Contains(record.PlexDrives(p), drive.ID())
-		if onDrive || len(ref) >= 4 && strings.HasPrefix(p.ID.String(), strings.ToLower(ref)) {
+		if onDrive || record.Abbreviates(ref, p.ID) {
 			found = append(found, p.ID)
 		}
 	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return uuid.Nil, noPlex(l, ref)
-	default:
-		return uuid.Nil, &vds.Error{
-			Code: vds.ErrInvalidArg, Op: "find", Object: fmt.Sprintf("plex %q", ref), Reason: "several plexes match",
-			Hint: "name it by its whole GUID",
-		}
-	}
+	return fault.Only(found, noPlex(l, ref), "several plexes match")
 }
 
-func noPlex(l catalog.LUN, ref string) error {
+func noPlex(l catalog.LUN, ref string) *vds.Error {
 	return &vds.Error{
 		Code: vds.ErrObjectNotFound, Op: "find", Object: fmt.Sprintf("plex %q", ref),
 		Reason: record.LUNObject(l.Name) + " has no such plex", Hint: "`plexctl plex list " + l.Name + "` shows all",

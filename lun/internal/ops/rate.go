@@ -19,10 +19,7 @@ import (
 func SetRate(rate size.Bytes) Verb {
 	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 		if l.Operation == nil {
-			return l, &vds.Error{
-				Code: vds.ErrInvalidOperation, Op: "set rate of", Object: record.LUNObject(l.Name), Reason: "no operation runs",
-				Hint: "`plexctl op list` shows all",
-			}
+			return l, record.Fault(vds.ErrInvalidOperation, "set rate of", l.Name, "no operation runs", "`plexctl op list` shows all")
 		}
 		kib, err := record.RateKiB(rate)
 		if err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun/internal/engine"
-	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/vds"
@@ -26,14 +25,13 @@ func Reenumerate(ctx context.Context, env *Env) ([]Result, error) {
 		if err != nil {
 			return err
 		}
-		all, err := s.ObserveAll(ctx)
+		all, err := s.Observe(ctx)
 		if err != nil {
 			return err
 		}
 		for _, l := range slices.Clone(s.Set.LUNs) {
 			if len(all[l.ID]) > 0 {
-				err := reconcile(ctx, s, l)
-				results = append(results, Result{ID: l.ID, Name: l.Name, Err: fault.Of("reenumerate", record.LUNObject(l.Name), err)})
+				results = append(results, result("reenumerate", l, reconcile(ctx, s, l)))
 			}
 		}
 		return nil
@@ -81,7 +79,7 @@ func Resume(ctx context.Context, env *Env, id uuid.UUID) error {
 		if !ok {
 			return nil
 		}
-		_, err := s.ResumeOrphan(ctx, l)
+		_, _, err := s.ResumeOrphan(ctx, l)
 		return err
 	})
 }

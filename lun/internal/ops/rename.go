@@ -4,9 +4,7 @@ import (
 	"context"
 
 	"github.com/plexctl/plexctl/catalog"
-	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/fault"
-	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
@@ -23,16 +21,11 @@ func Rename(name string) Verb {
 		}
 		next := l
 		next.Name = name
-		next = s.Next(next)
 		have, err := s.AfterCleanup(ctx, l)
 		if err != nil {
 			return l, err
 		}
-		tx := &host.Transaction{Put: []catalog.LUN{next}, Back: []catalog.LUN{l}}
-		steps := []layout.Step{engine.Commit{Tx: tx, Text: l.Name + " is " + next.Name}}
-		if len(have.View) > 0 {
-			steps = append(steps, layout.RenamePlan(layout.Change{Want: s.Wants(next), Have: have.View})...)
-		}
-		return next, s.CarryOut(ctx, "rename", l.Name, steps, tx)
+		renames := layout.RenamePlan(layout.Change{Want: s.Wants(next), Have: have.View})
+		return s.Amend(ctx, "rename", l, next, l.Name+" is "+next.Name, nil, renames...)
 	}
 }

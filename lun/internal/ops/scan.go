@@ -31,19 +31,19 @@ import (
 // The map is not used after the LUN may have run without its bitmap. There are two signs of that: the map's slot was written
 // for another table, or all bits are set.
 
-// ScanOptions say what a scan is for and how it reads; see lun.ScanOptions.
+// ScanOptions say what a scan is for and how it reads.
 type ScanOptions struct {
-	Source uuid.UUID
-	Drives []string
-	Rate   size.Bytes
-	Report func(ScanProgress)
+	Source uuid.UUID          // the LUN that will become a plex afterwards; Nil: space on drives
+	Drives []string           // the drives for that space, as for lun.LUN.AddNewPlex
+	Rate   size.Bytes         // the most that is read in a second; record.Unlimited: 256 MiB
+	Report func(ScanProgress) // called about once a second and at the end; may be nil
 }
 
-// ScanProgress is how far a scan has got; see lun.ScanProgress.
+// ScanProgress is how far a scan has got.
 type ScanProgress struct {
-	Done  size.Bytes
+	Done  size.Bytes // read, or known from before
 	Total size.Bytes
-	Zero  size.Bytes
+	Zero  size.Bytes // part of Done; the rest would be copied
 }
 
 // Scan finds out which regions of a LUN are zero. It returns when it has read all of the LUN, or when ctx ends. It keeps what
@@ -70,7 +70,7 @@ func Scan(ctx context.Context, env *Env, l LUN, opts ScanOptions) error {
 // EndScan discards a scan that has not led to a plex.
 func EndScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 	if l.Scan == uuid.Nil {
-		return l, &vds.Error{Code: vds.ErrInvalidOperation, Op: "end scan of", Object: record.LUNObject(l.Name), Reason: "no scan of it has begun"}
+		return l, record.Fault(vds.ErrInvalidOperation, "end scan of", l.Name, "no scan of it has begun", "")
 	}
 	return endScan(ctx, s, l)
 }
@@ -78,7 +78,7 @@ func EndScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error
 // beginScan makes the kernel record writes to l, unless it does so already. It checks that a plex could be added.
 func beginScan(ctx context.Context, s *Session, l catalog.LUN, opts ScanOptions) (*scanReader, error) {
 	if opts.Rate != record.Unlimited && opts.Rate < size.KiB {
-		return nil, &vds.Error{Code: vds.ErrInvalidArg, Op: "scan", Object: record.LUNObject(l.Name), Reason: "a scan reads at least 1 KiB a second"}
+		return nil, record.Fault(vds.ErrInvalidArg, "scan", l.Name, "a scan reads at least 1 KiB a second", "")
 	}
 	var source catalog.LUN
 	var err error
@@ -117,16 +117,12 @@ func beginScan(ctx context.Context, s *Session, l catalog.LUN, opts ScanOptions)
 // worthScanning refuses a scan that would have no effect.
 func worthScanning(ctx context.Context, s *Session, l, source catalog.LUN) error {
 	if len(l.Copies()) > 1 {
-		return &vds.Error{
-			Code: vds.ErrNotSupported, Op: "scan", Object: record.LUNObject(l.Name), Reason: "it has several plexes", Hint: "leave --scan out: everything is copied",
-		}
+		return record.Fault(vds.ErrNotSupported, "scan", l.Name, "it has several plexes", "leave --scan out: everything is copied")
 	}
 	for _, id := range source.Drives() {
 		if err := s.CanZero(ctx, id); err != nil {
-			return &vds.Error{
-				Code: vds.ErrNotSupported, Op: "scan", Object: record.LUNObject(l.Name),
-				Reason: record.DriveObject(id) + " cannot zero by itself, so everything is copied to it", Hint: "leave --scan out",
-			}
+			return record.Fault(vds.ErrNotSupported, "scan", l.Name,
+				record.DriveObject(id) + " cannot zero by itself, so everything is copied to it", "leave --scan out")
 		}
 	}
 	return nil

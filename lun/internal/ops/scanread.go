@@ -163,9 +163,7 @@ func (r *scanReader) note(ctx context.Context, env *Env) error {
 			left, ok = s.ReadMap(ctx, now)
 		}
 		if !ok {
-			return &vds.Error{
-				Code: vds.ErrOperationCanceled, Op: "scan", Object: record.LUNObject(now.Name), Reason: "the scan was given up, or has led to a plex",
-			}
+			return record.Fault(vds.ErrOperationCanceled, "scan", now.Name, "the scan was given up, or has led to a plex", "")
 		}
 		left.Without(r.zero)
 		return s.WriteMap(ctx, now, left)

@@ -1,6 +1,7 @@
 package raid1
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -94,13 +95,7 @@ func (st LegState) Lost(plex uuid.UUID) bool { return st.Mirror && !st.Complete(
 
 // inSync reports whether the metadata of the live legs says that a plex is in sync.
 func (st LegState) inSync(plex uuid.UUID) bool {
-	var newest raidmeta.Super
-	for _, slot := range st.Meta {
-		if slot.Super.Events > newest.Events {
-			newest = slot.Super
-		}
-	}
-	super := st.Meta[plex].Super
+	newest, super := newestOf(slices.Collect(maps.Values(st.Meta))), st.Meta[plex].Super
 	return super != (raidmeta.Super{}) && super.RecoveryOffset == raidmeta.InSync && !newest.CallsFailed(super)
 }
 
@@ -165,7 +160,7 @@ func whole(super raidmeta.Super) bool {
 
 // Clashes reports whether the live mirror uses a metadata slot that is current in l. plexctl must not write such a slot.
 func Clashes(l catalog.LUN, roles record.Roles, was LegState) bool {
-	return slices.ContainsFunc(roles.Taking(), func(i int) bool { return was.Slots[l.Plexes[i].ID] == l.Plexes[i].Slot })
+	return slices.ContainsFunc(roles.Plexes(l), func(p catalog.Plex) bool { return was.Slots[p.ID] == p.Slot })
 }
 
 // RolesBeside is roles with more plexes excluded: those that are no leg of the live mirror and are not filled. Such a plex may

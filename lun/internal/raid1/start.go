@@ -48,10 +48,8 @@ func Start(l catalog.LUN, roles record.Roles, reads []Read) ([]raidmeta.Slot, er
 		if invalidated(roles, slots) {
 			return FromRecord(l, roles)
 		}
-		return nil, &vds.Error{
-			Code: vds.ErrObjectStatusFailed, Op: "start", Object: record.LUNObject(l.Name),
-			Reason: "no plex that is here holds all of the data", Hint: "see `plexctl lun show " + l.Name + "`",
-		}
+		return nil, record.Fault(vds.ErrObjectStatusFailed, "start", l.Name,
+			"no plex that is here holds all of the data", "see `plexctl lun show " + l.Name + "`")
 	case len(l.Plexes):
 		return raidmeta.Resync(slots, l.RegionSize)
 	case len(l.Copies()):

@@ -93,10 +93,8 @@ func Convert(next catalog.LUN, roles record.Roles, was LegState) (Conversion, er
 		clear(c.InSync[first+1:]) // one source; see Start
 	}
 	if !slices.Contains(c.InSync, true) {
-		return c, &vds.Error{
-			Code: vds.ErrObjectStatusFailed, Op: "change", Object: record.LUNObject(next.Name),
-			Reason: "no plex that stays holds all of the data in the kernel's table", Hint: "see `plexctl status`",
-		}
+		return c, record.Fault(vds.ErrObjectStatusFailed, "change", next.Name,
+			"no plex that stays holds all of the data in the kernel's table", "see `plexctl status`")
 	}
 	return c, nil
 }

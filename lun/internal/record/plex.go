@@ -3,6 +3,7 @@ package record
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -34,6 +35,11 @@ func Index(l catalog.LUN, plex uuid.UUID) int {
 	return slices.IndexFunc(l.Plexes, func(p catalog.Plex) bool { return p.ID == plex })
 }
 
+// Abbreviates reports whether ref is a GUID or a beginning of it of at least 4 digits.
+func Abbreviates(ref string, id uuid.UUID) bool {
+	return len(ref) >= 4 && strings.HasPrefix(id.String(), strings.ToLower(ref))
+}
+
 // Without is l without these plexes.
 func Without(l catalog.LUN, plexes ...uuid.UUID) catalog.LUN {
 	l.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool { return slices.Contains(plexes, p.ID) })
@@ -52,6 +58,11 @@ func SlotExtent(p catalog.Plex, s catalog.Slot) catalog.Extent {
 
 // CurrentSlot is where the current metadata slot of a plex lies.
 func CurrentSlot(p catalog.Plex) catalog.Extent { return SlotExtent(p, p.Slot) }
+
+// Fault is an error about a LUN: its code, what was being done, the LUN's name, the reason, and what the user can do.
+func Fault(code vds.Code, op, lun, reason, hint string) *vds.Error {
+	return &vds.Error{Code: code, Op: op, Object: LUNObject(lun), Reason: reason, Hint: hint}
+}
 
 // LUNObject is a LUN's name in errors.
 func LUNObject(name string) string { return fmt.Sprintf("lun %q", name) }

@@ -83,5 +83,14 @@ func (r Roles) Taking() []int {
 	return taking
 }
 
+// Plexes is the plexes of l that take part.
+func (r Roles) Plexes(l catalog.LUN) []catalog.Plex {
+	var plexes []catalog.Plex
+	for _, i := range r.Taking() {
+		plexes = append(plexes, l.Plexes[i])
+	}
+	return plexes
+}
+
 // Has reports whether a plex has the role.
 func (r Roles) Has(role Role) bool { return slices.Contains(r, role) }
