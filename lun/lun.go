@@ -17,9 +17,8 @@ import (
 // LUN is a handle on a LUN (IVdsLun). When this process or another deletes or absorbs the LUN, the handle stays valid and
 // answers vds.ErrObjectDeleted.
 type LUN struct {
-	p    *Provider
-	id   uuid.UUID
-	name string
+	p   *Provider
+	ref ops.LUN
 }
 
 // LUNs is a handle on every LUN, sorted by name.
@@ -28,7 +27,7 @@ func (p *Provider) LUNs() []*LUN {
 	for _, l := range p.host().Set.LUNs {
 		all = append(all, p.handle(l))
 	}
-	slices.SortFunc(all, func(a, b *LUN) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(all, func(a, b *LUN) int { return cmp.Compare(a.ref.Name, b.ref.Name) })
 	return all
 }
 
@@ -42,19 +41,18 @@ func (p *Provider) LUN(ref string) (*LUN, error) {
 	return p.handle(l), nil
 }
 
-func (p *Provider) handle(l catalog.LUN) *LUN { return &LUN{p: p, id: l.ID, name: l.Name} }
+func (p *Provider) handle(l catalog.LUN) *LUN {
+	return &LUN{p: p, ref: ops.LUN{ID: l.ID, Name: l.Name}}
+}
 
 // ID is the LUN's GUID, which never changes.
-func (l *LUN) ID() uuid.UUID { return l.id }
+func (l *LUN) ID() uuid.UUID { return l.ref.ID }
 
 // Name is the name that the LUN had when the handle was made.
-func (l *LUN) Name() string { return l.name }
+func (l *LUN) Name() string { return l.ref.Name }
 
 // Record is the LUN's record in the catalog as last read.
-func (l *LUN) Record() (catalog.LUN, error) { return l.ref().In(l.p.host(), "read") }
-
-// ref is how package ops names l.
-func (l *LUN) ref() ops.LUN { return ops.LUN{ID: l.id, Name: l.name} }
+func (l *LUN) Record() (catalog.LUN, error) { return l.ref.In(l.p.host(), "read") }
 
 // Operation is the handle of the LUN's running operation, or of its last one when none runs; nil when there was none.
 func (l *LUN) Operation() (*resync.Async, error) {
@@ -83,7 +81,7 @@ func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 
 // Delete removes the LUN and all its plexes (IVdsLun::Delete). The space is free again and the data is lost. Codes:
 // vds.ErrDeviceInUse when it is open, vds.ErrAnotherCallInProgress under an operation, vds.ErrObjectDeleted.
-func (l *LUN) Delete(ctx context.Context) error { return ops.Delete(ctx, l.p.env, l.ref()) }
+func (l *LUN) Delete(ctx context.Context) error { return ops.Delete(ctx, l.p.env, l.ref) }
 
 // Rename changes the name of l while l is in use. Its device has the new name when Rename returns; open files and mounts stay
 // valid. Codes: vds.ErrInvalidArg, vds.ErrNameNotUnique, vds.ErrObjectDeleted.
@@ -119,7 +117,7 @@ func (l *LUN) SetRate(ctx context.Context, rate size.Bytes) error {
 
 // change runs a verb on l.
 func (l *LUN) change(ctx context.Context, op string, verb ops.Verb) (catalog.LUN, error) {
-	return l.p.env.ChangeLUN(ctx, l.ref(), op, verb)
+	return l.p.env.ChangeLUN(ctx, l.ref, op, verb)
 }
 
 // begin runs a verb that starts an operation on l, and returns the operation's handle; nil for a DryRun Provider.

@@ -77,7 +77,7 @@ func (l *LUN) Recover(ctx context.Context) (*resync.Async, error) {
 // vds.ErrObjectNotFound when there is none, vds.ErrInvalidArg when several match.
 func (l *LUN) Plex(ref string) (uuid.UUID, error) {
 	h := l.p.host()
-	now, err := l.ref().In(h, "find plex of")
+	now, err := l.ref.In(h, "find plex of")
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -97,7 +97,7 @@ type ScanProgress = ops.ScanProgress
 // Codes: those of AddPlex. vds.ErrNotSupported: l has several plexes, or the drives of the new plex cannot zero by themselves.
 // vds.ErrOperationCanceled: another process has discarded the scan.
 func (l *LUN) Scan(ctx context.Context, opts ScanOptions) error {
-	return ops.Scan(ctx, l.p.env, l.ref(), opts)
+	return ops.Scan(ctx, l.p.env, l.ref, opts)
 }
 
 // EndScan discards a scan that has not led to a plex, and l is as before the scan. vds.ErrInvalidOperation when there is none.
@@ -110,7 +110,7 @@ func (l *LUN) EndScan(ctx context.Context) error {
 // is not tracked, Written is the size of l.
 func (l *LUN) Written(ctx context.Context) (size.Bytes, error) {
 	h := l.p.host()
-	now, err := l.ref().In(h, "read")
+	now, err := l.ref.In(h, "read")
 	if err != nil || !now.Tracked() {
 		return now.Size.Bytes(), err
 	}

@@ -59,7 +59,7 @@ func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
 	}
 	var all []Properties
 	for _, l := range p.LUNs() {
-		if now, err := l.ref().In(v.Host, "read"); err == nil { // else deleted since; the next Refresh drops it
+		if now, err := l.ref.In(v.Host, "read"); err == nil { // else deleted since; the next Refresh drops it
 			all = append(all, v.properties(ctx, now, active))
 		}
 	}
@@ -69,7 +69,7 @@ func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
 // Properties is the present state of the LUN (IVdsLun::GetProperties).
 func (l *LUN) Properties(ctx context.Context) (Properties, error) {
 	v := viewer{l.p.host()}
-	now, err := l.ref().In(v.Host, "read")
+	now, err := l.ref.In(v.Host, "read")
 	if err != nil {
 		return Properties{}, err
 	}
@@ -78,6 +78,11 @@ func (l *LUN) Properties(ctx context.Context) (Properties, error) {
 		return Properties{}, err
 	}
 	return v.properties(ctx, now, active), nil
+}
+
+// problem is an error that says why a LUN is not in order, and the remedy.
+func problem(code vds.Code, reason, hint string) *vds.Error {
+	return &vds.Error{Code: code, Reason: reason, Hint: hint}
 }
 
 // viewer tells the state of LUNs on a host.
@@ -101,17 +106,13 @@ func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string
 	case err != nil:
 		return props.unreadable(err)
 	case len(status.Targets) == 1 && status.Targets[0].Type == layout.ErrorTarget:
-		return v.recorded(l).failed(&vds.Error{
-			Code: vds.ErrObjectStatusFailed, Reason: "its drive failed in the middle of a change, so all of its I/O fails",
-			Hint: "see to the drive, then run `plexctl assemble " + l.Name + "`",
-		})
+		return v.recorded(l).failed(problem(vds.ErrObjectStatusFailed, "its drive failed in the middle of a change, so all of its I/O fails",
+			"see to the drive, then run `plexctl assemble "+l.Name+"`"))
 	}
 	props.Open = status.OpenCount
 	if status.Suspended {
 		props.Status = vds.StatusNotReady
-		props.Problem = &vds.Error{
-			Code: vds.ErrProviderFailure, Reason: "its I/O waits: a change was interrupted", Hint: "run `plexctl assemble`",
-		}
+		props.Problem = problem(vds.ErrProviderFailure, "its I/O waits: a change was interrupted", "run `plexctl assemble`")
 	}
 	if len(l.Plexes) == 1 {
 		if props.Plexes[0].Status != vds.StatusFailed {
@@ -131,9 +132,7 @@ func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, active
 	roles := v.Roles(l)
 	props.apply(l, roles, raid, ok && raid1.Claimed(roles, raid), ok)
 	if props.Problem == nil && interrupted(l, active) {
-		props.Problem = &vds.Error{
-			Code: vds.ErrProviderFailure, Reason: "a change was interrupted, or is being made", Hint: "run `plexctl assemble`",
-		}
+		props.Problem = problem(vds.ErrProviderFailure, "a change was interrupted, or is being made", "run `plexctl assemble`")
 	}
 	return props
 }
@@ -172,10 +171,7 @@ func (v viewer) served(l catalog.LUN) *vds.Error {
 	if v.Roles(l).Has(record.Source) {
 		return nil
 	}
-	return &vds.Error{
-		Code: vds.ErrObjectStatusFailed, Reason: "every plex that holds its data is on a drive that is missing",
-		Hint: "attach the drive",
-	}
+	return problem(vds.ErrObjectStatusFailed, "every plex that holds its data is on a drive that is missing", "attach the drive")
 }
 
 // unreadable is p when the kernel does not tell the LUN's state.
@@ -205,28 +201,18 @@ func (v viewer) recorded(l catalog.LUN) Properties {
 		if roles[i].IsTarget() {
 			plex.Health = vds.HealthRebuilding
 		}
-		if roles[i].Excluded() {
-			plex.Status, plex.Health = vds.StatusFailed, vds.HealthFailed
-			props = props.without(l, p, v.Absent)
-		}
 		props.Plexes = append(props.Plexes, plex)
+		if roles[i].Excluded() {
+			props.lost(l, i, "is out of date")
+		}
+		for _, id := range plex.Drives {
+			if roles[i].Excluded() && v.Absent(id) {
+				props.Problem.Reason = record.DriveObject(id) + " is missing"
+				props.Problem.Hint = "attach the drive and run `plexctl lun recover " + l.Name + "`"
+			}
+		}
 	}
 	return props
-}
-
-// without is p when one plex of the LUN takes no part.
-func (p Properties) without(l catalog.LUN, plex catalog.Plex, absent func(uuid.UUID) bool) Properties {
-	p.Health = vds.HealthFailedRedundancy
-	p.Problem = &vds.Error{
-		Code: vds.ErrObjectStatusFailed, Reason: "plex " + plex.ID.String() + " is out of date", Hint: ops.FailedHint(l),
-	}
-	for _, id := range record.PlexDrives(plex) {
-		if absent(id) {
-			p.Problem.Reason = record.DriveObject(id) + " is missing"
-			p.Problem.Hint = "attach the drive and run `plexctl lun recover " + l.Name + "`"
-		}
-	}
-	return p
 }
 
 // apply adds what the kernel says about a mirror. complete reports whether the kernel claims that nothing is left to copy.
@@ -234,9 +220,7 @@ func (p Properties) without(l catalog.LUN, plex catalog.Plex, absent func(uuid.U
 func (p *Properties) apply(l catalog.LUN, roles record.Roles, status dm.RaidStatus, complete, mirrored bool) {
 	if !mirrored {
 		p.Health = vds.HealthFailedRedundancy
-		p.Problem = &vds.Error{
-			Code: vds.ErrProviderCacheCorrupt, Reason: "the kernel has another table than the catalog", Hint: raid1.CacheHint,
-		}
+		p.Problem = problem(vds.ErrProviderCacheCorrupt, "the kernel has another table than the catalog", raid1.CacheHint)
 		return
 	}
 	if len(p.Plexes) == 1 && status.Health[0] == dm.LegSyncing { // at first the kernel shows any leg as syncing; there is nothing to copy
@@ -270,16 +254,13 @@ func (p *Properties) applyLeg(l catalog.LUN, i int, health dm.LegHealth, target 
 			p.Plexes[i].Health = vds.HealthRebuilding
 		}
 	case dm.LegFailed, dm.LegMissing:
-		p.lost(l, i)
+		p.lost(l, i, "has failed")
 	}
 }
 
-// lost notes that the kernel has dropped a plex.
-func (p *Properties) lost(l catalog.LUN, i int) {
+// lost notes that a plex takes no part, because it has failed or is out of date.
+func (p *Properties) lost(l catalog.LUN, i int, why string) {
 	p.Plexes[i].Status, p.Plexes[i].Health = vds.StatusFailed, vds.HealthFailed
 	p.Health = vds.HealthFailedRedundancy
-	p.Problem = &vds.Error{
-		Code: vds.ErrObjectStatusFailed, Reason: "plex " + l.Plexes[i].ID.String() + " has failed",
-		Hint: ops.FailedHint(l),
-	}
+	p.Problem = problem(vds.ErrObjectStatusFailed, "plex "+l.Plexes[i].ID.String()+" "+why, ops.FailedHint(l))
 }

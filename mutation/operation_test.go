@@ -38,7 +38,7 @@ func operationMutations() []mutation {
 			name:  "a sector that was passed over does not matter",
 			harm:  "records a plex as whole that lacks a sector",
 			file:  "lun/internal/ops/operation.go",
-			edits: []edit{{"if err := unreadableSource(ctx, h, l); err != nil {", "if err := unreadableSource(ctx, h, l); err == ctx.Err() && err != nil {"}},
+			edits: []edit{{"if err := unreadableSource(ctx, h, l, have); err != nil {", "if err := unreadableSource(ctx, h, l, have); err == ctx.Err() && err != nil {"}},
 			test:  "TestASectorThatIsPassedOverFailsTheOperation",
 			in:    "lun",
 		},

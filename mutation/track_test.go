@@ -47,7 +47,7 @@ func trackMutations() []mutation {
 			name:  "a source that was zeroed is given back as it was",
 			harm:  "gives back a mirror whose plexes differ, and calls them equal",
 			file:  "lun/internal/host/commit.go",
-			edits: []edit{{"back[i].Wipe = l.Wipe || tx.Ruined != nil && tx.Ruined(l)", "back[i].Wipe = l.Wipe"}},
+			edits: []edit{{"back[i].Wipe = l.Wipe || tx.Ruined && l.ID == tx.Absorbed", "back[i].Wipe = l.Wipe"}},
 			test:  "TestRuinedSource",
 			in:    "lun",
 		},

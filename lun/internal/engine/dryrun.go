@@ -40,22 +40,18 @@ func (r *Recorder) Steps() []PlannedStep {
 func (r *Recorder) record(steps []layout.Step, at layout.Numbers) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, s := range flat(steps) {
-		r.steps = append(r.steps, r.planned(s, at))
-	}
+	r.add(steps, at)
 }
 
-// flat expands each Activate into its inner steps.
-func flat(steps []layout.Step) []layout.Step {
-	var all []layout.Step
+// add adds steps, and the inner steps of each Activate.
+func (r *Recorder) add(steps []layout.Step, at layout.Numbers) {
 	for _, s := range steps {
 		if group, ok := s.(Activate); ok {
-			all = append(all, group.Steps...)
+			r.add(group.Steps, at)
 			continue
 		}
-		all = append(all, s)
+		r.steps = append(r.steps, r.planned(s, at))
 	}
-	return all
 }
 
 // planned is a step in the form that users see.

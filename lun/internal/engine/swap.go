@@ -25,8 +25,7 @@ type Swap struct {
 	Freeze      bool // a file system on the LUN is frozen for the swap
 	Forget      bool // no region counts as written when the new table begins
 
-	Zeros   host.ZeroMap // of the source that new plexes are filled from; may be nil
-	Zeroing *bool        // set when the zeroing of new plexes has begun; may be nil
+	Zeros host.ZeroMap // of the source that new plexes are filled from; may be nil
 
 	Tx         host.Transaction // what else is committed, and how; Swap adds Next, and Before for taking it back
 	First      []layout.Step    // run before all other steps
@@ -108,7 +107,7 @@ func newZeroFill(s *Swap, conv *raid1.Conversion) *ZeroFill {
 		return nil
 	}
 	conv.ZeroFill = true
-	return &ZeroFill{Conv: *conv, Zeros: zeros, Begun: s.Zeroing}
+	return &ZeroFill{Conv: *conv, Zeros: zeros, Tx: &s.Tx}
 }
 
 // carryOut runs the steps of a change. When one fails, it takes the change back. If the commit was begun, it first commits the

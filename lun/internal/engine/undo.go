@@ -22,9 +22,15 @@ func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, failedStart
 	var failed []error
 	if tx.Begun {
 		failed = append(failed, e.TakeBack(ctx, tx))
-		up = e.Latest(up)
 	}
 	for _, l := range up {
+		now, recorded := e.Record(l.ID)
+		switch {
+		case tx.Begun && !recorded:
+			continue // there is no such LUN any more
+		case tx.Begun:
+			l = now
+		}
 		failed = append(failed, e.restore(ctx, l, tx.RecordOf(l), failedStart))
 	}
 	return errors.Join(failed...)
@@ -121,7 +127,7 @@ func (e *Engine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.L
 	}
 	if !left {
 		return l, record.Fault(vds.ErrObjectStatusFailed, "restore", l.Name,
-			"no plex that can be written holds all of its data", "see to its drives, then run `plexctl assemble " + l.Name + "`")
+			"no plex that can be written holds all of its data", "see to its drives, then run `plexctl assemble "+l.Name+"`")
 	}
 	next = e.Next(next)
 	return next, e.Commit(ctx, &host.Transaction{Put: []catalog.LUN{next}, All: true})

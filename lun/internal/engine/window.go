@@ -112,7 +112,7 @@ func (s Window) carry(ctx context.Context, e *Engine, health map[devno.No]dm.Leg
 type ZeroFill struct {
 	Conv  raid1.Conversion
 	Zeros host.ZeroMap
-	Begun *bool // set when zeroing has begun and the new plexes' content is lost; may be nil
+	Tx    *host.Transaction // its Ruined is set when zeroing begins
 
 	zeroed raidmeta.Bits // the regions that run has zeroed
 }
@@ -127,9 +127,7 @@ func (s *ZeroFill) run(ctx context.Context, e *Engine) error { //nolint:unparam 
 	for i, k := range s.Zeros.Candidates(ctx, s.Conv.LUN) {
 		regions[i] |= k
 	}
-	if s.Begun != nil {
-		*s.Begun = true
-	}
+	s.Tx.Ruined = true
 	for _, p := range s.Conv.New {
 		if err := e.ZeroRegions(ctx, s.Conv.LUN, p, regions); err != nil {
 			e.Log.WarnContext(ctx, "everything is copied: the drive has not zeroed", "lun", s.Conv.LUN.Name, "plex", p.ID, "error", err)

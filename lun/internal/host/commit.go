@@ -23,8 +23,9 @@ type Transaction struct {
 	All   bool          // continue after a drive that cannot be written
 	Need  []uuid.UUID   // drives that must be written for success; nil: those of all plexes that are not stale
 	Begun bool          // a write was tried: only reading the drive again tells what is on it
-	// Ruined reports whether a LUN in Back has lost its content and must be wiped before reuse; nil: none has.
-	Ruined func(l catalog.LUN) bool
+
+	Absorbed uuid.UUID // the LUN in Back that becomes plexes of another one
+	Ruined   bool      // Absorbed has lost its content, and must be wiped before reuse
 }
 
 // RecordOf is the record of a LUN that tx commits; l when tx has none for it.
@@ -134,20 +135,9 @@ func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
 	h.merge()
 	back := slices.Clone(tx.Back)
 	for i, l := range back {
-		back[i].Wipe = l.Wipe || tx.Ruined != nil && tx.Ruined(l)
+		back[i].Wipe = l.Wipe || tx.Ruined && l.ID == tx.Absorbed
 	}
 	return h.Commit(ctx, &Transaction{Put: h.Set.TakeBack(tx.Put, back), First: tx.First, All: true})
-}
-
-// Latest is the present records of these LUNs. It leaves out LUNs without a record.
-func (h *Host) Latest(luns []catalog.LUN) []catalog.LUN {
-	var now []catalog.LUN
-	for _, l := range luns {
-		if recorded, ok := h.Record(l.ID); ok {
-			now = append(now, recorded)
-		}
-	}
-	return now
 }
 
 // Next is l with the LUN's next generation. It is newer than every record that a drive may hold. It is also newer than l,

@@ -97,12 +97,12 @@ const (
 // isPersistent reports whether a user keeps the device open for longer than a moment.
 func isPersistent(u blockdev.User) bool { return u.Kind != "process" }
 
-// RefuseOpen adds a reason when the LUN's device is open and stays open.
+// RefuseOpen adds a reason when the LUN's device is open and stays open. It returns all reasons so far.
 func (h *Host) RefuseOpen(ctx context.Context, l catalog.LUN, why *fault.Reasons) error {
 	for deadline := time.Now().Add(transientOpen); ; time.Sleep(transientPause) {
 		info, err := h.Kernel.Info(ctx, layout.LUNName(l.Name))
 		if fault.IsGone(err) || err == nil && info.OpenCount == 0 {
-			return nil
+			return why.Err()
 		}
 		if err != nil {
 			return fault.Of(why.Op, record.LUNObject(l.Name), err)
@@ -113,7 +113,7 @@ func (h *Host) RefuseOpen(ctx context.Context, l catalog.LUN, why *fault.Reasons
 		}
 		if time.Now().After(deadline) || slices.ContainsFunc(users, isPersistent) {
 			why.Add(vds.ErrDeviceInUse, "unmount or close it first", "%s is in use: %s", record.LUNObject(l.Name), fault.Users(users))
-			return nil
+			return why.Err()
 		}
 	}
 }

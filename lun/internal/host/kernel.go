@@ -64,10 +64,11 @@ func (h *Host) list(ctx context.Context) (listing, error) {
 
 // KeepList asks the kernel for its devices once, for a change of many LUNs that looks at each of them. Only plexctl makes such
 // devices, and only under the host's lock. So the list holds until this process makes or renames a device; call Listed then. A
-// failed step may have made a device: call DropList then. Call done at the end of the change.
-func (h *Host) KeepList(ctx context.Context) (done func(), err error) {
+// failed step may have made a device: call DropList then, and at the end of the change.
+func (h *Host) KeepList(ctx context.Context) error {
+	var err error
 	h.listed, err = h.list(ctx)
-	return h.DropList, err
+	return err
 }
 
 // DropList discards the list of KeepList, so that the next look asks the kernel.

@@ -36,20 +36,18 @@ const firstRead = 12 << 10
 
 // ReadSlot reads a metadata slot of a plex. On an error the slot has the fields that could be decoded; see raidmeta.DecodeSlot.
 func (h *Host) ReadSlot(ctx context.Context, p catalog.Plex, s catalog.Slot) (raidmeta.Slot, error) {
-	at := record.SlotExtent(p, s)
-	image := make([]byte, firstRead)
-	if err := h.readExtent(ctx, at, image); err != nil {
-		return raidmeta.Slot{}, err
+	var slot raidmeta.Slot
+	var err error
+	for _, length := range []size.Bytes{firstRead, raidmeta.SlotSize} {
+		image := make([]byte, length)
+		if err := h.readExtent(ctx, record.SlotExtent(p, s), image); err != nil {
+			return raidmeta.Slot{}, err
+		}
+		if slot, err = raidmeta.DecodeSlot(image); !errors.Is(err, raidmeta.ErrBitmap) {
+			break // else the bitmap may be longer
+		}
 	}
-	slot, err := raidmeta.DecodeSlot(image)
-	if err == nil || !errors.Is(err, raidmeta.ErrBitmap) {
-		return slot, err
-	}
-	image = make([]byte, raidmeta.SlotSize) // the bitmap may be longer
-	if err := h.readExtent(ctx, at, image); err != nil {
-		return raidmeta.Slot{}, err
-	}
-	return raidmeta.DecodeSlot(image)
+	return slot, err
 }
 
 // WriteSlots writes the current metadata of every plex of l that takes part, and makes it durable.

@@ -83,18 +83,17 @@ func (h *Host) readStores(ctx context.Context, infos []blockdev.Info) []catalog.
 // withoutOwn leaves out plexctl's devices and devices stacked on one. They are no drives, and a read would wait while their LUN
 // is suspended.
 func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info {
-	is := map[devno.No]bool{}
-	for _, d := range own {
-		is[d.Dev] = true
-	}
 	byDev := map[devno.No]blockdev.Info{}
-	for _, info := range infos {
+	for _, info := range infos { // there may be a device made since own was read
 		byDev[info.Dev] = info
+	}
+	for _, d := range own {
+		byDev[d.Dev] = blockdev.Info{DMUUID: d.UUID}
 	}
 	var above func(devno.No) bool
 	above = func(dev devno.No) bool {
-		_, made := layout.OwnerOf(byDev[dev].DMUUID) // a device made since own was read
-		return made || is[dev] || slices.ContainsFunc(byDev[dev].Slaves, above)
+		_, made := layout.OwnerOf(byDev[dev].DMUUID)
+		return made || slices.ContainsFunc(byDev[dev].Slaves, above)
 	}
 	return slices.DeleteFunc(infos, func(info blockdev.Info) bool { return above(info.Dev) })
 }

@@ -4,12 +4,9 @@ import (
 	"context"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/engine"
-	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/raid1"
@@ -17,44 +14,20 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Result is the outcome for one LUN.
-type Result struct {
-	ID   uuid.UUID
-	Name string
-	Err  error // nil after a success
-}
-
-// result is the outcome of op for l.
-func result(op string, l catalog.LUN, err error) Result {
-	return Result{ID: l.ID, Name: l.Name, Err: fault.Of(op, record.LUNObject(l.Name), err)}
-}
-
 // Assemble brings the kernel to the state in the catalogs, for the LUNs that refs name, or for all. With force it starts a
 // named LUN even if plexes are missing that may be newer.
 func Assemble(ctx context.Context, env *Env, refs []string, force bool) ([]Result, error) {
-	var results []Result
-	err := env.Change(ctx, "assemble", func(ctx context.Context, s *Session) error {
-		chosen, err := s.Choose(refs)
-		if err != nil {
-			return err
-		}
+	return env.changeMany(ctx, "assemble", refs, func(ctx context.Context, s *Session, chosen []catalog.LUN) ([]Result, error) {
 		if force && len(refs) == 0 {
-			return &vds.Error{Code: vds.ErrInvalidArg, Op: "assemble", Object: "by force", Reason: "no LUN is named"}
+			return nil, &vds.Error{Code: vds.ErrInvalidArg, Op: "assemble", Object: "by force", Reason: "no LUN is named"}
 		}
-		results, err = assemble(ctx, s, chosen, force)
-		return err
+		return assemble(ctx, s, chosen, force)
 	})
-	return results, err
 }
 
 // assemble starts with the LUNs that have the most devices, because others may need the space that they release. LUNs that only
 // need their devices come last, several at a time.
 func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool) ([]Result, error) {
-	done, err := s.KeepList(ctx)
-	defer done()
-	if err != nil {
-		return nil, err
-	}
 	all, err := s.Observe(ctx)
 	if err != nil {
 		return nil, err
@@ -150,7 +123,7 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 		return nil
 	}
 	failed := record.Fault(vds.ErrObjectStatusFailed, "start", l.Name,
-		record.DriveObject(absent[0]) + " is missing", "attach the drive and run `plexctl assemble`")
+		record.DriveObject(absent[0])+" is missing", "attach the drive and run `plexctl assemble`")
 	if len(l.Copies()) == 1 {
 		return failed
 	}

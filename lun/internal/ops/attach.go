@@ -75,18 +75,16 @@ func attach(ctx context.Context, s *Session, target, source catalog.LUN, opts At
 	if err := refuseTaken(ctx, s, next, a.source.ID); err != nil {
 		return target, err
 	}
-	zeroing := new(bool)
 	swap := engine.Swap{
 		Op: "add plex to", Before: a.target, Next: next, Have: a.have, SwitchSlots: true,
 		Commit: fmt.Sprintf("%s has the plexes of %s", a.target.Name, a.source.Name),
-		Zeros:  zerosFor(ctx, s, a), Zeroing: zeroing,
-		First: layout.Plan(layout.Change{Have: a.from.View, Cleanup: a.from.Cleanup, At: s.At}),
-		Tx:    host.Transaction{First: a.target.Drives()}, // free space belongs to no LUN before
+		Zeros:  zerosFor(ctx, s, a),
+		First:  layout.Plan(layout.Change{Have: a.from.View, Cleanup: a.from.Cleanup, At: s.At}),
+		Tx:     host.Transaction{First: a.target.Drives()}, // free space belongs to no LUN before
 	}
 	if a.source.ID != uuid.Nil {
 		swap.Tx = host.Transaction{
-			First: a.source.Drives(), Back: []catalog.LUN{a.source},
-			Ruined: func(l catalog.LUN) bool { return *zeroing && l.ID == a.source.ID },
+			First: a.source.Drives(), Back: []catalog.LUN{a.source}, Absorbed: a.source.ID,
 		}
 	}
 	if a.from.Active() {
@@ -190,10 +188,7 @@ func checkAttach(ctx context.Context, s *Session, a attachment) error {
 	}
 	checkShape(t, from, &why)
 	checkDrives(s, t, from, &why)
-	if err := s.RefuseOpen(ctx, from, &why); err != nil {
-		return err
-	}
-	return why.Err()
+	return s.RefuseOpen(ctx, from, &why)
 }
 
 // checkTarget checks the LUN that gets plexes. It may have lost some: a new plex repairs it.

@@ -35,10 +35,6 @@ type Session struct {
 	Now time.Time
 }
 
-func (env *Env) session(h *host.Host) *Session {
-	return &Session{Engine: &engine.Engine{Host: h, Guard: env.Guard, Dry: env.Dry}, Now: env.Now()}
-}
-
 // Change runs f under the host's lock, on a Host that was read anew, with healed catalogs. The end of ctx does not interrupt f:
 // a change that has begun is carried out or taken back. vds.ErrAnotherCallInProgress when another process holds the lock for
 // longer than LockTimeout.
@@ -54,27 +50,26 @@ func (env *Env) Change(ctx context.Context, purpose string, f func(context.Conte
 
 // ChangeWithin is Change that waits for the lock until wait ends.
 func (env *Env) ChangeWithin(wait, ctx context.Context, purpose string, f func(context.Context, *Session) error) error {
-	if env.Dry != nil {
-		h, err := host.Read(ctx, env.Options)
+	if env.Dry == nil {
+		lock, err := hostlock.Acquire(wait, env.LockPath, purpose)
 		if err != nil {
-			return err
+			return lockFault(purpose, err)
 		}
-		return f(ctx, env.session(h))
+		defer lock.Unlock()
 	}
-	lock, err := hostlock.Acquire(wait, env.LockPath, purpose)
-	if err != nil {
-		return lockFault(purpose, err)
-	}
-	defer lock.Unlock()
 	h, err := host.Read(ctx, env.Options)
 	if err != nil {
 		return err
+	}
+	s := &Session{Engine: &engine.Engine{Host: h, Guard: env.Guard, Dry: env.Dry}, Now: env.Now()}
+	if env.Dry != nil {
+		return f(ctx, s)
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err := h.Heal(ctx); err != nil {
 		h.Log.Warn("heal catalogs", "error", err)
 	}
-	err = f(ctx, env.session(h))
+	err = f(ctx, s)
 	if h.Outdated || err != nil {
 		fresh, readErr := host.Read(ctx, env.Options)
 		if readErr == nil {
@@ -94,6 +89,38 @@ func lockFault(purpose string, err error) error {
 		}
 	}
 	return fault.Of(purpose, "", err)
+}
+
+// Result is the outcome for one LUN.
+type Result struct {
+	ID   uuid.UUID
+	Name string
+	Err  error // nil after a success
+}
+
+// result is the outcome of op for l.
+func result(op string, l catalog.LUN, err error) Result {
+	return Result{ID: l.ID, Name: l.Name, Err: fault.Of(op, record.LUNObject(l.Name), err)}
+}
+
+// changeMany is Change for the LUNs that refs name, or for all. It lists the kernel's devices once.
+func (env *Env) changeMany(
+	ctx context.Context, op string, refs []string, f func(context.Context, *Session, []catalog.LUN) ([]Result, error),
+) ([]Result, error) {
+	var results []Result
+	err := env.Change(ctx, op, func(ctx context.Context, s *Session) error {
+		chosen, err := s.Choose(refs)
+		if err != nil {
+			return err
+		}
+		defer s.DropList()
+		if err := s.KeepList(ctx); err != nil {
+			return err
+		}
+		results, err = f(ctx, s, chosen)
+		return err
+	})
+	return results, err
 }
 
 // LUN is a LUN as its user names it.

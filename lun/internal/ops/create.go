@@ -142,9 +142,6 @@ func Delete(ctx context.Context, env *Env, l LUN) error {
 		if err := s.RefuseOpen(ctx, now, &why); err != nil {
 			return err
 		}
-		if err := why.Err(); err != nil {
-			return err
-		}
 		return discard(ctx, s, now)
 	})
 }

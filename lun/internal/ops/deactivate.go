@@ -13,33 +13,19 @@ import (
 
 // Deactivate takes LUNs down, all of them when none is named, several at a time.
 func Deactivate(ctx context.Context, env *Env, refs []string) ([]Result, error) {
-	var results []Result
-	err := env.Change(ctx, "deactivate", func(ctx context.Context, s *Session) error {
-		chosen, err := s.Choose(refs)
-		if err != nil {
-			return err
-		}
-		done, err := s.KeepList(ctx)
-		defer done()
-		if err != nil {
-			return err
-		}
-		results = make([]Result, len(chosen))
+	return env.changeMany(ctx, "deactivate", refs, func(ctx context.Context, s *Session, chosen []catalog.LUN) ([]Result, error) {
+		results := make([]Result, len(chosen))
 		s.each(chosen, func(s *Session, i int, l catalog.LUN) {
 			results[i] = result("deactivate", l, takeDown(ctx, s, l))
 		})
-		return nil
+		return results, nil
 	})
-	return results, err
 }
 
 // takeDown removes the devices of l. If l is a mirror with all plexes in sync, it records that in the metadata.
 func takeDown(ctx context.Context, s *Session, l catalog.LUN) error {
 	why := fault.Reasons{Op: "deactivate", Object: record.LUNObject(l.Name)}
 	if err := s.RefuseOpen(ctx, l, &why); err != nil {
-		return err
-	}
-	if err := why.Err(); err != nil {
 		return err
 	}
 	have, err := s.AfterCleanup(ctx, l)

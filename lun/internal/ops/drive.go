@@ -23,11 +23,8 @@ import (
 func InitDrive(ctx context.Context, env *Env, path string, force bool) (uuid.UUID, error) {
 	var made uuid.UUID
 	err := env.Change(ctx, "init "+path, func(ctx context.Context, s *Session) error {
-		info, err := s.Devices.Stat(ctx, path)
+		info, err := checkDevice(ctx, s.Host, path, force)
 		if err != nil {
-			return fault.Of("init", path, err)
-		}
-		if err := checkInit(ctx, s.Host, info, force); err != nil {
 			return err
 		}
 		label := catalog.Label{Drive: uuid.New(), Size: info.Size, Host: s.ID(), Created: s.Now}
@@ -39,11 +36,17 @@ func InitDrive(ctx context.Context, env *Env, path string, force bool) (uuid.UUI
 
 // CheckDrive is the reason why InitDrive would refuse the device at path; nil when it would not.
 func CheckDrive(ctx context.Context, h *host.Host, path string, force bool) error {
+	_, err := checkDevice(ctx, h, path, force)
+	return err
+}
+
+// checkDevice is the device at path, or the error of CheckDrive.
+func checkDevice(ctx context.Context, h *host.Host, path string, force bool) (blockdev.Info, error) {
 	info, err := h.Devices.Stat(ctx, path)
 	if err != nil {
-		return fault.Of("init", path, err)
+		return info, fault.Of("init", path, err)
 	}
-	return checkInit(ctx, h, info, force)
+	return info, checkInit(ctx, h, info, force)
 }
 
 // checkInit returns all reasons against making a device a drive.

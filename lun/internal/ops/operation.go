@@ -25,13 +25,14 @@ func ObserveOperation(ctx context.Context, h *host.Host, l catalog.LUN) (resync.
 	roles := h.Roles(l)
 	if i := raid1.FailedLeg(l, roles, status); i >= 0 {
 		seen.State, seen.Err = resync.Failed, legFault(l, i)
-		begun, err := hasBegun(ctx, h, l)
+		_, begun, err := hasBegun(ctx, h, l)
 		return seen, begun, err
 	}
 	if status.Action != dm.ActionIdle && status.Action != dm.ActionFrozen {
 		return seen, true, nil
 	}
-	if begun, err := hasBegun(ctx, h, l); !begun || err != nil {
+	have, begun, err := hasBegun(ctx, h, l)
+	if !begun || err != nil {
 		return seen, false, err // the old table is idle or at its end; the table of the record is not live yet
 	}
 	seen.State = resync.Idle
@@ -44,26 +45,21 @@ func ObserveOperation(ctx context.Context, h *host.Host, l catalog.LUN) (resync.
 		return seen, true, err
 	}
 	seen.State = resync.Done
-	if err := unreadableSource(ctx, h, l); err != nil {
+	if err := unreadableSource(ctx, h, l, have); err != nil {
 		seen.State, seen.Err = resync.Failed, err
 	}
 	return seen, true, nil
 }
 
-// hasBegun reports whether the kernel runs the table for l's operation, and not an older one.
-func hasBegun(ctx context.Context, h *host.Host, l catalog.LUN) (bool, error) {
+// hasBegun is what the kernel has of l, and whether it runs the table for l's operation, not an older one.
+func hasBegun(ctx context.Context, h *host.Host, l catalog.LUN) (layout.View, bool, error) {
 	h = h.Fork()
 	have, err := h.View(ctx, l.ID)
-	return layout.UsesSlots(l, h.Roles(l), have.Own(l.ID).Table, h.At), err
+	return have, layout.UsesSlots(l, h.Roles(l), have.Own(l.ID).Table, h.At), err
 }
 
 // unreadableSource is the error about a sector of the source that the kernel could not read and has skipped.
-func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN) error {
-	h = h.Fork()
-	have, err := h.View(ctx, l.ID)
-	if err != nil {
-		return err
-	}
+func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN, have layout.View) error {
 	roles := h.Roles(l)
 	for i, p := range l.Plexes {
 		data, there := have[layout.DataUUID(l, p)]
@@ -73,7 +69,7 @@ func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN) error {
 		if sector, ok := h.Kernel.Unreadable(ctx, data.Dev, l.Operation.Started); ok {
 			return record.Fault(vds.ErrIO, l.Operation.Type.String(), l.Name,
 				fmt.Sprintf("sector %d of plex %s cannot be read, and was passed over", sector, p.ID),
-				"write that sector anew (from a backup), then run `plexctl lun recover " + l.Name + "`, or give the new plex up with `plexctl plex remove`")
+				"write that sector anew (from a backup), then run `plexctl lun recover "+l.Name+"`, or give the new plex up with `plexctl plex remove`")
 		}
 	}
 	return nil
@@ -81,7 +77,7 @@ func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN) error {
 
 func legFault(l catalog.LUN, i int) error {
 	return record.Fault(vds.ErrObjectStatusFailed, l.Operation.Type.String(), l.Name,
-		fmt.Sprintf("plex %s has failed or its drive is missing", l.Plexes[i].ID), "the data is safe on the other plexes; " + FailedHint(l))
+		fmt.Sprintf("plex %s has failed or its drive is missing", l.Plexes[i].ID), "the data is safe on the other plexes; "+FailedHint(l))
 }
 
 // RecordEnd records the end of l's operation. It takes the result that the kernel shows, or result if that is a failure and the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -18,25 +17,19 @@ import (
 // Reenumerate makes the record and the devices of every active LUN agree. It changes the devices, or the record if the kernel
 // has the truth.
 func Reenumerate(ctx context.Context, env *Env) ([]Result, error) {
-	var results []Result
-	err := env.Change(ctx, "reenumerate", func(ctx context.Context, s *Session) error {
-		done, err := s.KeepList(ctx)
-		defer done()
-		if err != nil {
-			return err
-		}
+	return env.changeMany(ctx, "reenumerate", nil, func(ctx context.Context, s *Session, luns []catalog.LUN) ([]Result, error) {
 		all, err := s.Observe(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, l := range slices.Clone(s.Set.LUNs) {
+		var results []Result
+		for _, l := range luns {
 			if len(all[l.ID]) > 0 {
 				results = append(results, result("reenumerate", l, reconcile(ctx, s, l)))
 			}
 		}
-		return nil
+		return results, nil
 	})
-	return results, err
 }
 
 // reconcile brings the kernel to l. An administrator may have replaced the mirror's table by a table of one plex. This plex

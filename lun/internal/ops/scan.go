@@ -122,7 +122,7 @@ func worthScanning(ctx context.Context, s *Session, l, source catalog.LUN) error
 	for _, id := range source.Drives() {
 		if err := s.CanZero(ctx, id); err != nil {
 			return record.Fault(vds.ErrNotSupported, "scan", l.Name,
-				record.DriveObject(id) + " cannot zero by itself, so everything is copied to it", "leave --scan out")
+				record.DriveObject(id)+" cannot zero by itself, so everything is copied to it", "leave --scan out")
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -40,18 +41,11 @@ func foreignDrives(s *Session, refs []string) ([]*host.Drive, error) {
 		if err != nil {
 			return nil, err
 		}
-		if d.Foreign {
-			chosen = append(chosen, d)
-		}
+		chosen = append(chosen, d)
 	}
-	if len(refs) > 0 {
-		return chosen, nil
+	if len(refs) == 0 {
+		byPath := func(a, b *host.Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) }
+		chosen = slices.SortedFunc(maps.Values(s.Drives), byPath)
 	}
-	for _, d := range s.Drives {
-		if d.Foreign {
-			chosen = append(chosen, d)
-		}
-	}
-	slices.SortFunc(chosen, func(a, b *host.Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) })
-	return chosen, nil
+	return slices.DeleteFunc(chosen, func(d *host.Drive) bool { return !d.Foreign }), nil
 }

@@ -62,19 +62,13 @@ func FailedLeg(l catalog.LUN, roles record.Roles, status dm.RaidStatus) int {
 func Asked(roles record.Roles, lost uint64) (asked []int, others uint64, ok bool) {
 	others = lost
 	for i, role := range roles {
-		switch {
-		case role == record.AbsentTarget:
-			return nil, 0, false
-		case role.Excluded():
+		if role.Excluded() {
 			others |= 1 << i
-		}
-	}
-	for i := range roles {
-		if others&(1<<i) == 0 {
+		} else if lost&(1<<i) == 0 {
 			asked = append(asked, i)
 		}
 	}
-	return asked, others, true
+	return asked, others, !roles.Has(record.AbsentTarget)
 }
 
 // Proves reports whether a superblock says that nothing is left to copy. It ignores the plexes in others. The status line alone
