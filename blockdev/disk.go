@@ -66,15 +66,13 @@ func (h Host) open(ctx context.Context, path string, mode Mode) (*hostDisk, erro
 
 func openFlags(mode Mode) int {
 	flags := unix.O_DIRECT | unix.O_CLOEXEC
-	switch mode {
-	case Read:
-		flags |= os.O_RDONLY
-	case Write:
-		flags |= os.O_RDWR
-	case Exclusive:
-		flags |= os.O_RDWR | unix.O_EXCL
+	if mode == Read {
+		return flags | os.O_RDONLY
 	}
-	return flags
+	if mode == Exclusive {
+		flags |= unix.O_EXCL
+	}
+	return flags | os.O_RDWR
 }
 
 // opened makes a disk of an open file. It asks the file which device it is, so that nobody can swap the node in between.

@@ -37,13 +37,12 @@ func (h Host) Users(ctx context.Context, dev devno.No) ([]User, error) {
 }
 
 func unique(users []User) []User {
-	var out []User
-	for _, u := range users {
-		if !slices.Contains(out, u) {
-			out = append(out, u)
-		}
-	}
-	return out
+	seen := map[User]bool{}
+	return slices.DeleteFunc(users, func(u User) bool {
+		known := seen[u]
+		seen[u] = true
+		return known
+	})
 }
 
 // mounts is the mount points of devs. In a line of mountinfo the third field is the device's number and the fifth the mount

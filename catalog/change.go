@@ -92,8 +92,7 @@ func (l LUN) absorbs(other LUN) bool {
 func (s Set) Involved(put ...LUN) []uuid.UUID {
 	var drives []uuid.UUID
 	for id, d := range s.drives {
-		concerned := slices.ContainsFunc(put, func(l LUN) bool { return l.concerns(d) })
-		if concerned {
+		if slices.ContainsFunc(put, func(l LUN) bool { return l.concerns(d) }) {
 			drives = append(drives, id)
 		}
 	}

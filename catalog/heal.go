@@ -54,7 +54,7 @@ func (s Set) witness(g *group, held LUN) bool {
 	if s.isAbsorbed(g.winner) {
 		return false // the LUN that absorbed it has inherited its tombstones: see Next
 	}
-	return held.Generation == g.winner.Generation && s.behind(g) || s.away(g) || s.keepsAbsorbed(g.winner)
+	return held.Generation == g.winner.Generation && s.behind(g) || s.away(g) || slices.ContainsFunc(g.winner.Absorbed, s.mayReturn)
 }
 
 // behind reports whether a present drive holds an older record than the winner, or lacks the winner though it has a plex.
@@ -84,11 +84,6 @@ func (s Set) away(g *group) bool {
 		}
 	}
 	return false
-}
-
-// keepsAbsorbed reports whether a record on a present drive would return without the tombstones of l.
-func (s Set) keepsAbsorbed(l LUN) bool {
-	return slices.ContainsFunc(l.Absorbed, s.mayReturn)
 }
 
 // mayReturn reports whether a drive holds a record that the tombstone is for, or may hold one because it is there twice.

@@ -124,12 +124,7 @@ func validTime(t time.Time) bool {
 func unprintable(r rune) bool { return r <= ' ' || r > '~' }
 
 func isZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
+	return bytes.Count(b, []byte{0}) == len(b)
 }
 
 // checksum is the CRC32C of b, computed as if the checksum in it were zero.

@@ -88,8 +88,8 @@ func Merge(drives []Drive) Set {
 
 // Usable reports whether a LUN exists and no Problem keeps it from being used.
 func (s Set) Usable(lun uuid.UUID) bool {
-	g, ok := s.groups[lun]
-	return ok && !s.gone(g.winner) && !s.blocked[lun]
+	_, exists := s.LUN(lun)
+	return exists && !s.blocked[lun]
 }
 
 // LUN is the current record of a LUN that exists. It reports false when there is none.
@@ -124,7 +124,7 @@ func (s Set) present(drive uuid.UUID) bool {
 // gone reports whether l, the winner of its group, does not exist any more.
 func (s Set) gone(l LUN) bool { return l.Deleted || s.isAbsorbed(l) }
 
-// buried reports whether l is absorbed.
+// isAbsorbed reports whether l is absorbed.
 func (s Set) isAbsorbed(l LUN) bool { return l.Generation <= s.absorbed[l.ID].generation }
 
 // addDrives fills drives and groups, and returns the drives whose GUID is there more than once.
@@ -141,20 +141,18 @@ func (s *Set) addDrives(drives []Drive) map[uuid.UUID][]Drive {
 		delete(byID, id)
 		luns := same[0].Catalog.LUNs
 		for i := range luns {
-			s.add(id, &luns[i])
+			s.group(luns[i].ID).records[id] = &luns[i]
 		}
 	}
 	return byID
 }
 
-// add enters a record that the drive holds.
-func (s *Set) add(drive uuid.UUID, l *LUN) {
-	g, ok := s.groups[l.ID]
-	if !ok {
-		g = &group{records: map[uuid.UUID]*LUN{}}
-		s.groups[l.ID] = g
+// group is the group of a LUN, new if there was none.
+func (s *Set) group(lun uuid.UUID) *group {
+	if s.groups[lun] == nil {
+		s.groups[lun] = &group{records: map[uuid.UUID]*LUN{}}
 	}
-	g.records[drive] = l
+	return s.groups[lun]
 }
 
 // elect finds the winner of each group, and conflicts.
@@ -232,11 +230,7 @@ func (s *Set) addDuplicates(copies map[uuid.UUID][]Drive) {
 	}
 	for id, luns := range found {
 		newest := slices.MaxFunc(distinct(luns), func(a, b LUN) int { return cmp.Compare(a.Generation, b.Generation) })
-		g, known := s.groups[id]
-		if !known {
-			g = &group{}
-			s.groups[id] = g
-		}
+		g := s.group(id)
 		g.winner, g.conflicting, g.duplicate = newest, []LUN{newest}, true
 		s.blocked[id] = true
 	}

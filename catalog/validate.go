@@ -233,7 +233,7 @@ func (l LUN) checkLast() error {
 	if l.Last == nil {
 		return nil
 	}
-	if err := checkRun(l.Last.ID, l.Last.Type); err != nil || !validTime(l.Last.Started) || !validTime(l.Last.Ended) {
+	if !validRun(l.Last.ID, l.Last.Type) || !validTime(l.Last.Started) || !validTime(l.Last.Ended) {
 		return invalid("last operation %s of type %s", l.Last.ID, l.Last.Type)
 	}
 	return nil
@@ -244,7 +244,7 @@ func (l LUN) checkOperation() error {
 		return nil
 	}
 	o := *l.Operation
-	if err := checkRun(o.ID, o.Type); err != nil || !validTime(o.Started) || l.Deleted {
+	if !validRun(o.ID, o.Type) || !validTime(o.Started) || l.Deleted {
 		return invalid("operation %s of type %s", o.ID, o.Type)
 	}
 	seen := map[uuid.UUID]bool{}
@@ -279,14 +279,11 @@ func (l LUN) checkHolding() error {
 	return nil
 }
 
-// checkRun checks id and type of an operation.
-func checkRun(id uuid.UUID, kind vds.AsyncType) error {
+// validRun reports whether an operation may have this id and type.
+func validRun(id uuid.UUID, kind vds.AsyncType) bool {
 	var known vds.AsyncType
 	text, _ := kind.MarshalText()
-	if err := known.UnmarshalText(text); err != nil || kind == vds.AsyncUnknown || id == uuid.Nil {
-		return invalid("operation")
-	}
-	return nil
+	return known.UnmarshalText(text) == nil && kind != vds.AsyncUnknown && id != uuid.Nil
 }
 
 // checkSource checks the absorbed LUN that the cancel of a running operation would restore. Its record must be valid by

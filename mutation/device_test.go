@@ -14,7 +14,7 @@ func deviceMutations() []mutation {
 			name:  "a drive is claimed that somebody uses",
 			harm:  "labels a device with a file system that is mounted",
 			file:  "blockdev/disk.go",
-			edits: []edit{{"flags |= os.O_RDWR | unix.O_EXCL", "flags |= os.O_RDWR"}},
+			edits: []edit{{"flags |= unix.O_EXCL", "flags |= 0"}},
 			test:  "TestOpenFlags",
 		},
 		{

@@ -66,7 +66,12 @@ func errorOf(d Descriptor, result vds.Code) error {
 	if !result.Failed() {
 		return nil
 	}
-	return &vds.Error{Code: result, Op: d.Type.String(), Object: "operation " + d.ID.String(), Reason: "ended without success"}
+	return d.fault(result, d.Type.String(), "ended without success")
+}
+
+// fault is an error of the operation.
+func (d Descriptor) fault(code vds.Code, op, reason string) *vds.Error {
+	return &vds.Error{Code: code, Op: op, Object: "operation " + d.ID.String(), Reason: reason}
 }
 
 // Done is closed when the operation has ended.
@@ -75,12 +80,11 @@ func (a *Async) Done() <-chan struct{} { return a.done }
 // QueryStatus looks at the operation now and reports its status. It never waits for the end. The error is about the look;
 // the operation's own result is in Status.
 func (a *Async) QueryStatus(ctx context.Context) (Status, error) {
+	var err error
 	if !a.ended() {
-		if err := a.look(ctx); err != nil {
-			return a.status(), err
-		}
+		err = a.look(ctx)
 	}
-	return a.status(), nil
+	return a.status(), err
 }
 
 // Wait returns when the operation has ended: nil after success, else a *vds.Error with the operation's code. It may be
@@ -102,10 +106,10 @@ func (a *Async) Wait(ctx context.Context) error {
 		return fmt.Errorf("wait for operation %s: %w", a.ID, ErrClosed)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &vds.Error{
-			Code: vds.ErrTimeout, Op: "wait for", Object: "operation " + a.ID.String(), Err: ctx.Err(),
-			Hint: "the operation goes on; wait again or look with `plexctl op show " + a.ID.String() + "`",
-		}
+		timeout := a.fault(vds.ErrTimeout, "wait for", "")
+		timeout.Err = ctx.Err()
+		timeout.Hint = "the operation goes on; wait again or look with `plexctl op show " + a.ID.String() + "`"
+		return timeout
 	}
 	return ctx.Err()
 }
@@ -118,22 +122,16 @@ func (a *Async) Cancel(ctx context.Context) error {
 	switch a.status().Result {
 	case vds.ErrOperationPending:
 	case vds.ErrOperationCanceled:
-		return a.cancelRefused(vds.ErrOperationCanceled, "it was cancelled before")
+		return a.fault(vds.ErrOperationCanceled, "cancel", "it was cancelled before")
 	default:
-		return a.cancelRefused(vds.ErrCancelTooLate, "it has ended")
+		return a.fault(vds.ErrCancelTooLate, "cancel", "it has ended")
 	}
 	if err := a.op.Cancel(ctx); err != nil {
 		a.wake()
 		return err
 	}
-	a.finish(vds.ErrOperationCanceled, &vds.Error{
-		Code: vds.ErrOperationCanceled, Op: a.Type.String(), Object: "operation " + a.ID.String(), Reason: "was cancelled",
-	})
+	a.finish(vds.ErrOperationCanceled, a.fault(vds.ErrOperationCanceled, a.Type.String(), "was cancelled"))
 	return nil
-}
-
-func (a *Async) cancelRefused(code vds.Code, reason string) error {
-	return &vds.Error{Code: code, Op: "cancel", Object: "operation " + a.ID.String(), Reason: reason}
 }
 
 func (a *Async) ended() bool {
@@ -221,11 +219,9 @@ func (a *Async) stalled(now time.Time) error {
 	if a.idleSince.IsZero() || now.Sub(a.idleSince) < idleLimit {
 		return nil
 	}
-	return &vds.Error{
-		Code: vds.ErrIO, Op: a.Type.String(), Object: "operation " + a.ID.String(),
-		Reason: "the kernel stopped copying before the end, usually at an unreadable sector of the source",
-		Hint:   "see the kernel log; then `plexctl lun recover` tries again, and `plexctl plex remove` discards the plex",
-	}
+	err := a.fault(vds.ErrIO, a.Type.String(), "the kernel stopped copying before the end, usually at an unreadable sector of the source")
+	err.Hint = "see the kernel log; then `plexctl lun recover` tries again, and `plexctl plex remove` discards the plex"
+	return err
 }
 
 func (a *Async) finish(result vds.Code, err error) {

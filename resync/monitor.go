@@ -3,6 +3,8 @@ package resync
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +28,7 @@ type Monitor struct {
 	mu      sync.Mutex
 	watched map[uuid.UUID]*Async
 	stop    context.CancelFunc // nil unless running
-	stopped chan struct{}      // closed when the goroutines of the last run have ended; nil before the first
+	running *sync.WaitGroup    // the goroutines of the last run
 	closing bool
 }
 
@@ -36,6 +38,7 @@ func NewMonitor(events Events, log *slog.Logger) *Monitor {
 		events:  events,
 		log:     log,
 		watched: map[uuid.UUID]*Async{},
+		running: &sync.WaitGroup{},
 		poke:    make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 	}
@@ -65,15 +68,13 @@ func (m *Monitor) Watch(d Descriptor, op Operation) *Async {
 // returns ErrClosed.
 func (m *Monitor) Close() {
 	m.mu.Lock()
-	first, stop, stopped := !m.closing, m.stop, m.stopped
+	first, stop, running := !m.closing, m.stop, m.running
 	m.closing = true
 	m.mu.Unlock()
 	if stop != nil {
 		stop()
 	}
-	if stopped != nil {
-		<-stopped
-	}
+	running.Wait()
 	if first { // only now, so that an end that the last look found is what Wait returns
 		close(m.closed)
 	}
@@ -82,18 +83,12 @@ func (m *Monitor) Close() {
 // start is called with mu held.
 func (m *Monitor) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	m.stop, m.stopped = cancel, make(chan struct{})
-	var both sync.WaitGroup
-	both.Go(func() { m.listen(ctx) })
-	both.Go(func() {
+	m.stop, m.running = cancel, &sync.WaitGroup{}
+	m.running.Go(func() { m.listen(ctx) })
+	m.running.Go(func() {
 		defer cancel()
 		m.run(ctx)
 	})
-	stopped := m.stopped
-	go func() {
-		both.Wait()
-		close(stopped)
-	}()
 }
 
 func (m *Monitor) wake() {
@@ -181,11 +176,7 @@ func (m *Monitor) attend(ctx context.Context, a *Async) time.Duration {
 func (m *Monitor) snapshot() []*Async {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := make([]*Async, 0, len(m.watched))
-	for _, a := range m.watched {
-		all = append(all, a)
-	}
-	return all
+	return slices.Collect(maps.Values(m.watched))
 }
 
 func (m *Monitor) forget(a *Async) {

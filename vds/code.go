@@ -6,6 +6,7 @@
 package vds
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -106,10 +107,7 @@ func (c Code) Failed() bool { return c&0x80000000 != 0 }
 
 // String is the name of c in the headers, or its number if this package has no name for it.
 func (c Code) String() string {
-	if name, ok := codeNames[c]; ok {
-		return name
-	}
-	return c.Hex()
+	return cmp.Or(codeNames[c], c.Hex())
 }
 
 // Hex is c as the headers print it: "0x80042415".

@@ -1,6 +1,9 @@
 package vds
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Health is VDS_HEALTH. A mirror that has lost a plex is HealthFailedRedundancy; VDS has no "degraded" for LUNs.
 type Health int32
@@ -130,10 +133,7 @@ type names[T ~int32 | ~uint32] map[T]string
 
 // of returns the text of a value, or kind and number for a value without one.
 func (n names[T]) of(value T, kind string) string {
-	if name, ok := n[value]; ok {
-		return name
-	}
-	return fmt.Sprintf("%s-%d", kind, int64(value))
+	return cmp.Or(n[value], fmt.Sprintf("%s-%d", kind, int64(value)))
 }
 
 // value returns the value that a text stands for.

@@ -1,7 +1,9 @@
 package vds
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -19,20 +21,12 @@ type Error struct {
 
 // Error is operation, object, reason and cause on one line. The caller prints Code and Hint on lines of their own.
 func (e *Error) Error() string {
-	parts := make([]string, 0, 4)
-	head := strings.TrimSpace(e.Op + " " + e.Object)
-	for _, part := range []string{head, e.Reason} {
-		if part != "" {
-			parts = append(parts, part)
-		}
-	}
+	parts := []string{strings.TrimSpace(e.Op + " " + e.Object), e.Reason}
 	if e.Err != nil {
 		parts = append(parts, e.Err.Error())
 	}
-	if len(parts) == 0 {
-		return e.Code.String()
-	}
-	return strings.Join(parts, ": ")
+	parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
+	return cmp.Or(strings.Join(parts, ": "), e.Code.String())
 }
 
 // Unwrap is the cause.

@@ -158,14 +158,7 @@ var shadows = map[string][]string{
 
 // withoutShadows drops signatures that others explain.
 func withoutShadows(found []Signature) []Signature {
-	explained := func(s Signature) bool {
+	return slices.DeleteFunc(slices.Clone(found), func(s Signature) bool {
 		return slices.ContainsFunc(found, func(by Signature) bool { return slices.Contains(shadows[s.Type], by.Type) })
-	}
-	var out []Signature
-	for _, s := range found {
-		if !explained(s) {
-			out = append(out, s)
-		}
-	}
-	return out
+	})
 }

@@ -92,10 +92,7 @@ func lockFile(ctx context.Context, path string) (*os.File, error) {
 
 // readHolder is the text of a lock file, empty when it cannot be read.
 func readHolder(path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
+	text, _ := os.ReadFile(path)
 	return strings.TrimSpace(string(text))
 }
 
