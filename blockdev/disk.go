@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/devno"
-	"github.com/plexctl/plexctl/internal/eintr"
 	"github.com/plexctl/plexctl/internal/hostlock"
 	"github.com/plexctl/plexctl/size"
 )
@@ -99,11 +98,7 @@ func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode)
 }
 
 func fileDevice(file *os.File) (devno.No, error) {
-	var st unix.Stat_t
-	if err := eintr.Retry(func() error { return unix.Fstat(int(file.Fd()), &st) }); err != nil {
-		return devno.No{}, err
-	}
-	return blockDevice(&st)
+	return blockDevice(func(st *unix.Stat_t) error { return unix.Fstat(int(file.Fd()), st) })
 }
 
 // checkNode makes sure that a path that is a kernel's name leads to the device of that name. A node that was made by hand or

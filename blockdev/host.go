@@ -86,16 +86,16 @@ func (h Host) Stat(_ context.Context, path string) (Info, error) {
 
 // nodeDevice is the number of the block device whose node is at path.
 func nodeDevice(path string) (devno.No, error) {
-	var st unix.Stat_t
-	if err := eintr.Retry(func() error { return unix.Stat(path, &st) }); err != nil {
-		return devno.No{}, err
-	}
-	return blockDevice(&st)
+	return blockDevice(func(st *unix.Stat_t) error { return unix.Stat(path, st) })
 }
 
-// blockDevice is the number of the block device that a node stands for.
-func blockDevice(st *unix.Stat_t) (devno.No, error) {
-	dev, ok := devno.FromStat(st)
+// blockDevice is the number of the block device that a stat is of.
+func blockDevice(stat func(*unix.Stat_t) error) (devno.No, error) {
+	var st unix.Stat_t
+	if err := eintr.Retry(func() error { return stat(&st) }); err != nil {
+		return devno.No{}, err
+	}
+	dev, ok := devno.FromStat(&st)
 	if !ok {
 		return devno.No{}, ErrNotBlock
 	}

@@ -41,7 +41,7 @@ func (s *Set) checkExtents() {
 	owners := make(map[uuid.UUID]*claim, len(all))
 	for i, c := range all {
 		if d, ok := s.drives[c.extent.Drive]; ok && !c.fits(d.Label) {
-			s.invalid(fmt.Sprintf("%s lies outside the drive", c), []claim{c}, c)
+			s.clash(ErrInvalid, fmt.Sprintf("%s lies outside the drive", c), []claim{c}, c)
 		}
 		if owner, ok := owners[c.plex]; ok && owner.lun.ID != c.lun.ID {
 			s.twoOwners(*owner, c)
@@ -59,7 +59,7 @@ func (s *Set) twoOwners(a, b claim) {
 	if len(wrong) == 0 {
 		wrong = pair
 	}
-	s.invalid(fmt.Sprintf("plex %s is claimed by %s and %s", a.plex, a.lun.title(), b.lun.title()), pair, wrong...)
+	s.clash(ErrInvalid, fmt.Sprintf("plex %s is claimed by %s and %s", a.plex, a.lun.title(), b.lun.title()), pair, wrong...)
 }
 
 // checkOverlaps reports overlapping claims. Of two LUNs the one is right that the drive has a record of. If the drive has
@@ -84,15 +84,13 @@ func (s *Set) recorded(c claim) bool {
 	return ok
 }
 
-// invalid reports a contradiction between claims that makes the LUNs of wrong unfit.
-func (s *Set) invalid(detail string, claims []claim, wrong ...claim) {
+// clash reports a contradiction between claims that makes the LUNs of wrong unfit.
+func (s *Set) clash(err error, detail string, claims []claim, wrong ...claim) {
 	var drives []uuid.UUID
 	for _, c := range claims {
 		drives = append(drives, c.extent.Drive)
 	}
-	s.problem(Problem{
-		Err: ErrInvalid, Detail: detail, LUNs: lunsOf(claims), Drives: sortedIDs(drives), Unfit: lunsOf(wrong),
-	})
+	s.problem(Problem{Err: err, Detail: detail, LUNs: lunsOf(claims), Drives: sortedIDs(drives), Unfit: lunsOf(wrong)})
 }
 
 // lunsOf is the LUNs of claims, sorted.
@@ -107,16 +105,9 @@ func lunsOf(claims []claim) []uuid.UUID {
 // overlap reports a pair of claims that makes the LUNs of wrong unfit. Conflicting records of one LUN may overlap: that LUN
 // is blocked already.
 func (s *Set) overlap(pair [2]claim, wrong ...claim) {
-	if len(wrong) == 0 || pair[0].lun.ID == pair[1].lun.ID {
-		return
+	if len(wrong) > 0 && pair[0].lun.ID != pair[1].lun.ID {
+		s.clash(ErrOverlap, fmt.Sprintf("%s and %s", pair[0], pair[1]), pair[:], wrong...)
 	}
-	s.problem(Problem{
-		Err:    ErrOverlap,
-		Detail: fmt.Sprintf("%s and %s", pair[0], pair[1]),
-		LUNs:   lunsOf(pair[:]),
-		Drives: []uuid.UUID{pair[0].extent.Drive},
-		Unfit:  lunsOf(wrong),
-	})
 }
 
 // checkNames reports LUNs of one name. LUNs is sorted by name.

@@ -167,7 +167,9 @@ func (m *Monitor) attend(ctx context.Context, a *Async) time.Duration {
 		}
 	}
 	if a.ended() {
-		m.forget(a)
+		m.mu.Lock()
+		delete(m.watched, a.ID)
+		m.mu.Unlock()
 		return maxInterval
 	}
 	return interval(time.Since(a.watched), a.status().ETA)
@@ -177,12 +179,6 @@ func (m *Monitor) snapshot() []*Async {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Collect(maps.Values(m.watched))
-}
-
-func (m *Monitor) forget(a *Async) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.watched, a.ID)
 }
 
 // idle reports whether nothing is watched. If so, the next Watch starts a new run.

@@ -10,25 +10,19 @@ type Health int32
 
 // Values of Health that a LUN or a plex can have.
 const (
-	HealthUnknown                 Health = 0
-	HealthHealthy                 Health = 1
-	HealthRebuilding              Health = 2
-	HealthFailing                 Health = 4
-	HealthFailingRedundancy       Health = 5
-	HealthFailedRedundancy        Health = 6
-	HealthFailedRedundancyFailing Health = 7
-	HealthFailed                  Health = 8
+	HealthUnknown          Health = 0
+	HealthHealthy          Health = 1
+	HealthRebuilding       Health = 2
+	HealthFailedRedundancy Health = 6
+	HealthFailed           Health = 8
 )
 
 var healthNames = names[Health]{
-	HealthUnknown:                 "unknown",
-	HealthHealthy:                 "healthy",
-	HealthRebuilding:              "rebuilding",
-	HealthFailing:                 "failing",
-	HealthFailingRedundancy:       "failing-redundancy",
-	HealthFailedRedundancy:        "failed-redundancy",
-	HealthFailedRedundancyFailing: "failed-redundancy-failing",
-	HealthFailed:                  "failed",
+	HealthUnknown:          "unknown",
+	HealthHealthy:          "healthy",
+	HealthRebuilding:       "rebuilding",
+	HealthFailedRedundancy: "failed-redundancy",
+	HealthFailed:           "failed",
 }
 
 // String is the name used in output: "failed-redundancy".
@@ -37,17 +31,16 @@ func (h Health) String() string { return healthNames.of(h, "health") }
 // MarshalText writes the name.
 func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
-// Status is VDS_LUN_STATUS, VDS_LUN_PLEX_STATUS and VDS_DRIVE_STATUS, which share one numbering.
+// Status is VDS_LUN_STATUS and VDS_LUN_PLEX_STATUS, which share one numbering.
 type Status int32
 
-// Values of Status. StatusRemoved is for drives only.
+// Values of Status that a LUN or a plex can have.
 const (
 	StatusUnknown  Status = 0
 	StatusOnline   Status = 1
 	StatusNotReady Status = 2
 	StatusOffline  Status = 4
 	StatusFailed   Status = 5
-	StatusRemoved  Status = 8
 )
 
 var statusNames = names[Status]{
@@ -56,7 +49,6 @@ var statusNames = names[Status]{
 	StatusNotReady: "not-ready",
 	StatusOffline:  "offline",
 	StatusFailed:   "failed",
-	StatusRemoved:  "removed",
 }
 
 // String is the name used in output: "online".

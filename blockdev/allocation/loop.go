@@ -16,9 +16,8 @@ import (
 
 // loopFile knows a loop device by the holes of the file behind it.
 type loopFile struct {
+	fileHoles
 	device *os.File // open, so that it stays attached
-	file   *os.File
-	holes  fileHoles
 	status unix.LoopInfo64
 }
 
@@ -39,7 +38,7 @@ func Loop(device *os.File, backing string) (Extents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	l := &loopFile{device: device, file: file, status: *status, holes: fileHoles{file: file, offset: size.Bytes(status.Offset)}}
+	l := &loopFile{fileHoles{file: file, offset: size.Bytes(status.Offset)}, device, *status}
 	if err := l.checkFile(); err != nil {
 		_ = file.Close() // err says more
 		return nil, fmt.Errorf("%w: %s: %w", ErrUnknown, backing, err)
@@ -107,12 +106,7 @@ func (l *loopFile) Check() error {
 		now.Sizelimit != l.status.Sizelimit || now.Encrypt_type != 0 {
 		return errors.New("the loop device has been set up anew")
 	}
-	return l.holes.look()
-}
-
-// Extent looks for a hole of the file.
-func (l *loopFile) Extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
-	return l.holes.extent(at, end)
+	return l.look()
 }
 
 // Close closes the file and the device.
@@ -135,8 +129,8 @@ func (f *fileHoles) look() error {
 	return nil
 }
 
-// extent takes one system call where there is a hole, and two elsewhere.
-func (f *fileHoles) extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
+// Extent takes one system call where there is a hole, and two elsewhere.
+func (f *fileHoles) Extent(at, end size.Bytes) (blank bool, until size.Bytes, err error) {
 	from, to := at+f.offset, min(end+f.offset, f.length)
 	if from >= to {
 		return false, end, nil

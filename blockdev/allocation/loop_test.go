@@ -65,7 +65,7 @@ func TestFileHoles(t *testing.T) {
 			if tt.cut > 0 {
 				f.length = tt.cut * align
 			}
-			blank, until, err := f.extent(tt.at*align, tt.end*align)
+			blank, until, err := f.Extent(tt.at*align, tt.end*align)
 			if blank != tt.blank || until != tt.until*align || err != nil {
 				t.Errorf("blank %t up to %d, %v, want %t up to %d", blank, until/align, err, tt.blank, tt.until)
 			}
@@ -82,7 +82,7 @@ func TestFileHolesFails(t *testing.T) {
 	if err := f.look(); err == nil {
 		t.Error("closed file: its length is known")
 	}
-	if _, _, err := f.extent(0, align); err == nil {
+	if _, _, err := f.Extent(0, align); err == nil {
 		t.Error("closed file: its holes are known")
 	}
 }
@@ -116,7 +116,7 @@ func TestLoopFile(t *testing.T) {
 		"holes not to trust":   {proc, unix.LoopInfo64{Device: uint64(st.Dev), Inode: st.Ino}, false}, //nolint:unconvert // as above
 		"no longer to be read": {os.NewFile(^uintptr(0)>>1, "none"), status, false},
 	} {
-		l := &loopFile{file: tt.file, status: tt.status}
+		l := &loopFile{fileHoles: fileHoles{file: tt.file}, status: tt.status}
 		if err := l.checkFile(); (err == nil) != tt.right {
 			t.Errorf("%s: %v, want it to be right: %t", name, err, tt.right)
 		}

@@ -34,11 +34,7 @@ func (c *cli) complete(ops []operand) cobra.CompletionFunc {
 // completion completes one operand or flag. It offers nothing if the host cannot be read.
 func (c *cli) completion(offer names) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		ctx := cmd.Context()
-		if ctx == nil {
-			ctx = context.Background()
-		}
-		ctx, cancel := context.WithTimeout(ctx, completionTime)
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 		defer cancel()
 		var found []cobra.Completion
 		err := c.with(ctx, func(ctx context.Context, s *session) error {

@@ -189,11 +189,12 @@ func checkDrives(h *host) []checkDoc {
 	})
 }
 
-// checkDevices looks for devices of plexctl that belong to no LUN.
+// checkDevices looks for devices of plexctl that belong to no LUN. The dm UUID of one begins with the LUN's GUID.
 func checkDevices(devices []dm.Device, h *host) []checkDoc {
 	var checks []checkDoc
 	for _, d := range devices {
-		if !strings.HasPrefix(d.UUID, "PLEX-") || belongs(d, h) {
+		isOf := func(l *lun.LUN) bool { return strings.HasPrefix(d.UUID, "PLEX-"+l.ID().String()) }
+		if !strings.HasPrefix(d.UUID, "PLEX-") || slices.ContainsFunc(h.LUNs(), isOf) {
 			continue
 		}
 		checks = append(checks, checkDoc{
@@ -205,9 +206,4 @@ func checkDevices(devices []dm.Device, h *host) []checkDoc {
 		return []checkDoc{{"devices", levelOK, "every device of plexctl belongs to a LUN", ""}}
 	}
 	return checks
-}
-
-// belongs reports whether d is a device of a LUN. The dm UUID begins with the LUN's GUID.
-func belongs(d dm.Device, h *host) bool {
-	return slices.ContainsFunc(h.LUNs(), func(l *lun.LUN) bool { return strings.HasPrefix(d.UUID, "PLEX-"+l.ID().String()) })
 }

@@ -27,16 +27,9 @@ const (
 	failed     summary = "failed"   // a LUN has no usable plex, or its I/O waits
 )
 
-// exit returns the exit status that goes with s.
+// exit returns the exit status that goes with s, nil for that of success.
 func (s summary) exit() error {
-	switch s {
-	case degraded:
-		return exitDegraded
-	case failed:
-		return exitUnavailable
-	default:
-		return nil
-	}
+	return map[summary]error{degraded: exitDegraded, failed: exitUnavailable}[s]
 }
 
 type statusOptions struct {

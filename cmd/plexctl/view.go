@@ -71,16 +71,7 @@ func (h *host) luns(ctx context.Context) ([]lunDoc, error) {
 		return nil, err
 	}
 	paths := h.DrivePaths()
-	docs := make([]lunDoc, len(all))
-	for i, p := range all {
-		docs[i] = newLUNDoc(p, paths)
-		for _, o := range operations {
-			if p.Operation != nil && p.Operation.ID == o.ID {
-				docs[i].Operation = &o
-			}
-		}
-	}
-	return docs, nil
+	return listOf(all, func(p lun.Properties) lunDoc { return newLUNDoc(p, paths, operations...) }), nil
 }
 
 // lun looks at one LUN.
@@ -93,19 +84,19 @@ func (h *host) lun(ctx context.Context, ref string) (lunDoc, error) {
 	if err != nil {
 		return lunDoc{}, err
 	}
-	var shown *operationDoc
+	var operations []operationDoc
 	if operation != nil {
 		doc, err := h.operation(ctx, operation)
 		if err != nil {
 			return lunDoc{}, err
 		}
-		shown = &doc
+		operations = append(operations, doc)
 	}
 	props, err := l.Properties(ctx)
 	if err != nil {
 		return lunDoc{}, err
 	}
-	doc := newLUNDoc(props, h.DrivePaths())
+	doc := newLUNDoc(props, h.DrivePaths(), operations...)
 	if props.Tracked {
 		written, err := l.Written(ctx)
 		if err != nil {
@@ -113,14 +104,11 @@ func (h *host) lun(ctx context.Context, ref string) (lunDoc, error) {
 		}
 		doc.Written = &written
 	}
-	if props.Operation != nil && shown != nil && props.Operation.ID == shown.ID {
-		doc.Operation = shown
-		shown.limit(props)
-	}
 	return doc, nil
 }
 
-func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string) lunDoc {
+// newLUNDoc makes the document of a LUN. It takes the operation of the LUN from operations.
+func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string, operations ...operationDoc) lunDoc {
 	doc := lunDoc{
 		ID: p.ID, Name: p.Name, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health,
 		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Scanning: p.Scanning, Resync: newResyncDoc(p),
@@ -130,6 +118,12 @@ func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string) lunDoc {
 	}
 	for _, x := range p.Plexes {
 		doc.Plexes = append(doc.Plexes, newPlexDoc(x, paths))
+	}
+	for _, o := range operations {
+		if p.Operation != nil && p.Operation.ID == o.ID {
+			o.limit(p)
+			doc.Operation = &o
+		}
 	}
 	return doc
 }

@@ -1,6 +1,7 @@
 package raidmeta
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/plexctl/plexctl/size"
@@ -137,13 +138,7 @@ func (s set) mayReplace(i int) error {
 
 // several reports whether more than one leg is in sync.
 func (s set) several() bool {
-	var n int
-	for _, ok := range s.plan.InSync {
-		if ok {
-			n++
-		}
-	}
-	return n > 1
+	return len(s.plan.InSync)-bits.OnesCount64(failed(s.plan.InSync)) > 1
 }
 
 // bits is what may differ between the legs: the bits of every usable bitmap, or all.
