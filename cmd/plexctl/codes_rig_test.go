@@ -253,7 +253,7 @@ func (r *codeRig) refusedCommand(args string) string {
 	r.t.Helper()
 	text, program := r.plexctl(args), r.plexctl(args+" -o json")
 	lines := strings.Split(strings.TrimSpace(program.out), "\n")
-	var doc errorDocument
+	var doc struct{ Error errorDoc }
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &doc); err != nil {
 		r.wrong("plexctl %s -o json: %v\n%s%s", args, err, program.out, program.talk)
 		return ""

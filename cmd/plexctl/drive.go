@@ -41,7 +41,7 @@ func (p printer) printDrives(drives []lun.Drive) error {
 			d.Path, d.Size.String(), d.Free.String(), hostText(d), dash(strings.Join(d.LUNs, ",")), p.id(d.ID), dash(d.Model),
 		})
 	}
-	return p.print(drivesDocument{docs}, table(2, rows))
+	return p.print(document{"drives": docs}, table(2, rows))
 }
 
 // hostText says whether a drive is this host's or another's.
@@ -63,7 +63,7 @@ func showDrive(_ context.Context, s *session, ref string) error {
 		return err
 	}
 	doc := newDriveDoc(drive)
-	return s.print(driveDocument{doc}, details(
+	return s.print(document{"drive": doc}, details(
 		[2]string{"drive", doc.Path},
 		[2]string{"GUID", doc.ID.String()},
 		[2]string{"size", doc.Size.String()},
@@ -120,7 +120,7 @@ func removeDrive(ctx context.Context, s *session, ref string) (outcome, error) {
 		return nil, err
 	}
 	return func(context.Context) error {
-		return s.say(removedDocument{newDriveRef(drive)}, drive.Info.Path+" is an ordinary device again")
+		return s.say(document{"removed": newDriveRef(drive)}, drive.Info.Path+" is an ordinary device again")
 	}, nil
 }
 

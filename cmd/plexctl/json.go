@@ -158,38 +158,11 @@ type checkDoc struct {
 	Advice string `json:"advice,omitempty"`
 }
 
-// The documents, one a line of output. Each begins with the version of the schema: see printer.encode.
+// document is one line of output with one field, by its name. The version of the schema stands before it: see printer.encode.
+type document map[string]any
+
+// The documents of several fields.
 type (
-	driveDocument struct {
-		Drive driveDoc `json:"drive"`
-	}
-	drivesDocument struct {
-		Drives []driveDoc `json:"drives"`
-	}
-	removedDocument struct {
-		Removed driveRef `json:"removed"`
-	}
-	lunDocument struct {
-		LUN lunDoc `json:"lun"`
-	}
-	lunsDocument struct {
-		LUNs []lunDoc `json:"luns"`
-	}
-	deletedDocument struct {
-		Deleted lunRef `json:"deleted"`
-	}
-	operationsDocument struct {
-		Operations []operationDoc `json:"operations"`
-	}
-	scanDocument struct {
-		Scan scanDoc `json:"scan"` // a line now and then
-	}
-	planDocument struct {
-		Plan []stepDoc `json:"plan"`
-	}
-	errorDocument struct {
-		Error errorDoc `json:"error"`
-	}
 	plexesDocument struct {
 		LUN       lunRef        `json:"lun"`
 		Plexes    []plexDoc     `json:"plexes"`

@@ -31,7 +31,7 @@ func listLUNs(ctx context.Context, s *session, _ noOptions) error {
 	if err != nil {
 		return err
 	}
-	return s.print(lunsDocument{docs}, s.lunTable(docs...))
+	return s.print(document{"luns": docs}, s.lunTable(docs...))
 }
 
 func newLUNShow(c *cli) *cobra.Command {
@@ -44,7 +44,7 @@ func showLUN(ctx context.Context, s *session, ref string) error {
 	if err != nil {
 		return err
 	}
-	return s.print(lunDocument{doc}, s.lunDetails(doc))
+	return s.print(document{"lun": doc}, s.lunDetails(doc))
 }
 
 type lunRenameOptions struct{ lun, name string }
@@ -95,7 +95,7 @@ func deleteLUN(ctx context.Context, s *session, ref string) (outcome, error) {
 		return nil, err
 	}
 	return func(context.Context) error {
-		return s.say(deletedDocument{lunRef{ID: l.ID(), Name: l.Name()}}, fmt.Sprintf("LUN %q is deleted", l.Name()))
+		return s.say(document{"deleted": lunRef{ID: l.ID(), Name: l.Name()}}, fmt.Sprintf("LUN %q is deleted", l.Name()))
 	}, nil
 }
 
@@ -106,7 +106,7 @@ func (s *session) lunLine(l *lun.LUN) outcome {
 		if err != nil {
 			return err
 		}
-		return s.print(lunDocument{doc}, s.lunTable(doc))
+		return s.print(document{"lun": doc}, s.lunTable(doc))
 	}
 }
 

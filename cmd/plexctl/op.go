@@ -33,7 +33,7 @@ func listOps(ctx context.Context, s *session, _ noOptions) error {
 	if err != nil {
 		return err
 	}
-	return s.print(operationsDocument{docs}, s.operationTable(docs...))
+	return s.print(document{"operations": docs}, s.operationTable(docs...))
 }
 
 func (p printer) operationTable(operations ...operationDoc) string {

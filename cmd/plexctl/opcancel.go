@@ -87,6 +87,6 @@ func (s *session) cancelScan(ctx context.Context, l *lun.LUN) (outcome, error) {
 		if err != nil {
 			return err
 		}
-		return s.say(lunDocument{doc}, fmt.Sprintf("the scan of %s is discarded", l.Name()))
+		return s.say(document{"lun": doc}, fmt.Sprintf("the scan of %s is discarded", l.Name()))
 	}, nil
 }

@@ -13,8 +13,8 @@ func (p printer) printPlan(steps []lun.PlannedStep, refused error) error {
 	if refused != nil && len(steps) == 0 {
 		return refused
 	}
-	doc := planDocument{listOf(steps, newStepDoc)}
-	return errors.Join(p.print(doc, planText(doc.Plan)), refused)
+	docs := listOf(steps, newStepDoc)
+	return errors.Join(p.print(document{"plan": docs}, planText(docs)), refused)
 }
 
 func newStepDoc(s lun.PlannedStep) stepDoc {

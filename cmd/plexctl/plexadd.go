@@ -117,7 +117,7 @@ func (s *session) scan(ctx context.Context, target *lun.LUN, opts lun.ScanOption
 		shown = time.Now()
 		doc := scanDoc{LUN: lunRef{target.ID(), target.Name()}, Done: p.Done, Total: p.Total, Zero: p.Zero, Percent: int(100 * p.Done / p.Total)}
 		text := fmt.Sprintf("%s: scan %d %%, %s of %s, %s zero", target.Name(), doc.Percent, p.Done, p.Total, p.Zero)
-		_ = s.say(scanDocument{doc}, text) // the result fails the same way
+		_ = s.say(document{"scan": doc}, text) // the result fails the same way
 	}
 	err := target.Scan(ctx, opts)
 	if !errors.Is(err, context.Canceled) {

@@ -22,20 +22,16 @@ type printer struct {
 }
 
 // print writes a result to stdout: doc with -o json, else text.
-func (p printer) print(doc any, text string) error {
-	if p.format == formatJSON {
-		return p.encode(doc)
-	}
-	_, err := io.WriteString(p.out, text)
-	return err
-}
+func (p printer) print(doc any, text string) error { return p.write(p.out, doc, text) }
 
 // say writes what is no result: doc to stdout with -o json, else text as a line to stderr.
-func (p printer) say(doc any, text string) error {
+func (p printer) say(doc any, text string) error { return p.write(p.err, doc, text+"\n") }
+
+func (p printer) write(w io.Writer, doc any, text string) error {
 	if p.format == formatJSON {
 		return p.encode(doc)
 	}
-	_, err := fmt.Fprintln(p.err, text)
+	_, err := io.WriteString(w, text)
 	return err
 }
 
@@ -56,7 +52,7 @@ func (p printer) report(err error) {
 	if doc.Hint != "" {
 		text += "\nhint: " + doc.Hint
 	}
-	_ = p.say(errorDocument{doc}, text) // there is no place left for another error
+	_ = p.say(document{"error": doc}, text) // there is no place left for another error
 }
 
 // newErrorDoc puts an error on one line, as it is shown.
