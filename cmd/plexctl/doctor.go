@@ -44,21 +44,17 @@ func newDoctor(c *cli) *cobra.Command {
 			"a check has failed.",
 	}
 	c.takes(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		f := c.examine(cmd.Context())
-		f.root = c.root
-		return doctor(cmd.Context(), c.printer(), f, c.with)
-	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context()) }
 	return cmd
 }
 
-// doctor judges f, and also the drives if they can be read. with opens the host.
-func doctor(
-	ctx context.Context, p printer, f facts, with func(context.Context, func(context.Context, *session) error) error,
-) error {
+// doctor judges the machine, and also the drives if they can be read.
+func (c *cli) doctor(ctx context.Context) error {
+	f := c.examine(ctx)
+	f.root = c.root
 	checks := checkMachine(f)
 	if f.root && f.dmErr == nil {
-		err := with(ctx, func(_ context.Context, s *session) error {
+		err := c.with(ctx, func(_ context.Context, s *session) error {
 			checks = slices.Concat(checks, checkDrives(s.host), checkDevices(f.devices, s.host))
 			return nil
 		})
@@ -66,14 +62,13 @@ func doctor(
 			checks = append(checks, checkDoc{"drives", levelFail, err.Error(), newErrorDoc(err).Hint})
 		}
 	}
-	doc := doctorDocument{!slices.ContainsFunc(checks, checkDoc.failed), checks}
+	failed := slices.ContainsFunc(checks, func(d checkDoc) bool { return d.Level == levelFail })
+	doc, p := doctorDocument{!failed, checks}, c.printer()
 	if err := p.print(doc, p.checkText(checks)); err != nil || doc.OK {
 		return err
 	}
 	return exitOther
 }
-
-func (c checkDoc) failed() bool { return c.Level == levelFail }
 
 func (p printer) checkText(checks []checkDoc) string {
 	labels := map[level]string{

@@ -116,12 +116,8 @@ func removeDrive(ctx context.Context, s *session, ref string) (outcome, error) {
 	if err := s.confirm(ctx, loss); err != nil {
 		return nil, err
 	}
-	if err := s.RemoveDrive(ctx, drive.ID.String()); err != nil {
-		return nil, err
-	}
-	return func(context.Context) error {
-		return s.say(document{"removed": newDriveRef(drive)}, drive.Info.Path+" is an ordinary device again")
-	}, nil
+	removed := s.saying(document{"removed": newDriveRef(drive)}, drive.Info.Path+" is an ordinary device again")
+	return removed.unless(s.RemoveDrive(ctx, drive.ID.String()))
 }
 
 func deviceText(info blockdev.Info) string {

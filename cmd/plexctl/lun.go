@@ -91,12 +91,8 @@ func deleteLUN(ctx context.Context, s *session, ref string) (outcome, error) {
 	if err := s.confirm(ctx, loss); err != nil {
 		return nil, err
 	}
-	if err := l.Delete(ctx); err != nil {
-		return nil, err
-	}
-	return func(context.Context) error {
-		return s.say(document{"deleted": lunRef{ID: l.ID(), Name: l.Name()}}, fmt.Sprintf("LUN %q is deleted", l.Name()))
-	}, nil
+	deleted := s.saying(document{"deleted": lunRef{ID: l.ID(), Name: l.Name()}}, fmt.Sprintf("LUN %q is deleted", l.Name()))
+	return deleted.unless(l.Delete(ctx))
 }
 
 // lunLine shows a LUN that was made or changed, as a line.

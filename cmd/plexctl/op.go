@@ -171,14 +171,12 @@ func setRate(ctx context.Context, s *session, opts opSetRateOptions) (outcome, e
 	if err != nil {
 		return nil, err
 	}
-	if err := l.SetRate(ctx, opts.rate); err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error {
+	limited := func(ctx context.Context) error {
 		doc, err := s.limitedOperation(ctx, operation)
 		if err != nil {
 			return err
 		}
 		return s.printOperation(doc)
-	}, nil
+	}
+	return outcome(limited).unless(l.SetRate(ctx, opts.rate))
 }

@@ -52,9 +52,7 @@ func cancelOp(ctx context.Context, s *session, ref string) (outcome, error) {
 	}
 	doc.State, doc.Percent, doc.Rate, doc.ETA = resync.Canceled, 0, 0, 0
 	doc.Result = newCode(vds.ErrOperationCanceled)
-	return func(context.Context) error {
-		return s.say(operationDocument{Operation: doc}, fmt.Sprintf("operation %s is cancelled", doc.ID))
-	}, nil
+	return s.saying(operationDocument{Operation: doc}, fmt.Sprintf("operation %s is cancelled", doc.ID)), nil
 }
 
 // tooLate returns err. If o has failed, so that it cannot be cancelled any more, a hint tells what to do instead.
@@ -79,14 +77,12 @@ func (h *host) withScan(ctx context.Context, ref string) *lun.LUN {
 }
 
 func (s *session) cancelScan(ctx context.Context, l *lun.LUN) (outcome, error) {
-	if err := l.EndScan(ctx); err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error {
+	ended := func(ctx context.Context) error {
 		doc, err := s.lun(ctx, l.ID().String())
 		if err != nil {
 			return err
 		}
 		return s.say(document{"lun": doc}, fmt.Sprintf("the scan of %s is discarded", l.Name()))
-	}, nil
+	}
+	return outcome(ended).unless(l.EndScan(ctx))
 }

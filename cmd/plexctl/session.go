@@ -37,6 +37,11 @@ func (o outcome) unless(err error) (outcome, error) {
 	return o, nil
 }
 
+// saying is the outcome of a change that leaves nothing to show: doc with -o json, else text on stderr.
+func (s *session) saying(doc any, text string) outcome {
+	return func(context.Context) error { return s.say(doc, text) }
+}
+
 // plan returns the steps of a change. It asks nothing and changes nothing. There are no steps if the whole change would be
 // refused.
 func (s *session) plan(change func(*session) (outcome, error)) ([]lun.PlannedStep, error) {
