@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // accelVar forces how guests run: "tcg" emulates, "kvm" uses the processor.
@@ -56,6 +57,27 @@ func tcgThreads(major, minor int) string {
 		return "tcg,thread=single"
 	}
 	return "tcg,thread=multi"
+}
+
+// emulates reports whether a value of -accel is for emulation.
+func emulates(accel string) bool { return strings.HasPrefix(accel, "tcg") }
+
+// processor is the value of -cpu. An emulated one is the plainest there is: programs and kernels that find more use instructions
+// whose emulation takes longer than what they do without, such as those for checksums, for long vectors and for saving those.
+func processor(accel string) string {
+	if emulates(accel) {
+		return "qemu64,+rdrand"
+	}
+	return "max"
+}
+
+// processorEnv is the environment of everything in a guest. An emulated one has its processors take turns, so that a Go program
+// with several only spends time on handing work from one to the other.
+func processorEnv(accel string) []string {
+	if emulates(accel) {
+		return []string{"GOMAXPROCS=1"}
+	}
+	return nil
 }
 
 // versionLine finds the version in what QEMU says of itself: "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)".

@@ -21,3 +21,15 @@ func TestTCGThreads(t *testing.T) {
 		}
 	}
 }
+
+// TestProcessor holds emulated machines, whatever QEMU calls that, apart from those that the processor runs.
+func TestProcessor(t *testing.T) {
+	for accel, emulated := range map[string]bool{"kvm": false, "tcg": true, "tcg,thread=single": true, "tcg,thread=multi": true} {
+		if got := processor(accel) != "max"; got != emulated {
+			t.Errorf("processor of %s: %s", accel, processor(accel))
+		}
+		if got := len(processorEnv(accel)) > 0; got != emulated {
+			t.Errorf("environment with %s: %v", accel, processorEnv(accel))
+		}
+	}
+}

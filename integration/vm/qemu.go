@@ -86,11 +86,13 @@ func (m *Machine) command(ctx context.Context, dir string, drives []drive, args 
 	if err != nil {
 		return nil, err
 	}
+	guest := *m
+	guest.Env = append(processorEnv(accel), m.Env...)
 	f, err := os.Create(filepath.Join(dir, "initramfs"))
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(writeInitramfs(ctx, f, m, args), f.Close()); err != nil {
+	if err := errors.Join(writeInitramfs(ctx, f, &guest, args), f.Close()); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(emulator, slices.Concat(m.arguments(accel), portArguments(dir), driveArguments(drives))...)
@@ -121,7 +123,7 @@ func (m *Machine) arguments(accel string) []string {
 	// panics where the host is too busy to let it tick in time.
 	return []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-accel", accel, "-cpu", "max", "-smp", strconv.Itoa(m.CPUs), "-m", strconv.FormatUint(uint64(m.Memory/size.MiB), 10),
+		"-accel", accel, "-cpu", processor(accel), "-smp", strconv.Itoa(m.CPUs), "-m", strconv.FormatUint(uint64(m.Memory/size.MiB), 10),
 		"-kernel", m.Kernel.Image, "-append", "console=ttyS0 panic=-1 quiet sysrq_always_enabled cryptomgr.notests no_timer_check",
 	}
 }
