@@ -289,11 +289,11 @@ func (k *lvmRig) wrongData(wanted string, acked, inFlight uint64) []string {
 	if wanted != lvmMirrored {
 		return found
 	}
-	var sums []uint32
+	var sums []uint64
 	for _, leg := range []string{"_rimage_0", "_rimage_1"} {
 		sum := lab.NewChecksum()
 		lab.CopyRange(k.t, sum, lvmMirror+leg, 0, cut.KillLength)
-		sums = append(sums, sum.Sum32())
+		sums = append(sums, sum.Sum64())
 	}
 	if sums[0] != sums[1] {
 		found = append(found, "the legs differ")

@@ -18,7 +18,7 @@ type Brittle struct {
 	T      testing.TB
 	Name   string // of the device-mapper device
 	Path   string
-	other  string // name of a second device, as which the drive can come back
+	old    string // name of the device that it was before it came back
 	Loop   string
 	Length size.Sectors
 }
@@ -27,8 +27,12 @@ type Brittle struct {
 func NewBrittle(t testing.TB, name string, length size.Bytes) *Brittle {
 	t.Helper()
 	b := &Brittle{T: t, Name: "lab-" + name, Loop: NewLoop(t, length, 512), Length: length.Sectors()}
-	b.Path, b.other = NewMapping(t, name, b.Linear()), "lab-"+name+"-other"
-	NewMapping(t, name+"-other", b.over("zero", ""))
+	t.Cleanup(func() {
+		if b.old != "" {
+			RunTool(t, "dmsetup", "remove", "--retry", b.Name)
+		}
+	})
+	b.Path = NewMapping(t, name, b.Linear())
 	return b
 }
 
@@ -126,13 +130,16 @@ func (b *Brittle) spoil(start, length size.Bytes, target dm.Target) {
 	b.become(append(table, good((start+length).Sectors(), b.Length)))
 }
 
-// Replug makes the drive come back as another device, as one that is pulled and plugged in does. The old device stays.
+// Replug makes the drive come back as another device, as one that is pulled and plugged in does, once. The old device stays.
 func (b *Brittle) Replug() {
 	b.T.Helper()
+	if b.old != "" {
+		b.T.Fatalf("%s has come back before", b.old)
+	}
 	b.become(b.over("error", ""))
-	b.Name, b.other = b.other, b.Name
+	b.old, b.Name = b.Name, b.Name+"-again"
 	b.Path = "/dev/mapper/" + b.Name
-	b.Heal()
+	RunTool(b.T, "dmsetup", "create", b.Name, "--table", b.Linear().String())
 }
 
 // BrittleRig is n drives, each of which can be made to fail.

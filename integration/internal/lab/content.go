@@ -3,7 +3,7 @@ package lab
 import (
 	"bytes"
 	"hash"
-	"hash/crc32"
+	"hash/maphash"
 	"io"
 	"os"
 	"path/filepath"
@@ -39,8 +39,14 @@ func BlockStat(t testing.TB, device string, field int) size.Bytes {
 	return size.Sectors(sectors).Bytes()
 }
 
-// NewChecksum is CRC32C, which is fast in an emulated machine too.
-func NewChecksum() hash.Hash32 { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }
+// NewChecksum is a checksum that means something in this process only, and is fast in an emulated machine too.
+func NewChecksum() hash.Hash64 {
+	var sum maphash.Hash
+	sum.SetSeed(checksumSeed)
+	return &sum
+}
+
+var checksumSeed = maphash.MakeSeed()
 
 // CopyRange reads part of a device past the page cache.
 func CopyRange(t testing.TB, into io.Writer, path string, start, length size.Bytes) {
@@ -129,7 +135,7 @@ func NewFile(t testing.TB, dir string, length size.Bytes) string {
 }
 
 // DeviceSum is a checksum of a whole device.
-func DeviceSum(t testing.TB, device string) uint32 {
+func DeviceSum(t testing.TB, device string) uint64 {
 	t.Helper()
 	info, err := (blockdev.Host{}).Stat(t.Context(), device)
 	if err != nil {
@@ -137,7 +143,7 @@ func DeviceSum(t testing.TB, device string) uint32 {
 	}
 	sum := NewChecksum()
 	CopyRange(t, sum, device, 0, info.Size)
-	return sum.Sum32()
+	return sum.Sum64()
 }
 
 // WriteDOSTable writes a partition table with one partition that starts at 1 MiB.

@@ -143,13 +143,13 @@ func (r *Rig) Record(name string) catalog.LUN {
 }
 
 // Legs is a checksum of each plex of a LUN over the LUN's length, read from the drives past every cache.
-func (r *Rig) Legs(l catalog.LUN) []uint32 {
+func (r *Rig) Legs(l catalog.LUN) []uint64 {
 	r.T.Helper()
 	paths := map[string]string{}
 	for _, d := range r.Provider.Drives() {
 		paths[d.ID.String()] = d.Info.Path
 	}
-	var sums []uint32
+	var sums []uint64
 	for _, p := range l.Copies() {
 		sum, left := NewChecksum(), l.Size
 		for _, e := range p.Data {
@@ -157,7 +157,7 @@ func (r *Rig) Legs(l catalog.LUN) []uint32 {
 			CopyRange(r.T, sum, paths[e.Drive.String()], e.Start.Bytes(), n.Bytes())
 			left -= n
 		}
-		sums = append(sums, sum.Sum32())
+		sums = append(sums, sum.Sum64())
 	}
 	return sums
 }

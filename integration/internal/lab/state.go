@@ -38,13 +38,13 @@ const (
 // State is what a refused call must not change.
 type State struct {
 	Tables map[string]string
-	Bytes  map[string]uint32 // checksums, by file under a loop device
+	Bytes  map[string]uint64 // checksums, by file under a loop device
 }
 
 // State is what there is now.
 func (r *Rig) State(of Scope) State {
 	r.T.Helper()
-	s := State{Tables: r.Tables(), Bytes: map[string]uint32{}}
+	s := State{Tables: r.Tables(), Bytes: map[string]uint64{}}
 	whole := of == Everything
 	for _, table := range s.Tables {
 		whole = whole && !strings.Contains(table, " raid ")
@@ -63,7 +63,7 @@ func (r *Rig) State(of Scope) State {
 
 // imageSum is a checksum of a file, of the blocks that are not all zero: a hole is as good as zeros. Without whole it is one
 // of the part that a drive's label and catalogs lie on.
-func imageSum(t testing.TB, file string, whole bool) uint32 {
+func imageSum(t testing.TB, file string, whole bool) uint64 {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
@@ -84,12 +84,12 @@ func imageSum(t testing.TB, file string, whole bool) uint32 {
 		if n, err := f.ReadAt(block, at); err != nil && err != io.EOF || n == 0 {
 			t.Fatal(err)
 		}
-		if len(bytes.Trim(block, "\x00")) > 0 {
+		if !bytes.Equal(block, zeroBlock[:]) {
 			_ = binary.Write(sum, binary.LittleEndian, at)
 			_, _ = sum.Write(block)
 		}
 	}
-	return sum.Sum32()
+	return sum.Sum64()
 }
 
 // nextData is the first block from at on that is not in a hole; beyond the end when there is none.

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,9 +55,11 @@ func checksum(p []byte) uint32 {
 	return crc32.Checksum(p[:BlockSize-4], crc32.MakeTable(crc32.Castagnoli))
 }
 
+var zeroBlock [BlockSize]byte
+
 // Read is the number of the write whose content p is, 0 if p is all zero; block is where p was read.
 func (s Stamps) Read(p []byte, block uint64) (uint64, error) {
-	if !slices.ContainsFunc(p, func(b byte) bool { return b != 0 }) {
+	if bytes.Equal(p, zeroBlock[:]) {
 		return 0, nil
 	}
 	seed, wrote, n := binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), binary.LittleEndian.Uint64(p[16:])
@@ -139,6 +142,7 @@ type Writer struct {
 	Flags   int           // besides O_DIRECT: unix.O_DSYNC makes every acknowledged write a durable one
 	OnAck   func(uint64)  // called after each acknowledged write with its number; may be nil
 	Limit   uint64        // number of the last write; 0 for no end
+	Rests   bool          // it rests after every few writes
 	Acked   atomic.Uint64 // number of the last write that was acknowledged
 	Stopped atomic.Bool
 	Ended   chan struct{}
@@ -146,10 +150,17 @@ type Writer struct {
 	Waits   []time.Duration // how long each write took
 }
 
-// StartWriter starts a writer on the first length bytes of the device or file. It ends with the test at the latest.
+// A writer that rests makes so many writes, one right after the other, and then none for that long. One that does not takes all
+// the processor time that an emulated machine has.
+const (
+	burst = 8
+	rest  = 20 * time.Millisecond
+)
+
+// StartWriter starts a writer that rests on the first length bytes of the device or file. It ends with the test at the latest.
 func StartWriter(t testing.TB, path string, length size.Bytes) *Writer {
 	t.Helper()
-	w := &Writer{Path: path, Stamps: Stamps{Seed: rand.Uint64(), Length: length}}
+	w := &Writer{Path: path, Rests: true, Stamps: Stamps{Seed: rand.Uint64(), Length: length}}
 	w.Start(t)
 	return w
 }
@@ -183,6 +194,9 @@ func (w *Writer) write(f *os.File) error {
 		w.Acked.Store(n)
 		if w.OnAck != nil {
 			w.OnAck(n)
+		}
+		if w.Rests && n%burst == 0 {
+			time.Sleep(rest)
 		}
 	}
 	return nil
