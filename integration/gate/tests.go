@@ -14,7 +14,8 @@ import (
 // A test says in its doc comment where the gate runs it, if that is not the full run alone:
 //
 //	//gate:kernels every     on every kernel, with udevd and without: what it shows can differ
-//	//gate:kernels releases  on every kernel: what it shows can differ, but not by udevd
+//	//gate:kernels releases  on the kernel of the full run and on the old one, which has no udevd: without udevd on the former it
+//	                         would show nothing more
 //	//gate:kernels others    where no udevd is: it would be in the way, or the full run has a larger test
 //	//gate:kernels plain     on the kernel of the full run, without udevd
 //	//gate:when harness      only when the files of the harness have changed, and in the sweep

@@ -11,7 +11,7 @@ import (
 // The drive of a leg that had failed is not there when the LUN is started: no question is asked. When it is back, it gets
 // what it missed, and no more.
 //
-//gate:kernels every
+//gate:kernels releases
 func TestStartWithoutAFailedLeg(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		name := map[bool]string{false: "stopped", true: "crashed"}[crash]

@@ -114,7 +114,7 @@ func TestAttachOutlivesAKilledPlexctl(t *testing.T) {
 
 // Taking everything down in mid-copy and assembling it again is what a reboot does.
 //
-//gate:kernels every
+//gate:kernels releases
 func TestCopyGoesOnAfterDeactivateAndAssemble(t *testing.T) {
 	r := slowRig(t)
 	web, spare := r.Create("web1", 64*size.MiB, 0), r.Create("spare3", 64*size.MiB, 1)
@@ -145,7 +145,7 @@ func slowRig(t testing.TB) *lab.Rig {
 	return lab.RigOn(t, fast, slow)
 }
 
-//gate:kernels every
+//gate:kernels releases
 func TestCancelInMidCopyGivesBothLUNsBack(t *testing.T) {
 	r := slowRig(t)
 	web, spare := r.Create("web1", 64*size.MiB, 0), r.Create("spare3", 80*size.MiB, 1)

@@ -31,7 +31,7 @@ func mirrorOn(r *lab.Rig, name string, n int) *lab.Live {
 // A leg is lost while the LUN is in use, comes back, and gets what was written meanwhile, and no more. With PLEXCTL_SWEEP it
 // comes back while the writer is at work after every kind of loss; without, after one, and the plainest kind is left out.
 //
-//gate:kernels every
+//gate:kernels releases
 func TestRecoverCopiesOnlyWhatWasMissed(t *testing.T) {
 	kinds := map[string]struct{ fail, back func(b *lab.Brittle) }{
 		"pulled":                    {(*lab.Brittle).Pull, (*lab.Brittle).Heal},
@@ -133,7 +133,7 @@ func TestAttachRepairsADegradedMirror(t *testing.T) {
 // A leg is lost before it is filled: the operation fails, and the plex counts for nothing until it is recovered or, with
 // PLEXCTL_SWEEP, removed.
 //
-//gate:kernels every
+//gate:kernels releases
 func TestLegLostInMidCopy(t *testing.T) {
 	for _, then := range []string{"recover", "remove"}[:lab.Rounds(1, 2)] {
 		t.Run(then, func(t *testing.T) {

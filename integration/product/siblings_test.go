@@ -67,7 +67,7 @@ func extState(t testing.TB, device string) (clean, needsReplay bool) {
 // A plex is split off from under a mounted file system that is written to, first of three, then of two. What is split off is
 // a file system without anything to repair, with what was in it at that moment; the LUN goes on.
 //
-//gate:kernels every
+//gate:kernels releases
 func TestSplitOfAMountedFileSystem(t *testing.T) {
 	r := lab.NewRig(t, 3, 64*size.MiB)
 	room := r.Free(2)
