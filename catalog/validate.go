@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -31,10 +32,7 @@ func (c Catalog) Validate(label Label) error {
 			return invalid("%s: not in order of GUIDs, or there twice", l.title())
 		}
 	}
-	if err := checkIDs(c.LUNs); err != nil {
-		return err
-	}
-	return checkSpace(c.LUNs, label)
+	return cmp.Or(checkIDs(c.LUNs), checkSpace(c.LUNs, label))
 }
 
 // checkIDs checks that no plex GUID is used twice or is also a LUN's.

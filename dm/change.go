@@ -157,7 +157,7 @@ func (c *Control) Resume(ctx context.Context, name string, v Visibility) error {
 }
 
 // Remove destroys a device and its link. While the device is open, which udev's probes do for moments, it tries again for
-// Options.BusyWait. Then it fails with ErrBusy. Remove stacked devices from the top down: the removal of a raid device
+// three seconds. Then it fails with ErrBusy. Remove stacked devices from the top down: the removal of a raid device
 // writes to its legs, which must not be suspended.
 func (c *Control) Remove(ctx context.Context, name string) error {
 	const op = "remove"
@@ -165,7 +165,7 @@ func (c *Control) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	deadline := time.Now().Add(c.busyWait)
+	deadline := time.Now().Add(busyWait)
 	for pause := firstBusyPause; ; pause = min(2*pause, maxBusyPause) {
 		err := c.libraryRemove(name)
 		if err == nil {

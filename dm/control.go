@@ -3,6 +3,7 @@
 package dm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 
 // Paths of the machine. devmapper.go has controlPath too, and no way to change it.
 const (
-	controlPath = "/dev/mapper/" + unix.DM_CONTROL_NODE
+	linkDir     = "/dev/mapper"
+	controlPath = linkDir + "/" + unix.DM_CONTROL_NODE
 	kmsgPath    = "/dev/kmsg"
 	miscPath    = "/proc/misc"
 	udevPath    = "/run/udev/control"
@@ -24,11 +26,14 @@ const (
 
 // Options are the options of Open. The zero value is right for a normal machine.
 type Options struct {
-	Dir      string        // directory of the links to devices; "/dev/mapper" when empty
-	Logger   *slog.Logger  // gets a record for each link that cannot be made or removed; none are written when nil
-	LinkWait time.Duration // how long Resume waits for udev's link before it makes its own; 3 s when 0, not at all when negative
-	BusyWait time.Duration // how long Remove tries again while a device is open; 3 s when 0, not at all when negative
+	Logger *slog.Logger // gets a record for each link that cannot be made or removed; none are written when nil
 }
+
+// How long other programs may take.
+const (
+	linkWait = 3 * time.Second // Resume waits for udev's link before it makes its own
+	busyWait = 3 * time.Second // Remove tries again while a device is open
+)
 
 // Control is the kernel's device-mapper. Several goroutines may call its methods at once. Every error is an *Error, but
 // for that of Close.
@@ -36,12 +41,11 @@ type Options struct {
 // A method looks at its context before it begins. Once an ioctl has begun, the kernel finishes it, even if the context
 // ends meanwhile. A method that needs an existing device fails with ErrNotExist when there is none of that name.
 type Control struct {
-	file     *os.File
-	conn     syscall.RawConn
-	links    *links
-	logs     kernelLogs
-	busyWait time.Duration
-	waiting  chan struct{} // holds a token while a goroutine is in WaitEvent
+	file    *os.File
+	conn    syscall.RawConn
+	links   *links
+	logs    kernelLogs
+	waiting chan struct{} // holds a token while a goroutine is in WaitEvent
 }
 
 // Open opens the control node, which makes the kernel load its module. If there is no node, Open makes it. It fails with
@@ -57,35 +61,18 @@ func Open(opts Options) (*Control, error) {
 		_ = file.Close() // err says more
 		return nil, &Error{Op: "open", Device: controlPath, Err: err}
 	}
-	opts = opts.withDefaults()
+	log := cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	c := &Control{
-		file:     file,
-		conn:     conn,
-		links:    &links{dir: opts.Dir, udev: udevPath, wait: opts.LinkWait, log: opts.Logger},
-		logs:     kernelLogs{path: kmsgPath},
-		busyWait: opts.BusyWait,
-		waiting:  make(chan struct{}, 1),
+		file:    file,
+		conn:    conn,
+		links:   &links{dir: linkDir, udev: udevPath, wait: linkWait, log: log},
+		logs:    kernelLogs{path: kmsgPath},
+		waiting: make(chan struct{}, 1),
 	}
 	if _, err := c.Version(context.Background()); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return c, nil
-}
-
-func (o Options) withDefaults() Options {
-	if o.Dir == "" {
-		o.Dir = "/dev/mapper"
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.LinkWait == 0 {
-		o.LinkWait = 3 * time.Second
-	}
-	if o.BusyWait == 0 {
-		o.BusyWait = 3 * time.Second
-	}
-	return o
 }
 
 // Close closes the control node and ends a WaitEvent. Devices stay as they are. Methods called later fail with

@@ -5,12 +5,8 @@ package dm
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/plexctl/plexctl/devno"
 )
@@ -30,33 +26,6 @@ func newPipeControl(t *testing.T) (c *Control, event *os.File) {
 	}
 	l, _ := newLinks(t)
 	return &Control{file: r, conn: conn, links: l, waiting: make(chan struct{}, 1)}, w
-}
-
-func TestOptionsDefaults(t *testing.T) {
-	log := slog.New(slog.DiscardHandler)
-	tests := []struct {
-		name       string
-		opts, want Options
-	}{
-		{"zero", Options{}, Options{Dir: "/dev/mapper", LinkWait: 3 * time.Second, BusyWait: 3 * time.Second}},
-		{
-			"given",
-			Options{Dir: "/run/mapper", Logger: log, LinkWait: time.Minute, BusyWait: -1},
-			Options{Dir: "/run/mapper", Logger: log, LinkWait: time.Minute, BusyWait: -1},
-		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := tt.opts.withDefaults()
-			if got.Logger == nil {
-				t.Error("no logger")
-			}
-			got.Logger, tt.want.Logger = nil, nil
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("options (-want +got):\n%s", diff)
-			}
-		})
-	}
 }
 
 // operations is every method of Control that names one device.

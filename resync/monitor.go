@@ -116,8 +116,8 @@ func (m *Monitor) listen(ctx context.Context) {
 // run looks at every operation until none is left or ctx ends.
 func (m *Monitor) run(ctx context.Context) {
 	for {
-		next, left := m.round(ctx)
-		if !left {
+		next := m.round(ctx)
+		if m.idle() {
 			return
 		}
 		if !m.sleep(ctx, next) {
@@ -147,8 +147,8 @@ func (m *Monitor) sleep(ctx context.Context, d time.Duration) bool {
 	return true
 }
 
-// round looks at each operation once. It returns when to look again, and false when nothing is left to watch.
-func (m *Monitor) round(ctx context.Context) (time.Duration, bool) {
+// round looks at each operation once, and returns when to look again.
+func (m *Monitor) round(ctx context.Context) time.Duration {
 	next := maxInterval
 	for _, a := range m.snapshot() {
 		if ctx.Err() != nil {
@@ -156,7 +156,7 @@ func (m *Monitor) round(ctx context.Context) (time.Duration, bool) {
 		}
 		next = min(next, m.attend(ctx, a))
 	}
-	return next, !m.idle()
+	return next
 }
 
 // attend looks at one operation and returns when to look again.

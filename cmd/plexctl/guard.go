@@ -89,46 +89,39 @@ func awaitGuard(ready *os.File) error {
 // guardName is the command that startGuard starts.
 const guardName = "guard"
 
-type guardOptions struct {
-	lun    uuid.UUID
-	drives []string // by number
-}
-
 func newGuard(c *cli) *cobra.Command {
-	var opts guardOptions
-	var id string
+	var name string
+	var drives []string // by number
 	cmd := &cobra.Command{
 		Use:    guardName + " LUN DRIVE...",
 		Short:  "Resume a LUN when the plexctl that started this one dies",
 		Hidden: true,
-		PreRunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if opts.lun, err = uuid.Parse(id); err != nil {
-				return usage(helpHint(cmd), "%q is no GUID", id)
-			}
-			return nil
-		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			resume, err := c.openGuard(opts.drives)
+			id, err := uuid.Parse(name)
+			if err != nil {
+				return usage(helpHint(cmd), "%q is no GUID", name)
+			}
+			resume, err := c.openGuard(drives)
 			if err != nil {
 				return err
 			}
-			return guard(context.WithoutCancel(cmd.Context()), c.streams, opts, resume)
+			return guard(context.WithoutCancel(cmd.Context()), c.streams, id, resume)
 		},
 	}
-	c.takes(cmd, one("LUN", &id, nil), all("DRIVE...", &opts.drives, nil))
+	c.takes(cmd, one("LUN", &name, nil), all("DRIVE...", &drives, nil))
 	return cmd
 }
 
 // guard stands by for a LUN, and resumes it when the plexctl that changes it dies.
-func guard(ctx context.Context, s streams, opts guardOptions, resume func(context.Context, uuid.UUID) error) error {
+func guard(ctx context.Context, s streams, id uuid.UUID, resume func(context.Context, uuid.UUID) error) error {
 	fmt.Fprintln(s.out, "ready")
 	if n, _ := s.in.Read(make([]byte, 1)); n > 0 {
 		return nil
 	}
-	if err := resume(ctx, opts.lun); err != nil {
+	if err := resume(ctx, id); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.err, "plexctl: a change of LUN %s was cut off; the LUN is resumed\nhint: complete it with `plexctl assemble`\n", opts.lun)
+	fmt.Fprintf(s.err, "plexctl: a change of LUN %s was cut off; the LUN is resumed\nhint: complete it with `plexctl assemble`\n", id)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package raidmeta
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -72,10 +73,7 @@ func (c checker) leg(i int) error {
 	if c.failed(i) {
 		return c.toBeFilled(i)
 	}
-	if err := c.inSync(i); err != nil {
-		return err
-	}
-	return c.bitmap(i)
+	return cmp.Or(c.inSync(i), c.bitmap(i))
 }
 
 // place checks that leg i says where it belongs and has the set's geometry.
