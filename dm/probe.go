@@ -60,15 +60,8 @@ const (
 // Report is what a kernel has of what plexctl needs.
 type Report struct {
 	Interface Version
-	Targets   []TargetReport // linear, raid, mirror
-	Raid1     Support        // md's raid1 personality, a module apart from the raid target (CONFIG_MD_RAID1)
-}
-
-// TargetReport is one target of a Report.
-type TargetReport struct {
-	Name    string
-	Version Version // zero when the target is missing
-	Support Support
+	Targets   map[string]Version // those of linear, raid and mirror that are there
+	Raid1     Support            // md's raid1 personality, a module apart from the raid target (CONFIG_MD_RAID1)
 }
 
 // Probe asks the kernel what it has. The kernel loads the modules of the targets for it. It loads raid1 later, for the first
@@ -78,15 +71,13 @@ func (c *Control) Probe(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{Interface: v, Raid1: raid1Support()}
+	report := Report{Interface: v, Targets: map[string]Version{}, Raid1: raid1Support()}
 	for _, name := range []string{"linear", "raid", "mirror"} {
 		v, err := c.TargetVersion(ctx, name)
 		switch {
 		case err == nil:
-			report.Targets = append(report.Targets, TargetReport{Name: name, Version: v, Support: Loaded})
-		case errors.Is(err, ErrNotSupported):
-			report.Targets = append(report.Targets, TargetReport{Name: name, Support: Missing})
-		default:
+			report.Targets[name] = v
+		case !errors.Is(err, ErrNotSupported):
 			return Report{}, err
 		}
 	}

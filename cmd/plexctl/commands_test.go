@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -195,7 +194,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		case args[0] == "without" && args[1] == "raid1":
 			s.facts.kernel.Raid1 = dm.Missing
 		case args[0] == "without":
-			s.facts.kernel.Targets = slices.DeleteFunc(s.facts.kernel.Targets, func(t dm.TargetReport) bool { return t.Name == args[1] })
+			delete(s.facts.kernel.Targets, args[1])
 		default:
 			s.facts.release = args[0]
 		}

@@ -133,10 +133,8 @@ func checkInterface(v dm.Version) checkDoc {
 
 func checkTarget(r dm.Report, name, option, module string) checkDoc {
 	title := name + " target"
-	for _, t := range r.Targets {
-		if t.Name == name && t.Support != dm.Missing {
-			return checkDoc{title, levelOK, "version " + t.Version.String(), ""}
-		}
+	if version, ok := r.Targets[name]; ok {
+		return checkDoc{title, levelOK, "version " + version.String(), ""}
 	}
 	return checkDoc{title, levelFail, "missing", kernelAdvice(option, module)}
 }

@@ -51,9 +51,7 @@ func TestCheckMachine(t *testing.T) {
 	good := func() facts {
 		return facts{
 			root: true, release: "6.12.48", udev: true, lockDir: "/run/plexctl",
-			kernel: dm.Report{Interface: dm.Version{Major: 4, Minor: 48}, Raid1: dm.Loaded, Targets: []dm.TargetReport{
-				{Name: "linear", Support: dm.Loaded}, {Name: "raid", Support: dm.Loadable}, {Name: "mirror", Support: dm.Missing},
-			}},
+			kernel: dm.Report{Interface: dm.Version{Major: 4, Minor: 48}, Raid1: dm.Loaded, Targets: map[string]dm.Version{"linear": {}, "raid": {}}},
 		}
 	}
 	tests := []struct {
@@ -67,8 +65,8 @@ func TestCheckMachine(t *testing.T) {
 		{"no device-mapper", func(f *facts) { f.dmErr = dm.ErrNotSupported }, map[string]level{"device-mapper": levelFail}},
 		{"device-mapper refuses", func(f *facts) { f.dmErr = unix.EACCES }, map[string]level{"device-mapper": levelFail}},
 		{"old interface", func(f *facts) { f.kernel.Interface.Minor = 36 }, map[string]level{"device-mapper": levelWarn}},
-		{"no linear", func(f *facts) { f.kernel.Targets[0].Support = dm.Missing }, map[string]level{"linear target": levelFail}},
-		{"no raid", func(f *facts) { f.kernel.Targets = f.kernel.Targets[:1] }, map[string]level{"raid target": levelFail}},
+		{"no linear", func(f *facts) { delete(f.kernel.Targets, "linear") }, map[string]level{"linear target": levelFail}},
+		{"no raid", func(f *facts) { delete(f.kernel.Targets, "raid") }, map[string]level{"raid target": levelFail}},
 		{"no raid1", func(f *facts) { f.kernel.Raid1 = dm.Missing }, map[string]level{"raid1 personality": levelFail}},
 		{"raid1 can be loaded", func(f *facts) { f.kernel.Raid1 = dm.Loadable }, map[string]level{}},
 		{"no place for the lock", func(f *facts) { f.lockErr = unix.EROFS }, map[string]level{"lock": levelFail}},

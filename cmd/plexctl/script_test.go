@@ -75,10 +75,7 @@ func newStage(dir string) *stage {
 			release: "6.12.48-amd64", udev: true, lockDir: "/run/plexctl",
 			kernel: dm.Report{
 				Interface: dm.Version{Major: 4, Minor: 48}, Raid1: dm.Loadable,
-				Targets: []dm.TargetReport{
-					{Name: "linear", Version: dm.Version{Major: 1, Minor: 4}, Support: dm.Loaded},
-					{Name: "raid", Version: dm.Version{Major: 1, Minor: 15, Patch: 1}, Support: dm.Loaded},
-				},
+				Targets: map[string]dm.Version{"linear": {Major: 1, Minor: 4}, "raid": {Major: 1, Minor: 15, Patch: 1}},
 			},
 		},
 	}
