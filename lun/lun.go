@@ -86,8 +86,7 @@ func (l *LUN) Delete(ctx context.Context) error { return ops.Delete(ctx, l.p.env
 // Rename changes the name of l while l is in use. Its device has the new name when Rename returns; open files and mounts stay
 // valid. Codes: vds.ErrInvalidArg, vds.ErrNameNotUnique, vds.ErrObjectDeleted.
 func (l *LUN) Rename(ctx context.Context, name string) error {
-	_, err := l.change(ctx, "rename", ops.Rename(name))
-	return err
+	return l.change(ctx, "rename", ops.Rename(name))
 }
 
 // Extend makes l larger by a size, rounded up to a MiB, while l is in use (IVdsLun::Extend). Every plex grows: on its own
@@ -111,18 +110,18 @@ const (
 // SetRate limits how fast l's running operation copies to each plex. The rate is per second: Unlimited, Paused, or at least 1
 // KiB. The operation does not start again. vds.ErrInvalidOperation when none runs.
 func (l *LUN) SetRate(ctx context.Context, rate size.Bytes) error {
-	_, err := l.change(ctx, "set rate of", ops.SetRate(rate))
-	return err
+	return l.change(ctx, "set rate of", ops.SetRate(rate))
 }
 
 // change runs a verb on l.
-func (l *LUN) change(ctx context.Context, op string, verb ops.Verb) (catalog.LUN, error) {
-	return l.p.env.ChangeLUN(ctx, l.ref, op, verb)
+func (l *LUN) change(ctx context.Context, op string, verb ops.Verb) error {
+	_, err := l.p.env.ChangeLUN(ctx, l.ref, op, verb)
+	return err
 }
 
 // begin runs a verb that starts an operation on l, and returns the operation's handle; nil for a DryRun Provider.
 func (l *LUN) begin(ctx context.Context, op string, verb ops.Verb) (*resync.Async, error) {
-	next, err := l.change(ctx, op, verb)
+	next, err := l.p.env.ChangeLUN(ctx, l.ref, op, verb)
 	if err != nil || l.p.isDry() {
 		return nil, err
 	}

@@ -61,10 +61,8 @@ func (p *Provider) Operation(ref string) (*resync.Async, error) {
 	if len(found) == 1 {
 		return found[0], nil
 	}
-	return nil, &vds.Error{
-		Code: vds.ErrObjectNotFound, Op: "find", Object: "operation " + ref,
-		Reason: "no LUN has such an operation", Hint: "`plexctl op list` shows all",
-	}
+	return nil, record.Fault(vds.ErrObjectNotFound, "find", "operation "+ref,
+		"no LUN has such an operation", "`plexctl op list` shows all")
 }
 
 // record is the LUN's record on h, and whether it is under the operation.
@@ -109,9 +107,8 @@ func (o *operation) Observe(ctx context.Context) (resync.Observation, error) {
 // outcome is how an operation ended that is no longer in l's record.
 func (o *operation) outcome(l catalog.LUN) (resync.Observation, error) {
 	if l.Last == nil || l.Last.ID != o.id {
-		return resync.Observation{State: resync.Failed, Err: &vds.Error{
-			Code: vds.ErrObjectDeleted, Op: "look at", Object: "operation " + o.id.String(), Reason: "its LUN is gone or has gone on without it",
-		}}, nil
+		return resync.Observation{State: resync.Failed, Err: record.Fault(vds.ErrObjectDeleted, "look at", "operation "+o.id.String(),
+			"its LUN is gone or has gone on without it", "")}, nil
 	}
 	switch l.Last.Result {
 	case vds.OK:
@@ -119,7 +116,7 @@ func (o *operation) outcome(l catalog.LUN) (resync.Observation, error) {
 	case vds.ErrOperationCanceled:
 		return resync.Observation{State: resync.Canceled, Total: l.Size}, nil
 	default:
-		return resync.Observation{State: resync.Failed, Total: l.Size, Err: record.Fault(l.Last.Result, l.Last.Type.String(), l.Name,
+		return resync.Observation{State: resync.Failed, Total: l.Size, Err: record.LUNFault(l.Last.Result, l.Last.Type.String(), l.Name,
 			"the operation failed", "")}, nil
 	}
 }
@@ -143,9 +140,7 @@ func (o *operation) Start(ctx context.Context) error {
 
 // changeSoon runs f under the host's lock if the LUN is still under the operation. It does nothing while the lock is held.
 func (o *operation) changeSoon(ctx context.Context, op string, f func(context.Context, *ops.Session, catalog.LUN) error) error {
-	wait, cancel := context.WithTimeout(ctx, briefly)
-	defer cancel()
-	err := o.p.env.ChangeWithin(wait, ctx, op+" operation "+o.id.String(), func(ctx context.Context, s *ops.Session) error {
+	err := o.p.env.ChangeWithin(ctx, briefly, op+" operation "+o.id.String(), func(ctx context.Context, s *ops.Session) error {
 		l, running := o.record(s.Host)
 		if !running {
 			return nil

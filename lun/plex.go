@@ -56,8 +56,7 @@ func (l *LUN) RemovePlex(ctx context.Context, plex uuid.UUID) (*resync.Async, er
 // RemovePlex, and vds.ErrInvalidArg and vds.ErrNameNotUnique for the name.
 func (l *LUN) Split(ctx context.Context, plex uuid.UUID, name string) (*LUN, error) {
 	var made catalog.LUN
-	_, err := l.change(ctx, "split", ops.Split(plex, name, &made))
-	if err != nil || l.p.isDry() {
+	if err := l.change(ctx, "split", ops.Split(plex, name, &made)); err != nil || l.p.isDry() {
 		return nil, err
 	}
 	return l.p.handle(made), nil
@@ -102,8 +101,7 @@ func (l *LUN) Scan(ctx context.Context, opts ScanOptions) error {
 
 // EndScan discards a scan that has not led to a plex, and l is as before the scan. vds.ErrInvalidOperation when there is none.
 func (l *LUN) EndScan(ctx context.Context) error {
-	_, err := l.change(ctx, "end scan of", ops.EndScan)
-	return err
+	return l.change(ctx, "end scan of", ops.EndScan)
 }
 
 // Written is how much of l was ever written, in whole regions, by the bits on the drives. A new plex would get that much. If l

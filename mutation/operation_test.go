@@ -68,7 +68,7 @@ func operationMutations() []mutation {
 		{
 			name:  "a cancelled source is not wiped",
 			harm:  "shows the file system of the target a second time, half of it",
-			file:  "lun/internal/record/attach.go",
+			file:  "lun/internal/ops/cancel.go",
 			edits: []edit{{"source.Wipe = true", "source.Wipe = false"}},
 			test:  "TestACancelledSourceIsWipedAtTheEnd",
 			in:    "lun",

@@ -15,7 +15,7 @@ func standingMutations() []mutation {
 			name:  "a plex that came back is taken into the table",
 			harm:  "counts a plex in again that has missed writes which nobody has noted",
 			file:  "lun/internal/raid1/legs.go",
-			edits: []edit{{"return was.Mirror && !leg && !roles[i].IsTarget()", "return false && !leg"}},
+			edits: []edit{{"was.Mirror && !leg && roles[i] == record.Source", "!leg && false"}},
 			test:  "TestAPlexThatCameBackStaysOut",
 		},
 		{

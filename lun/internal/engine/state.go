@@ -41,7 +41,7 @@ func (e *Engine) Inspect(ctx context.Context, l catalog.LUN) (State, error) {
 			return s, err
 		}
 		if s.Revived {
-			return s, record.Fault(vds.ErrProviderCacheCorrupt, "change", l.Name,
+			return s, record.LUNFault(vds.ErrProviderCacheCorrupt, "change", l.Name,
 				"it was not started to the end", "run `plexctl assemble`")
 		}
 		s.Legs, err = e.ReadLegs(ctx, l, s.View)
@@ -109,11 +109,8 @@ func (e *Engine) onlyIn(l catalog.LUN, a, b dm.Table) []catalog.Plex {
 // invalidateUnused is the step that invalidates the current metadata of l that this live table does not use. Later writes may
 // be missing from that metadata. nil when there is none.
 func (e *Engine) invalidateUnused(l catalog.LUN, live dm.Table) layout.Step {
-	if len(l.Plexes) == 1 {
-		return nil
-	}
 	unused := slices.DeleteFunc(e.Roles(l).Plexes(l), func(p catalog.Plex) bool { return layout.UsesSlot(l, p, live, e.At) })
-	if len(unused) == 0 {
+	if len(unused) == 0 || len(l.Plexes) == 1 {
 		return nil
 	}
 	return Invalidate{l.Name, unused}

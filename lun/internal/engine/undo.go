@@ -126,7 +126,7 @@ func (e *Engine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.L
 		}
 	}
 	if !left {
-		return l, record.Fault(vds.ErrObjectStatusFailed, "restore", l.Name,
+		return l, record.LUNFault(vds.ErrObjectStatusFailed, "restore", l.Name,
 			"no plex that can be written holds all of its data", "see to its drives, then run `plexctl assemble "+l.Name+"`")
 	}
 	next = e.Next(next)

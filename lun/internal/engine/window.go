@@ -81,7 +81,7 @@ func (s Window) check(ctx context.Context, e *Engine) (map[devno.No]dm.LegHealth
 	}
 	for _, dev := range s.Counted {
 		if letter := health[dev]; letter != dm.LegInSync && letter != dm.LegSyncing {
-			return nil, record.Fault(vds.ErrObjectStatusFailed, "change", s.Conv.LUN.Name,
+			return nil, record.LUNFault(vds.ErrObjectStatusFailed, "change", s.Conv.LUN.Name,
 				fmt.Sprintf("its leg on device %s has just failed", dev), "nothing has changed; see `plexctl status`")
 		}
 	}

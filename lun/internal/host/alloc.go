@@ -71,7 +71,7 @@ func (h *Host) GrowPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catal
 	case need == 0 && len(p.Data) <= catalog.MaxExtents:
 		return p, nil
 	case len(others) > 0:
-		return p, record.Fault(vds.ErrNotSupported, "extend", l.Name,
+		return p, record.LUNFault(vds.ErrNotSupported, "extend", l.Name,
 			fmt.Sprintf("plex %s would have to span drives: %s more than its own drive has room for", p.ID, need),
 			"put the plex on a larger drive: add one there with `plexctl plex add`, then remove this one")
 	default:

@@ -40,7 +40,10 @@ func (tx *Transaction) RecordOf(l catalog.LUN) catalog.LUN {
 
 // Commit writes the records of tx to every drive of these LUNs that is present. On an error some drives may have them.
 func (h *Host) Commit(ctx context.Context, tx *Transaction) error {
-	need := tx.needed()
+	need := tx.Need
+	if need == nil {
+		need = Needed(tx.Put...)
+	}
 	for _, id := range need {
 		if d, here := h.Drives[id]; here && d.Foreign {
 			return ForeignDriveFault(d) // plexctl does not write to it
@@ -48,7 +51,7 @@ func (h *Host) Commit(ctx context.Context, tx *Transaction) error {
 	}
 	drives := h.concerned(tx)
 	if len(drives) == 0 {
-		return record.Fault(vds.ErrObjectStatusFailed, "commit", tx.Put[0].Name, "none of its drives is here", "attach one")
+		return record.LUNFault(vds.ErrObjectStatusFailed, "commit", tx.Put[0].Name, "none of its drives is here", "attach one")
 	}
 	err := h.writeAll(ctx, tx, drives, need)
 	h.merge()
@@ -97,14 +100,6 @@ func untouched(err error) bool {
 	return slices.ContainsFunc([]error{catalog.ErrHeadLost, catalog.ErrInvalid, catalog.ErrOverlap, catalog.ErrFull}, func(reason error) bool {
 		return errors.Is(err, reason)
 	})
-}
-
-// needed is the drives that must take tx before it counts as committed.
-func (tx *Transaction) needed() []uuid.UUID {
-	if tx.Need != nil {
-		return tx.Need
-	}
-	return Needed(tx.Put...)
 }
 
 // Needed is the drives that must take these records: those of all plexes that are not stale. The drive of a failed plex must

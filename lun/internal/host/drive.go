@@ -29,10 +29,8 @@ func (h *Host) FindDrive(ref string) (*Drive, error) {
 	if len(found) == 0 {
 		found = h.findByLink(ref)
 	}
-	return fault.Only(found, &vds.Error{
-		Code: vds.ErrObjectNotFound, Op: "find", Object: fmt.Sprintf("drive %q", ref), Reason: "no drive has this path or GUID",
-		Hint: "`plexctl drive list` shows all; `plexctl drive init DEVICE` makes one",
-	}, "several drives match")
+	return fault.Only(found, record.Fault(vds.ErrObjectNotFound, "find", fmt.Sprintf("drive %q", ref),
+		"no drive has this path or GUID", "`plexctl drive list` shows all; `plexctl drive init DEVICE` makes one"), "several drives match")
 }
 
 // findByLink finds a drive by another path of its device: /dev/disk/by-id/….
@@ -81,10 +79,8 @@ func (h *Host) ForeignDrive(l catalog.LUN) error {
 
 // ForeignDriveFault is the error about a drive of another host, which plexctl refuses to use.
 func ForeignDriveFault(d *Drive) error {
-	return &vds.Error{
-		Code: vds.ErrAccessDenied, Op: "use", Object: record.DriveObject(d.ID()), Reason: "host " + d.Store.Label.Host + " used it last",
-		Hint: "when that does not use it any more, `plexctl drive take-over " + d.Info.Path + "`",
-	}
+	return record.Fault(vds.ErrAccessDenied, "use", record.DriveObject(d.ID()),
+		"host "+d.Store.Label.Host+" used it last", "when that does not use it any more, `plexctl drive take-over "+d.Info.Path+"`")
 }
 
 // udevd opens every device that was written to, for a moment. These are the longest wait for such a process to close the

@@ -72,11 +72,6 @@ func (h *Host) Absent(id uuid.UUID) bool {
 	return !ok
 }
 
-// IsMissing reports whether a drive of the plex is not on this host.
-func (h *Host) IsMissing(p catalog.Plex) bool {
-	return slices.ContainsFunc(record.PlexDrives(p), h.Absent)
-}
-
 // Roles is the role of each plex of l on this host.
 func (h *Host) Roles(l catalog.LUN) record.Roles { return record.RolesOf(l, h.Absent) }
 
@@ -142,7 +137,7 @@ func (h *Host) Find(ref string) (catalog.LUN, error) {
 	if len(found) == 0 {
 		found = h.matching(func(l catalog.LUN) bool { return record.Abbreviates(ref, l.ID) })
 	}
-	none := record.Fault(vds.ErrObjectNotFound, "find", ref, "no LUN has this name or GUID", "`plexctl lun list` shows all")
+	none := record.LUNFault(vds.ErrObjectNotFound, "find", ref, "no LUN has this name or GUID", "`plexctl lun list` shows all")
 	return fault.Only(found, none, "several LUNs match")
 }
 

@@ -185,7 +185,7 @@ func (h *Host) ReadAgain(ctx context.Context, l catalog.LUN, st raid1.LegState) 
 // RaidStatusOf is the decoded status of a LUN whose live table is a mirror.
 func RaidStatusOf(l catalog.LUN, status dm.Status) (dm.RaidStatus, error) {
 	if len(status.Targets) != 1 {
-		return dm.RaidStatus{}, record.Fault(vds.ErrProviderCacheCorrupt, "read status of", l.Name,
+		return dm.RaidStatus{}, record.LUNFault(vds.ErrProviderCacheCorrupt, "read status of", l.Name,
 			"its table has changed meanwhile", raid1.CacheHint)
 	}
 	raid, err := dm.ParseRaidStatus(status.Targets[0].Line)

@@ -53,7 +53,10 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 func (h *Host) readStores(ctx context.Context, infos []blockdev.Info) []catalog.Drive {
 	var found []*Drive
 	unread := map[devno.No]bool{}
-	reads := h.readAll(ctx, infos)
+	reads := make([]read, len(infos))
+	Parallel(h.Workers, len(infos), func(i int) { // a device may take seconds to answer
+		reads[i].store, reads[i].err = h.readStore(ctx, infos[i])
+	})
 	for i, info := range infos {
 		store, err := reads[i].store, reads[i].err
 		if errors.Is(err, catalog.ErrNoLabel) {
@@ -102,14 +105,6 @@ func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info
 type read struct {
 	store catalog.Drive
 	err   error
-}
-
-// readAll reads the catalogs of devices and returns them in the order of the devices. It reads several at a time, because a
-// device may take seconds to answer.
-func (h *Host) readAll(ctx context.Context, infos []blockdev.Info) []read {
-	reads := make([]read, len(infos))
-	Parallel(h.Workers, len(infos), func(i int) { reads[i].store, reads[i].err = h.readStore(ctx, infos[i]) })
-	return reads
 }
 
 // Parallel calls f for each number below n, several at a time. With one worker the calls are in order.

@@ -122,7 +122,7 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	if len(absent) == 0 {
 		return nil
 	}
-	failed := record.Fault(vds.ErrObjectStatusFailed, "start", l.Name,
+	failed := record.LUNFault(vds.ErrObjectStatusFailed, "start", l.Name,
 		record.DriveObject(absent[0])+" is missing", "attach the drive and run `plexctl assemble`")
 	if len(l.Copies()) == 1 {
 		return failed

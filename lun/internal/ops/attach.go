@@ -128,10 +128,8 @@ func worthTracking(ctx context.Context, s *Session, next catalog.LUN) catalog.LU
 func sourceOf(s *Session, op string, id uuid.UUID) (catalog.LUN, error) {
 	from, ok := s.Record(id)
 	if !ok {
-		return from, &vds.Error{
-			Code: vds.ErrObjectNotFound, Op: op, Object: "lun " + id.String(),
-			Reason: "no LUN has this GUID", Hint: "`plexctl lun list` shows all",
-		}
+		return from, record.Fault(vds.ErrObjectNotFound, op, "lun "+id.String(),
+			"no LUN has this GUID", "`plexctl lun list` shows all")
 	}
 	return from, nil
 }
@@ -148,7 +146,7 @@ func roomFor(s *Session, l catalog.LUN, drives []string) (catalog.LUN, error) {
 		ids = s.DriveWithMostFree(l.Drives()...)
 	}
 	if len(ids) == 0 {
-		return room, record.Fault(vds.ErrNotEnoughDrive, "add plex to", l.Name,
+		return room, record.LUNFault(vds.ErrNotEnoughDrive, "add plex to", l.Name,
 			"it has a plex on every drive that can be used", "make another one with `plexctl drive init DEVICE`")
 	}
 	plex, err := s.Allocate(l.Size, ids)
@@ -195,9 +193,7 @@ func checkAttach(ctx context.Context, s *Session, a attachment) error {
 func checkTarget(s *Session, t catalog.LUN, have engine.State, why *fault.Reasons) {
 	checkRecords(s, t, why)
 	checkIdle(t, why)
-	checkActive(t, have.Legs, why)
-	checkQuiet(t, have.Legs, why)
-	checkKernel(s, t, have, why)
+	checkRunning(s, t, have, why)
 	if have.Active() && !slices.ContainsFunc(t.Plexes, func(p catalog.Plex) bool { return have.Legs.Complete(p.ID) }) {
 		why.Add(vds.ErrObjectStatusFailed, "see `plexctl status`", "%s: no plex of it holds all of the data", record.LUNObject(t.Name))
 	}

@@ -22,9 +22,7 @@ func Cancel(id uuid.UUID) Verb {
 			return l, tooLate(l, id)
 		}
 		if l.Operation.Type != vds.AsyncAddLUNPlex {
-			return l, &vds.Error{
-				Code: vds.ErrNotSupported, Op: "cancel", Object: object, Reason: l.Operation.Type.String() + " cannot be cancelled",
-			}
+			return l, record.Fault(vds.ErrNotSupported, "cancel", object, l.Operation.Type.String()+" cannot be cancelled", "")
 		}
 		why := fault.Reasons{Op: "cancel", Object: object}
 		if checkRecords(s, l, &why); why.Err() != nil {
@@ -56,8 +54,9 @@ func cancel(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error)
 		Op: "cancel", Before: l, Next: next, Have: have, Commit: l.Name + " is without the new plexes",
 		Tx: host.Transaction{All: true, Need: host.Needed(next)},
 	}
-	if source, ok := record.GivenBack(*l.Operation); ok {
-		source = s.Next(source)
+	if l.Operation.Source != nil {
+		source := s.Next(*l.Operation.Source)
+		source.Wipe = true // before it is used
 		swap.Commit = source.Name + " is a LUN again"
 		swap.Tx.Put, swap.Tx.First = []catalog.LUN{source}, source.Drives()
 		if have.Active() { // otherwise the LUN is not active here; Assemble readies the source

@@ -39,21 +39,17 @@ type Session struct {
 // a change that has begun is carried out or taken back. vds.ErrAnotherCallInProgress when another process holds the lock for
 // longer than LockTimeout.
 func (env *Env) Change(ctx context.Context, purpose string, f func(context.Context, *Session) error) error {
-	wait, cancel := context.WithCancel(ctx)
-	if env.LockTimeout != 0 {
-		cancel()
-		wait, cancel = context.WithTimeout(ctx, max(0, env.LockTimeout))
-	}
-	defer cancel()
-	return env.ChangeWithin(wait, ctx, purpose, f)
+	return env.ChangeWithin(ctx, env.LockTimeout, purpose, f)
 }
 
-// ChangeWithin is Change that waits for the lock until wait ends.
-func (env *Env) ChangeWithin(wait, ctx context.Context, purpose string, f func(context.Context, *Session) error) error {
+// ChangeWithin is Change with another LockTimeout.
+func (env *Env) ChangeWithin(
+	ctx context.Context, timeout time.Duration, purpose string, f func(context.Context, *Session) error,
+) error {
 	if env.Dry == nil {
-		lock, err := hostlock.Acquire(wait, env.LockPath, purpose)
+		lock, err := env.lock(ctx, timeout, purpose)
 		if err != nil {
-			return lockFault(purpose, err)
+			return err
 		}
 		defer lock.Unlock()
 	}
@@ -81,14 +77,21 @@ func (env *Env) ChangeWithin(wait, ctx context.Context, purpose string, f func(c
 	return nil
 }
 
-func lockFault(purpose string, err error) error {
+// lock takes the host's lock.
+func (env *Env) lock(ctx context.Context, timeout time.Duration, purpose string) (*hostlock.Lock, error) {
+	if timeout != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, max(0, timeout))
+		defer cancel()
+	}
+	lock, err := hostlock.Acquire(ctx, env.LockPath, purpose)
 	if errors.Is(err, hostlock.ErrHeld) {
-		return &vds.Error{
+		err = &vds.Error{
 			Code: vds.ErrAnotherCallInProgress, Op: purpose, Reason: "another plexctl is changing this host's LUNs", Err: err,
 			Hint: "wait for it to end and try again",
 		}
 	}
-	return fault.Of(purpose, "", err)
+	return lock, fault.Of(purpose, "", err)
 }
 
 // Result is the outcome for one LUN.
@@ -133,7 +136,7 @@ type LUN struct {
 func (l LUN) In(h *host.Host, op string) (catalog.LUN, error) {
 	found, ok := h.Record(l.ID)
 	if !ok {
-		return catalog.LUN{}, record.Fault(vds.ErrObjectDeleted, op, l.Name, "it was deleted or has become a plex of another LUN", "")
+		return catalog.LUN{}, record.LUNFault(vds.ErrObjectDeleted, op, l.Name, "it was deleted or has become a plex of another LUN", "")
 	}
 	return found, nil
 }

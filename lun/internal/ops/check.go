@@ -24,10 +24,10 @@ import (
 // checkName refuses a name that is not valid for a LUN, or that another LUN has.
 func checkName(s *Session, op, name string) error {
 	if slices.ContainsFunc(s.Set.LUNs, func(l catalog.LUN) bool { return l.Name == name }) {
-		return record.Fault(vds.ErrNameNotUnique, op, name, "the name is taken", "")
+		return record.LUNFault(vds.ErrNameNotUnique, op, name, "the name is taken", "")
 	}
 	if !catalog.ValidName(name) {
-		return record.Fault(vds.ErrInvalidArg, op, name,
+		return record.LUNFault(vds.ErrInvalidArg, op, name,
 			"a LUN cannot have this name",
 			fmt.Sprintf("up to %d letters, digits, '.', '_' and '-', the first a letter or a digit", catalog.MaxName))
 	}
@@ -63,19 +63,17 @@ func checkIdle(l catalog.LUN, why *fault.Reasons) {
 	}
 }
 
-// checkActive adds a reason when a LUN has no device.
-func checkActive(l catalog.LUN, legs raid1.LegState, why *fault.Reasons) {
-	if !legs.Live {
+// checkRunning adds a reason when a LUN has no device, or another table than its record wants. It also adds one when the kernel
+// copies between the plexes of a LUN that has no operation.
+func checkRunning(s *Session, l catalog.LUN, have engine.State, why *fault.Reasons) {
+	if !have.Active() {
 		why.Add(vds.ErrObjectStatusFailed, "run `plexctl assemble`", "%s is not active", record.LUNObject(l.Name))
 	}
-}
-
-// checkQuiet adds a reason when the kernel copies between the plexes of a LUN that has no operation.
-func checkQuiet(l catalog.LUN, legs raid1.LegState, why *fault.Reasons) {
-	if l.Operation == nil && legs.Busy() {
+	if l.Operation == nil && have.Legs.Busy() {
 		why.Add(vds.ErrAnotherCallInProgress, "wait until `plexctl status` shows it healthy",
 			"%s: its plexes are being made equal", record.LUNObject(l.Name))
 	}
+	checkKernel(s, l, have, why)
 }
 
 // checkKernel adds a reason when the kernel runs another table than the record wants. A leg may still be in the table after its
@@ -103,9 +101,7 @@ func inspectQuiet(ctx context.Context, s *Session, l catalog.LUN, why *fault.Rea
 	if err != nil {
 		return have, err
 	}
-	checkActive(l, have.Legs, why)
-	checkQuiet(l, have.Legs, why)
-	checkKernel(s, l, have, why)
+	checkRunning(s, l, have, why)
 	return have, nil
 }
 
@@ -155,7 +151,7 @@ func refuseOverlap(ctx context.Context, s *Session, l catalog.LUN, used layout.U
 		}
 		again := layout.UsesOf(map[uuid.UUID]layout.View{other.LUN: now})
 		if still := again.Others(l, s.At); len(still) > 0 {
-			return record.Fault(vds.ErrProviderCacheCorrupt, "use", l.Name,
+			return record.LUNFault(vds.ErrProviderCacheCorrupt, "use", l.Name,
 				"device "+still[0].Device+" of another LUN uses its space", "run `plexctl assemble`, which completes the change of that LUN")
 		}
 	}

@@ -69,8 +69,10 @@ func newLUN(s *Session, spec Spec) (catalog.LUN, error) {
 	}
 	made := catalog.LUN{ID: uuid.New(), Name: spec.Name, Size: length, Plexes: []catalog.Plex{plex}}
 	if spec.Track {
-		if err := checkTracked(made); err != nil {
-			return catalog.LUN{}, err
+		if record.PlexType(plex) == vds.TypeSpan {
+			return catalog.LUN{}, record.LUNFault(vds.ErrNotSupported, "create", spec.Name,
+				"its plex would span drives, and no other plex can be added to such a one",
+				"name one drive that has room for all of it, or leave --track out")
 		}
 		made = record.Track(made)
 	}
@@ -79,16 +81,6 @@ func newLUN(s *Session, spec Spec) (catalog.LUN, error) {
 		return catalog.LUN{}, &vds.Error{Code: vds.ErrInvalidArg, Op: "create", Object: object, Err: err}
 	}
 	return made, nil
-}
-
-// checkTracked refuses to track a LUN whose plex spans drives, because it can never get another plex.
-func checkTracked(l catalog.LUN) error {
-	if record.PlexType(l.Plexes[0]) != vds.TypeSpan {
-		return nil
-	}
-	return record.Fault(vds.ErrNotSupported, "create", l.Name,
-		"its plex would span drives, and no other plex can be added to such a one",
-		"name one drive that has room for all of it, or leave --track out")
 }
 
 // readyExtents is the steps that prepare the extents of a new LUN.

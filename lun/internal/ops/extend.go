@@ -68,7 +68,7 @@ func checkExtend(ctx context.Context, s *Session, l catalog.LUN) (engine.State, 
 func grown(s *Session, l catalog.LUN, by size.Bytes, drives []string) (catalog.LUN, error) {
 	more := by.RoundUp(size.MiB).Sectors()
 	if more == 0 || l.Size+more < l.Size {
-		return l, record.Fault(vds.ErrInvalidArg, "extend", l.Name, fmt.Sprintf("it cannot grow by %s", by), "")
+		return l, record.LUNFault(vds.ErrInvalidArg, "extend", l.Name, fmt.Sprintf("it cannot grow by %s", by), "")
 	}
 	ids, err := s.DriveIDs(drives)
 	if err != nil {

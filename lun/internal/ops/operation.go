@@ -67,7 +67,7 @@ func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN, have lay
 			continue
 		}
 		if sector, ok := h.Kernel.Unreadable(ctx, data.Dev, l.Operation.Started); ok {
-			return record.Fault(vds.ErrIO, l.Operation.Type.String(), l.Name,
+			return record.LUNFault(vds.ErrIO, l.Operation.Type.String(), l.Name,
 				fmt.Sprintf("sector %d of plex %s cannot be read, and was passed over", sector, p.ID),
 				"write that sector anew (from a backup), then run `plexctl lun recover "+l.Name+"`, or give the new plex up with `plexctl plex remove`")
 		}
@@ -76,7 +76,7 @@ func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN, have lay
 }
 
 func legFault(l catalog.LUN, i int) error {
-	return record.Fault(vds.ErrObjectStatusFailed, l.Operation.Type.String(), l.Name,
+	return record.LUNFault(vds.ErrObjectStatusFailed, l.Operation.Type.String(), l.Name,
 		fmt.Sprintf("plex %s has failed or its drive is missing", l.Plexes[i].ID), "the data is safe on the other plexes; "+FailedHint(l))
 }
 

@@ -29,10 +29,8 @@ func FindPlex(h *host.Host, l catalog.LUN, ref string) (uuid.UUID, error) {
 }
 
 func noPlex(l catalog.LUN, ref string) *vds.Error {
-	return &vds.Error{
-		Code: vds.ErrObjectNotFound, Op: "find", Object: fmt.Sprintf("plex %q", ref),
-		Reason: record.LUNObject(l.Name) + " has no such plex", Hint: "`plexctl plex list " + l.Name + "` shows all",
-	}
+	return record.Fault(vds.ErrObjectNotFound, "find", fmt.Sprintf("plex %q", ref),
+		record.LUNObject(l.Name)+" has no such plex", "`plexctl plex list "+l.Name+"` shows all")
 }
 
 // Written is how much of a tracked LUN was ever written, by the first readable metadata.

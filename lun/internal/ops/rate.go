@@ -19,7 +19,7 @@ import (
 func SetRate(rate size.Bytes) Verb {
 	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 		if l.Operation == nil {
-			return l, record.Fault(vds.ErrInvalidOperation, "set rate of", l.Name, "no operation runs", "`plexctl op list` shows all")
+			return l, record.LUNFault(vds.ErrInvalidOperation, "set rate of", l.Name, "no operation runs", "`plexctl op list` shows all")
 		}
 		kib, err := record.RateKiB(rate)
 		if err != nil {

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -52,7 +53,7 @@ func failedPlexes(ctx context.Context, s *Session, l catalog.LUN) (engine.State,
 	for _, p := range l.Copies() {
 		switch {
 		case !p.Stale && have.Legs.Complete(p.ID):
-		case s.IsMissing(p):
+		case slices.ContainsFunc(record.PlexDrives(p), s.Absent):
 			absent = true
 		default:
 			failed = append(failed, p.ID)

@@ -42,10 +42,8 @@ func Split(plex uuid.UUID, name string, made *catalog.LUN) Verb {
 			return l, err
 		}
 		if !have.Legs.Complete(plex) {
-			return l, &vds.Error{
-				Code: vds.ErrObjectStatusFailed, Op: "split", Object: "plex " + plex.String(),
-				Reason: "it does not hold all of the data", Hint: "`plexctl lun recover " + l.Name + "` first",
-			}
+			return l, record.Fault(vds.ErrObjectStatusFailed, "split", "plex "+plex.String(),
+				"it does not hold all of the data", "`plexctl lun recover "+l.Name+"` first")
 		}
 		*made = s.Next(record.Split(l, plex, name))
 		if err := made.Validate(); err != nil {

@@ -70,15 +70,21 @@ func Scan(ctx context.Context, env *Env, l LUN, opts ScanOptions) error {
 // EndScan discards a scan that has not led to a plex.
 func EndScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 	if l.Scan == uuid.Nil {
-		return l, record.Fault(vds.ErrInvalidOperation, "end scan of", l.Name, "no scan of it has begun", "")
+		return l, record.LUNFault(vds.ErrInvalidOperation, "end scan of", l.Name, "no scan of it has begun", "")
 	}
-	return endScan(ctx, s, l)
+	have, err := s.Inspect(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	return s.Swap(ctx, engine.Swap{
+		Op: "end scan of", Before: l, Next: record.EndScan(l), Have: have, Commit: "the scan of " + l.Name + " is given up",
+	})
 }
 
 // beginScan makes the kernel record writes to l, unless it does so already. It checks that a plex could be added.
 func beginScan(ctx context.Context, s *Session, l catalog.LUN, opts ScanOptions) (*scanReader, error) {
 	if opts.Rate != record.Unlimited && opts.Rate < size.KiB {
-		return nil, record.Fault(vds.ErrInvalidArg, "scan", l.Name, "a scan reads at least 1 KiB a second", "")
+		return nil, record.LUNFault(vds.ErrInvalidArg, "scan", l.Name, "a scan reads at least 1 KiB a second", "")
 	}
 	var source catalog.LUN
 	var err error
@@ -111,17 +117,17 @@ func beginScan(ctx context.Context, s *Session, l catalog.LUN, opts ScanOptions)
 	if err := s.Flush(ctx, drive); err != nil { // a power cut must not undo the data that the scan reads
 		return nil, err
 	}
-	return newScanReader(l, left, opts), nil
+	return &scanReader{l: l, left: left, zero: raid1.NoRegions(l), opts: opts, buf: make([]byte, scanChunk)}, nil
 }
 
 // worthScanning refuses a scan that would have no effect.
 func worthScanning(ctx context.Context, s *Session, l, source catalog.LUN) error {
 	if len(l.Copies()) > 1 {
-		return record.Fault(vds.ErrNotSupported, "scan", l.Name, "it has several plexes", "leave --scan out: everything is copied")
+		return record.LUNFault(vds.ErrNotSupported, "scan", l.Name, "it has several plexes", "leave --scan out: everything is copied")
 	}
 	for _, id := range source.Drives() {
 		if err := s.CanZero(ctx, id); err != nil {
-			return record.Fault(vds.ErrNotSupported, "scan", l.Name,
+			return record.LUNFault(vds.ErrNotSupported, "scan", l.Name,
 				record.DriveObject(id)+" cannot zero by itself, so everything is copied to it", "leave --scan out")
 		}
 	}
@@ -132,7 +138,7 @@ func worthScanning(ctx context.Context, s *Session, l, source catalog.LUN) error
 func restartScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 	var err error
 	if l.Scan != uuid.Nil {
-		if l, err = endScan(ctx, s, l); err != nil {
+		if l, err = EndScan(ctx, s, l); err != nil {
 			return l, err
 		}
 	}
@@ -147,16 +153,5 @@ func restartScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, e
 	return s.Swap(ctx, engine.Swap{
 		Op: "scan", Before: l, Next: next, Have: have, SwitchSlots: true, Forget: true, Commit: "a scan of " + l.Name + " has begun",
 		First: []layout.Step{engine.ForgetScan{LUN: raid1.SwitchSlots(next, s.Roles(next), have.Legs)}},
-	})
-}
-
-// endScan discards the scan of l, and returns the record.
-func endScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
-	have, err := s.Inspect(ctx, l)
-	if err != nil {
-		return l, err
-	}
-	return s.Swap(ctx, engine.Swap{
-		Op: "end scan of", Before: l, Next: record.EndScan(l), Have: have, Commit: "the scan of " + l.Name + " is given up",
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/layout"
-	"github.com/plexctl/plexctl/lun/internal/raid1"
 	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -36,10 +35,6 @@ type scanReader struct {
 	read  size.Bytes
 	total ScanProgress
 	buf   []byte
-}
-
-func newScanReader(l catalog.LUN, left raidmeta.Bits, opts ScanOptions) *scanReader {
-	return &scanReader{l: l, left: left, zero: raid1.NoRegions(l), opts: opts, buf: make([]byte, scanChunk)}
 }
 
 // run reads the regions that are left from the device at path, and updates the map.
@@ -148,9 +143,7 @@ func allZero(b []byte) bool { return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1
 // note removes the zero regions from the map, if the LUN still has this scan. Otherwise its metadata slot may belong to another
 // LUN.
 func (r *scanReader) note(ctx context.Context, env *Env) error {
-	wait, cancel := context.WithTimeout(ctx, scanLockTimeout)
-	defer cancel()
-	err := env.ChangeWithin(wait, ctx, "note what a scan has found", func(ctx context.Context, s *Session) error {
+	err := env.ChangeWithin(ctx, scanLockTimeout, "note what a scan has found", func(ctx context.Context, s *Session) error {
 		now, err := LUN{ID: r.l.ID, Name: r.l.Name}.In(s.Host, "scan")
 		if err != nil {
 			return err
@@ -163,7 +156,7 @@ func (r *scanReader) note(ctx context.Context, env *Env) error {
 			left, ok = s.ReadMap(ctx, now)
 		}
 		if !ok {
-			return record.Fault(vds.ErrOperationCanceled, "scan", now.Name, "the scan was given up, or has led to a plex", "")
+			return record.LUNFault(vds.ErrOperationCanceled, "scan", now.Name, "the scan was given up, or has led to a plex", "")
 		}
 		left.Without(r.zero)
 		return s.WriteMap(ctx, now, left)

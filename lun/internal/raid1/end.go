@@ -100,7 +100,7 @@ func AfterLosses(l, before catalog.LUN, health []dm.LegHealth) catalog.LUN {
 
 // ForeignTable is the error about a LUN whose live table plexctl did not load.
 func ForeignTable(l catalog.LUN) error {
-	return record.Fault(vds.ErrProviderCacheCorrupt, "change", l.Name, "the kernel has another table than the catalog", CacheHint)
+	return record.LUNFault(vds.ErrProviderCacheCorrupt, "change", l.Name, "the kernel has another table than the catalog", CacheHint)
 }
 
 // CacheHint is the remedy for vds.ErrProviderCacheCorrupt.

@@ -166,10 +166,13 @@ func Clashes(l catalog.LUN, roles record.Roles, was LegState) bool {
 // RolesBeside is roles with more plexes excluded: those that are no leg of the live mirror and are not filled. Such a plex may
 // have missed writes that no metadata shows, so it waits for a recovery.
 func RolesBeside(l catalog.LUN, roles record.Roles, was LegState) record.Roles {
-	return roles.Without(func(i int) bool {
-		_, leg := was.Health[l.Plexes[i].ID]
-		return was.Mirror && !leg && !roles[i].IsTarget()
-	})
+	beside := slices.Clone(roles)
+	for i, p := range l.Plexes {
+		if _, leg := was.Health[p.ID]; was.Mirror && !leg && roles[i] == record.Source {
+			beside[i] = record.Stale
+		}
+	}
+	return beside
 }
 
 // dropped reports whether the kernel has dropped a plex that l's operation fills. A new table takes it in again.

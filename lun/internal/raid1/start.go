@@ -48,7 +48,7 @@ func Start(l catalog.LUN, roles record.Roles, reads []Read) ([]raidmeta.Slot, er
 		if invalidated(roles, slots) {
 			return FromRecord(l, roles)
 		}
-		return nil, record.Fault(vds.ErrObjectStatusFailed, "start", l.Name,
+		return nil, record.LUNFault(vds.ErrObjectStatusFailed, "start", l.Name,
 			"no plex that is here holds all of the data", "see `plexctl lun show "+l.Name+"`")
 	case len(l.Plexes):
 		return raidmeta.Resync(slots, l.RegionSize)

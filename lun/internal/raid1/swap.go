@@ -93,7 +93,7 @@ func Convert(next catalog.LUN, roles record.Roles, was LegState) (Conversion, er
 		clear(c.InSync[first+1:]) // one source; see Start
 	}
 	if !slices.Contains(c.InSync, true) {
-		return c, record.Fault(vds.ErrObjectStatusFailed, "change", next.Name,
+		return c, record.LUNFault(vds.ErrObjectStatusFailed, "change", next.Name,
 			"no plex that stays holds all of the data in the kernel's table", "see `plexctl status`")
 	}
 	return c, nil
@@ -264,14 +264,11 @@ func (c Conversion) reached(old map[uuid.UUID]raidmeta.Slot, health map[devno.No
 
 // Unwritten is the regions that were never written, by the metadata of the old table; none when the LUN is not tracked.
 func (c Conversion) Unwritten(old map[uuid.UUID]raidmeta.Slot) raidmeta.Bits {
-	if !c.LUN.Tracked() {
+	written := c.Left(old, nil)
+	if written == nil || !c.LUN.Tracked() {
 		return NoRegions(c.LUN)
 	}
 	unwritten := AllRegions(c.LUN)
-	bits := c.Left(old, nil)
-	if bits == nil {
-		bits = AllRegions(c.LUN)
-	}
-	unwritten.Without(bits)
+	unwritten.Without(written)
 	return unwritten
 }

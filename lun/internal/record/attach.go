@@ -43,13 +43,3 @@ func Attach(target, source catalog.LUN, lost func(plex uuid.UUID) bool, now time
 func Cancel(l catalog.LUN, now time.Time) catalog.LUN {
 	return Without(Conclude(l, vds.ErrOperationCanceled, now), l.Operation.Plexes...)
 }
-
-// GivenBack is the LUN that a cancelled operation gives back, to be wiped before it is used; false when there is none.
-func GivenBack(op catalog.Operation) (catalog.LUN, bool) {
-	if op.Source == nil {
-		return catalog.LUN{}, false
-	}
-	source := *op.Source
-	source.Wipe = true
-	return source, true
-}

@@ -59,9 +59,14 @@ func SlotExtent(p catalog.Plex, s catalog.Slot) catalog.Extent {
 // CurrentSlot is where the current metadata slot of a plex lies.
 func CurrentSlot(p catalog.Plex) catalog.Extent { return SlotExtent(p, p.Slot) }
 
-// Fault is an error about a LUN: its code, what was being done, the LUN's name, the reason, and what the user can do.
-func Fault(code vds.Code, op, lun, reason, hint string) *vds.Error {
-	return &vds.Error{Code: code, Op: op, Object: LUNObject(lun), Reason: reason, Hint: hint}
+// Fault is an error without a cause: its code, what was being done, the object, the reason, and what the user can do.
+func Fault(code vds.Code, op, object, reason, hint string) *vds.Error {
+	return &vds.Error{Code: code, Op: op, Object: object, Reason: reason, Hint: hint}
+}
+
+// LUNFault is Fault about the LUN of this name.
+func LUNFault(code vds.Code, op, name, reason, hint string) *vds.Error {
+	return Fault(code, op, LUNObject(name), reason, hint)
 }
 
 // LUNObject is a LUN's name in errors.

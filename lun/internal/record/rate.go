@@ -26,10 +26,8 @@ func RateKiB(rate size.Bytes) (uint64, error) {
 	case rate == Paused:
 		return PausedKiB, nil
 	case rate < size.KiB || rate > maxRate:
-		return 0, &vds.Error{
-			Code: vds.ErrInvalidArg, Op: "limit to", Object: rate.String() + " a second",
-			Reason: "a rate is at least 1 KiB and at most " + maxRate.String() + " a second",
-		}
+		return 0, Fault(vds.ErrInvalidArg, "limit to", rate.String()+" a second",
+			"a rate is at least 1 KiB and at most "+maxRate.String()+" a second", "")
 	default:
 		return max(PausedKiB+1, uint64(rate/size.KiB)), nil
 	}

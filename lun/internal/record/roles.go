@@ -61,17 +61,6 @@ func roleOf(l catalog.LUN, p catalog.Plex, absent func(uuid.UUID) bool) Role {
 // AllHere treats all drives as present, for questions that do not depend on drives.
 func AllHere(uuid.UUID) bool { return false }
 
-// Without is r with the plexes that out reports excluded.
-func (r Roles) Without(out func(i int) bool) Roles {
-	next := slices.Clone(r)
-	for i, role := range r {
-		if !role.Excluded() && out(i) {
-			next[i] = Stale
-		}
-	}
-	return next
-}
-
 // Taking is the indexes of the plexes that take part.
 func (r Roles) Taking() []int {
 	var taking []int
