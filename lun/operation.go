@@ -128,7 +128,8 @@ const briefly = 200 * time.Millisecond
 // records it.
 func (o *operation) Settle(ctx context.Context, result vds.Code) error {
 	return o.changeSoon(ctx, "settle", func(ctx context.Context, s *ops.Session, l catalog.LUN) error {
-		return ops.RecordEnd(ctx, s, l, result)
+		_, err := s.RecordEnd(ctx, l, result)
+		return err
 	})
 }
 

@@ -160,9 +160,7 @@ func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(context.C
 	}
 	switch need {
 	case raid1.NeedStart:
-		if len(l.Plexes) > 1 {
-			c.Prepare = PrepareStart{l}
-		}
+		c.Prepare = PrepareStart{l}
 		if err := e.Run(ctx, layout.Plan(c)); err != nil {
 			return fault.Undo(err, e.TearDown(ctx, l))
 		}

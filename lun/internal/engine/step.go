@@ -71,14 +71,6 @@ func (s RewriteMeta) run(ctx context.Context, e *Engine) error {
 	return e.WriteSlots(ctx, s.LUN, slots)
 }
 
-// Rewrite is RewriteMeta for a mirror; nil for a linear LUN, which has no metadata.
-func Rewrite(l catalog.LUN) layout.Step {
-	if len(l.Plexes) == 1 {
-		return nil
-	}
-	return RewriteMeta{l}
-}
-
 // Invalidate makes the current metadata of plexes of a LUN unusable, so that everything is copied at its next start.
 type Invalidate struct {
 	Name   string

@@ -124,9 +124,7 @@ func (s *ZeroFill) String() string {
 // run returns no error: after a failure the kernel copies everything, and reports a drive that fails then.
 func (s *ZeroFill) run(ctx context.Context, e *Engine) error { //nolint:unparam // a step
 	regions := s.unwritten(ctx, e)
-	for i, k := range s.Zeros.Candidates(ctx, s.Conv.LUN) {
-		regions[i] |= k
-	}
+	regions.Or(s.Zeros.Candidates(ctx, s.Conv.LUN))
 	s.Tx.Ruined = true
 	for _, p := range s.Conv.New {
 		if err := e.ZeroRegions(ctx, s.Conv.LUN, p, regions); err != nil {
@@ -151,9 +149,7 @@ func (s *ZeroFill) toCopy(ctx context.Context, e *Engine) raidmeta.Bits {
 		return nil
 	}
 	same := s.unwritten(ctx, e)
-	for i, k := range s.Zeros.Verified(ctx, s.Conv.LUN) {
-		same[i] |= k
-	}
+	same.Or(s.Zeros.Verified(ctx, s.Conv.LUN))
 	bits := raid1.AllRegions(s.Conv.LUN)
 	for i := range same {
 		bits[i] &^= same[i] & s.zeroed[i] // zero on both sides
@@ -190,9 +186,5 @@ func (e *Engine) NewActivate(l catalog.LUN) Activate {
 		steps = append(steps, Wipe{l}, Commit{tx, l.Name + " is wiped"})
 		l = clean
 	}
-	c := layout.Change{Want: e.Wants(l), At: e.At}
-	if len(l.Plexes) > 1 {
-		c.Prepare = PrepareStart{l}
-	}
-	return Activate{l, append(steps, layout.Plan(c)...)}
+	return Activate{l, append(steps, layout.Plan(layout.Change{Want: e.Wants(l), At: e.At, Prepare: PrepareStart{l}})...)}
 }

@@ -60,9 +60,9 @@ func Of(l catalog.LUN, roles record.Roles) []Node {
 		top.Runs = RunsOf(l.Plexes[0].Data, l.Size)
 		return []Node{top}
 	}
-	top.Mirror = &Mirror{Length: l.Size, RegionSize: l.RegionSize, AnyRate: true}
+	top.Mirror = &Mirror{Length: l.Size, RegionSize: l.RegionSize, AnyRate: l.Operation == nil}
 	if l.Operation != nil {
-		top.Mirror.AnyRate, top.Mirror.MaxRate = false, l.MaxRate
+		top.Mirror.MaxRate = l.MaxRate
 	}
 	if l.Operation != nil && l.Operation.Queued {
 		top.Mirror.MaxRate = record.PausedKiB

@@ -13,7 +13,7 @@ type Change struct {
 	Have    View    // what the kernel has
 	At      Numbers // for comparing tables
 	Cleanup []Step  // ends an interrupted change; Have is the state after it
-	Prepare Step    // writes the metadata that a new mirror table needs
+	Prepare Step    // writes the metadata that a new mirror table needs; not for a linear one
 	Commit  Step    // makes the change final
 	Ready   Step    // runs between the commit and the swap
 	Swap    Step    // makes the loaded table of the LUN live; nil: Resume, a single call

@@ -177,7 +177,7 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 			return now, err
 		}
 	}
-	return s.recordEnded(ctx, now, vds.OK)
+	return s.RecordEnd(ctx, now, vds.OK)
 }
 
 // each calls f for each of luns, several at a time. Each call has a session of its own that knows only the devices of its LUN.

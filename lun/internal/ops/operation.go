@@ -81,14 +81,8 @@ func legFault(l catalog.LUN, i int) error {
 }
 
 // RecordEnd records the end of l's operation. It takes the result that the kernel shows, or result if that is a failure and the
-// kernel has stopped copying. It does nothing while the operation runs.
-func RecordEnd(ctx context.Context, s *Session, l catalog.LUN, result vds.Code) error {
-	_, err := s.recordEnded(ctx, l, result)
-	return err
-}
-
-// recordEnded is RecordEnd that returns the record that holds afterwards. With vds.OK it records only what the kernel shows.
-func (s *Session) recordEnded(ctx context.Context, l catalog.LUN, result vds.Code) (catalog.LUN, error) {
+// kernel has stopped copying. It does nothing while the operation runs. It returns the record that holds afterwards.
+func (s *Session) RecordEnd(ctx context.Context, l catalog.LUN, result vds.Code) (catalog.LUN, error) {
 	if l.Operation == nil {
 		return l, nil
 	}

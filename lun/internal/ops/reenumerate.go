@@ -48,7 +48,7 @@ func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
 		return errors.Join(err, inspectErr)
 	case len(l.Copies()) == 1: // the only plex holds the data
 		return s.Run(ctx, layout.Plan(layout.Change{
-			Want: s.Wants(l), Have: have.View, Cleanup: have.Cleanup, At: s.At, Prepare: engine.Rewrite(l),
+			Want: s.Wants(l), Have: have.View, Cleanup: have.Cleanup, At: s.At, Prepare: engine.RewriteMeta{LUN: l},
 		}))
 	case have.Legs.Sole == uuid.Nil:
 		return err
