@@ -152,13 +152,13 @@ func mountAll() error {
 	return nil
 }
 
-// startUdev starts udevd, has it look at all there is, and waits until it has.
+// startUdev starts udevd, has it look at all block devices there are, and waits until it has.
 func startUdev() error {
 	cmd := exec.Command(udevd, "--daemon")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("start udevd: %w: %s", err, out)
 	}
-	for _, args := range [][]string{{"trigger", "--action=add"}, {"settle", fmt.Sprintf("--timeout=%.0f", bootTimeout.Seconds())}} {
+	for _, args := range [][]string{{"trigger", "--action=add", "--subsystem-match=block"}, {"settle", fmt.Sprintf("--timeout=%.0f", bootTimeout.Seconds())}} {
 		if out, err := exec.Command("udevadm", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("udevadm %s: %w: %s", args[0], err, out)
 		}
