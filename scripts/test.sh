@@ -10,8 +10,8 @@
 #             slower; seeded bugs: one in eight, others with each commit
 #   build     the static binary and its size; all packages of the product for the other architectures
 #   emulated  the pure packages on s390x, which is big-endian, and on 32-bit arm, under QEMU's user mode
-#   kernel    integration/ in virtual machines: everything on Debian's 6.12 with udevd, what can differ from kernel to kernel
-#             also on 6.12 without udevd and on 6.1; --all-kernels adds 5.10 and the newest
+#   kernel    integration/ in virtual machines: everything on Debian's 6.12, with udevd unless it has no say in what is tested;
+#             what can differ from kernel to kernel also on 6.1, and without udevd; --all-kernels adds 5.10 and the newest
 #
 # --kernel K runs the kernel tier on K alone, and --run only the tests that match: one test on one kernel takes less than a
 # minute. The tiers run beside each other: machines wait most of the time.
@@ -134,10 +134,11 @@ finish() {
 count() { grep -c "\"Action\":\"$1\".*\"Test\":" "$log/$2.json" || true; }
 
 # gotest runs tests and reports them as a tier: gotest NAME ARGUMENTS OF GO TEST. A skipped test, or none at all, is a failure.
+# golangci-lint has vetted them.
 gotest() {
 	local name=$1 start=$EPOCHREALTIME status=0 good bad skipped
 	shift
-	"$bin/gotestsum" --no-color --hide-summary=skipped --format=pkgname --jsonfile="$log/$name.json" -- -count=1 "$@" \
+	"$bin/gotestsum" --no-color --hide-summary=skipped --format=pkgname --jsonfile="$log/$name.json" -- -count=1 -vet=off "$@" \
 		>"$log/$name" 2>&1 || status=$?
 	good=$(count pass "$name") bad=$(count fail "$name") skipped=$(count skip "$name")
 	if ((skipped)); then
@@ -197,9 +198,9 @@ tier_build() { checks build static "${arches[@]/#/cross }"; }
 # emulate runs the pure packages on another architecture, without what only repeats itself there: walks through every cut of a
 # protocol, which the processor has no say in. Of the simulated kernel it runs one case of each kind.
 emulate() {
-	CGO_ENABLED=0 GOARCH=$1 gotest "emulated-$1" -vet=off -short -timeout=45m -exec="qemu-$1-static" \
+	CGO_ENABLED=0 GOARCH=$1 gotest "emulated-$1" -short -timeout=45m -exec="qemu-$1-static" \
 		-skip='^Test(Changes|TakenBack|CommitProtocolCut)$' "${pure[@]}"
-	CGO_ENABLED=0 GOARCH=$1 gotest "emulated-$1-model" -vet=off -short -timeout=45m -exec="qemu-$1-static" \
+	CGO_ENABLED=0 GOARCH=$1 gotest "emulated-$1-model" -short -timeout=45m -exec="qemu-$1-static" \
 		-run='^TestContract$/^6.12$/^(attach|cancel|check|new_array|missing_leg|grow_a_mirror|refused_raid1_tables|tables_read_back)$' ./dm/dmtest
 }
 

@@ -96,11 +96,13 @@ func (p provocations) each(alone bool, f func(code vds.Code, name string, p prov
 
 // TestCodes provokes the codes of docs/vds.md, as TestCodes/CODE/name: those that the kernel or a device decides, and with
 // PLEXCTL_SWEEP all. TestCodes of cmd/plexctl provokes the others on a simulated kernel.
+//
+//gate:kernels bare
 func TestCodes(t *testing.T) { provokeAll(t, allProvocations().chosen()) }
 
 // TestCodesOfAddPlex provokes the codes of the AddPlex page where TestCodes does not run.
 //
-//gate:kernels others
+//gate:kernels releases
 func TestCodesOfAddPlex(t *testing.T) {
 	page := allProvocations().chosen()
 	maps.DeleteFunc(page, func(code vds.Code, _ map[string]provocation) bool { return !slices.Contains(addPlexPage, code) })

@@ -28,6 +28,8 @@ const settled = 12 * time.Second
 // each flush and each write with FUA would have left: every write that was made durable before it is there, the plexes are
 // the same, and the LUNs are in the old state or in the new one. With PLEXCTL_SWEEP all points of all changes, and then cuts
 // that leave some of the writes that were not durable; without, some points of an attach.
+//
+//gate:kernels bare
 func TestLogWrites(t *testing.T) {
 	limit, sweeping := sweep.Time(t)
 	seed := sweep.Seed(t, 5)

@@ -290,6 +290,7 @@ func TestChoose(t *testing.T) {
 		{pkg: "product", name: "TestSplit", kernels: "every"},
 		{pkg: "kernel", name: "TestOffload", kernels: "releases"},
 		{pkg: "codes", name: "TestPage", kernels: "others"},
+		{pkg: "codes", name: "TestAll", kernels: "bare"},
 		{pkg: "measure", name: "TestHostPeers", kernels: "plain", when: "sweep"},
 		{pkg: "harness", name: "TestLab", when: "harness"},
 		{pkg: "vm", name: "TestBoot", when: "harness"},
@@ -310,15 +311,16 @@ func TestChoose(t *testing.T) {
 		}
 	}
 	check(options{kernels: all}, map[string][]string{
-		oldKernel: {"TestSplit", "TestOffload", "TestPage"}, plainKernel: {"TestSplit", "TestPage"},
+		oldKernel: {"TestSplit", "TestOffload", "TestPage"}, plainKernel: {"TestSplit", "TestPage", "TestAll"},
 		fullKernel: {"TestScan", "TestSplit", "TestOffload", "TestLab"}, noKernel: {"TestBoot"},
 	})
 	if err := noteVerified(root); err != nil {
 		t.Fatal(err)
 	}
 	check(options{kernels: all}, map[string][]string{
-		oldKernel: {"TestSplit", "TestOffload", "TestPage"}, plainKernel: {"TestSplit", "TestPage"}, fullKernel: {"TestScan", "TestSplit", "TestOffload"},
+		oldKernel: {"TestSplit", "TestOffload", "TestPage"}, plainKernel: {"TestSplit", "TestPage", "TestAll"}, fullKernel: {"TestScan", "TestSplit", "TestOffload"},
 	})
+	check(options{kernels: []string{"5.10"}}, map[string][]string{"5.10": {"TestScan", "TestSplit", "TestOffload", "TestAll"}})
 	check(options{kernels: []string{"5.10"}, harness: true}, map[string][]string{
 		"5.10": {"TestLab"}, noKernel: {"TestBoot"},
 	})

@@ -17,6 +17,8 @@ import (
 //	//gate:kernels releases  on the kernel of the full run and on the old one, which has no udevd: without udevd on the former it
 //	                         would show nothing more
 //	//gate:kernels others    where no udevd is: it would be in the way, or the full run has a larger test
+//	//gate:kernels bare      on the kernel of the full run without udevd in the place of with it: udevd takes half of the time there
+//	                         and has no say in what it shows
 //	//gate:kernels plain     on the kernel of the full run, without udevd
 //	//gate:when harness      only when the files of the harness have changed, and in the sweep
 //	//gate:when sweep        only in the sweep
@@ -26,7 +28,7 @@ const directive = "//gate:"
 type test struct {
 	pkg     string // folder below integration
 	name    string
-	kernels string // "" for the full run, or every, releases, others, plain
+	kernels string // "" for the full run, or every, releases, others, bare, plain
 	when    string // "" for always, or harness, sweep
 }
 
@@ -106,7 +108,7 @@ func (t *test) read(doc *ast.CommentGroup) error {
 		}
 		key, value, _ := strings.Cut(text, " ")
 		switch {
-		case key == "kernels" && slices.Contains([]string{"every", "releases", "others", "plain"}, value):
+		case key == "kernels" && slices.Contains([]string{"every", "releases", "others", "bare", "plain"}, value):
 			t.kernels = value
 		case key == "when" && slices.Contains([]string{"harness", "sweep"}, value):
 			t.when = value
@@ -133,6 +135,8 @@ func (t test) runsOn(kernel string) bool {
 		return kernel != plainKernel
 	case "others":
 		return kernel == plainKernel || kernel == oldKernel
+	case "bare":
+		return kernel != fullKernel && kernel != oldKernel
 	case "plain":
 		return kernel == plainKernel
 	}
