@@ -45,11 +45,11 @@ func (s PrepareStart) String() string {
 }
 
 func (s PrepareStart) run(ctx context.Context, e *Engine) error {
-	reads, err := e.ReadSlots(ctx, s.LUN)
+	slots, unread, err := e.ReadSlots(ctx, s.LUN)
 	if err != nil {
 		return err
 	}
-	slots, err := raid1.Start(s.LUN, e.Roles(s.LUN), reads)
+	slots, err = raid1.Start(s.LUN, e.Roles(s.LUN), slots, unread)
 	if err != nil {
 		return err
 	}

@@ -106,11 +106,11 @@ func (e *Engine) startDegraded(ctx context.Context, l, put catalog.LUN, have lay
 // withoutDead marks plexes stale, commits that record of l and returns it. A plex is marked when it cannot be written, or when
 // it does not hold all of the data by put and by its metadata. withoutDead fails when no plex is left.
 func (e *Engine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.LUN, error) {
-	reads, err := e.ReadSlots(ctx, l)
+	slots, _, err := e.ReadSlots(ctx, l)
 	if err != nil {
 		return l, err
 	}
-	sources, _ := raid1.Sources(l, e.Roles(l), raid1.SlotsOf(reads))
+	sources, _ := raid1.Sources(l, e.Roles(l), slots)
 	next := l
 	next.Plexes = slices.Clone(l.Plexes)
 	left, roles := false, record.RolesOf(l, record.AllHere)

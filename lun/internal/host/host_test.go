@@ -10,17 +10,16 @@ import (
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/lun/internal/fixture"
 	"github.com/plexctl/plexctl/lun/internal/host"
-	"github.com/plexctl/plexctl/lun/internal/raid1"
 )
 
 // slotsOn is the current metadata of a mirror of n plexes.
 func slotsOn(t *testing.T, h *host.Host, n int) []raidmeta.Slot {
 	t.Helper()
-	reads, err := h.ReadSlots(t.Context(), fixture.Mirrored(n))
+	slots, _, err := h.ReadSlots(t.Context(), fixture.Mirrored(n))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return raid1.SlotsOf(reads)
+	return slots
 }
 
 // Metadata is on the drives, and not in their caches, before anything relies on it. A mirror is marked clean after its data is.

@@ -17,17 +17,16 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// ReadSlots reads the current metadata of every plex of l that takes part.
-func (h *Host) ReadSlots(ctx context.Context, l catalog.LUN) ([]raid1.Read, error) {
-	reads := make([]raid1.Read, len(l.Plexes))
+// ReadSlots reads the current metadata of every plex of l that takes part, as ReadSlot does. unread is the error for each plex.
+func (h *Host) ReadSlots(ctx context.Context, l catalog.LUN) (slots []raidmeta.Slot, unread []error, err error) {
+	slots, unread = make([]raidmeta.Slot, len(l.Plexes)), make([]error, len(l.Plexes))
 	for _, i := range h.Roles(l).Taking() {
 		p := l.Plexes[i]
-		reads[i].Slot, reads[i].Err = h.ReadSlot(ctx, p, p.Slot)
-		if err := reads[i].Err; err != nil {
-			h.Log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
+		if slots[i], unread[i] = h.ReadSlot(ctx, p, p.Slot); unread[i] != nil {
+			h.Log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", unread[i])
 		}
 	}
-	return reads, ctx.Err()
+	return slots, unread, ctx.Err()
 }
 
 // firstRead is the part of a slot that is read first. It nearly always holds everything: it covers the bitmap of a LUN of 60
@@ -138,11 +137,11 @@ func (h *Host) MarkClean(ctx context.Context, l catalog.LUN) error {
 			return err
 		}
 	}
-	reads, err := h.ReadSlots(ctx, l)
+	slots, _, err := h.ReadSlots(ctx, l)
 	if err != nil {
 		return err
 	}
-	slots, ok := raid1.Stopped(l, h.Roles(l), raid1.SlotsOf(reads))
+	slots, ok := raid1.Stopped(l, h.Roles(l), slots)
 	if !ok {
 		return nil // incomplete: the next start copies the regions that may differ
 	}

@@ -53,12 +53,10 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 func (h *Host) readStores(ctx context.Context, infos []blockdev.Info) []catalog.Drive {
 	var found []*Drive
 	unread := map[devno.No]bool{}
-	reads := make([]read, len(infos))
-	Parallel(h.Workers, len(infos), func(i int) { // a device may take seconds to answer
-		reads[i].store, reads[i].err = h.readStore(ctx, infos[i])
-	})
+	read, errs := make([]catalog.Drive, len(infos)), make([]error, len(infos))
+	Parallel(h.Workers, len(infos), func(i int) { read[i], errs[i] = h.readStore(ctx, infos[i]) }) // a device may take seconds to answer
 	for i, info := range infos {
-		store, err := reads[i].store, reads[i].err
+		store, err := read[i], errs[i]
 		if errors.Is(err, catalog.ErrNoLabel) {
 			continue
 		}
@@ -99,12 +97,6 @@ func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info
 		return made || slices.ContainsFunc(byDev[dev].Slaves, above)
 	}
 	return slices.DeleteFunc(infos, func(info blockdev.Info) bool { return above(info.Dev) })
-}
-
-// read is what reading the catalog of a device gave.
-type read struct {
-	store catalog.Drive
-	err   error
 }
 
 // Parallel calls f for each number below n, several at a time. With one worker the calls are in order.

@@ -127,11 +127,11 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	if len(l.Copies()) == 1 {
 		return failed
 	}
-	reads, err := h.ReadSlots(ctx, l)
+	slots, _, err := h.ReadSlots(ctx, l)
 	if err != nil {
 		return &vds.Error{Code: vds.ErrIO, Op: "start", Object: record.LUNObject(l.Name), Err: err}
 	}
-	roles, slots := h.Roles(l), raid1.SlotsOf(reads)
+	roles := h.Roles(l)
 	if raid1.MaybeNewer(roles, slots) {
 		failed.Reason += ", and its plex may be newer than those that are here"
 		failed.Hint = "attach the drive; to start without what only it has: `plexctl assemble --force " + l.Name + "`"
@@ -150,12 +150,12 @@ func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) 
 	if s.Unusable(l.ID) != nil {
 		return l, why
 	}
-	reads, err := s.ReadSlots(ctx, l)
+	slots, _, err := s.ReadSlots(ctx, l)
 	if err != nil {
 		return l, err
 	}
 	roles := s.Roles(l)
-	sources, _ := raid1.Sources(l, roles, raid1.SlotsOf(reads))
+	sources, _ := raid1.Sources(l, roles, slots)
 	next, left := record.Force(l, roles)
 	if !left || len(l.Copies()) == 1 {
 		return l, why

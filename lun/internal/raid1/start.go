@@ -11,22 +11,6 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// Read is the result of reading the current metadata slot of a plex. On an error, Slot has the fields that could be decoded;
-// see raidmeta.DecodeSlot. A plex that takes no part has the zero Read.
-type Read struct {
-	Slot raidmeta.Slot
-	Err  error
-}
-
-// SlotsOf is the slots of reads.
-func SlotsOf(reads []Read) []raidmeta.Slot {
-	slots := make([]raidmeta.Slot, len(reads))
-	for i, r := range reads {
-		slots[i] = r.Slot
-	}
-	return slots
-}
-
 // Start is the metadata for the start of a mirror that no table uses: after a boot, after a crash, and after a clean stop.
 // After a crash dm-raid does not know which regions were being written, and the legs may differ there (reference: dm-raid.c
 // never records "dirty"). The metadata from Start makes the kernel copy every region whose bit is set.
@@ -37,11 +21,12 @@ func SlotsOf(reads []Read) []raidmeta.Slot {
 //
 // After a clean stop no bit is set, and nothing is copied: the bitmap is the mark of use. A tracked LUN, whose bits stay, has
 // another mark; see raidmeta.Stopped. Errors: vds.ErrObjectStatusFailed when no plex may be believed.
-func Start(l catalog.LUN, roles record.Roles, reads []Read) ([]raidmeta.Slot, error) {
-	if err := checkReadable(l, roles, reads); err != nil {
+//
+// slots is the current metadata of each plex, as far as it could be decoded. unread is why some of it could not be read.
+func Start(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot, unread []error) ([]raidmeta.Slot, error) {
+	if err := checkReadable(l, roles, slots, unread); err != nil {
 		return nil, err
 	}
-	slots := SlotsOf(reads)
 	complete, behind := Sources(l, roles, slots)
 	switch len(complete) {
 	case 0:
@@ -145,13 +130,13 @@ func MaybeNewer(roles record.Roles, slots []raidmeta.Slot) bool {
 
 // checkReadable refuses to start a mirror when a plex has unreadable metadata and no superblock says that the plex has failed.
 // Such a plex may be newer than the others. Damaged metadata is no reason to refuse: plexctl ignores it.
-func checkReadable(l catalog.LUN, roles record.Roles, reads []Read) error {
-	newest := newestOf(SlotsOf(reads))
+func checkReadable(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot, unread []error) error {
+	newest := newestOf(slots)
 	for i, role := range roles {
 		if role != record.Source || newest.FailedDevices&(1<<i) != 0 {
 			continue
 		}
-		err := reads[i].Err
+		err := unread[i]
 		if err == nil || errors.Is(err, raidmeta.ErrNoMagic) || errors.Is(err, raidmeta.ErrInvalid) || errors.Is(err, raidmeta.ErrBitmap) {
 			continue
 		}
