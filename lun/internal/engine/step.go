@@ -40,9 +40,7 @@ func (s WriteMeta) run(ctx context.Context, e *Engine) error {
 // PrepareStart writes the metadata with which a mirror is started. No table may use the mirror's metadata.
 type PrepareStart struct{ LUN catalog.LUN }
 
-func (s PrepareStart) String() string {
-	return "ready metadata: copy what may differ in " + s.LUN.Name
-}
+func (s PrepareStart) String() string { return "ready metadata: copy what may differ in " + s.LUN.Name }
 
 func (s PrepareStart) run(ctx context.Context, e *Engine) error {
 	slots, unread, err := e.ReadSlots(ctx, s.LUN)
@@ -81,9 +79,7 @@ func (s Invalidate) String() string {
 	return "give up the metadata of " + s.Name + " that no table has used"
 }
 
-func (s Invalidate) run(ctx context.Context, e *Engine) error {
-	return e.Invalidate(ctx, s.Plexes)
-}
+func (s Invalidate) run(ctx context.Context, e *Engine) error { return e.Invalidate(ctx, s.Plexes) }
 
 // Wipe zeroes the first and the last MiB of every plex of a LUN. The rest of its plexes may differ. At the start of a mirror
 // everything is copied from the first plex.
@@ -103,9 +99,7 @@ type ZeroMeta struct{ LUN catalog.LUN }
 
 func (s ZeroMeta) String() string { return "zero the room for the metadata of " + s.LUN.Name }
 
-func (s ZeroMeta) run(ctx context.Context, e *Engine) error {
-	return e.Zero(ctx, s.LUN.Plexes[0].Meta)
-}
+func (s ZeroMeta) run(ctx context.Context, e *Engine) error { return e.Zero(ctx, s.LUN.Plexes[0].Meta) }
 
 // ZeroTracked prepares the extents of a new tracked LUN. It stops when ctx ends.
 type ZeroTracked struct{ LUN catalog.LUN }

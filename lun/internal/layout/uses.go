@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/google/uuid"
@@ -12,7 +11,7 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Uses is the sectors that devices of LUNs use at one moment, by drive, sorted by start.
+// Uses is the sectors that devices of LUNs use at one moment, by drive.
 type Uses map[devno.No][]Use
 
 // Use is a run of sectors that one device of a LUN uses.
@@ -20,7 +19,6 @@ type Use struct {
 	LUN        uuid.UUID
 	Device     string // its name
 	start, end size.Sectors
-	reach      size.Sectors // the highest end among this one and those before it
 }
 
 // UsesOf is the sectors that the devices in views use; views are by LUN.
@@ -38,13 +36,6 @@ func UsesOf(views map[uuid.UUID]View) Uses {
 			}
 		}
 	}
-	for _, list := range all {
-		slices.SortFunc(list, func(a, b Use) int { return cmp.Compare(a.start, b.start) })
-		for i, reach := 0, size.Sectors(0); i < len(list); i++ {
-			reach = max(reach, list[i].end)
-			list[i].reach = reach
-		}
-	}
 	return all
 }
 
@@ -58,26 +49,15 @@ func (u Uses) Others(l catalog.LUN, at Numbers) []Use {
 	var others []Use
 	for _, p := range l.Copies() {
 		for _, e := range append(slices.Clone(p.Data), p.Meta) {
-			for _, used := range u.on(at.Drives[e.Drive], e) {
-				known := slices.ContainsFunc(others, func(other Use) bool { return other.LUN == used.LUN })
-				if used.LUN != l.ID && !known {
+			for _, used := range u[at.Drives[e.Drive]] {
+				if used.LUN == l.ID || used.start >= e.End() || used.end <= e.Start {
+					continue
+				}
+				if !slices.ContainsFunc(others, func(other Use) bool { return other.LUN == used.LUN }) {
 					others = append(others, used)
 				}
 			}
 		}
 	}
 	return others
-}
-
-// on is what uses an extent of a drive.
-func (u Uses) on(dev devno.No, e catalog.Extent) []Use {
-	var found []Use
-	list := u[dev]
-	i, _ := slices.BinarySearchFunc(list, e.End(), func(one Use, end size.Sectors) int { return cmp.Compare(one.start, end) })
-	for i--; i >= 0 && list[i].reach > e.Start; i-- {
-		if list[i].end > e.Start {
-			found = append(found, list[i])
-		}
-	}
-	return found
 }

@@ -173,9 +173,7 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 		if err := s.BringUp(ctx, now); err != nil {
 			return now, err
 		}
-		if now, err = l.In(s.Host, op); err != nil {
-			return now, err
-		}
+		now = s.Current(now)
 	}
 	return s.RecordEnd(ctx, now, vds.OK)
 }

@@ -104,10 +104,8 @@ func RemoveDrive(ctx context.Context, env *Env, ref string) error {
 		if d.Foreign {
 			return host.ForeignDriveFault(d)
 		}
-		why := fault.Reasons{Op: "remove", Object: record.DriveObject(d.ID())}
 		if luns := d.Store.Catalog.LUNs; len(luns) > 0 {
-			why.Add(vds.ErrDiskNotEmpty, "delete these LUNs first", "it has plexes of %s", names(luns))
-			return why.Err()
+			return record.Fault(vds.ErrDiskNotEmpty, "remove", record.DriveObject(d.ID()), "it has plexes of "+names(luns), "delete these LUNs first")
 		}
 		return fault.Of("remove", record.DriveObject(d.ID()), s.Run(ctx, []layout.Step{engine.Unlabel{Drive: d}}))
 	})

@@ -163,12 +163,10 @@ func invalidated(roles record.Roles, slots []raidmeta.Slot) bool {
 // FromRecord is metadata for l from its record alone: the kernel copies everything, from the first plex that holds the data.
 func FromRecord(l catalog.LUN, roles record.Roles) ([]raidmeta.Slot, error) {
 	plan := raidmeta.AttachPlan{ArraySize: l.Size, RegionSize: l.RegionSize, InSync: make([]bool, len(l.Plexes))}
-	all := true
 	for i, role := range roles {
 		plan.InSync[i] = role == record.Source
-		all = all && plan.InSync[i]
 	}
-	if all {
+	if !slices.Contains(plan.InSync, false) {
 		return raidmeta.Grow(plan, 0)
 	}
 	if first := slices.Index(plan.InSync, true); first >= 0 {
