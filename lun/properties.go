@@ -125,12 +125,16 @@ func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string
 
 // mirror completes props, the properties of a mirror, with what the kernel says about its legs.
 func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, active map[string]dm.Device) Properties {
-	raid, ok, err := raid1.Decode(l, status)
-	if err != nil {
+	raid, mirrored, err := raid1.Decode(l, status)
+	switch {
+	case err != nil:
 		return props.unreadable(fault.Of("read status of", record.LUNObject(l.Name), err))
+	case mirrored:
+		props.apply(l, v.Roles(l), raid)
+	default:
+		props.Health = vds.HealthFailedRedundancy
+		props.Problem = problem(vds.ErrProviderCacheCorrupt, "the kernel has another table than the catalog", raid1.CacheHint)
 	}
-	roles := v.Roles(l)
-	props.apply(l, roles, raid, ok && raid1.Claimed(roles, raid), ok)
 	if props.Problem == nil && interrupted(l, active) {
 		props.Problem = problem(vds.ErrProviderFailure, "a change was interrupted, or is being made", "run `plexctl assemble`")
 	}
@@ -215,14 +219,9 @@ func (v viewer) recorded(l catalog.LUN) Properties {
 	return props
 }
 
-// apply adds what the kernel says about a mirror. complete reports whether the kernel claims that nothing is left to copy.
-// mirrored reports whether the kernel runs a mirror of all plexes.
-func (p *Properties) apply(l catalog.LUN, roles record.Roles, status dm.RaidStatus, complete, mirrored bool) {
-	if !mirrored {
-		p.Health = vds.HealthFailedRedundancy
-		p.Problem = problem(vds.ErrProviderCacheCorrupt, "the kernel has another table than the catalog", raid1.CacheHint)
-		return
-	}
+// apply adds what the kernel says about a mirror of all plexes.
+func (p *Properties) apply(l catalog.LUN, roles record.Roles, status dm.RaidStatus) {
+	complete := raid1.Claimed(roles, status)
 	if len(p.Plexes) == 1 && status.Health[0] == dm.LegSyncing { // at first the kernel shows any leg as syncing; there is nothing to copy
 		complete, status.Health, status.Done = true, []dm.LegHealth{dm.LegInSync}, status.Total
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
-
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/raidmeta"
@@ -152,7 +150,7 @@ func (h *Host) MarkClean(ctx context.Context, l catalog.LUN) error {
 func (h *Host) readExtent(ctx context.Context, at catalog.Extent, b []byte) error {
 	d, ok := h.Drives[at.Drive]
 	if !ok {
-		return missingDrive("read", at.Drive)
+		return record.Fault(vds.ErrObjectStatusFailed, "read", record.DriveObject(at.Drive), "it is missing", "")
 	}
 	disk, err := h.Devices.Open(ctx, d.Info.Path, blockdev.Read)
 	if err != nil {
@@ -169,8 +167,4 @@ func (h *Host) writeExtent(ctx context.Context, at catalog.Extent, offset size.B
 		_, err := disk.WriteAt(b, int64(at.Start.Bytes()+offset))
 		return err
 	})
-}
-
-func missingDrive(op string, id uuid.UUID) error {
-	return &vds.Error{Code: vds.ErrObjectStatusFailed, Op: op, Object: record.DriveObject(id), Reason: "it is missing"}
 }

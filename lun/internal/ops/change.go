@@ -178,6 +178,15 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 	return s.RecordEnd(ctx, now, vds.OK)
 }
 
+// swapTo swaps in the table of next, which is l with something else recorded.
+func swapTo(ctx context.Context, s *Session, op string, l, next catalog.LUN, commit string) (catalog.LUN, error) {
+	have, err := s.Inspect(ctx, l)
+	if err != nil {
+		return l, err
+	}
+	return s.Swap(ctx, engine.Swap{Op: op, Before: l, Next: next, Have: have, Commit: commit})
+}
+
 // each calls f for each of luns, several at a time. Each call has a session of its own that knows only the devices of its LUN.
 // Several at a time are faster, because the kernel mostly waits when it makes or removes a device. f must not commit anything,
 // because all sessions share the records and the drives.

@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
-	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/resync"
@@ -33,13 +32,7 @@ func SetRate(rate size.Bytes) Verb {
 
 // swapRate swaps in the table of next, which is l with another rate. The copy continues: the bits say what is left.
 func swapRate(ctx context.Context, s *Session, l, next catalog.LUN) (catalog.LUN, error) {
-	have, err := s.Inspect(ctx, l)
-	if err != nil {
-		return l, err
-	}
-	return s.Swap(ctx, engine.Swap{
-		Op: "set rate of", Before: l, Next: next, Have: have, Commit: l.Name + " copies " + record.RateText(next),
-	})
+	return swapTo(ctx, s, "set rate of", l, next, l.Name+" copies "+record.RateText(next))
 }
 
 // Dequeue begins l's operation if it need not wait any longer.

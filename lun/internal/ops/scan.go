@@ -50,21 +50,18 @@ type ScanProgress struct {
 // it has found.
 func Scan(ctx context.Context, env *Env, l LUN, opts ScanOptions) error {
 	var reader *scanReader
-	var path string
 	_, err := env.ChangeLUN(ctx, l, "scan", func(ctx context.Context, s *Session, now catalog.LUN) (catalog.LUN, error) {
 		if now.Tracked() {
 			return now, nil
 		}
 		var err error
-		if reader, err = beginScan(ctx, s, now, opts); reader != nil {
-			path = s.Drives[reader.l.Plexes[0].Meta.Drive].Info.Path
-		}
+		reader, err = beginScan(ctx, s, now, opts)
 		return now, err
 	})
 	if err != nil || reader == nil {
 		return err
 	}
-	return reader.run(ctx, env, path)
+	return reader.run(ctx, env)
 }
 
 // EndScan discards a scan that has not led to a plex.
@@ -72,13 +69,7 @@ func EndScan(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error
 	if l.Scan == uuid.Nil {
 		return l, record.LUNFault(vds.ErrInvalidOperation, "end scan of", l.Name, "no scan of it has begun", "")
 	}
-	have, err := s.Inspect(ctx, l)
-	if err != nil {
-		return l, err
-	}
-	return s.Swap(ctx, engine.Swap{
-		Op: "end scan of", Before: l, Next: record.EndScan(l), Have: have, Commit: "the scan of " + l.Name + " is given up",
-	})
+	return swapTo(ctx, s, "end scan of", l, record.EndScan(l), "the scan of "+l.Name+" is given up")
 }
 
 // beginScan makes the kernel record writes to l, unless it does so already. It checks that a plex could be added.
@@ -117,7 +108,8 @@ func beginScan(ctx context.Context, s *Session, l catalog.LUN, opts ScanOptions)
 	if err := s.Flush(ctx, drive); err != nil { // a power cut must not undo the data that the scan reads
 		return nil, err
 	}
-	return &scanReader{l: l, left: left, zero: raid1.NoRegions(l), opts: opts, buf: make([]byte, scanChunk)}, nil
+	path := s.Drives[drive].Info.Path
+	return &scanReader{l: l, path: path, left: left, zero: raid1.NoRegions(l), opts: opts, buf: make([]byte, scanChunk)}, nil
 }
 
 // worthScanning refuses a scan that would have no effect.

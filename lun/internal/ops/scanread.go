@@ -28,7 +28,8 @@ const (
 // scanReader reads a LUN for a scan, without the host's lock.
 type scanReader struct {
 	l     catalog.LUN
-	disk  blockdev.Disk // the drive that holds all of the LUN
+	path  string // of the drive that holds all of the LUN
+	disk  blockdev.Disk
 	left  raidmeta.Bits
 	zero  raidmeta.Bits // found, and not in the map yet
 	opts  ScanOptions
@@ -37,11 +38,11 @@ type scanReader struct {
 	buf   []byte
 }
 
-// run reads the regions that are left from the device at path, and updates the map.
-func (r *scanReader) run(ctx context.Context, env *Env, path string) error {
+// run reads the regions that are left, and updates the map.
+func (r *scanReader) run(ctx context.Context, env *Env) error {
 	var err error
-	if r.disk, err = env.Devices.Open(ctx, path, blockdev.Read); err != nil {
-		return fault.Of("scan", path, err)
+	if r.disk, err = env.Devices.Open(ctx, r.path, blockdev.Read); err != nil {
+		return fault.Of("scan", r.path, err)
 	}
 	defer r.disk.Close() //nolint:errcheck // nothing was written
 	r.count()
