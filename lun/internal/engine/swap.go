@@ -90,8 +90,8 @@ func (e *Engine) transition(s *Swap, commit layout.Step) ([]layout.Step, error) 
 		}
 		c.Prepare = WriteMeta{s.Next, slots, conv.Purpose()}
 	}
-	if window, ok := conv.Window(s.Freeze); ok {
-		c.Swap = Window{Window: window, Node: c.Want[len(c.Want)-1], Conv: conv, Fill: fill}
+	if conv.NeedsWindow(s.Freeze) {
+		c.Swap = Window{Freeze: s.Freeze, Node: c.Want[len(c.Want)-1], Conv: conv, Fill: fill}
 	}
 	return layout.Plan(c), nil
 }

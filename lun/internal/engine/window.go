@@ -20,10 +20,10 @@ import (
 // Window swaps the tables of a LUN in three calls: suspend, look, resume. If a leg has failed that the new table counts on, it
 // resumes the LUN with the old table.
 type Window struct {
-	raid1.Window
-	Node layout.Node
-	Conv raid1.Conversion
-	Fill *ZeroFill // zeroes regions of the new plexes before the window; may be nil
+	Freeze bool // a file system on the LUN is made clean and frozen meanwhile
+	Node   layout.Node
+	Conv   raid1.Conversion
+	Fill   *ZeroFill // zeroes regions of the new plexes before the window; may be nil
 }
 
 func (s Window) String() string {
@@ -38,7 +38,7 @@ func (s Window) run(ctx context.Context, e *Engine) error {
 		return errors.Join(err, e.abortSwap(ctx, s.Node))
 	}
 	health, err := s.check(ctx, e)
-	if err == nil && s.Carry {
+	if err == nil && s.Conv.Carries() {
 		err = s.carry(ctx, e, health)
 	}
 	if err != nil {
@@ -54,7 +54,7 @@ func (e *Engine) abortSwap(ctx context.Context, n layout.Node) error {
 
 // check looks at the legs of the suspended mirror, and returns their health by data device.
 func (s Window) check(ctx context.Context, e *Engine) (map[devno.No]dm.LegHealth, error) {
-	if s.Linear {
+	if !s.Conv.Was.Mirror {
 		return nil, nil
 	}
 	table, err := e.Kernel.Table(ctx, s.Node.Name)
@@ -79,7 +79,7 @@ func (s Window) check(ctx context.Context, e *Engine) (map[devno.No]dm.LegHealth
 			health[leg.Data] = seen.Health[i]
 		}
 	}
-	for _, dev := range s.Counted {
+	for _, dev := range s.Conv.Counted() {
 		if letter := health[dev]; letter != dm.LegInSync && letter != dm.LegSyncing {
 			return nil, record.LUNFault(vds.ErrObjectStatusFailed, "change", s.Conv.LUN.Name,
 				fmt.Sprintf("its leg on device %s has just failed", dev), "nothing has changed; see `plexctl status`")

@@ -55,7 +55,7 @@ func TestWindow(t *testing.T) {
 				t.Fatal(err)
 			}
 			fill := &ZeroFill{Conv: conv, Zeros: host.NoZeros{}, zeroed: raid1.NoRegions(l)}
-			w := Window{Conv: conv, Fill: fill, Window: raid1.Window{Carry: true, Counted: []devno.No{fixture.Part(0), fixture.Part(1)}}}
+			w := Window{Conv: conv, Fill: fill}
 			err = w.run(t.Context(), &Engine{Host: h})
 			if got := strings.Join(k.Asked, " "); got != test.want || (err != nil) != test.bad {
 				t.Errorf("calls %q, %v; want %q, an error: %v", got, err, test.want, test.bad)

@@ -184,32 +184,27 @@ func (c Conversion) grows() bool {
 	return c.Was.Mirror && c.AllInSync && c.before() < c.LUN.Size
 }
 
-// carries reports whether the plexes need only what the live table has recorded.
-func (c Conversion) carries() bool {
+// Carries reports whether the plexes need only what the live table has recorded. Then its bits are copied to the new metadata.
+func (c Conversion) Carries() bool {
 	return c.Was.Mirror && !c.FullCopy && len(c.LUN.Plexes) > 1 || c.ZeroFill
 }
 
-// Window is how to swap tables while a separate call has suspended the LUN.
-type Window struct {
-	Linear  bool       // the live table is linear
-	Freeze  bool       // a file system on the LUN is made clean and frozen meanwhile
-	Carry   bool       // the bits of the old table are copied to the new metadata
-	Counted []devno.No // data devices of the legs that must be in order
+// NeedsWindow reports whether a separate call must suspend the LUN for the swap. With freeze a file system on the LUN is made
+// clean meanwhile. A single call is enough from a linear table, and when the only leg with the data stays, which the kernel
+// never drops.
+func (c Conversion) NeedsWindow(freeze bool) bool {
+	return c.ZeroFill || c.Was.Mirror && (c.Was.completeCount() > 1 || c.Carries() || freeze)
 }
 
-// Window is how to swap; false when a single call is enough. A single call is enough from a linear table, and when the only leg
-// with the data stays, which the kernel never drops.
-func (c Conversion) Window(freeze bool) (Window, bool) {
-	if !c.ZeroFill && (!c.Was.Mirror || c.Was.completeCount() < 2 && !c.carries() && !freeze) {
-		return Window{}, false
-	}
-	w := Window{Freeze: freeze, Linear: !c.Was.Mirror, Carry: c.carries()}
+// Counted is the data devices of the legs that must be in order in the window.
+func (c Conversion) Counted() []devno.No {
+	var counted []devno.No
 	for i, p := range c.LUN.Plexes {
-		if c.InSync[i] && !w.Linear {
-			w.Counted = append(w.Counted, c.Was.Devices[p.ID])
+		if c.InSync[i] && c.Was.Mirror {
+			counted = append(counted, c.Was.Devices[p.ID])
 		}
 	}
-	return w, true
+	return counted
 }
 
 // Left is what is left to copy by the metadata of the old table. These are the regions with a bit, without those that every

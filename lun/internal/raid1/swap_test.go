@@ -20,11 +20,6 @@ import (
 // order a table is swapped. TestCrash and TestFaults run the same code. But where two precautions protect the same data, they
 // do not notice that one is missing.
 
-func needsWindow(c raid1.Conversion) bool {
-	_, needs := c.Window(false)
-	return needs
-}
-
 // needsAnother reports whether a LUN needs another table although the live one matches.
 func needsAnother(l catalog.LUN, was raid1.LegState) bool {
 	return raid1.Needed(l, raid1.Running{Live: true, Matches: true, Legs: &was}) != raid1.NeedNothing
@@ -87,7 +82,7 @@ func TestConvert(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := decision{Level: c.AllInSync, Fresh: c.FullCopy, Window: needsWindow(c)}
+			got := decision{Level: c.AllInSync, Fresh: c.FullCopy, Window: c.NeedsWindow(false)}
 			for _, is := range c.InSync {
 				got.InSync += map[bool]string{true: "y", false: "n"}[is]
 			}
@@ -167,9 +162,8 @@ func TestWindowCountsOnWhatHoldsTheData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, _ := c.Window(false)
-	if diff := cmp.Diff([]devno.No{fixture.Part(0), fixture.Part(1)}, w.Counted); diff != "" || !w.Carry {
-		t.Errorf("carries %v, counted (-want +got):\n%s", w.Carry, diff)
+	if diff := cmp.Diff([]devno.No{fixture.Part(0), fixture.Part(1)}, c.Counted()); diff != "" || !c.Carries() {
+		t.Errorf("carries %v, counted (-want +got):\n%s", c.Carries(), diff)
 	}
 }
 
