@@ -186,7 +186,7 @@ tier_unit() {
 	local packages
 	mapfile -t packages < <(go list ./... | grep -Ev "$in_machines")
 	gotest unit -timeout=45m "${packages[@]}"
-	gotest race -race -skip='^Test(CodesNotice|Crash|Faults|Guard|Sequences)' -timeout=45m ./blockdev/... ./cmd/... ./dm ./lun/... ./resync
+	gotest race -race -skip='^Test(CodesNotice|Crash|Faults|Guard|RecordsThatWereNotFlushed|ScanRandomly|Sequences)' -timeout=45m ./blockdev/... ./cmd/... ./dm ./lun/... ./resync
 	gotest mutation -timeout=45m ./mutation
 	cd bench
 	gotest bench ./...
