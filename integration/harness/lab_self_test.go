@@ -190,3 +190,20 @@ func TestLatency(t *testing.T) {
 		t.Errorf("latency of no writes (-want +got):\n%s", diff)
 	}
 }
+
+// TestContains looks for a text that no single read has all of.
+//
+//gate:when harness
+func TestContains(t *testing.T) {
+	lab.NewLab(t)
+	device := lab.NewLoop(t, 4*size.MiB, 512)
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	lab.Must(t, err)
+	_, err = f.WriteAt([]byte("needle"), int64(size.MiB)-3)
+	lab.Must(t, errors.Join(err, f.Sync(), f.Close()))
+	for text, want := range map[string]bool{"needle": true, "needles": false} {
+		if got := lab.Contains(t, device, text, 4*size.MiB); got != want {
+			t.Errorf("%q is found: %v, want %v", text, got, want)
+		}
+	}
+}

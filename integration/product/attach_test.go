@@ -26,13 +26,13 @@ import (
 //
 //gate:kernels every
 func TestAttachUnderAFileSystemInUse(t *testing.T) {
-	r := lab.NewRig(t, 2, 160*size.MiB)
-	web, spare := r.Create("web1", 96*size.MiB, 0), r.Create("spare3", 128*size.MiB, 1)
+	r := lab.NewRig(t, 2, 96*size.MiB)
+	web, spare := r.Create("web1", 48*size.MiB, 0), r.Create("spare3", 64*size.MiB, 1)
 	const junk = "what the source held before "
-	lab.FillWith(t, "/dev/mapper/plex-spare3", junk, 128*size.MiB)
+	lab.FillWith(t, "/dev/mapper/plex-spare3", junk, 64*size.MiB)
 
 	dir := lab.MountNew(t, "/dev/mapper/plex-web1")
-	w := lab.StartWriter(t, lab.NewFile(t, dir, 32*size.MiB), 32*size.MiB)
+	w := lab.StartWriter(t, lab.NewFile(t, dir, 16*size.MiB), 16*size.MiB)
 	lab.WaitFor(t, "the writer's first writes", 10*time.Second, func() bool { return w.Acked.Load() > 50 })
 
 	before := time.Now()
@@ -68,14 +68,14 @@ func TestAttachUnderAFileSystemInUse(t *testing.T) {
 		t.Errorf("the source's device node: %v, want none", err)
 	}
 	props, err := web.Properties(t.Context())
-	if err != nil || props.Health != vds.HealthHealthy || props.Type != vds.TypeMirror || props.Size != (96*size.MiB).Sectors() {
+	if err != nil || props.Health != vds.HealthHealthy || props.Type != vds.TypeMirror || props.Size != (48*size.MiB).Sectors() {
 		t.Errorf("properties %+v, %v", props, err)
 	}
 
 	lab.Unmount(t, dir)
 	lab.RunTool(t, "e2fsck", "-fn", "/dev/mapper/plex-web1")
 	r.EqualLegs(r.Record("web1"))
-	if lab.Contains(t, "/dev/mapper/plex-web1", junk, 96*size.MiB) {
+	if lab.Contains(t, "/dev/mapper/plex-web1", junk, 48*size.MiB) {
 		t.Error("the source's old data is on the target")
 	}
 }

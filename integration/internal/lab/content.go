@@ -88,9 +88,22 @@ func FillWith(t testing.TB, device, text string, length size.Bytes) {
 // Contains reports whether a text is found on the first length bytes of a device.
 func Contains(t testing.TB, device, text string, length size.Bytes) bool {
 	t.Helper()
-	var all bytes.Buffer
-	CopyRange(t, &all, device, 0, length)
-	return bytes.Contains(all.Bytes(), []byte(text))
+	f := finder{text: []byte(text)}
+	CopyRange(t, &f, device, 0, length)
+	return f.found
+}
+
+// finder looks for a text in what is written to it.
+type finder struct {
+	text, end []byte // end: of what was written before, one byte less than text
+	found     bool
+}
+
+func (f *finder) Write(p []byte) (int, error) {
+	most := len(f.text) - 1
+	f.found = f.found || bytes.Contains(append(f.end, p[:min(most, len(p))]...), f.text) || bytes.Contains(p, f.text)
+	f.end = append([]byte(nil), p[max(0, len(p)-most):]...)
+	return len(p), nil
 }
 
 // MountNew makes an ext4 file system on a device and mounts it; it is unmounted when the test ends unless the test does.
