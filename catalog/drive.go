@@ -98,7 +98,7 @@ func (d *Drive) readCatalog(m Media) error {
 	if err != nil {
 		return err
 	}
-	d.Catalog = Catalog{Sequence: newest.sequence, LUNs: luns}
+	d.Catalog = Catalog{Sequence: newest.sequence, Features: newest.features, LUNs: luns}
 	return d.Catalog.Validate(d.Label)
 }
 
@@ -138,17 +138,20 @@ func (d *Drive) readSlot(m Media, slot int) (frame, error) {
 // Write makes luns the catalog of the drive; it sorts them. It writes and flushes the older slot, which is the commit point.
 // Then it writes and flushes the older slot of the copy at the end.
 //
-// Nothing was written when the error is ErrInvalid, ErrOverlap, ErrFull or ErrHeadLost. Any other failure is a WriteError,
+// Nothing was written when the error is ErrInvalid, ErrOverlap, ErrFull, ErrHeadLost or ErrReadOnlyFormat. Any other failure is a WriteError,
 // which says whether the commit point was passed. Write may be called again after any error.
 func (d *Drive) Write(m Media, luns []LUN) error {
-	if d.HeadLost {
-		return fmt.Errorf("write catalog of drive %s: %w", d.Label.Drive, ErrHeadLost)
+	if err := d.writable(); err != nil {
+		return fmt.Errorf("write catalog of drive %s: %w", d.Label.Drive, err)
 	}
-	next := Catalog{Sequence: d.last + 1, LUNs: sortedLUNs(luns)}
+	next := Catalog{Sequence: d.last + 1, Features: d.Catalog.Features, LUNs: sortedLUNs(luns)}
 	if err := next.Validate(d.Label); err != nil {
 		return fmt.Errorf("write catalog of drive %s: %w", d.Label.Drive, err)
 	}
 	data, err := encodeSlot(d.Label.Drive, next)
+	if err == nil && len(data) > int(slotSize-reserve) && plexes(next.LUNs) > plexes(d.Catalog.LUNs) {
+		err = fmt.Errorf("catalog of %d bytes: the last %s are for the failures of what it has: %w", len(data), reserve, ErrFull)
+	}
 	if err != nil {
 		return fmt.Errorf("write catalog of drive %s: %w", d.Label.Drive, err)
 	}
@@ -158,6 +161,31 @@ func (d *Drive) Write(m Media, luns []LUN) error {
 	d.Catalog = next
 	if err := d.put(m, d.older(tailA, tailB), next.Sequence, data); err != nil {
 		return &WriteError{Drive: d.Label.Drive, Committed: true, Err: err}
+	}
+	return nil
+}
+
+// reserve is the part of a slot that takes no new plex. So a full catalog can still record that a plex has failed, or how an
+// operation has ended.
+const reserve = 64 * size.KiB
+
+// plexes is how many plexes records have.
+func plexes(luns []LUN) int {
+	n := 0
+	for _, l := range luns {
+		n += len(l.Plexes)
+	}
+	return n
+}
+
+// writable is why the drive must not be written; nil when it may be.
+func (d *Drive) writable() error {
+	unknown := d.Label.Features.ReadOnly | d.Catalog.Features.ReadOnly
+	switch {
+	case d.HeadLost:
+		return ErrHeadLost
+	case unknown != 0:
+		return fmt.Errorf("feature %#x: %w", unknown, ErrReadOnlyFormat)
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ var (
 	ErrNoLabel = errors.New("no plexctl label")
 	// ErrVersion means that a newer plexctl wrote this. It is not damage, and nothing may be written to the drive.
 	ErrVersion = errors.New("unsupported version")
+	// ErrReadOnlyFormat means that a newer plexctl wrote this, and that this one can read it and must not write it.
+	ErrReadOnlyFormat = errors.New("written by a newer version, which forbids this one to write")
 	// ErrChecksum means that a label or a slot is torn or damaged.
 	ErrChecksum = errors.New("checksum mismatch")
 	// ErrCorrupt means that a drive has a label, but no copy of it or of the catalog can be used.

@@ -98,8 +98,8 @@ func (d *Drive) Repair(m Media) error {
 // moment one of the two is intact. Until the label is rewritten it decides, and a damaged copy is only among Problems. If the
 // write damages the label, the drive is one with HeadLost, and its copy already names the new host.
 func (d *Drive) Relabel(m Media, host string) error {
-	if d.HeadLost {
-		return fmt.Errorf("relabel drive %s: %w", d.Label.Drive, ErrHeadLost)
+	if err := d.writable(); err != nil {
+		return fmt.Errorf("relabel drive %s: %w", d.Label.Drive, err)
 	}
 	label := d.Label
 	label.Host = host

@@ -42,6 +42,9 @@ func TestLabelGolden(t *testing.T) {
 		Size:    0x123456789A00,
 		Host:    "0123456789abcdef0123456789abcdef",
 		Created: testTime,
+
+		Hardware: "wwn:naa.5000c500a1b2c3d4",
+		Features: Features{Compatible: 0x01020304, ReadOnly: 0x05060708},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +64,8 @@ func TestLabelRoundTrip(t *testing.T) {
 		"last time":         {Drive: driveID(1), Size: MinDriveSize, Created: time.Unix(lastSecond, 0).UTC()},
 		"first time":        {Drive: driveID(1), Size: MinDriveSize, Created: time.Unix(1, 0).UTC()},
 		"highest drive id":  {Drive: uuid.Max, Size: MinDriveSize},
+		"longest hardware":  {Drive: driveID(1), Size: MinDriveSize, Hardware: strings.Repeat("~", MaxHardware)},
+		"features":          {Drive: driveID(1), Size: MinDriveSize, Features: Features{Compatible: 1 << 31, ReadOnly: 1}},
 		"all kinds of host": {Drive: driveID(1), Size: MinDriveSize, Host: "a-Z_0.9:~!"},
 	}
 	for name, want := range tests {
@@ -107,6 +112,8 @@ func TestLabelEncodeRefuses(t *testing.T) {
 		"host with a space":     func(l *Label) { l.Host = "a b" },
 		"host with a zero byte": func(l *Label) { l.Host = "a\x00" },
 		"host beyond ASCII":     func(l *Label) { l.Host = "höst" },
+		"hardware too long":     func(l *Label) { l.Hardware = strings.Repeat("h", MaxHardware+1) },
+		"hardware with a space": func(l *Label) { l.Hardware = "a b" },
 		"before 1970":           func(l *Label) { l.Created = time.Unix(-1, 0) },
 		"second zero of 1970":   func(l *Label) { l.Created = time.Unix(0, 0) },
 		"after 9999":            func(l *Label) { l.Created = time.Unix(lastSecond+1, 0) },
@@ -150,7 +157,11 @@ func TestLabelDecodeRefuses(t *testing.T) {
 		"host longer than room":    {change: func(b []byte) { b[labelHostLen] = 65 }, seal: true, want: ErrInvalid},
 		"host length beyond block": {change: func(b []byte) { b[labelHostLen+1] = 0xff }, seal: true, want: ErrInvalid},
 		"host with control bytes":  {change: func(b []byte) { b[labelHost] = 7 }, seal: true, want: ErrInvalid},
-		"bytes after the host":     {change: func(b []byte) { b[labelEnd-1] = 'x' }, seal: true, want: ErrInvalid},
+		"bytes after the host":     {change: func(b []byte) { b[labelWareLen-1] = 'x' }, seal: true, want: ErrInvalid},
+		"hardware beyond its room": {change: func(b []byte) { b[labelWareLen], b[labelWareLen+1] = 1, 1 }, seal: true, want: ErrInvalid},
+		"bytes after the hardware": {change: func(b []byte) { b[labelFeature-1] = 'x' }, seal: true, want: ErrInvalid},
+		"hardware with a newline":  {change: func(b []byte) { b[labelWareLen], b[labelWare] = 1, 10 }, seal: true, want: ErrInvalid},
+		"unknown feature":          {change: func(b []byte) { put32(b[labelFeature+8:], 1<<31) }, seal: true, want: ErrVersion},
 		"reserved bytes":           {change: func(b []byte) { b[labelEnd] = 1 }, seal: true, want: ErrInvalid},
 	}
 	for name, tt := range tests {

@@ -38,6 +38,8 @@ const (
 	MaxExtents = 64   // data extents of one plex
 	MaxName    = 64   // bytes of a LUN's name
 	MaxHistory = 256  // tombstones, and former drives, of one LUN
+	// MaxHistories is how many histories a LUN remembers. A record of one that it has forgotten counts as a fork.
+	MaxHistories = 32
 )
 
 // Label says that a block device is a plexctl drive.
@@ -46,12 +48,17 @@ type Label struct {
 	Size    size.Bytes // of the device when it was labelled; a smaller device is an error
 	Host    string     // id of the host that labelled it; may be empty, at most 64 bytes
 	Created time.Time
+	// Hardware is what the device said of itself when it was labelled, or when its change was confirmed: a WWN, a serial number,
+	// the GUID of a partition. Empty when it said nothing; at most MaxHardware bytes of printable ASCII.
+	Hardware string
+	Features Features
 }
 
 // Catalog is the content of one slot.
 type Catalog struct {
 	Sequence uint64 // of this drive's catalog; every write has a higher one
-	LUNs     []LUN  // sorted by ID
+	Features Features
+	LUNs     []LUN // sorted by ID
 }
 
 // LUN is the full record of a LUN. Its form on a drive is lunV1 (wire.go).
@@ -73,6 +80,27 @@ type LUN struct {
 	// The current slot of the plex has a bit for every region that is written since the scan began. Its other slot has the
 	// result of the scan.
 	Scan uuid.UUID
+	// BlockSize is the logical block size with which the LUN was made, in bytes; 0: not known. Its users rely on it.
+	BlockSize size.Bytes
+	// Host is the id of the host that wrote this record; empty when it had none.
+	Host string
+	// Histories is where the record comes from, oldest first; see History. The last one is what the LUN is in.
+	Histories []History
+}
+
+// History is a run of changes of a LUN that all copies share. A start without a plex that counts begins a new one, because the
+// absent plex may be started elsewhere, by itself. Two records of which neither comes from the other have forked; see Merge.
+type History struct {
+	ID   uuid.UUID
+	From uint64 // the generation with which it begins
+}
+
+// Run tells the time for which a LUN was in use apart from others: from a start, a change of its table, or an orderly stop to the
+// next of these. Each of them writes a new Run to the metadata of the plexes that take part, and then commits it to the record.
+// So a plex whose metadata has another Run than its record is an older copy of itself.
+type Run struct {
+	Number uint32 // rises by one
+	Nonce  uint64 // random: two runs of one number are different
 }
 
 // Plex is one complete copy of a LUN.
@@ -88,6 +116,12 @@ type Plex struct {
 	// LUN has one, the kernel keeps a bit for every region that is written, in the metadata of all other plexes. See LUN.Tracked
 	// and LUN.Scan.
 	Vacant bool
+	// Run is what the metadata of the plex must say; the zero Run if the plex has no metadata, as in a LUN with one plex. A plex that
+	// took no part in the last run has an older one.
+	Run Run
+	// Prior says that the kernel may not have gone over to the current slot yet. Until a later commit the other slot is evidence
+	// too: what failed there after this record was written has failed.
+	Prior bool
 }
 
 // Slot names one of the two metadata slots of a plex.

@@ -18,7 +18,8 @@ import (
 //	16  drive GUID        16 bytes: a slot that came with a copy of another drive is not taken
 //	32  sequence          uint64
 //	40  length of JSON    uint32
-//	44  zero
+//	44  features          3 times uint32
+//	56  zero
 //	64  JSON
 //
 // A slot that was never used starts with zeros.
@@ -28,13 +29,21 @@ const (
 	slotDrive    = 16
 	slotSequence = 32
 	slotLength   = 40
-	slotReserved = 44
+	slotFeature  = 44
+	slotReserved = 56
 	slotBody     = 64
 	maxBody      = int(slotSize) - slotBody
 )
 
+// slotFormat is the version of a slot: of its frame and of its JSON. It rises with every change that an older plexctl must not
+// pass over, a new field in a record included.
+const slotFormat = 1
+
 // maxSequence bounds the sequences of catalogs and the generations of records.
 const maxSequence = 1 << 62
+
+// maxRead is the highest of these that is taken from a drive. It leaves room above everything that is read.
+const maxRead = maxSequence / 2
 
 // errEmpty means that a slot was never used.
 var errEmpty = errors.New("slot is empty")
@@ -42,6 +51,7 @@ var errEmpty = errors.New("slot is empty")
 // frame is a slot whose checksum is right and whose JSON has not been decoded.
 type frame struct {
 	sequence uint64
+	features Features
 	body     []byte
 }
 
@@ -57,10 +67,11 @@ func encodeSlot(drive uuid.UUID, c Catalog) ([]byte, error) {
 	used := slotBody + len(text)
 	b := make([]byte, size.Bytes(used).RoundUp(blockSize))
 	copy(b, slotMagic)
-	binary.LittleEndian.PutUint32(b[slotVersion:], formatVersion)
+	binary.LittleEndian.PutUint32(b[slotVersion:], slotFormat)
 	copy(b[slotDrive:], drive[:])
 	binary.LittleEndian.PutUint64(b[slotSequence:], c.Sequence)
 	binary.LittleEndian.PutUint32(b[slotLength:], uint32(len(text)))
+	c.Features.encode(b[slotFeature:])
 	copy(b[slotBody:], text)
 	binary.LittleEndian.PutUint32(b[sumAt:], checksum(b[:used]))
 	return b, nil
@@ -75,7 +86,7 @@ func slotLen(first []byte) (int, error) {
 	if string(first[:slotVersion]) != slotMagic {
 		return 0, fmt.Errorf("no magic: %w", ErrCorrupt)
 	}
-	if binary.LittleEndian.Uint32(first[slotVersion:]) != formatVersion {
+	if binary.LittleEndian.Uint32(first[slotVersion:]) != slotFormat {
 		return 0, ErrVersion
 	}
 	length := binary.LittleEndian.Uint32(first[slotLength:])
@@ -104,8 +115,12 @@ func decodeSlot(drive uuid.UUID, b []byte) (frame, error) {
 	if !isZero(b[slotReserved:slotBody]) {
 		return frame{}, invalid("reserved bytes are not zero")
 	}
-	f := frame{sequence: binary.LittleEndian.Uint64(b[slotSequence:]), body: b[slotBody:used]}
-	if f.sequence == 0 || f.sequence > maxSequence {
+	features, err := decodeFeatures(b[slotFeature:])
+	if err != nil {
+		return frame{}, err
+	}
+	f := frame{features: features, sequence: binary.LittleEndian.Uint64(b[slotSequence:]), body: b[slotBody:used]}
+	if f.sequence == 0 || f.sequence > maxRead {
 		return frame{}, invalid("sequence %d", f.sequence)
 	}
 	return f, nil

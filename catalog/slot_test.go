@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,9 @@ func fullLUN() LUN {
 		ID: opID(2), Type: vds.AsyncCreateLUN, Started: testTime, Ended: testTime.Add(time.Minute), Result: vds.ErrIO,
 	}
 	l.Wipe = true
+	l.BlockSize, l.Host = 4096, "host-1"
+	l.Histories = []History{{ID: opID(7), From: 1}, {ID: opID(8), From: 3}}
+	l.Plexes[0].Run, l.Plexes[0].Prior = Run{Number: 6, Nonce: math.MaxUint64}, true
 	return l
 }
 
@@ -75,7 +79,7 @@ func TestSlotRoundTrip(t *testing.T) {
 	}
 	tests := map[string]Catalog{
 		"empty":            {Sequence: 1},
-		"every field":      {Sequence: maxSequence, LUNs: []LUN{fullLUN()}},
+		"every field":      {Sequence: maxRead, Features: Features{Compatible: 1, ReadOnly: 2}, LUNs: []LUN{fullLUN()}},
 		"stale and queued": {Sequence: 2, LUNs: []LUN{staleLUN(), extendedLUN()}},
 		"many blocks long": {Sequence: 2, LUNs: many},
 	}
@@ -96,7 +100,7 @@ func TestSlotRoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, Catalog{Sequence: f.sequence, LUNs: luns}); diff != "" {
+			if diff := cmp.Diff(want, Catalog{Sequence: f.sequence, Features: f.features, LUNs: luns}); diff != "" {
 				t.Errorf("catalog (-want +got):\n%s", diff)
 			}
 		})
@@ -158,7 +162,8 @@ func TestSlotDecodeRefuses(t *testing.T) {
 		"length of 4 GiB":       {change: func(b []byte) { put32(b[slotLength:], 0xffffffff) }, want: ErrInvalid},
 		"of another drive":      {change: func(b []byte) { b[slotDrive] ^= 1 }, seal: true, want: ErrInvalid},
 		"sequence zero":         {change: func(b []byte) { put64(b[slotSequence:], 0) }, seal: true, want: ErrInvalid},
-		"sequence at the end":   {change: func(b []byte) { put64(b[slotSequence:], maxSequence+1) }, seal: true, want: ErrInvalid},
+		"sequence at the end":   {change: func(b []byte) { put64(b[slotSequence:], maxRead+1) }, seal: true, want: ErrInvalid},
+		"unknown feature":       {change: func(b []byte) { put32(b[slotFeature+8:], 1) }, seal: true, want: ErrVersion},
 		"reserved bytes":        {change: func(b []byte) { b[slotReserved] = 1 }, seal: true, want: ErrInvalid},
 	}
 	for name, tt := range tests {

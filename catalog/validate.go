@@ -78,7 +78,7 @@ func checkSpace(luns []LUN, label Label) error {
 // Validate checks a record by itself. It knows neither the sizes of drives nor other LUNs. The error is ErrInvalid or
 // ErrOverlap and names LUN, plex and drive.
 func (l LUN) Validate() error {
-	checks := []func() error{l.checkValues, l.checkShape, l.checkPlexes, l.checkHistory, l.checkLast, l.checkOperation, l.checkHolding}
+	checks := []func() error{l.checkValues, l.checkShape, l.checkPlexes, l.checkHistory, l.checkOrigin, l.checkLast, l.checkOperation, l.checkHolding}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return fmt.Errorf("%s: %w", l.title(), err)
@@ -226,6 +226,30 @@ func (l LUN) checkHistory() error {
 	}
 	return nil
 }
+
+// checkOrigin checks where the record comes from, and the logical block size.
+func (l LUN) checkOrigin() error {
+	if len(l.Host) > maxHost || strings.ContainsFunc(l.Host, unprintable) {
+		return invalid("host id %q", l.Host)
+	}
+	if l.BlockSize != 0 && (l.BlockSize < size.Sector || l.BlockSize > maxBlock || bits.OnesCount64(uint64(l.BlockSize)) != 1) {
+		return invalid("logical blocks of %d bytes", l.BlockSize)
+	}
+	if len(l.Histories) > MaxHistories {
+		return invalid("%d histories, limit %d", len(l.Histories), MaxHistories)
+	}
+	from, seen := uint64(0), map[uuid.UUID]bool{uuid.Nil: true}
+	for _, h := range l.Histories {
+		if seen[h.ID] || h.From <= from || h.From > l.Generation {
+			return invalid("history %s from generation %d", h.ID, h.From)
+		}
+		from, seen[h.ID] = h.From, true
+	}
+	return nil
+}
+
+// maxBlock is the largest logical block of a block device.
+const maxBlock = 64 * size.KiB
 
 func (l LUN) checkLast() error {
 	if l.Last == nil {

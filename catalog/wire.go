@@ -16,9 +16,9 @@ import (
 
 // The types below are the JSON in a slot of format version 1 (docs/on-disk-format.md). The rest of the package works with
 // types of its own: renaming a field there changes nothing on the drives. A change of a type here does. It needs a new
-// formatVersion, and these types stay to read the old one.
+// slotFormat, and these types stay to read the old one.
 //
-// The decoder refuses unknown fields. A plexctl that knows more fields writes a higher formatVersion, so an unknown field is
+// The decoder refuses unknown fields. A plexctl that knows more fields writes a higher slotFormat, so an unknown field is
 // damage. The next write would lose it.
 
 // bodyV1 is the JSON in a slot.
@@ -41,6 +41,9 @@ type lunV1 struct {
 	Wipe       bool          `json:"wipe,omitempty"`
 	Deleted    bool          `json:"deleted,omitempty"`
 	Scan       uuid.UUID     `json:"scan,omitzero"`
+	BlockSize  size.Bytes    `json:"blockBytes,omitempty"`
+	Host       string        `json:"host,omitempty"`
+	Histories  []historyV1   `json:"histories,omitempty"`
 }
 
 type plexV1 struct {
@@ -50,6 +53,18 @@ type plexV1 struct {
 	Slot   Slot       `json:"slot"`
 	Stale  bool       `json:"stale,omitempty"`
 	Vacant bool       `json:"vacant,omitempty"`
+	Run    runV1      `json:"run,omitzero"`
+	Prior  bool       `json:"prior,omitempty"`
+}
+
+type runV1 struct {
+	Number uint32 `json:"number"`
+	Nonce  uint64 `json:"nonce,string"` // a string: not every reader of JSON has numbers of 64 bits
+}
+
+type historyV1 struct {
+	ID   uuid.UUID `json:"id"`
+	From uint64    `json:"from"`
 }
 
 type extentV1 struct {
@@ -99,12 +114,12 @@ func encodeRecord(l LUN) string {
 // leastValue is the fewest bytes of text that a catalog of plexctl has for each of its values. Most values are GUIDs, and all
 // have names. The limit bounds the memory that a slot takes. Without it, a drive that an attacker has prepared could exhaust
 // the memory of a host.
-const leastValue = 16
+const leastValue = 18
 
 // decodeBody reads the JSON of a slot, an object with the one key "luns". It does not validate the records. The errors are
 // ErrInvalid and, for more than MaxLUNs records, ErrFull.
 func decodeBody(text []byte) ([]LUN, error) {
-	if bytes.Count(text, []byte{','}) > len(text)/leastValue {
+	if bytes.Count(text, []byte{','}) > 1+len(text)/leastValue {
 		return nil, invalid("catalog: %d bytes hold too many values", len(text))
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
@@ -136,7 +151,7 @@ func decodeRecords(decoder *json.Decoder) ([]LUN, error) {
 			if err := decoder.Decode(&l); err != nil {
 				return nil, err
 			}
-			if err := l.checkCounts(); err != nil {
+			if err := l.checkLimits(); err != nil {
 				return nil, err
 			}
 			luns = append(luns, toModel(l))
@@ -183,11 +198,15 @@ func expect(decoder *json.Decoder, want json.Token) error {
 	return invalid("%v where %v should be", token, want)
 }
 
-// checkCounts refuses a record with more of anything than one may have. It also refuses an operation in the source of an
+// checkLimits refuses a record with more of anything than one may have, and a generation that leaves no room above it. It also refuses an operation in the source of an
 // operation. Validate would check records in records, and name them in its error, once for each level.
-func (l *lunV1) checkCounts() error {
-	if len(l.Plexes) > MaxPlexes || len(l.Absorbed) > MaxHistory || len(l.Former) > MaxHistory {
-		return invalid("record of %d plexes, %d tombstones and %d former drives", len(l.Plexes), len(l.Absorbed), len(l.Former))
+func (l *lunV1) checkLimits() error {
+	if len(l.Plexes) > MaxPlexes || len(l.Absorbed) > MaxHistory || len(l.Former) > MaxHistory || len(l.Histories) > MaxHistories {
+		return invalid("record of %d plexes, %d tombstones, %d former drives and %d histories",
+			len(l.Plexes), len(l.Absorbed), len(l.Former), len(l.Histories))
+	}
+	if l.Generation > maxRead {
+		return invalid("generation %d", l.Generation)
 	}
 	for _, p := range l.Plexes {
 		if len(p.Data) > MaxExtents {
@@ -207,7 +226,7 @@ func (l *lunV1) checkCounts() error {
 	if source.Operation != nil {
 		return invalid("source of an operation, with an operation")
 	}
-	return source.checkCounts()
+	return source.checkLimits()
 }
 
 // each is f of each element. A nil slice stays nil: JSON tells the two apart.
@@ -236,7 +255,9 @@ func toWire(l LUN) lunV1 {
 		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
 		Plexes: each(l.Plexes, func(p Plex) plexV1 {
 			data := each(p.Data, func(e Extent) extentV1 { return extentV1(e) })
-			return plexV1{ID: p.ID, Data: data, Meta: extentV1(p.Meta), Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant}
+			return plexV1{
+				ID: p.ID, Data: data, Meta: extentV1(p.Meta), Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant, Run: runV1(p.Run), Prior: p.Prior,
+			}
 		}),
 		Absorbed: each(l.Absorbed, func(t Tombstone) tombstoneV1 { return tombstoneV1(t) }),
 		Former:   l.Former,
@@ -245,7 +266,8 @@ func toWire(l LUN) lunV1 {
 			return operationV1{ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Source: source}
 		}),
 		Last: maybe(l.Last, func(o Outcome) outcomeV1 { return outcomeV1(o) }),
-		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan,
+		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
+		Histories: each(l.Histories, func(h History) historyV1 { return historyV1(h) }),
 	}
 }
 
@@ -254,7 +276,9 @@ func toModel(l lunV1) LUN {
 		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
 		Plexes: each(l.Plexes, func(p plexV1) Plex {
 			data := each(p.Data, func(e extentV1) Extent { return Extent(e) })
-			return Plex{ID: p.ID, Data: data, Meta: Extent(p.Meta), Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant}
+			return Plex{
+				ID: p.ID, Data: data, Meta: Extent(p.Meta), Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant, Run: Run(p.Run), Prior: p.Prior,
+			}
 		}),
 		Absorbed: each(l.Absorbed, func(t tombstoneV1) Tombstone { return Tombstone(t) }),
 		Former:   l.Former,
@@ -263,6 +287,7 @@ func toModel(l lunV1) LUN {
 			return Operation{ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Source: source}
 		}),
 		Last: maybe(l.Last, func(o outcomeV1) Outcome { return Outcome(o) }),
-		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan,
+		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
+		Histories: each(l.Histories, func(h historyV1) History { return History(h) }),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -226,6 +227,8 @@ func TestWriteRefuses(t *testing.T) {
 		"too large":      {luns: large, want: ErrFull},
 		"too many":       {luns: make([]LUN, MaxLUNs+1), want: ErrFull},
 		"head lost":      {change: func(d *Drive) { d.HeadLost = true }, want: ErrHeadLost},
+		"label forbids":  {change: func(d *Drive) { d.Label.Features.ReadOnly = 1 }, want: ErrReadOnlyFormat},
+		"slot forbids":   {change: func(d *Drive) { d.Catalog.Features.ReadOnly = 4 }, want: ErrReadOnlyFormat},
 		"sequence ends":  {change: func(d *Drive) { d.last = maxSequence }, want: ErrInvalid},
 	}
 	for name, tt := range tests {
@@ -244,6 +247,54 @@ func TestWriteRefuses(t *testing.T) {
 				t.Errorf("%d effects on the device", m.calls)
 			}
 		})
+	}
+}
+
+// TestWriteReserve fills a catalog: it takes no new plex any more, and still records that each plex that it has has failed.
+func TestWriteReserve(t *testing.T) {
+	m, d := history(t)
+	var luns []LUN
+	for n := 1; ; n++ {
+		l := testLUN(n, 1, testPlex(2*n-1, 2, 4+9*n, 8), testPlex(2*n, 3, 4+9*n, 8))
+		for k := range 60 {
+			l.Former = append(l.Former, driveID(100+k))
+		}
+		if n%20 > 0 { // each write takes a while
+			luns = append(luns, l)
+			continue
+		}
+		err := d.Write(m, append(luns, l))
+		if errors.Is(err, ErrFull) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		luns = append(luns, l)
+	}
+	luns = d.Catalog.LUNs
+	if len(luns) < 100 {
+		t.Fatalf("a catalog of %d records is full", len(luns))
+	}
+	for i := range luns {
+		luns[i].Generation++
+		luns[i].Plexes = slices.Clone(luns[i].Plexes)
+		luns[i].Plexes[1].Stale = true
+	}
+	if err := d.Write(m, luns); err != nil {
+		t.Errorf("%d failures in a full catalog: %v", len(luns), err)
+	}
+}
+
+// TestWriteKeepsFeatures writes a drive on which a later plexctl has set a bit that this one may pass over.
+func TestWriteKeepsFeatures(t *testing.T) {
+	m, d := history(t)
+	d.Label.Features.Compatible, d.Catalog.Features.Compatible = 2, 4
+	if err := errors.Join(d.Relabel(m, "other"), d.Write(m, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustRead(t, m); got.Label.Features.Compatible != 2 || got.Catalog.Features.Compatible != 4 {
+		t.Errorf("features %+v and %+v", got.Label.Features, got.Catalog.Features)
 	}
 }
 
