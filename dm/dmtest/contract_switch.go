@@ -37,8 +37,9 @@ type slotLeg struct {
 	dev      devno.No
 	meta     Disk // slot 0, then slot 1
 	slots    [2]devno.No
-	used     int  // the slot that the live table uses
-	missing  bool // "- -" in the tables
+	runs     [2]raidmeta.Run // what was written to the padding of the bitmaps' superblocks
+	used     int             // the slot that the live table uses
+	missing  bool            // "- -" in the tables
 }
 
 // slotPlan is a table to load. Its zero value has all bits set and no limit to the rate.
@@ -104,6 +105,8 @@ func (f *slotMirror) load(p slotPlan) *waiting {
 			raid.Legs = append(raid.Legs, dm.Leg{})
 			continue
 		}
+		slots[i].Bitmap.Run = raidmeta.Run{Number: uint32(f.events), LUN: 7, Nonce: 1<<63 + f.events}
+		l.runs[1-l.used] = slots[i].Bitmap.Run
 		_, err := l.meta.WriteAt(slots[i].Encode(), l.at(1-l.used))
 		f.must(err)
 		raid.Legs = append(raid.Legs, dm.Leg{Meta: l.slots[1-l.used], Data: l.dev})
@@ -173,13 +176,15 @@ func (f *slotMirror) single(leg int, do func()) {
 	f.live = nil
 }
 
-// slots is the metadata of the live table, or of the last one; of a missing leg the zero Slot.
+// slots is the metadata of the live table, or of the last one; of a missing leg the zero Slot. The kernel keeps what it takes for
+// the padding of the bitmap's superblock.
 func (f *slotMirror) slots() []raidmeta.Slot {
 	f.Helper()
 	slots := make([]raidmeta.Slot, len(f.live))
 	for i, n := range f.live {
 		if l := f.legs[n]; !l.missing {
 			slots[i] = f.slot(n, l.used)
+			f.same(fmt.Sprintf("padding in the metadata of leg %d", n), l.runs[l.used], slots[i].Bitmap.Run)
 		}
 	}
 	return slots

@@ -25,6 +25,7 @@ type bitmap struct {
 	region  int64         // bytes
 	set     raidmeta.Bits // bits on the disk, or about to be there
 	needed  raidmeta.Bits // NEEDED_MASK: recovery and resync copy these and nothing else
+	run     raidmeta.Run  // what the padding of the superblock holds
 }
 
 // openBitmap is what the constructor does with the bitmap: it makes a new one or reads the header from the first leg in
@@ -45,6 +46,7 @@ func (r *raid) openBitmap() error {
 		return err
 	}
 	r.bits.set = b.Bits
+	r.bits.run = b.Run
 	r.bits.cleared = b.EventsCleared
 	if b.Stale || b.Events < r.events {
 		r.bits.stale, r.bits.cleared = true, r.events
@@ -85,6 +87,7 @@ func (r *raid) loadBits() error {
 			return &refusal{errno: unix.EIO, log: err.Error()}
 		}
 		r.bits.set = b.Bits
+		r.bits.run = b.Run // the kernel reads the page of the superblock again, too (md_bitmap_init_from_disk)
 	}
 	start := uint64(0)
 	if !r.degraded() || r.bits.cleared == r.events {
@@ -139,6 +142,7 @@ func (r *raid) persistPage(page int64) error {
 		RegionSize:    size.Bytes(r.bits.region).Sectors(),
 		Stale:         r.bits.stale,
 		Bits:          r.bits.set,
+		Run:           r.bits.run,
 	}.Encode()
 	for _, l := range r.legs {
 		if !l.working() {

@@ -47,7 +47,8 @@ type wireBitmap struct {
 	SectorsReserved uint32   // 64: the kernel's note to itself; 0 makes it count anew
 	Nodes           uint32   // 68
 	ClusterName     [64]byte // 72
-	Pad             [120]byte
+	Run             Run      // 136: padding to the kernel, which keeps it
+	Pad             [104]byte
 }
 
 // Regions is the number of regions of an array, the last of which may be smaller. region must not be 0.
@@ -83,6 +84,7 @@ func (b Bitmap) Encode() []byte {
 		SyncSize:      uint64(b.ArraySize),
 		ChunkSize:     uint32(b.RegionSize.Bytes()),
 		DaemonSleep:   daemonSleep,
+		Run:           b.Run,
 	}
 	if b.Stale {
 		w.State = stateStale
@@ -120,6 +122,7 @@ func DecodeBitmap(b []byte) (Bitmap, error) {
 		RegionSize:    region,
 		Stale:         w.State != 0,
 		Bits:          bits,
+		Run:           w.Run,
 	}, nil
 }
 

@@ -70,6 +70,16 @@ type Bitmap struct {
 	RegionSize    size.Sectors // a power of two
 	Stale         bool         // the kernel marked the bitmap unusable, or could not write it
 	Bits          Bits
+	Run           Run
+}
+
+// Run is what plexctl notes in a bitmap superblock, in bytes that the kernel reads and writes as padding (struct
+// bitmap_super_s in drivers/md/md-bitmap.h). The kernel writes the superblock of the first leg in sync to all working legs, so
+// all of these have the same Run.
+type Run struct {
+	Number uint32 // rises with every set of metadata that plexctl writes for the LUN
+	LUN    uint32 // tells LUNs apart
+	Nonce  uint64 // random
 }
 
 // Bits is a set of regions, one bit each, in the on-disk order.
