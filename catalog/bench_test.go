@@ -26,7 +26,7 @@ func largeLabel(n int) Label {
 func BenchmarkEncode500(b *testing.B) {
 	c := Catalog{Sequence: 1, LUNs: manyLUNs(500)}
 	for b.Loop() {
-		data, err := encodeSlot(driveID(1), c)
+		data, err := encodeSlot(testLabel(1), c)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -35,7 +35,7 @@ func BenchmarkEncode500(b *testing.B) {
 }
 
 func BenchmarkDecode500(b *testing.B) {
-	data, err := encodeSlot(driveID(1), Catalog{Sequence: 1, LUNs: manyLUNs(500)})
+	data, err := encodeSlot(testLabel(1), Catalog{Sequence: 1, LUNs: manyLUNs(500)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -26,11 +26,14 @@ type Drive struct {
 	Catalog Catalog
 	// HeadLost says that the label was read from its copy at the end. Write refuses such a drive; see ErrHeadLost.
 	HeadLost bool
+	// Device is the size of the device that it was read from; 0: not known. See Shrunk and Grown.
+	Device size.Bytes
 	// Problems is damage in spite of which the drive could be read. The next Write repairs it, or Repair if it is in a label.
 	Problems []error
 
 	slots [slotCount]uint64 // sequence of the last that each slot is known to have held; 0: nothing of use
 	last  uint64            // highest sequence that any slot may hold
+	torn  bool              // with HeadLost: the label at the start is there, and its checksum is wrong
 }
 
 // slotAt is where a slot is on the drive.
@@ -46,11 +49,11 @@ func (d *Drive) slotAt(slot int) size.Bytes {
 }
 
 // ReadDrive reads label and catalog of a device of the given size. The newest intact slot of the four wins. Damage to other
-// parts is in Problems. A device may have grown since it was labelled.
+// parts is in Problems. A device may have grown or shrunk since it was labelled: see Grown and Shrunk.
 //
 //	ErrNoLabel   the device is no drive
 //	ErrVersion   a newer plexctl wrote the drive, even when something else on it is damaged
-//	ErrTooSmall  the device has shrunk
+//	ErrTooSmall  the device has shrunk below MinDriveSize
 //	ErrCorrupt   no copy of the label can be used, or none of the catalog
 //	ErrInvalid   the newest catalog has a right checksum and wrong content; ReadDrive takes no older one in its place
 func ReadDrive(m Media, deviceSize size.Bytes) (Drive, error) {
@@ -69,6 +72,9 @@ func (d *Drive) readCatalog(m Media) error {
 	var newest frame
 	var reasons []error
 	for slot, name := range slotNames {
+		if slot >= tailA && d.Shrunk() {
+			break // the device does not have them
+		}
 		f, err := d.readSlot(m, slot)
 		for again := 0; again < rereads && err != nil && !unusable(err); again++ {
 			f, err = d.readSlot(m, slot) // it may hold the newest catalog: a transient error must not hide it
@@ -138,17 +144,17 @@ func (d *Drive) readSlot(m Media, slot int) (frame, error) {
 // Write makes luns the catalog of the drive; it sorts them. It writes and flushes the older slot, which is the commit point.
 // Then it writes and flushes the older slot of the copy at the end.
 //
-// Nothing was written when the error is ErrInvalid, ErrOverlap, ErrFull, ErrHeadLost or ErrReadOnlyFormat. Any other failure is a WriteError,
-// which says whether the commit point was passed. Write may be called again after any error.
+// Nothing was written when the error is ErrInvalid, ErrOverlap, ErrFull, ErrHeadLost, ErrTooSmall or ErrReadOnlyFormat. Any
+// other failure is a WriteError, which says whether the commit point was passed. Write may be called again after any error.
 func (d *Drive) Write(m Media, luns []LUN) error {
-	if err := d.writable(); err != nil {
+	if err := d.Writable(); err != nil {
 		return fmt.Errorf("write catalog of drive %s: %w", d.Label.Drive, err)
 	}
 	next := Catalog{Sequence: d.last + 1, Features: d.Catalog.Features, LUNs: sortedLUNs(luns)}
 	if err := next.Validate(d.Label); err != nil {
 		return fmt.Errorf("write catalog of drive %s: %w", d.Label.Drive, err)
 	}
-	data, err := encodeSlot(d.Label.Drive, next)
+	data, err := encodeSlot(d.Label, next)
 	if err == nil && len(data) > int(slotSize-reserve) && plexes(next.LUNs) > plexes(d.Catalog.LUNs) {
 		err = fmt.Errorf("catalog of %d bytes: the last %s are for the failures of what it has: %w", len(data), reserve, ErrFull)
 	}
@@ -178,12 +184,14 @@ func plexes(luns []LUN) int {
 	return n
 }
 
-// writable is why the drive must not be written; nil when it may be.
-func (d *Drive) writable() error {
+// Writable is why plexctl must not write to the drive: ErrHeadLost, ErrTooSmall or ErrReadOnlyFormat. It is nil when it may.
+func (d *Drive) Writable() error {
 	unknown := d.Label.Features.ReadOnly | d.Catalog.Features.ReadOnly
 	switch {
 	case d.HeadLost:
 		return ErrHeadLost
+	case d.Shrunk():
+		return shrunk(d.Label, d.Device)
 	case unknown != 0:
 		return fmt.Errorf("feature %#x: %w", unknown, ErrReadOnlyFormat)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -56,7 +57,7 @@ func testLUNs(n int) []LUN {
 
 func TestReadDriveNew(t *testing.T) {
 	m, got := newDrive(t, 1)
-	want := Drive{Label: testLabel(1), Catalog: Catalog{Sequence: 1}}
+	want := Drive{Label: testLabel(1), Catalog: Catalog{Sequence: 1}, Device: testDriveSize}
 	if diff := cmp.Diff(want, got, ignoreState); diff != "" {
 		t.Errorf("drive (-want +got):\n%s", diff)
 	}
@@ -114,7 +115,7 @@ func TestReadDriveDamaged(t *testing.T) {
 	}
 	foreign := func(at int64) func(*media) {
 		return func(m *media) {
-			b, _ := encodeSlot(driveID(2), Catalog{Sequence: 99})
+			b, _ := encodeSlot(testLabel(2), Catalog{Sequence: 99})
 			m.store(at, b)
 		}
 	}
@@ -225,33 +226,31 @@ func TestReadDriveRefuses(t *testing.T) {
 		want   error
 		text   string
 	}{
-		"empty device":              {change: func(m *media) { clear(m.blocks) }, want: ErrNoLabel},
-		"empty small device":        {change: func(m *media) { clear(m.blocks) }, size: 4096, want: ErrNoLabel},
-		"device of no size":         {change: func(m *media) { clear(m.blocks) }, size: 0, want: ErrNoLabel},
-		"unreadable, not a drive":   {change: func(m *media) { clear(m.blocks); m.badRead = func(off int64) bool { return off == atHeadLabel } }, want: errMedia, text: "label: input"},
-		"end unreadable":            {change: func(m *media) { clear(m.blocks); m.badRead = func(off int64) bool { return off > tailAt } }, want: errMedia, text: "copy of the label: input"},
-		"all unreadable":            {change: func(m *media) { m.badRead = func(int64) bool { return true } }, want: errMedia, text: "label: input"},
-		"both labels torn":          {change: func(m *media) { flip(m, atHeadLabel, atTailLabel) }, want: ErrCorrupt, text: "label"},
-		"label torn, no copy":       {change: func(m *media) { flip(m, atHeadLabel); delete(m.blocks, atTailLabel) }, want: ErrCorrupt},
-		"no label, copy torn":       {change: func(m *media) { delete(m.blocks, atHeadLabel); flip(m, atTailLabel) }, want: ErrCorrupt},
-		"shrunk by a sector":        {change: func(*media) {}, size: testDriveSize - 512, want: ErrTooSmall, text: driveID(1).String()},
-		"shrunk to half":            {change: func(*media) {}, size: testDriveSize / 2, want: ErrTooSmall},
-		"shrunk to one MiB":         {change: func(*media) {}, size: size.MiB, want: ErrTooSmall},
-		"head lost, shrunk":         {change: func(m *media) { delete(m.blocks, atHeadLabel) }, size: testDriveSize - size.MiB, want: ErrNoLabel},
-		"head lost, grown":          {change: func(m *media) { delete(m.blocks, atHeadLabel) }, size: testDriveSize + size.MiB, want: ErrNoLabel},
-		"newer label":               {change: sealed(atHeadLabel, newer, sealLabel), want: ErrVersion},
-		"newer label, torn":         {change: sealed(atHeadLabel, newer, keep), want: ErrVersion},
-		"newer copy of label":       {change: sealed(atTailLabel, newer, sealLabel), want: ErrVersion},
-		"label torn, copy newer":    {change: func(m *media) { flip(m, atHeadLabel); newer(m.blocks[atTailLabel]) }, want: ErrVersion},
-		"newer slot":                {change: sealed(atHeadA, newer, sealSlot), want: ErrVersion, text: "slot a"},
-		"newer slot of the copy":    {change: sealed(atTailB, newer, sealSlot), want: ErrVersion, text: "slot b of the copy"},
-		"newer slot, others torn":   {change: func(m *media) { flip(m, atHeadB, atTailA, atTailB); newer(m.blocks[atHeadA]) }, want: ErrVersion},
-		"newer last, others torn":   {change: func(m *media) { flip(m, atHeadA, atHeadB, atTailA); newer(m.blocks[atTailB]) }, want: ErrVersion},
-		"all slots torn":            {change: func(m *media) { flip(m, atHeadA, atHeadB, atTailA, atTailB) }, want: ErrCorrupt, text: "slot b of the copy: checksum"},
-		"all slots gone":            {change: func(m *media) { m.zeroSlots() }, want: ErrCorrupt, text: "slot a: slot is empty"},
-		"newest makes no sense":     {change: func(m *media) { m.putSlot(atHeadA, 5, `{"luns":[{"name":"x"}]}`) }, want: ErrInvalid, text: "no GUID"},
-		"newest is no JSON":         {change: func(m *media) { m.putSlot(atHeadA, 5, `{"luns":`) }, want: ErrInvalid, text: "EOF"},
-		"newest with unknown field": {change: func(m *media) { m.putSlot(atTailA, 5, `{"luns":[],"x":1}`) }, want: ErrInvalid, text: `"x"`},
+		"empty device":               {change: func(m *media) { clear(m.blocks) }, want: ErrNoLabel},
+		"empty small device":         {change: func(m *media) { clear(m.blocks) }, size: 4096, want: ErrNoLabel},
+		"device of no size":          {change: func(m *media) { clear(m.blocks) }, size: 0, want: ErrNoLabel},
+		"unreadable, not a drive":    {change: func(m *media) { clear(m.blocks); m.badRead = func(off int64) bool { return off == atHeadLabel } }, want: errMedia, text: "label: input"},
+		"end unreadable":             {change: func(m *media) { clear(m.blocks); m.badRead = func(off int64) bool { return off > tailAt } }, want: errMedia, text: "copy of the label: input"},
+		"all unreadable":             {change: func(m *media) { m.badRead = func(int64) bool { return true } }, want: errMedia, text: "label: input"},
+		"both labels torn":           {change: func(m *media) { flip(m, atHeadLabel, atTailLabel) }, want: ErrCorrupt, text: "label"},
+		"label torn, no copy":        {change: func(m *media) { flip(m, atHeadLabel); delete(m.blocks, atTailLabel) }, want: ErrCorrupt},
+		"no label, copy torn":        {change: func(m *media) { delete(m.blocks, atHeadLabel); flip(m, atTailLabel) }, want: ErrCorrupt},
+		"shrunk to one MiB":          {change: func(*media) {}, size: size.MiB, want: ErrTooSmall, text: driveID(1).String()},
+		"head lost, shrunk":          {change: func(m *media) { delete(m.blocks, atHeadLabel) }, size: testDriveSize - size.MiB, want: ErrNoLabel},
+		"head and slots lost, grown": {change: func(m *media) { clearBelow(m, tailAt) }, size: testDriveSize + size.MiB, want: ErrNoLabel},
+		"newer label":                {change: sealed(atHeadLabel, newer, sealLabel), want: ErrVersion},
+		"newer label, torn":          {change: sealed(atHeadLabel, newer, keep), want: ErrVersion},
+		"newer copy of label":        {change: sealed(atTailLabel, newer, sealLabel), want: ErrVersion},
+		"label torn, copy newer":     {change: func(m *media) { flip(m, atHeadLabel); newer(m.blocks[atTailLabel]) }, want: ErrVersion},
+		"newer slot":                 {change: sealed(atHeadA, newer, sealSlot), want: ErrVersion, text: "slot a"},
+		"newer slot of the copy":     {change: sealed(atTailB, newer, sealSlot), want: ErrVersion, text: "slot b of the copy"},
+		"newer slot, others torn":    {change: func(m *media) { flip(m, atHeadB, atTailA, atTailB); newer(m.blocks[atHeadA]) }, want: ErrVersion},
+		"newer last, others torn":    {change: func(m *media) { flip(m, atHeadA, atHeadB, atTailA); newer(m.blocks[atTailB]) }, want: ErrVersion},
+		"all slots torn":             {change: func(m *media) { flip(m, atHeadA, atHeadB, atTailA, atTailB) }, want: ErrCorrupt, text: "slot b of the copy: checksum"},
+		"all slots gone":             {change: func(m *media) { m.zeroSlots() }, want: ErrCorrupt, text: "slot a: slot is empty"},
+		"newest makes no sense":      {change: func(m *media) { m.putSlot(atHeadA, 5, `{"luns":[{"name":"x"}]}`) }, want: ErrInvalid, text: "no GUID"},
+		"newest is no JSON":          {change: func(m *media) { m.putSlot(atHeadA, 5, `{"luns":`) }, want: ErrInvalid, text: "EOF"},
+		"newest with unknown field":  {change: func(m *media) { m.putSlot(atTailA, 5, `{"luns":[],"x":1}`) }, want: ErrInvalid, text: `"x"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -273,6 +272,10 @@ func TestReadDriveRefuses(t *testing.T) {
 	}
 }
 
+func clearBelow(m *media, end int64) {
+	maps.DeleteFunc(m.blocks, func(at int64, _ []byte) bool { return at < end })
+}
+
 func (m *media) zeroSlots() {
 	for _, at := range []int64{atHeadA, atHeadB, atTailA, atTailB} {
 		delete(m.blocks, at)
@@ -281,7 +284,7 @@ func (m *media) zeroSlots() {
 
 // putSlot writes a sealed slot of drive 1 with any text.
 func (m *media) putSlot(at int64, sequence uint64, text string) {
-	b, _ := encodeSlot(driveID(1), Catalog{Sequence: sequence})
+	b, _ := encodeSlot(testLabel(1), Catalog{Sequence: sequence})
 	clear(b[slotBody:])
 	copy(b[slotBody:], text)
 	binary.LittleEndian.PutUint32(b[slotLength:], uint32(len(text)))

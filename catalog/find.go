@@ -2,39 +2,86 @@ package catalog
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/size"
 )
 
-// readLabels reads both labels. The one at the start decides, if it can be read.
+// readLabels reads both labels. The one at the start decides, if it can be read, and it says where its copy is. If it cannot, the
+// copy is looked for at the end of the device, and where the device ended before it has grown.
 func readLabels(m Media, deviceSize size.Bytes) (Drive, error) {
 	head, headErr := readLabel(m, 0, deviceSize)
 	if errors.Is(headErr, ErrVersion) {
 		return Drive{}, fmt.Errorf("label: %w", headErr)
 	}
-	if headErr == nil && deviceSize < head.Size {
-		return Drive{}, shrunk(head, deviceSize)
+	if headErr == nil && TailStart(deviceSize) < TailStart(head.Size) {
+		return readShrunk(head, deviceSize)
 	}
-	start := TailStart(deviceSize)
+	var tail Label
+	var tailErr error
 	if headErr == nil {
-		start = TailStart(head.Size)
+		tail, tailErr = readTail(m, TailStart(head.Size), deviceSize)
+	} else {
+		tail, tailErr = findTail(m, deviceSize)
 	}
-	tail, tailErr := readTail(m, start, deviceSize)
 	switch {
 	case errors.Is(tailErr, ErrVersion):
 		return Drive{}, fmt.Errorf("copy of the label: %w", tailErr)
 	case headErr == nil && tailErr == nil && head.equal(tail):
-		return Drive{Label: head}, nil
+		return Drive{Label: head, Device: deviceSize}, nil
 	case headErr == nil:
-		err := cmp.Or(tailErr, differs(head, tail))
-		return Drive{Label: head, Problems: []error{fmt.Errorf("drive %s: copy of the label: %w", head.Drive, err)}}, nil
+		err := fmt.Errorf("drive %s: copy of the label: %w", head.Drive, cmp.Or(tailErr, differs(head, tail)))
+		return Drive{Label: head, Device: deviceSize, Problems: []error{err}}, nil
 	case tailErr == nil:
 		err := fmt.Errorf("drive %s: %w: %w", tail.Drive, ErrHeadLost, headErr)
-		return Drive{Label: tail, HeadLost: true, Problems: []error{err}}, nil
+		return Drive{Label: tail, Device: deviceSize, HeadLost: true, torn: errors.Is(headErr, ErrChecksum), Problems: []error{err}}, nil
 	}
 	return Drive{}, labelError(headErr, tailErr)
+}
+
+// readShrunk is the drive of a label on a device that is too small for it.
+func readShrunk(head Label, deviceSize size.Bytes) (Drive, error) {
+	err := shrunk(head, deviceSize)
+	if deviceSize < MinDriveSize {
+		return Drive{}, err
+	}
+	return Drive{Label: head, Device: deviceSize, Problems: []error{err}}, nil
+}
+
+// findTail finds the copy of a label that is lost.
+func findTail(m Media, deviceSize size.Bytes) (Label, error) {
+	tail, err := readTail(m, TailStart(deviceSize), deviceSize)
+	if err == nil || errors.Is(err, ErrVersion) {
+		return tail, err
+	}
+	for _, at := range []size.Bytes{slotOffset, slotOffset + slotSize} {
+		if former, ok := readFormerTail(m, at, deviceSize); ok {
+			return former, nil
+		}
+	}
+	return tail, err
+}
+
+// readFormerTail reads the copy of the label that the slot at a place leads to, on a device that has grown since; false when there
+// is none of the same drive.
+func readFormerTail(m Media, slot, deviceSize size.Bytes) (Label, bool) {
+	if deviceSize < MinDriveSize {
+		return Label{}, false
+	}
+	first := make([]byte, blockSize)
+	if _, err := m.ReadAt(first, int64(slot)); err != nil || string(first[:slotVersion]) != slotMagic {
+		return Label{}, false
+	}
+	start := TailStart(driveSize(first))
+	if binary.LittleEndian.Uint32(first[slotVersion:]) != slotFormat || start == 0 || start >= TailStart(deviceSize) {
+		return Label{}, false
+	}
+	tail, err := readTail(m, start, deviceSize)
+	return tail, err == nil && tail.Drive == uuid.UUID(first[slotDrive:slotSequence])
 }
 
 // labelError says why a device without a usable label is no drive.
@@ -77,9 +124,6 @@ func readTail(m Media, start, deviceSize size.Bytes) (Label, error) {
 	}
 	if TailStart(tail.Size) != start {
 		return Label{}, ErrNoLabel
-	}
-	if deviceSize < tail.Size {
-		return Label{}, shrunk(tail, deviceSize)
 	}
 	return tail, nil
 }

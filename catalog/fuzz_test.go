@@ -87,7 +87,7 @@ func checkBody(t *testing.T, text []byte) {
 	if c.Validate(testLabel(1)) != nil {
 		return
 	}
-	b, err := encodeSlot(driveID(1), c)
+	b, err := encodeSlot(testLabel(1), c)
 	if err != nil {
 		return // it does not fit
 	}
@@ -149,7 +149,7 @@ func damageLabel(m *media, at int64, data []byte, seal bool) {
 func (m *media) putSlotLong(at int64, text []byte, seal bool) {
 	used := slotBody + len(text)
 	b := make([]byte, (used+blockSize-1)/blockSize*blockSize)
-	empty, _ := encodeSlot(driveID(1), Catalog{Sequence: 9})
+	empty, _ := encodeSlot(testLabel(1), Catalog{Sequence: 9})
 	copy(b, empty[:slotBody])
 	copy(b[slotBody:], text)
 	binary.LittleEndian.PutUint32(b[slotLength:], uint32(len(text)))

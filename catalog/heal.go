@@ -23,7 +23,7 @@ func (s Set) Heal() map[uuid.UUID][]LUN {
 	changes := map[uuid.UUID][]LUN{}
 	for id, d := range s.drives {
 		want := s.healed(id)
-		if !d.HeadLost && !slices.EqualFunc(sortedLUNs(d.Catalog.LUNs), want, sameVersion) {
+		if d.Writable() == nil && !slices.EqualFunc(sortedLUNs(d.Catalog.LUNs), want, sameVersion) {
 			changes[id] = want
 		}
 	}

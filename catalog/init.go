@@ -26,7 +26,7 @@ func Init(m Media, label Label) error {
 }
 
 func initialise(m Media, label Label, block []byte) error {
-	slot, err := encodeSlot(label.Drive, Catalog{Sequence: 1})
+	slot, err := encodeSlot(label, Catalog{Sequence: 1})
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (d *Drive) Repair(m Media) error {
 // moment one of the two is intact. Until the label is rewritten it decides, and a damaged copy is only among Problems. If the
 // write damages the label, the drive is one with HeadLost, and its copy already names the new host.
 func (d *Drive) Relabel(m Media, host string) error {
-	if err := d.writable(); err != nil {
+	if err := d.Writable(); err != nil {
 		return fmt.Errorf("relabel drive %s: %w", d.Label.Drive, err)
 	}
 	label := d.Label

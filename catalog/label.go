@@ -156,11 +156,8 @@ func (l Label) validate() error {
 	if l.Drive == uuid.Nil {
 		return invalid("label: drive has no GUID")
 	}
-	if l.Size < MinDriveSize {
-		return invalid("label of drive %s: size %d is below %s", l.Drive, l.Size, MinDriveSize)
-	}
-	if l.Size > MaxSize || l.Size%size.Sector != 0 {
-		return invalid("label of drive %s: size %d", l.Drive, l.Size)
+	if !validSize(l.Size) {
+		return invalid("label of drive %s: size %d, a drive has at least %s", l.Drive, l.Size, MinDriveSize)
 	}
 	if len(l.Host) > maxHost || bytes.ContainsFunc([]byte(l.Host), unprintable) {
 		return invalid("label of drive %s: host id %q", l.Drive, l.Host)
@@ -173,6 +170,9 @@ func (l Label) validate() error {
 	}
 	return nil
 }
+
+// validSize reports whether a drive may have this size.
+func validSize(n size.Bytes) bool { return n >= MinDriveSize && n <= MaxSize && n%size.Sector == 0 }
 
 // validTime reports whether t is unknown or between 1970 and 9999.
 func validTime(t time.Time) bool {

@@ -19,7 +19,7 @@ import (
 //	32  sequence          uint64
 //	40  length of JSON    uint32
 //	44  features          3 times uint32
-//	56  zero
+//	56  size in bytes     uint64, as in the label: there the copy of a label is found when the label is lost
 //	64  JSON
 //
 // A slot that was never used starts with zeros.
@@ -30,7 +30,7 @@ const (
 	slotSequence = 32
 	slotLength   = 40
 	slotFeature  = 44
-	slotReserved = 56
+	slotSizeAt   = 56
 	slotBody     = 64
 	maxBody      = int(slotSize) - slotBody
 )
@@ -52,11 +52,12 @@ var errEmpty = errors.New("slot is empty")
 type frame struct {
 	sequence uint64
 	features Features
+	drive    size.Bytes // as in the label when it was written
 	body     []byte
 }
 
-// encodeSlot is c as a slot of the drive, a multiple of 4096 bytes. ErrFull means that it is too large.
-func encodeSlot(drive uuid.UUID, c Catalog) ([]byte, error) {
+// encodeSlot is c as a slot of the labelled drive, a multiple of 4096 bytes. ErrFull means that it is too large.
+func encodeSlot(label Label, c Catalog) ([]byte, error) {
 	text, err := encodeBody(c.LUNs)
 	if err != nil {
 		return nil, err
@@ -68,10 +69,11 @@ func encodeSlot(drive uuid.UUID, c Catalog) ([]byte, error) {
 	b := make([]byte, size.Bytes(used).RoundUp(blockSize))
 	copy(b, slotMagic)
 	binary.LittleEndian.PutUint32(b[slotVersion:], slotFormat)
-	copy(b[slotDrive:], drive[:])
+	copy(b[slotDrive:], label.Drive[:])
 	binary.LittleEndian.PutUint64(b[slotSequence:], c.Sequence)
 	binary.LittleEndian.PutUint32(b[slotLength:], uint32(len(text)))
 	c.Features.encode(b[slotFeature:])
+	binary.LittleEndian.PutUint64(b[slotSizeAt:], uint64(label.Size))
 	copy(b[slotBody:], text)
 	binary.LittleEndian.PutUint32(b[sumAt:], checksum(b[:used]))
 	return b, nil
@@ -112,16 +114,23 @@ func decodeSlot(drive uuid.UUID, b []byte) (frame, error) {
 	if owner := uuid.UUID(b[slotDrive:slotSequence]); owner != drive {
 		return frame{}, invalid("slot is of drive %s", owner)
 	}
-	if !isZero(b[slotReserved:slotBody]) {
-		return frame{}, invalid("reserved bytes are not zero")
-	}
 	features, err := decodeFeatures(b[slotFeature:])
 	if err != nil {
 		return frame{}, err
 	}
-	f := frame{features: features, sequence: binary.LittleEndian.Uint64(b[slotSequence:]), body: b[slotBody:used]}
+	f := frame{
+		sequence: binary.LittleEndian.Uint64(b[slotSequence:]), features: features, drive: driveSize(b), body: b[slotBody:used],
+	}
 	if f.sequence == 0 || f.sequence > maxRead {
 		return frame{}, invalid("sequence %d", f.sequence)
 	}
+	if !validSize(f.drive) {
+		return frame{}, invalid("drive of %d bytes", f.drive)
+	}
 	return f, nil
+}
+
+// driveSize is the size of the drive by the first block of a slot.
+func driveSize(first []byte) size.Bytes {
+	return size.Bytes(binary.LittleEndian.Uint64(first[slotSizeAt:]))
 }

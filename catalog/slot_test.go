@@ -63,7 +63,7 @@ func TestSlotGolden(t *testing.T) {
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
-			b, err := encodeSlot(driveID(1), c)
+			b, err := encodeSlot(testLabel(1), c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +85,7 @@ func TestSlotRoundTrip(t *testing.T) {
 	}
 	for name, want := range tests {
 		t.Run(name, func(t *testing.T) {
-			b, err := encodeSlot(driveID(1), want)
+			b, err := encodeSlot(testLabel(1), want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +111,7 @@ func TestSlotRoundTrip(t *testing.T) {
 func TestSlotLimit(t *testing.T) {
 	fill := func(spare int) Catalog {
 		c := Catalog{Sequence: 1, LUNs: []LUN{{Name: ""}}}
-		empty, err := encodeSlot(driveID(1), c)
+		empty, err := encodeSlot(testLabel(1), c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestSlotLimit(t *testing.T) {
 		c.LUNs[0].Name = strings.Repeat("x", int(slotSize)-used-spare)
 		return c
 	}
-	b, err := encodeSlot(driveID(1), fill(0))
+	b, err := encodeSlot(testLabel(1), fill(0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestSlotLimit(t *testing.T) {
 	if _, err := decodeSlot(driveID(1), b); err != nil {
 		t.Error(err)
 	}
-	if _, err := encodeSlot(driveID(1), fill(-1)); !errors.Is(err, ErrFull) {
+	if _, err := encodeSlot(testLabel(1), fill(-1)); !errors.Is(err, ErrFull) {
 		t.Errorf("error %v, want %v", err, ErrFull)
 	}
 }
@@ -164,11 +164,13 @@ func TestSlotDecodeRefuses(t *testing.T) {
 		"sequence zero":         {change: func(b []byte) { put64(b[slotSequence:], 0) }, seal: true, want: ErrInvalid},
 		"sequence at the end":   {change: func(b []byte) { put64(b[slotSequence:], maxRead+1) }, seal: true, want: ErrInvalid},
 		"unknown feature":       {change: func(b []byte) { put32(b[slotFeature+8:], 1) }, seal: true, want: ErrVersion},
-		"reserved bytes":        {change: func(b []byte) { b[slotReserved] = 1 }, seal: true, want: ErrInvalid},
+		"drive too small":       {change: func(b []byte) { put64(b[slotSizeAt:], uint64(MinDriveSize-size.Sector)) }, seal: true, want: ErrInvalid},
+		"drive too large":       {change: func(b []byte) { put64(b[slotSizeAt:], uint64(MaxSize+size.Sector)) }, seal: true, want: ErrInvalid},
+		"drive of half sectors": {change: func(b []byte) { put64(b[slotSizeAt:], uint64(testDriveSize+1)) }, seal: true, want: ErrInvalid},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b, err := encodeSlot(driveID(1), Catalog{Sequence: 5, LUNs: []LUN{fullLUN()}})
+			b, err := encodeSlot(testLabel(1), Catalog{Sequence: 5, LUNs: []LUN{fullLUN()}})
 			if err != nil {
 				t.Fatal(err)
 			}

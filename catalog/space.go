@@ -119,12 +119,12 @@ func sortedIDs(ids []uuid.UUID) []uuid.UUID {
 	return slices.Compact(ids)
 }
 
-// Free is the unclaimed space of a drive of the set, in order. It is empty for a drive that is not in the set. Space is free
+// Free is the unclaimed space of a drive of the set, in order. It is empty for a drive that is not in the set or has shrunk. Space is free
 // only when no visible record claims it. Outdated records that Heal has not yet replaced still count, and so do records of
 // LUNs that cannot be used.
 func (s Set) Free(drive uuid.UUID) []Extent {
 	d, ok := s.drives[drive]
-	if !ok {
+	if !ok || d.Shrunk() {
 		return nil
 	}
 	var free []Extent
