@@ -34,6 +34,8 @@ var (
 	ErrNotExist = errors.New("no such block device")
 	// ErrNotBlock means that the path names something that is not a block device.
 	ErrNotBlock = errors.New("not a block device")
+	// ErrReadOnly means that the device takes no writes: it is write-protected, or set read-only in the kernel.
+	ErrReadOnly = errors.New("device is write-protected")
 	// ErrAlign means that an offset or a length is not a multiple of Align.
 	ErrAlign = errors.New("offset or length is not a multiple of 4096")
 )

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ func (h Host) open(ctx context.Context, path string, mode Mode) (*hostDisk, erro
 	}
 	file, err := os.OpenFile(path, openFlags(mode), 0)
 	if err != nil {
-		return nil, pathError("open", path, err)
+		return nil, h.openError(path, mode, err)
 	}
 	d, err := h.opened(ctx, path, file, mode)
 	if err != nil {
@@ -61,6 +62,18 @@ func (h Host) open(ctx context.Context, path string, mode Mode) (*hostDisk, erro
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	return d, nil
+}
+
+// openError is why a device cannot be opened. The kernel may refuse to open a read-only device for writing with EACCES.
+func (h Host) openError(path string, mode Mode, err error) error {
+	if mode != Read && errors.Is(err, fs.ErrPermission) {
+		if dev, statErr := nodeDevice(path); statErr == nil {
+			if n, nodeErr := h.nodeOf(dev); nodeErr == nil && n.readOnly() {
+				err = unix.EROFS
+			}
+		}
+	}
+	return pathError("open", path, err)
 }
 
 func openFlags(mode Mode) int {
@@ -159,8 +172,18 @@ func (d *hostDisk) ReadAt(p []byte, off int64) (int, error) {
 func (d *hostDisk) WriteAt(p []byte, off int64) (int, error) {
 	return d.transfer("write", p, off, func(b, rest []byte, at int64) (int, error) {
 		copy(b, rest)
-		return d.file.WriteAt(b, at)
+		n, err := d.file.WriteAt(b, at)
+		return n, writeError(err)
 	})
+}
+
+// writeError is the error of a write. The kernel answers a write to a read-only device with EPERM (block/fops.c,
+// blkdev_write_iter). It asks for no permission to write any more once the device is open.
+func writeError(err error) error {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
+		return ErrReadOnly
+	}
+	return cause(err)
 }
 
 // transfer calls move for p piece by piece. b is aligned memory as long as the piece; the piece starts at rest. If p itself

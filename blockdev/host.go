@@ -128,6 +128,8 @@ func pathError(op, path string, err error) error {
 		known = ErrBusy
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
 		known = ErrNotExist
+	case errors.Is(err, unix.EROFS):
+		known = ErrReadOnly
 	default:
 		return fmt.Errorf("%s %s: %w", op, path, cause(err))
 	}

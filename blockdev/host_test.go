@@ -296,7 +296,7 @@ func TestPathError(t *testing.T) {
 		unix.ENODEV:    ErrNotExist,
 		unix.ENOTDIR:   ErrNotExist,
 		unix.EACCES:    fs.ErrPermission,
-		unix.EROFS:     unix.EROFS,
+		unix.EROFS:     ErrReadOnly,
 		unix.ENOMEDIUM: unix.ENOMEDIUM,
 	}
 	for err, want := range tests {

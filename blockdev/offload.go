@@ -167,5 +167,5 @@ func (d *hostDisk) ZeroByDrive(start, length size.Bytes) error {
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EREMOTEIO) {
 		return fmt.Errorf("%w: %w", ErrNoOffload, err)
 	}
-	return err
+	return writeError(err)
 }

@@ -72,6 +72,9 @@ func (n node) usable(i Info) bool {
 // and no hardware to ask for.
 func (n node) mapped() bool { return strings.HasPrefix(n.name, "dm-") }
 
+// readOnly reports whether the kernel refuses writes to the device.
+func (n node) readOnly() bool { return n.number("ro") == 1 }
+
 // partition reports whether the device is part of another.
 func (n node) partition() bool { return !n.mapped() && n.text("partition") != "" }
 
@@ -145,7 +148,7 @@ func (n node) infoOf(dev devno.No) Info {
 		Size:          size.Sectors(n.number("size")).Bytes(),
 		LogicalBlock:  size.Bytes(disk.number("queue/logical_block_size")),
 		PhysicalBlock: size.Bytes(disk.number("queue/physical_block_size")),
-		ReadOnly:      n.number("ro") == 1,
+		ReadOnly:      n.readOnly(),
 		Zoned:         zoned != "" && zoned != "none",
 		DAX:           disk.number("queue/dax") == 1,
 		Integrity:     integrity != "" && integrity != "none" && integrity != "nop",

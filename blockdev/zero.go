@@ -64,5 +64,5 @@ func zeroEnd(disk Disk, n size.Bytes) error {
 // WriteEnd writes whole logical blocks. The memory of p is aligned.
 func (d *hostDisk) WriteEnd(p []byte, off int64) error {
 	_, err := d.file.WriteAt(p, off)
-	return cause(err)
+	return writeError(err)
 }

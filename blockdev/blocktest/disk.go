@@ -91,7 +91,7 @@ func (m *Mem) mounted(dev devno.No) bool {
 // openDisk opens a drive. m.mu is held.
 func (m *Mem) openDisk(d *device, mode blockdev.Mode) (blockdev.Disk, error) {
 	if d.info.ReadOnly && mode != blockdev.Read {
-		return nil, unix.EROFS
+		return nil, blockdev.ErrReadOnly
 	}
 	h := &handle{mem: m, disk: d, mode: mode, life: m.life, info: m.describe(d)}
 	if mode == blockdev.Exclusive {

@@ -1,6 +1,7 @@
 package blocktest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -13,12 +14,13 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// Fault is I/O that a drive refuses with EIO, to every caller.
+// Fault is I/O that a drive refuses, to every caller.
 type Fault struct {
 	Kind   string     // "read", "write", "zero", "flush" or "allocation"
 	Offset size.Bytes // with Length: only what touches these bytes
 	Length size.Bytes // 0: anywhere
 	Nth    int        // only the n-th one from now, 1 being the next; 0: every one
+	Err    error      // nil: EIO
 }
 
 // Fail adds a fault to the drive at path.
@@ -46,12 +48,13 @@ func (d *device) fault(kind string, off int64, length int) error {
 		if f.Kind != kind || !f.touches(size.Bytes(off), size.Bytes(length)) {
 			continue
 		}
+		err := cmp.Or[error](f.Err, unix.EIO)
 		if f.Nth == 0 {
-			return unix.EIO
+			return err
 		}
 		if f.Nth--; f.Nth == 0 {
 			d.faults = slices.Delete(d.faults, i, i+1)
-			return unix.EIO
+			return err
 		}
 	}
 	return nil

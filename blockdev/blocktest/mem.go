@@ -150,6 +150,27 @@ func (m *Mem) Users(ctx context.Context, dev devno.No) ([]blockdev.User, error) 
 	return users, nil
 }
 
+// Below is the devices that the device at path lies on, directly or through others: those in Info.Slaves.
+func (m *Mem) Below(ctx context.Context, path string) ([]devno.No, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.find(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("what is below %s: %w", path, err)
+	}
+	below := slices.Clone(d.info.Slaves)
+	for i := 0; i < len(below); i++ {
+		if next := m.disk(below[i]); next != nil {
+			for _, dev := range next.info.Slaves {
+				if !slices.Contains(below, dev) {
+					below = append(below, dev)
+				}
+			}
+		}
+	}
+	return below, nil
+}
+
 // Signatures is the signatures that SetSignatures has set for the device at path.
 func (m *Mem) Signatures(ctx context.Context, path string) ([]signature.Signature, error) {
 	m.mu.Lock()

@@ -245,8 +245,8 @@ func TestMemIORefuses(t *testing.T) {
 	m, _ := oneDisk()
 	m.Change(testDisk, func(i *blockdev.Info) { i.ReadOnly = true })
 	for _, mode := range []blockdev.Mode{blockdev.Write, blockdev.Exclusive} {
-		if _, err := m.Open(ctx, testDisk, mode); !errors.Is(err, unix.EROFS) {
-			t.Errorf("open of a read-only drive in mode %d: %v, want %v", mode, err, unix.EROFS)
+		if _, err := m.Open(ctx, testDisk, mode); !errors.Is(err, blockdev.ErrReadOnly) {
+			t.Errorf("open of a read-only drive in mode %d: %v, want %v", mode, err, blockdev.ErrReadOnly)
 		}
 	}
 	if _, err := m.Open(ctx, testDisk, blockdev.Read); err != nil {

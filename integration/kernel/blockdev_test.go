@@ -130,11 +130,13 @@ func TestBlockdevReadOnly(t *testing.T) {
 	if !lab.StatDevice(t, device).ReadOnly {
 		t.Error("a read-only device is not shown as one")
 	}
-	if w, err := (blockdev.Host{}).Open(t.Context(), device, blockdev.Write); err == nil {
+	w, err := (blockdev.Host{}).Open(t.Context(), device, blockdev.Write)
+	if err == nil {
 		defer w.Close()
-		if _, err := w.WriteAt(make([]byte, blockdev.Align), 0); err == nil {
-			t.Error("a read-only device takes a write")
-		}
+		_, err = w.WriteAt(make([]byte, blockdev.Align), 0)
+	}
+	if !errors.Is(err, blockdev.ErrReadOnly) {
+		t.Errorf("write to a read-only device: %v, want %v", err, blockdev.ErrReadOnly)
 	}
 	lab.RunTool(t, "blockdev", "--setrw", device)
 }
