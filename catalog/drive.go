@@ -71,10 +71,7 @@ func ReadDrive(m Media, deviceSize size.Bytes) (Drive, error) {
 func (d *Drive) readCatalog(m Media) error {
 	var newest frame
 	var reasons []error
-	for slot, name := range slotNames {
-		if slot >= tailA && d.Shrunk() {
-			break // the device does not have them
-		}
+	for slot, name := range slotNames[:d.slotsThere()] {
 		f, err := d.readSlot(m, slot)
 		for again := 0; again < rereads && err != nil && !unusable(err); again++ {
 			f, err = d.readSlot(m, slot) // it may hold the newest catalog: a transient error must not hide it
@@ -108,6 +105,14 @@ func (d *Drive) readCatalog(m Media) error {
 	return d.Catalog.Validate(d.Label)
 }
 
+// slotsThere is how many of the slots the device has.
+func (d *Drive) slotsThere() int {
+	if d.Shrunk() {
+		return tailA
+	}
+	return slotCount
+}
+
 // rereads is how often readCatalog tries again to read a slot after an error of the device.
 const rereads = 2
 
@@ -122,8 +127,10 @@ func unusable(err error) bool {
 }
 
 // readSlot reads the used part of a slot and checks it.
-func (d *Drive) readSlot(m Media, slot int) (frame, error) {
-	at := d.slotAt(slot)
+func (d *Drive) readSlot(m Media, slot int) (frame, error) { return d.readFrame(m, d.slotAt(slot)) }
+
+// readFrame is readSlot for the slot at a place.
+func (d *Drive) readFrame(m Media, at size.Bytes) (frame, error) {
 	b := make([]byte, blockSize)
 	if _, err := m.ReadAt(b, int64(at)); err != nil {
 		return frame{}, err

@@ -66,8 +66,8 @@ func findTail(m Media, deviceSize size.Bytes) (Label, error) {
 	return tail, err
 }
 
-// readFormerTail reads the copy of the label that the slot at a place leads to, on a device that has grown since; false when there
-// is none of the same drive.
+// readFormerTail reads the copy of a label on a device that has grown since. The slot at a place leads to it. It reports false when
+// there is none of the same drive.
 func readFormerTail(m Media, slot, deviceSize size.Bytes) (Label, bool) {
 	if deviceSize < MinDriveSize {
 		return Label{}, false

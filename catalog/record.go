@@ -45,11 +45,11 @@ const (
 // Label says that a block device is a plexctl drive.
 type Label struct {
 	Drive   uuid.UUID  // names the drive for good, whatever its path
-	Size    size.Bytes // of the device when it was labelled; a smaller device is an error
+	Size    size.Bytes // of the device when it was labelled, or grown; see Drive.Shrunk and Drive.Grown
 	Host    string     // id of the host that labelled it; may be empty, at most 64 bytes
 	Created time.Time
-	// Hardware is what the device said of itself when it was labelled, or when its change was confirmed: a WWN, a serial number,
-	// the GUID of a partition. Empty when it said nothing; at most MaxHardware bytes of printable ASCII.
+	// Hardware is what the device said of itself when it was labelled, or when its change was confirmed. It is a WWN, a serial
+	// number, or the GUID of a partition. Empty when it said nothing; at most MaxHardware bytes of printable ASCII.
 	Hardware string
 	Features Features
 }
@@ -95,9 +95,9 @@ type History struct {
 	From uint64 // the generation with which it begins
 }
 
-// Run tells the time for which a LUN was in use apart from others: from a start, a change of its table, or an orderly stop to the
-// next of these. Each of them writes a new Run to the metadata of the plexes that take part, and then commits it to the record.
-// So a plex whose metadata has another Run than its record is an older copy of itself.
+// Run names a time in the life of a mirror. Each start, each change of its table and each orderly stop begins a new one. It writes
+// the Run to the metadata of the plexes that take part, and then commits it to the record. So a plex whose metadata has another
+// Run than its record is an older copy of itself.
 type Run struct {
 	Number uint32 // rises by one
 	Nonce  uint64 // random: two runs of one number are different
@@ -116,8 +116,8 @@ type Plex struct {
 	// LUN has one, the kernel keeps a bit for every region that is written, in the metadata of all other plexes. See LUN.Tracked
 	// and LUN.Scan.
 	Vacant bool
-	// Run is what the metadata of the plex must say; the zero Run if the plex has no metadata, as in a LUN with one plex. A plex that
-	// took no part in the last run has an older one.
+	// Run is what the metadata of the plex must say. A plex that took no part in the last run has an older one. In a LUN with one
+	// plex, which has no metadata, it is the zero Run.
 	Run Run
 	// Prior says that the kernel may not have gone over to the current slot yet. Until a later commit the other slot is evidence
 	// too: what failed there after this record was written has failed.
