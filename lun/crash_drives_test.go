@@ -1,10 +1,13 @@
 package lun_test
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
 )
 
 // driveScenarios is operations on drives. Assemble does not complete them: the user repeats them.
@@ -12,6 +15,11 @@ func driveScenarios() []scenario {
 	return []scenario{
 		{name: "init a drive", prepare: blank, act: initDrive, retry: initDrive},
 		{name: "remove a drive", drives: 3, prepare: func(*world) {}, act: removeDrive, retry: removeDrive},
+		{name: "grow a drive a little", prepare: enlarged(size.MiB), act: growDrive, retry: growDrive},
+		{name: "grow a drive in use", prepare: func(w *world) {
+			attached(w, 3)
+			enlarged(20 * size.MiB)(w)
+		}, act: growDrive, retry: growDrive},
 		{name: "take over", prepare: foreign, act: takeOver, retry: takeOver},
 		{name: "start by force", prepare: func(w *world) { attached(w, -1); alone(w) }, act: byForce, retry: byForce, after: reunited},
 		{name: "start the rest of three by force", drives: 3, prepare: func(w *world) {
@@ -40,6 +48,20 @@ func removeDrive(w *world) error {
 		return nil
 	}
 	return w.p.RemoveDrive(w.t.Context(), w.path(2))
+}
+
+// enlarged makes the device of the first drive larger.
+func enlarged(by size.Bytes) func(w *world) {
+	return func(w *world) { w.mem.Change(w.path(0), sized(driveSize+by)) }
+}
+
+// growDrive does nothing to a drive that is as large as its device.
+func growDrive(w *world) error {
+	err := w.p.GrowDrive(w.t.Context(), w.path(0))
+	if d, readErr := w.p.Drive(w.path(0)); errors.Is(err, vds.ErrInvalidOperation) && readErr == nil && d.Grown == 0 {
+		return nil
+	}
+	return err
 }
 
 // foreign adds a drive with a LUN of another host.

@@ -23,6 +23,8 @@ type Drive struct {
 	Free  size.Sectors
 	LUNs  []string // names of the LUNs with a plex on it, sorted
 
+	Grown size.Sectors // room that the device has got since it was labelled; see Provider.GrowDrive
+
 	Foreign bool // another host used it last: its LUNs are not started here before Provider.TakeOver
 }
 
@@ -59,7 +61,9 @@ func (p *Provider) Drive(ref string) (Drive, error) {
 }
 
 func describe(h *host.Host, d *host.Drive) Drive {
-	out := Drive{ID: d.ID(), Info: d.Info, Label: d.Store.Label, Free: h.Room(d.ID()), Foreign: d.Foreign}
+	out := Drive{
+		ID: d.ID(), Info: d.Info, Label: d.Store.Label, Free: h.Room(d.ID()), Grown: d.Store.Grown().Sectors(), Foreign: d.Foreign,
+	}
 	for _, l := range h.Set.LUNs {
 		if slices.Contains(l.Drives(), d.ID()) {
 			out.LUNs = append(out.LUNs, l.Name)
@@ -76,8 +80,14 @@ type InitOptions struct {
 
 // InitDrive makes the device at path a drive: it gets a label and an empty catalog. InitDrive always refuses a device that is
 // mounted, held, or open exclusively (vds.ErrDeviceInUse). Without Force it refuses one with a file system, a partition table
-// or other content that it recognises (vds.ErrDiskNotEmpty). It refuses a drive that carries LUNs with or without Force
-// (vds.ErrObjectExists).
+// or other content that it recognises (vds.ErrDiskNotEmpty). Some devices it refuses with Force, too:
+//
+//   - a drive that carries LUNs, or may carry some because its label or catalog is damaged (vds.ErrObjectExists)
+//   - a drive of a newer plexctl (vds.ErrNotSupported)
+//   - a device of a LUN, or one above or below it (vds.ErrInvalidOperation)
+//   - a device above or below a drive (vds.ErrObjectExists)
+//
+// It judges what is on this device, whatever other devices carry the same label.
 func (p *Provider) InitDrive(ctx context.Context, path string, opts InitOptions) (Drive, error) {
 	made, err := ops.InitDrive(ctx, p.env, path, opts.Force)
 	if err != nil || p.isDry() {
@@ -95,8 +105,24 @@ func (p *Provider) CheckDrive(ctx context.Context, path string, opts InitOptions
 	return ops.CheckDrive(ctx, p.host(), path, opts.Force)
 }
 
-// RemoveDrive takes the label off a drive without plexes, which makes it an ordinary device again. vds.ErrDiskNotEmpty
-// when it has plexes.
+// GrowDrive makes a drive as large as its device, which has grown. It can be in use. vds.ErrInvalidOperation when the device has no
+// more room than its label says. If it is cut off, the drive has its old size or its new one, and everything on it is there.
+func (p *Provider) GrowDrive(ctx context.Context, ref string) error {
+	return ops.GrowDrive(ctx, p.env, ref)
+}
+
+// DriveAt is the drive on the device that ref names by a path, also when another device has the same label. Otherwise it is Drive.
+func (p *Provider) DriveAt(ctx context.Context, ref string) (Drive, error) {
+	h := p.host()
+	d, err := h.Named(ctx, ref)
+	if err != nil {
+		return Drive{}, err
+	}
+	return describe(h, d), nil
+}
+
+// RemoveDrive takes the label off a drive without plexes, which makes it an ordinary device again. A path names the drive on that
+// device, as in DriveAt. vds.ErrDiskNotEmpty when it has plexes.
 func (p *Provider) RemoveDrive(ctx context.Context, ref string) error {
 	return ops.RemoveDrive(ctx, p.env, ref)
 }

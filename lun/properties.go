@@ -57,6 +57,7 @@ func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
 	if err != nil {
 		return nil, err
 	}
+	v = viewer{v.Seeing(active)}
 	var all []Properties
 	for _, l := range p.LUNs() {
 		if now, err := l.ref.In(v.Host, "read"); err == nil { // else deleted since; the next Refresh drops it
@@ -77,6 +78,7 @@ func (l *LUN) Properties(ctx context.Context) (Properties, error) {
 	if err != nil {
 		return Properties{}, err
 	}
+	v = viewer{v.Seeing(active)}
 	return v.properties(ctx, now, active), nil
 }
 
@@ -175,6 +177,11 @@ func (v viewer) served(l catalog.LUN) *vds.Error {
 	if v.Roles(l).Has(record.Source) {
 		return nil
 	}
+	for _, id := range v.AbsentDrives(l) {
+		if _, here := v.Drives[id]; here {
+			return v.Absence(l, id)
+		}
+	}
 	return problem(vds.ErrObjectStatusFailed, "every plex that holds its data is on a drive that is missing", "attach the drive")
 }
 
@@ -210,8 +217,10 @@ func (v viewer) recorded(l catalog.LUN) Properties {
 			props.lost(l, i, "is out of date")
 		}
 		for _, id := range plex.Drives {
-			if roles[i].Excluded() && v.Absent(id) {
-				props.Problem.Reason = record.DriveObject(id) + " is missing"
+			if why := v.Absence(l, id); why != nil && roles[i].Excluded() {
+				props.Problem = why
+			}
+			if _, here := v.Drives[id]; !here && roles[i].Excluded() {
 				props.Problem.Hint = "attach the drive and run `plexctl lun recover " + l.Name + "`"
 			}
 		}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
 
@@ -121,4 +123,15 @@ func (r *rig) takeOver(p *process, _ seqStep) *call {
 
 func (r *rig) observe(p *process, _ seqStep) *call {
 	return &call{text: "look", do: func(ctx context.Context) error { return observeAll(ctx, p) }}
+}
+
+// growDrive makes the device of a drive larger, and then the drive. The drive may be away.
+func (r *rig) growDrive(p *process, s seqStep) *call {
+	drive, more := seqPath(s.C%seqDrives), size.Bytes(1+s.B%6)*size.MiB
+	r.mem.Change(drive, func(i *blockdev.Info) { i.Size += more })
+	return &call{
+		text: fmt.Sprintf("grow %s by %s", drive, more), must: r.quiet && !r.foreign() && !r.absent[drive],
+		do:    func(ctx context.Context) error { return p.provider.GrowDrive(ctx, drive) },
+		codes: []vds.Code{vds.ErrObjectNotFound, vds.ErrAccessDenied},
+	}
 }

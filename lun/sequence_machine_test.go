@@ -93,6 +93,7 @@ func (r *rig) breaks(s seqStep) { r.harm(seqPath(s.C % seqDrives)) }
 func (r *rig) heal(seqStep) {
 	for drive := range r.sick {
 		r.mem.Heal(drive)
+		r.mem.Change(drive, readOnly(false))
 	}
 	clear(r.sick)
 }

@@ -191,6 +191,13 @@ func (d doorDevices) Users(ctx context.Context, dev devno.No) ([]blockdev.User, 
 	return d.Mem.Users(ctx, dev)
 }
 
+func (d doorDevices) Below(ctx context.Context, path string) ([]devno.No, error) {
+	if err := d.p.ask(ctx, "below", path, false); err != nil {
+		return nil, err
+	}
+	return d.Mem.Below(ctx, path)
+}
+
 func (d doorDevices) Signatures(ctx context.Context, path string) ([]signature.Signature, error) {
 	if err := d.p.ask(ctx, "signatures", path, false); err != nil {
 		return nil, err

@@ -176,6 +176,9 @@ func (r *rig) trouble() bool { return len(r.absent)+len(r.sick) > 0 }
 func (r *rig) cut(fate blocktest.Fate) {
 	r.close()
 	r.mem = r.mem.Cut(fate)
+	for drive := range r.sick {
+		r.mem.Change(drive, readOnly(false))
+	}
 	clear(r.sick)
 	clear(r.held)
 	clear(r.windows)

@@ -156,12 +156,17 @@ func someErrno(random *rand.Rand, a ask) unix.Errno {
 // harm lets a drive give errors until it is healed.
 func (r *rig) harm(drive string) {
 	r.drain(drive)
+	r.sick[drive] = true
+	if r.random.IntN(4) == 0 {
+		r.note("    %s is write-protected", drive)
+		r.mem.Change(drive, readOnly(true))
+		return
+	}
 	kinds := [][]string{{"read"}, {"write", "flush"}, {"read", "write", "flush"}}[r.random.IntN(3)]
 	r.note("    every %v of %s fails", kinds, drive)
 	for _, kind := range kinds {
 		r.mem.Fail(drive, blocktest.Fault{Kind: kind})
 	}
-	r.sick[drive] = true
 }
 
 // drain makes durable what a drive has acknowledged, before it fails: md clears the bits of regions that were written to

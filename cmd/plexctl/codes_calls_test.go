@@ -88,6 +88,10 @@ func removingDrive(path string) call {
 	return call{"RemoveDrive " + path, func(ctx context.Context, r *codeRig) error { return r.provider().RemoveDrive(ctx, path) }}
 }
 
+func growingDrive(path string) call {
+	return call{"GrowDrive " + path, func(ctx context.Context, r *codeRig) error { return r.provider().GrowDrive(ctx, path) }}
+}
+
 func finding(name, ref string) call {
 	return call{"Plex " + name + " " + ref, func(_ context.Context, r *codeRig) error {
 		_, err := r.lun(name).Plex(ref)

@@ -80,9 +80,31 @@ func doomed() situation {
 func otherCodes() map[vds.Code]map[string]situation {
 	return map[vds.Code]map[string]situation{
 		vds.ErrObjectStatusFailed: {"extend": {refused("lun extend half --by 1MiB", extending("half", size.MiB))}},
-		vds.ErrNotSupported: {"extend": {
-			refused("lun extend pairs --by 16MiB --drive /dev/sda", extending("pairs", 16*size.MiB, "/dev/sda")),
-		}},
+		vds.ErrNotSupported: {
+			"extend": {refused("lun extend pairs --by 16MiB --drive /dev/sda", extending("pairs", 16*size.MiB, "/dev/sda"))},
+			"drive_init": {
+				disk("sdx", codesDrive),
+				succeeds("drive init /dev/sdx --yes"),
+				happens(func(r *codeRig) { r.edit("sdx", func(label []byte) { label[8]++ }) }),
+				refused("drive init /dev/sdx --yes --force", initializing("/dev/sdx", true)),
+			},
+		},
+		vds.ErrMediaWriteProtected: {
+			"create":     {becomes("sde", protected), refused("lun create new --size 1MiB --drive /dev/sde")},
+			"extend":     {becomes("sdb", protected), refused("lun extend spare3 --by 1MiB", extending("spare3", size.MiB))},
+			"recover":    {becomes("sde", protected), refused("lun recover half", recovering("half"))},
+			"drive_init": {disk("sdx", codesDrive), becomes("sdx", protected), refused("drive init /dev/sdx --yes", initializing("/dev/sdx", false))},
+			"drive_grow": {becomes("sde", protected), refused("drive grow /dev/sde", growingDrive("/dev/sde"))},
+		},
+		vds.ErrInvalidSectorSize: {
+			"extend": {
+				disk("sdx", codesDrive),
+				becomes("sdx", largerBlocks),
+				succeeds("drive init /dev/sdx --yes"),
+				refused("lun extend web1 --by 1MiB --drive /dev/sdx", extending("web1", size.MiB, "/dev/sdx")),
+			},
+			"recover": {becomes("sde", largerBlocks), refused("lun recover half", recovering("half"))},
+		},
 		vds.ErrNotEnoughSpace: {
 			"extend": {refused("lun extend web1 --by 400MiB", extending("web1", 400*size.MiB))},
 			"drive_init": {
@@ -102,8 +124,12 @@ func otherCodes() map[vds.Code]map[string]situation {
 			"set_rate": {refused("op set-rate busy 100B", settingRate("busy", 100))},
 			"extend":   {refused("lun extend web1 --by 0", extending("web1", 0))},
 		},
-		vds.ErrObjectDeleted:    {"rename": append(doomed(), refusedCall(renaming("doomed", "other")))},
-		vds.ErrInvalidOperation: {"set_rate": {refused("op set-rate pairs 1MiB", settingRate("pairs", size.MiB))}},
+		vds.ErrObjectDeleted: {"rename": append(doomed(), refusedCall(renaming("doomed", "other")))},
+		vds.ErrInvalidOperation: {
+			"set_rate":   {refused("op set-rate pairs 1MiB", settingRate("pairs", size.MiB))},
+			"drive_grow": {refused("drive grow /dev/sda", growingDrive("/dev/sda"))},
+			"drive_init": {refused("drive init /dev/mapper/plex-web1 --yes --force", initializing("/dev/mapper/plex-web1", true))},
+		},
 		vds.ErrDiskNotEmpty: {
 			"drive_init": {
 				disk("sdx", codesDrive),

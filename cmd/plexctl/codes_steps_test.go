@@ -35,6 +35,15 @@ func disk(name string, length size.Bytes) step {
 	return func(r *codeRig) { r.mem.AddDisk(blockdev.Info{Path: "/dev/" + name, Size: length}) }
 }
 
+// becomes edits what the machine says about a drive.
+func becomes(drive string, change func(*blockdev.Info)) step {
+	return func(r *codeRig) { r.mem.Change("/dev/"+drive, change) }
+}
+
+func protected(i *blockdev.Info) { i.ReadOnly = true }
+
+func largerBlocks(i *blockdev.Info) { i.LogicalBlock = 4096 }
+
 // legFailed has a drive fail under a LUN and come back at once: its plex has failed then.
 func legFailed(name, drive string) step {
 	return func(r *codeRig) {
@@ -108,4 +117,19 @@ func refusedCall(c call) step {
 		r.t.Helper()
 		r.leavesAll(c.text, func() { r.refusedCall(c, "") })
 	}
+}
+
+// edit changes the first label of a drive without a new checksum.
+func (r *codeRig) edit(drive string, change func(label []byte)) {
+	r.t.Helper()
+	info, err := r.mem.Stat(r.t.Context(), "/dev/"+drive)
+	r.must("stat", err)
+	medium, err := r.mem.Medium(info.Dev)
+	r.must("open", err)
+	label := make([]byte, 4096)
+	_, err = medium.ReadAt(label, 4096)
+	r.must("read", err)
+	change(label)
+	_, err = medium.WriteAt(label, 4096)
+	r.must("write", err)
 }

@@ -21,7 +21,7 @@ func newDrive(c *cli) *cobra.Command {
 				"plexctl knows it by its GUID, whatever its path is. Name it by its path, its GUID, or a unique beginning of its GUID\n" +
 				"of at least 4 digits.",
 		},
-		newDriveInit(c), newDriveList(c), newDriveShow(c), newDriveTakeOver(c), newDriveRemove(c),
+		newDriveInit(c), newDriveList(c), newDriveShow(c), newDriveTakeOver(c), newDriveGrow(c), newDriveRemove(c),
 	)
 }
 
@@ -42,6 +42,14 @@ func (p printer) printDrives(drives []lun.Drive) error {
 		})
 	}
 	return p.print(document{"drives": docs}, table(2, rows))
+}
+
+// grownText tells how to use room that the device has got; empty when it has got none.
+func grownText(d driveDoc) string {
+	if d.Grown == 0 {
+		return ""
+	}
+	return fmt.Sprintf("by %s, usable after `plexctl drive grow %s`", d.Grown, d.Path)
 }
 
 // hostText says whether a drive is this host's or another's.
@@ -68,6 +76,7 @@ func showDrive(_ context.Context, s *session, ref string) error {
 		[2]string{"GUID", doc.ID.String()},
 		[2]string{"size", doc.Size.String()},
 		[2]string{"free", doc.Free.String()},
+		[2]string{"grown", grownText(doc)},
 		[2]string{"blocks", fmt.Sprintf("%d bytes logical, %d bytes physical", doc.LogicalBlock, doc.PhysicalBlock)},
 		[2]string{"model", doc.Model},
 		[2]string{"serial", doc.Serial},
@@ -96,6 +105,30 @@ func takeOverDrives(ctx context.Context, s *session, refs []string) (outcome, er
 	return outcome(func(context.Context) error { return s.printDrives(drives) }).unless(err)
 }
 
+func newDriveGrow(c *cli) *cobra.Command {
+	var ref string
+	cmd := &cobra.Command{
+		Use:   "grow DRIVE",
+		Short: "Make a drive as large as its device",
+		Long: "Grow makes the new room of a drive usable after its device has become larger. The device is a volume of an array, a\n" +
+			"partition or a loop device, say. LUNs on the drive can be in use meanwhile. If grow is cut off, the drive has its old size or\n" +
+			"its new one, and everything on it is there; run it again. A drive cannot be made smaller.",
+		Example: "  plexctl drive grow /dev/sdb",
+	}
+	return changing(c, cmd, &ref, growDrive, one("DRIVE", &ref, driveNames))
+}
+
+func growDrive(ctx context.Context, s *session, ref string) (outcome, error) {
+	err := s.GrowDrive(ctx, ref)
+	return outcome(func(context.Context) error {
+		drive, err := s.Drive(ref)
+		if err != nil {
+			return err
+		}
+		return s.printDrives([]lun.Drive{drive})
+	}).unless(err)
+}
+
 func newDriveRemove(c *cli) *cobra.Command {
 	var ref string
 	cmd := &cobra.Command{
@@ -108,7 +141,7 @@ func newDriveRemove(c *cli) *cobra.Command {
 }
 
 func removeDrive(ctx context.Context, s *session, ref string) (outcome, error) {
-	drive, err := s.Drive(ref)
+	drive, err := s.DriveAt(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +150,7 @@ func removeDrive(ctx context.Context, s *session, ref string) (outcome, error) {
 		return nil, err
 	}
 	removed := s.saying(document{"removed": newDriveRef(drive)}, drive.Info.Path+" is an ordinary device again")
-	return removed.unless(s.RemoveDrive(ctx, drive.ID.String()))
+	return removed.unless(s.RemoveDrive(ctx, drive.Info.Path))
 }
 
 func deviceText(info blockdev.Info) string {

@@ -25,9 +25,11 @@ func newDriveInit(c *cli) *cobra.Command {
 		Use:   "init DEVICE...",
 		Short: "Make block devices drives",
 		Long: "Init writes a label and an empty catalog to each device. Everything on the device is lost.\n" +
-			"A device in use is refused always; one with a file system, a partition table or anything else that is\n" +
-			"recognised is refused without --force. All devices are checked before the first is touched; then they are done one\n" +
-			"after the other, and the first error ends that. A device that is named twice is done once.",
+			"A device in use is refused always, and so is a drive with LUNs or of a newer plexctl. So is what lies above or below a\n" +
+			"drive or a LUN. A device with a file system, a partition table or anything else that is recognised is refused without\n" +
+			"--force. So is a drive whose label or catalog is damaged, and with --force if anything still names a LUN on it.\n" +
+			"All devices are checked before the first is touched. Then they are done one after the other, and the first error ends\n" +
+			"that. A device that is named twice is done once.",
 		Example:           "  plexctl drive init /dev/sdb /dev/sdc",
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault), // files
 	}
@@ -90,7 +92,7 @@ func (s *session) contentText(ctx context.Context, info blockdev.Info) (string, 
 	if err != nil {
 		return "", err
 	}
-	if drive, err := s.Drive(info.Path); err == nil {
+	if drive, err := s.DriveAt(ctx, info.Path); err == nil {
 		return "it is a drive of plexctl, " + drive.ID.String(), nil
 	}
 	if len(found) == 0 {

@@ -20,6 +20,8 @@ type driveDoc struct {
 	Path          string     `json:"path"`
 	Size          size.Bytes `json:"sizeBytes"`
 	Free          size.Bytes `json:"freeBytes"`
+	Grown         size.Bytes `json:"grownBytes,omitempty"`
+	ReadOnly      bool       `json:"readOnly,omitempty"`
 	LogicalBlock  size.Bytes `json:"logicalBlockBytes"`
 	PhysicalBlock size.Bytes `json:"physicalBlockBytes"`
 	Model         string     `json:"model,omitempty"`

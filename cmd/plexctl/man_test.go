@@ -60,7 +60,7 @@ func readDir(t testing.TB, dir string) map[string]string {
 func TestManPagesCoverEveryCommand(t *testing.T) {
 	pages := readDir(t, manDir)
 	for _, want := range []string{
-		"plexctl.1", "plexctl-drive-init.1", "plexctl-drive-list.1", "plexctl-drive-show.1", "plexctl-drive-take-over.1",
+		"plexctl.1", "plexctl-drive-init.1", "plexctl-drive-list.1", "plexctl-drive-show.1", "plexctl-drive-take-over.1", "plexctl-drive-grow.1",
 		"plexctl-drive-remove.1", "plexctl-lun-create.1", "plexctl-lun-list.1", "plexctl-lun-show.1", "plexctl-lun-rename.1",
 		"plexctl-lun-extend.1", "plexctl-lun-recover.1", "plexctl-lun-delete.1", "plexctl-plex-add.1", "plexctl-plex-list.1",
 		"plexctl-plex-remove.1", "plexctl-plex-split.1", "plexctl-op-list.1", "plexctl-op-show.1", "plexctl-op-wait.1",

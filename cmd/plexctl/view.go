@@ -20,7 +20,7 @@ import (
 
 func newDriveDoc(d lun.Drive) driveDoc {
 	return driveDoc{
-		ID: d.ID, Path: d.Info.Path, Size: d.Info.Size, Free: d.Free.Bytes(),
+		ID: d.ID, Path: d.Info.Path, Size: d.Info.Size, Free: d.Free.Bytes(), Grown: d.Grown.Bytes(), ReadOnly: d.Info.ReadOnly,
 		LogicalBlock: d.Info.LogicalBlock, PhysicalBlock: d.Info.PhysicalBlock,
 		Model: d.Info.Model, Serial: d.Info.Serial, Host: d.Label.Host, Created: d.Label.Created.UTC(),
 		LUNs: append([]string{}, d.LUNs...), Foreign: d.Foreign,

@@ -182,7 +182,7 @@ func sourceTable(t *testing.T, code vds.Code) {
 func largerBlocks(t *testing.T, w *world, code vds.Code) {
 	device := lab.NewLoop(t, lab.SmallDrive, 4096)
 	w.Label(device)
-	refusedNew(w.Rig, code, w.web, device, "the target's sector size", "4096", "512")
+	refusedNew(w.Rig, code, w.web, device, "logical blocks of that size", "4096", "512")
 }
 
 // specialDrive makes a device a drive that InitDrive would refuse.
@@ -231,6 +231,6 @@ func readOnly(t *testing.T, w *world, code vds.Code) {
 		lab.Must(t, lab.OnDevice(w.Drives[1], func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.BLKROSET, on) }))
 	}
 	protect(1)
-	refusedAdd(w.Rig, code, w.web, w.spare, "", w.Drives[1]+" is read-only")
+	refusedAdd(w.Rig, code, w.web, w.spare, "blockdev --setrw", w.Drives[1]+": device is write-protected")
 	protect(0)
 }

@@ -78,7 +78,7 @@ func (r *Recorder) planned(s layout.Step, at layout.Numbers) PlannedStep {
 		shown.Undo = "rename it back"
 	case Commit:
 		shown.Undo, shown.Commit = "commit the records before as newer versions", true
-	case Label, Unlabel:
+	case Label, Unlabel, GrowDrive:
 		shown.Commit = true
 	}
 	return shown

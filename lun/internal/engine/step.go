@@ -194,6 +194,15 @@ func (s Unlabel) String() string { return "wipe label and catalog of " + s.Drive
 
 func (s Unlabel) run(ctx context.Context, e *Engine) error { return e.Unlabel(ctx, s.Drive) }
 
+// GrowDrive makes a drive as large as its device.
+type GrowDrive struct{ Drive *host.Drive }
+
+func (s GrowDrive) String() string {
+	return fmt.Sprintf("write a copy of label and catalog at the new end of %s, then its new size of %s", s.Drive.Info.Path, s.Drive.Info.Size)
+}
+
+func (s GrowDrive) run(ctx context.Context, e *Engine) error { return e.Grow(ctx, s.Drive) }
+
 // Relabel writes this host's ID into a drive's label.
 type Relabel struct{ Drive *host.Drive }
 

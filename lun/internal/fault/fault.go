@@ -25,8 +25,11 @@ func Of(op, object string, err error) error {
 		return err
 	}
 	e := &vds.Error{Code: codeFor(err), Op: op, Object: object, Err: err}
-	if e.Code == vds.ErrAccessDenied {
+	switch e.Code { //nolint:exhaustive // the others need no hint
+	case vds.ErrAccessDenied:
 		e.Hint = "run plexctl as root"
+	case vds.ErrMediaWriteProtected:
+		e.Hint = ProtectedHint
 	}
 	return e
 }
@@ -34,14 +37,14 @@ func Of(op, object string, err error) error {
 // codeFor is the VDS code for an error of the system (reference: the common return codes).
 func codeFor(err error) vds.Code {
 	switch {
+	case errors.Is(err, blockdev.ErrReadOnly), errors.Is(err, unix.EROFS):
+		return vds.ErrMediaWriteProtected
 	case errors.Is(err, os.ErrPermission): // EACCES and EPERM
 		return vds.ErrAccessDenied
 	case errors.Is(err, dm.ErrBusy), errors.Is(err, blockdev.ErrBusy), errors.Is(err, unix.EBUSY):
 		return vds.ErrDeviceInUse
 	case errors.Is(err, blockdev.ErrNotExist), errors.Is(err, blockdev.ErrNotBlock):
 		return vds.ErrObjectNotFound
-	case errors.Is(err, unix.EROFS):
-		return vds.ErrMediaWriteProtected
 	case errors.Is(err, unix.EIO):
 		return vds.ErrIO
 	case errors.Is(err, unix.ENOMEM):
@@ -51,6 +54,14 @@ func codeFor(err error) vds.Code {
 	default:
 		return vds.ErrProviderFailure
 	}
+}
+
+// ProtectedHint is the remedy when a device takes no writes.
+const ProtectedHint = "make the device writable and try again: its switch, the rights on the array, `blockdev --setrw`"
+
+// Protected is the error about a device that takes no writes.
+func Protected(op, path string) *vds.Error {
+	return &vds.Error{Code: vds.ErrMediaWriteProtected, Op: op, Object: path, Reason: blockdev.ErrReadOnly.Error(), Hint: ProtectedHint}
 }
 
 // Reasons collects all reasons against a change, so that one error reports them all.
@@ -69,6 +80,11 @@ func (r *Reasons) Add(code vds.Code, hint, format string, args ...any) {
 	}
 	r.err.Reason += "; " + reason
 	r.err.Hint = cmp.Or(r.err.Hint, hint)
+}
+
+// AddError adds a reason that is an error already.
+func (r *Reasons) AddError(e *vds.Error) {
+	r.Add(e.Code, e.Hint, "%s", e.Error())
 }
 
 // Err is nil without reasons, else one error that lists them all.
@@ -119,3 +135,6 @@ func Undo(err, undo error) error {
 
 // IsGone reports whether err says that a device-mapper device does not exist.
 func IsGone(err error) bool { return errors.Is(err, dm.ErrNotExist) }
+
+// Code is the VDS code of any error.
+func Code(err error) vds.Code { return vds.CodeOf(Of("", "", err)) }

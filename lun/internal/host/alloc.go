@@ -106,7 +106,7 @@ func (h *Host) DriveWithMostFree(but ...uuid.UUID) []uuid.UUID {
 	var best []uuid.UUID
 	var most size.Sectors
 	for id, d := range h.Drives {
-		if d.Store.HeadLost || d.Foreign || slices.Contains(but, id) {
+		if d.Store.HeadLost || d.Foreign || d.Unwritable() != nil || slices.Contains(but, id) {
 			continue
 		}
 		if room := h.Room(id); room > most || (room == most && len(best) == 1 && id.String() < best[0].String()) {
@@ -120,6 +120,13 @@ func (h *Host) noSpace(length size.Sectors, drives []uuid.UUID) error {
 	var most size.Sectors
 	for _, id := range drives {
 		most += max(h.Room(id), metaLength) - metaLength
+	}
+	if len(drives) == 0 {
+		for _, d := range h.Drives {
+			if err := d.Unwritable(); err != nil {
+				return err
+			}
+		}
 	}
 	err := &vds.Error{Code: vds.ErrNotEnoughSpace, Op: "allocate", Object: length.String()}
 	switch {

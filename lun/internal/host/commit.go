@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -51,6 +52,11 @@ func (h *Host) Commit(ctx context.Context, tx *Transaction) error {
 	}
 	drives := h.concerned(tx)
 	if len(drives) == 0 {
+		for _, id := range h.Set.Involved(tx.Put...) {
+			if d := h.Drives[id]; d.Unwritable() != nil {
+				return d.Unwritable()
+			}
+		}
 		return record.LUNFault(vds.ErrObjectStatusFailed, "commit", tx.Put[0].Name, "none of its drives is here", "attach one")
 	}
 	err := h.writeAll(ctx, tx, drives, need)
@@ -97,9 +103,10 @@ func (h *Host) writeAll(ctx context.Context, tx *Transaction, drives, need []uui
 
 // untouched reports whether a catalog write failed before it wrote anything. Then there is nothing to take back.
 func untouched(err error) bool {
-	return slices.ContainsFunc([]error{catalog.ErrHeadLost, catalog.ErrInvalid, catalog.ErrOverlap, catalog.ErrFull}, func(reason error) bool {
-		return errors.Is(err, reason)
-	})
+	reasons := []error{
+		catalog.ErrHeadLost, catalog.ErrInvalid, catalog.ErrOverlap, catalog.ErrFull, catalog.ErrTooSmall, catalog.ErrReadOnlyFormat,
+	}
+	return slices.ContainsFunc(reasons, func(reason error) bool { return errors.Is(err, reason) })
 }
 
 // Needed is the drives that must take these records: those of all plexes that are not stale. The drive of a failed plex must
@@ -114,11 +121,11 @@ func Needed(luns ...catalog.LUN) []uuid.UUID {
 }
 
 // concerned is the drives that get records of tx: those with a plex of the LUN's new or old record. The drives in First come
-// first.
+// first. A drive that plexctl must not write to gets them when that has changed, like one that is missing.
 func (h *Host) concerned(tx *Transaction) []uuid.UUID {
 	var unique []uuid.UUID
 	for _, id := range append(slices.Clone(tx.First), h.Set.Involved(tx.Put...)...) {
-		if d, ok := h.Drives[id]; ok && !d.Foreign && !slices.Contains(unique, id) {
+		if d, ok := h.Drives[id]; ok && !d.Foreign && d.Unwritable() == nil && !slices.Contains(unique, id) {
 			unique = append(unique, id)
 		}
 	}
@@ -140,6 +147,7 @@ func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
 func (h *Host) Next(l catalog.LUN) catalog.LUN {
 	next := h.Set.Next(l)
 	next.Generation = max(next.Generation, l.Generation+1)
+	next.BlockSize = h.blockSize(next)
 	return next
 }
 
@@ -174,6 +182,7 @@ func (h *Host) Heal(ctx context.Context) error {
 			outdated[id] = d.Store.Catalog.LUNs
 		}
 	}
+	maps.DeleteFunc(outdated, func(id uuid.UUID, _ []catalog.LUN) bool { return h.Drives[id].Unwritable() != nil })
 	if len(outdated) == 0 && len(h.Set.Problems) == 0 {
 		return nil
 	}
@@ -197,7 +206,7 @@ func (h *Host) Heal(ctx context.Context) error {
 func (h *Host) flushDrives(ctx context.Context) error {
 	var failed []error
 	for id, d := range h.Drives {
-		if !d.Foreign {
+		if !d.Foreign && d.Unwritable() == nil {
 			failed = append(failed, h.Flush(ctx, id))
 		}
 	}
@@ -213,6 +222,9 @@ func (h *Host) healOnce(ctx context.Context, outdated map[uuid.UUID][]catalog.LU
 	n := 0
 	for id, luns := range outdated {
 		if h.Drives[id].Foreign {
+			continue
+		}
+		if h.Drives[id].Unwritable() != nil {
 			continue
 		}
 		n++

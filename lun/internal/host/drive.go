@@ -59,6 +59,9 @@ func (h *Host) DriveIDs(refs []string) ([]uuid.UUID, error) {
 		if d.Foreign {
 			return nil, ForeignDriveFault(d)
 		}
+		if err := d.Unwritable(); err != nil {
+			return nil, err
+		}
 		if !slices.Contains(ids, d.ID()) {
 			ids = append(ids, d.ID())
 		}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -35,11 +36,13 @@ type Host struct {
 
 	Drives   map[uuid.UUID]*Drive
 	Set      catalog.Set
-	Problems []error // errors from reading drives
-	Outdated bool    // the drives have changed since they were read, and must be read anew
+	Problems []error         // errors from reading drives
+	Marked   []blockdev.Info // devices with a label, also with one that cannot be read or that another device has too
+	Outdated bool            // the drives have changed since they were read, and must be read anew
 	At       layout.Numbers
 
-	listed listing // not nil: the known devices of the kernel; see KeepList
+	listed  listing            // not nil: the known devices of the kernel; see KeepList
+	running map[uuid.UUID]bool // LUNs that have a device, or are being started by force on drives that have shrunk
 }
 
 // Drive is a block device with a label.
@@ -47,6 +50,8 @@ type Drive struct {
 	Info    blockdev.Info
 	Store   catalog.Drive
 	Foreign bool // another host used it last; plexctl does not write to it
+
+	refused atomic.Bool // it has refused a write
 }
 
 // ID is the drive's GUID.
@@ -66,14 +71,8 @@ func (h *Host) foreign(label catalog.Label) bool {
 	return len(h.IDs) > 0 && label.Host != "" && !slices.Contains(h.IDs, label.Host)
 }
 
-// Absent reports whether a drive is not on this host.
-func (h *Host) Absent(id uuid.UUID) bool {
-	_, ok := h.Drives[id]
-	return !ok
-}
-
 // Roles is the role of each plex of l on this host.
-func (h *Host) Roles(l catalog.LUN) record.Roles { return record.RolesOf(l, h.Absent) }
+func (h *Host) Roles(l catalog.LUN) record.Roles { return record.RolesOf(l, h.absent(l)) }
 
 // Wants is the devices that l needs on this host.
 func (h *Host) Wants(l catalog.LUN) []layout.Node { return layout.Of(l, h.Roles(l)) }
@@ -172,12 +171,14 @@ func (h *Host) withDisk(ctx context.Context, id uuid.UUID, f func(blockdev.Disk)
 	}
 	disk, err := h.Devices.Open(ctx, d.Info.Path, blockdev.Write)
 	if err != nil {
+		d.note(err)
 		return fault.Of("open", d.Info.Path, err)
 	}
 	err = f(disk)
 	if err == nil {
 		err = disk.Sync()
 	}
+	d.note(err)
 	return fault.Of("write", d.Info.Path, errors.Join(err, disk.Close()))
 }
 

@@ -33,6 +33,12 @@ func (h *Host) Label(ctx context.Context, info blockdev.Info, label catalog.Labe
 	return nil
 }
 
+// Grow makes a drive as large as its device.
+func (h *Host) Grow(ctx context.Context, d *Drive) error {
+	h.Outdated = true
+	return h.withDisk(ctx, d.ID(), func(disk blockdev.Disk) error { return d.Store.Grow(disk) })
+}
+
 // Unlabel removes the label from a drive.
 func (h *Host) Unlabel(ctx context.Context, d *Drive) error {
 	disk, err := h.Devices.Open(ctx, d.Info.Path, blockdev.Exclusive)
@@ -41,5 +47,5 @@ func (h *Host) Unlabel(ctx context.Context, d *Drive) error {
 	}
 	defer disk.Close() //nolint:errcheck // Wipe has synced
 	h.Outdated = true
-	return catalog.Wipe(disk, d.Store.Label.Size)
+	return catalog.Wipe(disk, min(d.Store.Label.Size, d.Info.Size))
 }

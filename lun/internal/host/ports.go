@@ -64,6 +64,8 @@ type Devices interface {
 	Allocation(ctx context.Context, path string) (allocation.Map, error)
 	// Users is the users of a device: mounts, swap, holders, partitions.
 	Users(ctx context.Context, dev devno.No) ([]blockdev.User, error)
+	// Below is the devices that the device at path lies on, directly or through others.
+	Below(ctx context.Context, path string) ([]devno.No, error)
 	// Signatures is what plexctl recognises in the content of the device at path.
 	Signatures(ctx context.Context, path string) ([]signature.Signature, error)
 }

@@ -28,6 +28,7 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.running = running(own)
 	var paths []string // paths of devices that are no drives: there may be many
 	for _, d := range own {
 		paths = append(paths, d.Path())
@@ -60,25 +61,33 @@ func (h *Host) readStores(ctx context.Context, infos []blockdev.Info) []catalog.
 		if errors.Is(err, catalog.ErrNoLabel) {
 			continue
 		}
+		h.Marked = append(h.Marked, info)
 		if err != nil {
 			h.Problems = append(h.Problems, fmt.Errorf("%s: %w", info.Path, err))
 			unread[info.Dev] = true
 			continue
 		}
-		h.Problems = append(h.Problems, store.Problems...)
-		if store.HeadLost {
-			h.Problems = append(h.Problems, fmt.Errorf("%s: %w", info.Path, catalog.ErrHeadLost))
-		}
 		found = append(found, &Drive{Info: info, Store: store})
 	}
 	var stores []catalog.Drive
 	for _, d := range withoutPaths(found, unread) {
+		for _, problem := range d.Store.Problems {
+			h.Problems = append(h.Problems, fmt.Errorf("%s: %w", d.Info.Path, problem))
+		}
+		if d.Store.Shrunk() && hasWhole(found, d.ID()) {
+			continue // part of a copy of a drive that is here
+		}
 		stores = append(stores, d.Store)
 		d.Foreign = h.foreign(d.Store.Label)
 		h.Drives[d.ID()] = d
 		h.At.Drives[d.ID()] = d.Info.Dev
 	}
 	return stores
+}
+
+// hasWhole reports whether a device is the whole drive.
+func hasWhole(found []*Drive, id uuid.UUID) bool {
+	return slices.ContainsFunc(found, func(d *Drive) bool { return d.ID() == id && !d.Store.Shrunk() })
 }
 
 // withoutOwn leaves out plexctl's devices and devices stacked on one. They are no drives, and a read would wait while their LUN

@@ -2,7 +2,9 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
@@ -36,7 +38,11 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool)
 	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return len(all[b.ID]) - len(all[a.ID]) })
 	results := make([]Result, 0, len(chosen))
 	run := func(s *Session, l catalog.LUN) Result {
-		return result("assemble", l, start(ctx, s, l, all[l.ID], used, force))
+		err := start(ctx, s, l, all[l.ID], used, force)
+		if errors.Is(err, vds.ErrMediaWriteProtected) { // a drive has just refused its first write: now it counts as missing
+			err = start(ctx, s, l, all[l.ID], used, force)
+		}
+		return result("assemble", l, err)
 	}
 	var idle []catalog.LUN
 	for _, l := range chosen {
@@ -54,7 +60,7 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool)
 // needsOnlyDevices reports whether the start of l only makes devices: it commits nothing, and needs nothing that belongs to
 // another LUN.
 func needsOnlyDevices(s *Session, l catalog.LUN, had layout.View, used layout.Uses) bool {
-	return len(had) == 0 && l.Operation == nil && !l.Wipe && s.Unusable(l.ID) == nil && len(l.MissingDrives(s.Set)) == 0 &&
+	return len(had) == 0 && l.Operation == nil && !l.Wipe && s.Unusable(l.ID) == nil && len(s.AbsentDrives(l)) == 0 &&
 		len(used.Others(l, s.At)) == 0
 }
 
@@ -112,18 +118,18 @@ func admit(ctx context.Context, s *Session, l catalog.LUN, live, force bool) (ca
 	return l, nil
 }
 
-// Startable is the reason why an inactive LUN must not be started; nil when it may be. If a plex is missing, the metadata of
-// the present plexes must say that it has failed. Otherwise the missing plex may be newer.
+// Startable is the reason why an inactive LUN must not be started; nil when it may be. A plex takes no part if its drive is
+// missing or cannot be used. The metadata of the others must say that such a plex has failed. Otherwise it may be newer.
 func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	if err := h.Unusable(l.ID); err != nil {
 		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: record.LUNObject(l.Name), Err: err}
 	}
-	absent := l.MissingDrives(h.Set)
+	absent := h.AbsentDrives(l)
 	if len(absent) == 0 {
 		return nil
 	}
-	failed := record.LUNFault(vds.ErrObjectStatusFailed, "start", l.Name,
-		record.DriveObject(absent[0])+" is missing", "attach the drive and run `plexctl assemble`")
+	reason := h.Absence(l, absent[0])
+	failed := record.LUNFault(reason.Code, "start", l.Name, reason.Error(), reason.Hint)
 	if len(l.Copies()) == 1 {
 		return failed
 	}
@@ -134,7 +140,8 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	roles := h.Roles(l)
 	if raid1.MaybeNewer(roles, slots) {
 		failed.Reason += ", and its plex may be newer than those that are here"
-		failed.Hint = "attach the drive; to start without what only it has: `plexctl assemble --force " + l.Name + "`"
+		failed.Hint = strings.TrimSuffix(failed.Hint, " and run `plexctl assemble`") +
+			"; to start without what only it has: `plexctl assemble --force " + l.Name + "`"
 		return failed
 	}
 	if sources, _ := raid1.Sources(l, roles, slots); len(sources) == 0 {
@@ -145,10 +152,14 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 }
 
 // forceStart is l with the record for a start by force: every missing plex is stale. If no present plex is in sync by its
-// metadata, the source is the first that the record calls complete. why is the reason for which the start needs force.
+// metadata, the source is the first that the record calls complete. why is the reason for which the start needs force. If all
+// plexes lie on drives that have become too small for their labels and still have all of it, l stays as it is.
 func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) (catalog.LUN, error) {
 	if s.Unusable(l.ID) != nil {
 		return l, why
+	}
+	if !s.Roles(l).Has(record.Source) && s.TrustShrunk(l) {
+		return l, nil
 	}
 	slots, _, err := s.ReadSlots(ctx, l)
 	if err != nil {

@@ -231,20 +231,21 @@ func checkShape(t, from catalog.LUN, why *fault.Reasons) {
 
 // checkDrives refuses drives that the raid target cannot use, because the kernel would find out too late or not at all.
 func checkDrives(s *Session, t, from catalog.LUN, why *fault.Reasons) {
-	if have, most := logicalBlock(s, from), logicalBlock(s, t); have > most && most > 0 {
-		why.Add(vds.ErrInvalidSectorSize, "use a source on drives with the target's sector size",
-			"%s has logical blocks of %d bytes, the target of %d", record.LUNObject(from.Name), have, most)
-	}
+	checkBlocks(s, from, s.BlockSize(t), why)
 	for _, l := range []catalog.LUN{t, from} {
-		for _, p := range l.Plexes {
+		roles := s.Roles(l)
+		for i, p := range l.Plexes {
+			if roles[i].Excluded() && (roles.Has(record.Source) || l.ID == from.ID) {
+				continue // the new plex repairs that; of the source it is a reason already
+			}
 			if record.PlexType(p) == vds.TypeSpan {
 				why.Add(vds.ErrNotSupported, "use LUNs of which each lies on one drive",
 					"a plex of %s spans drives: the kernel flushes only one of them before it forgets what it copied", record.LUNObject(l.Name))
 			}
-		}
-		for _, id := range l.Drives() {
-			if d, ok := s.Drives[id]; ok {
-				checkKind(d.Info, why)
+			for _, id := range record.PlexDrives(p) {
+				if d, ok := s.Drives[id]; ok {
+					checkKind(d.Info, why)
+				}
 			}
 		}
 	}

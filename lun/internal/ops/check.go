@@ -34,10 +34,14 @@ func checkName(s *Session, op, name string) error {
 	return nil
 }
 
-// checkUsable adds a reason when a drive of l is missing or its records conflict.
+// checkUsable adds a reason when a drive of l is missing or cannot be used, or its records conflict.
 func checkUsable(s *Session, l catalog.LUN, why *fault.Reasons) {
-	for _, id := range l.MissingDrives(s.Set) {
-		why.Add(vds.ErrObjectStatusFailed, "attach the drive and try again", "%s: %s is missing", record.LUNObject(l.Name), record.DriveObject(id))
+	for _, id := range s.AbsentDrives(l) {
+		reason := s.Absence(l, id)
+		if _, here := s.Drives[id]; !here {
+			reason.Hint = "attach the drive and try again"
+		}
+		why.Add(reason.Code, reason.Hint, "%s: %s", record.LUNObject(l.Name), reason.Error())
 	}
 	checkRecords(s, l, why)
 }
@@ -108,7 +112,7 @@ func inspectQuiet(ctx context.Context, s *Session, l catalog.LUN, why *fault.Rea
 // checkKind adds a reason when the kernel's raid target cannot use a device of this kind.
 func checkKind(info blockdev.Info, why *fault.Reasons) {
 	if info.ReadOnly {
-		why.Add(vds.ErrMediaWriteProtected, "", "%s is read-only", info.Path)
+		why.AddError(fault.Protected("", info.Path))
 	}
 	for kind, is := range map[string]bool{
 		"zoned": info.Zoned, "a DAX device": info.DAX, "integrity-protected": info.Integrity,
@@ -119,15 +123,14 @@ func checkKind(info blockdev.Info, why *fault.Reasons) {
 	}
 }
 
-// logicalBlock is the largest logical block size of l's drives; 0 when none is present.
-func logicalBlock(s *Session, l catalog.LUN) size.Bytes {
-	var most size.Bytes
+// checkBlocks adds a reason when drives for new extents of l have larger logical blocks than its users rely on.
+func checkBlocks(s *Session, l catalog.LUN, have size.Bytes, why *fault.Reasons) {
 	for _, id := range l.Drives() {
-		if d, ok := s.Drives[id]; ok {
-			most = max(most, d.Info.LogicalBlock)
+		if d, ok := s.Drives[id]; ok && have != 0 && d.Info.LogicalBlock > have {
+			why.Add(vds.ErrInvalidSectorSize, "use drives with logical blocks of that size", "%s has logical blocks of %d bytes, the LUN was made with %d",
+				d.Info.Path, d.Info.LogicalBlock, have)
 		}
 	}
-	return most
 }
 
 // refuseTaken refuses to use extents of l, some of them new, that a device of another LUN still writes to. A change of that LUN

@@ -36,7 +36,7 @@ func takeDown(ctx context.Context, s *Session, l catalog.LUN) error {
 		return raid1.ForeignTable(l) // its plexes differ, and only the kernel knows where
 	}
 	steps := layout.Plan(layout.Change{Have: have.View, Cleanup: have.Cleanup, At: s.At})
-	if len(l.Copies()) > 1 && l.Operation == nil && len(l.MissingDrives(s.Set)) == 0 {
+	if len(l.Copies()) > 1 && l.Operation == nil && len(s.AbsentDrives(l)) == 0 {
 		steps = append(steps, engine.MarkClean{LUN: l})
 	}
 	return s.Run(ctx, steps)

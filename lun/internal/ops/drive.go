@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -60,6 +61,9 @@ func checkInit(ctx context.Context, h *host.Host, info blockdev.Info, force bool
 		why.Add(vds.ErrDeviceInUse, "unmount it, or take it out of what holds it", "it is in use: %s", fault.Users(users))
 		return why.Err()
 	}
+	if err := h.RefuseOwn(ctx, info, &why); err != nil {
+		return err
+	}
 	if info.Size < catalog.MinDriveSize {
 		why.Add(vds.ErrNotEnoughSpace, "", "it has %s, a drive needs %s", info.Size, catalog.MinDriveSize)
 	}
@@ -70,18 +74,7 @@ func checkInit(ctx context.Context, h *host.Host, info blockdev.Info, force bool
 
 // checkContent adds a reason when plexctl recognises content on the device.
 func checkContent(ctx context.Context, h *host.Host, info blockdev.Info, force bool, why *fault.Reasons) {
-	known := false
-	for _, d := range h.Drives {
-		if d.Info.Dev != info.Dev {
-			continue
-		}
-		known = true
-		if luns := d.Store.Catalog.LUNs; len(luns) > 0 {
-			why.Add(vds.ErrObjectExists, "delete them first", "it is a drive with plexes of %s", names(luns))
-		} else if !force {
-			why.Add(vds.ErrObjectExists, "--force makes it a new, empty drive", "it is a drive already")
-		}
-	}
+	known := h.RefuseLabelled(ctx, info, force, why)
 	found, err := h.Devices.Signatures(ctx, info.Path)
 	if err != nil {
 		why.Add(vds.ErrIO, "", "its content cannot be read: %v", err)
@@ -94,26 +87,59 @@ func checkContent(ctx context.Context, h *host.Host, info blockdev.Info, force b
 	}
 }
 
-// RemoveDrive removes the label from a drive without plexes.
+// RemoveDrive removes the label from a drive without plexes. A path names the drive on that device, whatever other device has the
+// same label.
 func RemoveDrive(ctx context.Context, env *Env, ref string) error {
 	return env.Change(ctx, "remove drive "+ref, func(ctx context.Context, s *Session) error {
-		d, err := s.FindDrive(ref)
+		d, err := s.Named(ctx, ref)
 		if err != nil {
 			return err
 		}
 		if d.Foreign {
 			return host.ForeignDriveFault(d)
 		}
+		if d.Protected() {
+			return fault.Protected("remove", d.Info.Path)
+		}
+		if err := d.Store.Writable(); errors.Is(err, catalog.ErrReadOnlyFormat) {
+			return &vds.Error{Code: vds.ErrNotSupported, Op: "remove", Object: d.Info.Path, Err: err, Hint: "use the plexctl that wrote it"}
+		}
 		if luns := d.Store.Catalog.LUNs; len(luns) > 0 {
-			return record.Fault(vds.ErrDiskNotEmpty, "remove", record.DriveObject(d.ID()), "it has plexes of "+names(luns), "delete these LUNs first")
+			return record.Fault(vds.ErrDiskNotEmpty, "remove", record.DriveObject(d.ID()), "it has plexes of "+host.Names(luns), "delete these LUNs first")
 		}
 		return fault.Of("remove", record.DriveObject(d.ID()), s.Run(ctx, []layout.Step{engine.Unlabel{Drive: d}}))
 	})
 }
 
-// names lists LUNs for an error text.
-func names(luns []catalog.LUN) string {
-	return fault.List(luns, func(l catalog.LUN) string { return l.Name })
+// GrowDrive makes a drive as large as its device, which has grown.
+func GrowDrive(ctx context.Context, env *Env, ref string) error {
+	return env.Change(ctx, "grow drive "+ref, func(ctx context.Context, s *Session) error {
+		d, err := s.FindDrive(ref)
+		if err != nil {
+			return err
+		}
+		if err := checkGrow(d); err != nil {
+			return err
+		}
+		return fault.Of("grow", record.DriveObject(d.ID()), s.Run(ctx, []layout.Step{engine.GrowDrive{Drive: d}}))
+	})
+}
+
+// checkGrow is why a drive cannot grow.
+func checkGrow(d *host.Drive) error {
+	if d.Foreign {
+		return host.ForeignDriveFault(d)
+	}
+	if err := d.Unwritable(); err != nil {
+		return err
+	}
+	if d.Store.Grown() == 0 && !d.Store.HeadLost {
+		return &vds.Error{
+			Code: vds.ErrInvalidOperation, Op: "grow", Object: record.DriveObject(d.ID()),
+			Reason: fmt.Sprintf("%s has %s, no more than its label says", d.Info.Path, d.Info.Size), Hint: "make the device larger first",
+		}
+	}
+	return nil
 }
 
 func signatureText(found []signature.Signature) string {

@@ -28,6 +28,10 @@ func Extend(by size.Bytes, drives []string) Verb {
 		if err != nil {
 			return l, err
 		}
+		why := fault.Reasons{Op: "extend", Object: record.LUNObject(l.Name)}
+		if checkBlocks(s, next, s.BlockSize(l), &why); why.Err() != nil {
+			return l, why.Err()
+		}
 		if err := refuseTaken(ctx, s, next); err != nil {
 			return l, err
 		}

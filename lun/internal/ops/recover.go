@@ -2,7 +2,6 @@ package ops
 
 import (
 	"context"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -53,7 +52,7 @@ func failedPlexes(ctx context.Context, s *Session, l catalog.LUN) (engine.State,
 	for _, p := range l.Copies() {
 		switch {
 		case !p.Stale && have.Legs.Complete(p.ID):
-		case slices.ContainsFunc(record.PlexDrives(p), s.Absent):
+		case s.IsMissing(l, p):
 			absent = true
 		default:
 			failed = append(failed, p.ID)

@@ -1,0 +1,162 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Named is the drive on the device that ref names by a path, whatever other device has the same label. Without such a device it is
+// the drive with this GUID.
+func (h *Host) Named(ctx context.Context, ref string) (*Drive, error) {
+	info, err := h.Devices.Stat(ctx, ref)
+	if err != nil {
+		return h.FindDrive(ref)
+	}
+	for _, d := range h.Drives {
+		if d.Info.Dev == info.Dev {
+			return d, nil
+		}
+	}
+	store, err := h.readStore(ctx, info)
+	if errors.Is(err, catalog.ErrNoLabel) {
+		return h.FindDrive(ref)
+	}
+	if err != nil {
+		return nil, &vds.Error{Code: vds.ErrInvalidOperation, Op: "find", Object: fmt.Sprintf("drive %q", ref), Err: err}
+	}
+	return &Drive{Info: info, Store: store, Foreign: h.foreign(store.Label)}, nil
+}
+
+// RefuseOwn adds a reason when a device is one of plexctl's, or lies above or below one of these, or above or below a drive. A
+// label on it would destroy a LUN or a drive.
+func (h *Host) RefuseOwn(ctx context.Context, info blockdev.Info, why *fault.Reasons) error {
+	below, err := h.Devices.Below(ctx, info.Path)
+	if err != nil {
+		return fault.Of(why.Op, info.Path, err)
+	}
+	own, err := h.Active(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range own {
+		if d.Dev == info.Dev || slices.Contains(below, d.Dev) {
+			why.Add(vds.ErrInvalidOperation, "name a device that is none of plexctl's", "it is, or lies on, device %s of a LUN", d.Name)
+			return nil
+		}
+	}
+	for _, m := range h.Marked {
+		if m.Dev == info.Dev {
+			continue
+		}
+		relation, err := h.relation(ctx, info, below, m)
+		if err != nil {
+			return fault.Of(why.Op, info.Path, err)
+		}
+		if relation != "" {
+			why.Add(vds.ErrObjectExists, "if nothing on that drive counts, remove it first", "%s, which is a drive of plexctl", relation)
+		}
+	}
+	return nil
+}
+
+// relation is how a device lies above or below another one; empty when it does not. below is what the first lies on.
+func (h *Host) relation(ctx context.Context, info blockdev.Info, below []devno.No, other blockdev.Info) (string, error) {
+	if slices.Contains(below, other.Dev) {
+		return "it lies on " + other.Path, nil
+	}
+	under, err := h.Devices.Below(ctx, other.Path)
+	if errors.Is(err, blockdev.ErrNotExist) {
+		return "", nil // it has gone
+	}
+	if slices.Contains(under, info.Dev) {
+		return "below " + other.Path, err
+	}
+	return "", err
+}
+
+// RefuseLabelled adds a reason when a device has a label of plexctl. With force it may have one, if no LUN is lost with it. The
+// device itself is read: what other devices say does not count.
+//
+//   - A newer plexctl has written the label or the catalog: always refused.
+//   - A readable catalog has LUNs: always refused.
+//   - The label or all catalogs are damaged: refused with force, too, when a LUN would be lost. A LUN is named by what can still be
+//     read of the catalogs, or by another drive.
+func (h *Host) RefuseLabelled(ctx context.Context, info blockdev.Info, force bool, why *fault.Reasons) (labelled bool) {
+	store, err := h.readStore(ctx, info)
+	switch {
+	case errors.Is(err, catalog.ErrNoLabel):
+		return false
+	case errors.Is(err, catalog.ErrVersion), err == nil && errors.Is(store.Writable(), catalog.ErrReadOnlyFormat):
+		h.refuseNewer(why)
+	case err != nil && !isDamage(err):
+		why.Add(fault.Code(err), "", "its label cannot be read: %v", err)
+	case err != nil:
+		h.refuseDamaged(ctx, info, err, force, why)
+	case len(store.Catalog.LUNs) > 0:
+		why.Add(vds.ErrObjectExists, "delete them first", "it is a drive with plexes of %s", Names(store.Catalog.LUNs))
+	case !force:
+		why.Add(vds.ErrObjectExists, "--force makes it a new, empty drive", "it is a drive already")
+	}
+	return true
+}
+
+func (h *Host) refuseNewer(why *fault.Reasons) {
+	why.Add(vds.ErrNotSupported, "use the plexctl that wrote it", "it is a drive of a newer plexctl, and this one cannot read what is on it")
+}
+
+// isDamage reports whether err is about what a label or catalog contains, and not about the device.
+func isDamage(err error) bool {
+	for _, damage := range []error{catalog.ErrCorrupt, catalog.ErrInvalid, catalog.ErrChecksum, catalog.ErrOverlap, catalog.ErrFull, catalog.ErrTooSmall} {
+		if errors.Is(err, damage) {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseDamaged is RefuseLabelled for a damaged drive.
+func (h *Host) refuseDamaged(ctx context.Context, info blockdev.Info, damage error, force bool, why *fault.Reasons) {
+	disk, err := h.Devices.Open(ctx, info.Path, blockdev.Read)
+	if err != nil {
+		why.Add(fault.Code(err), "", "its content cannot be read: %v", err)
+		return
+	}
+	defer disk.Close() //nolint:errcheck // nothing was written
+	remains := catalog.ReadRemains(disk, info.Size)
+	lost := remains.LUNs
+	for _, l := range h.Set.LUNs {
+		if slices.ContainsFunc(l.Drives(), func(id uuid.UUID) bool { return slices.Contains(remains.Drives, id) }) {
+			lost = append(lost, l)
+		}
+	}
+	switch {
+	case remains.Unknown:
+		h.refuseNewer(why)
+	case len(lost) > 0:
+		why.Add(vds.ErrObjectExists, "keep it as it is until these LUNs are safe elsewhere", "it is a damaged drive with plexes of %s: %v", Names(lost), damage)
+	case !force:
+		why.Add(vds.ErrDiskNotEmpty, "if nothing on it counts, add --force", "it is a damaged drive: %v", damage)
+	}
+}
+
+// Names lists LUNs for an error text, each once.
+func Names(luns []catalog.LUN) string {
+	var texts []string
+	for _, l := range luns {
+		if !slices.Contains(texts, l.Name) {
+			texts = append(texts, l.Name)
+		}
+	}
+	return strings.Join(texts, ", ")
+}
