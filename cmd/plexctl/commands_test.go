@@ -73,12 +73,14 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		ts.Check(err)
 		s.mem.SetUsers(info.Dev, blockdev.User{Kind: "mount", Name: args[1]})
 	}),
-	// trait NAME readonly|zoned|dax|integrity: the disk is that.
+	// trait NAME readonly|writable|zoned|dax|integrity: the disk is that.
 	"trait": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		s.mem.Change("/dev/"+args[0], func(i *blockdev.Info) {
 			switch args[1] {
 			case "readonly":
 				i.ReadOnly = true
+			case "writable":
+				i.ReadOnly = false
 			case "zoned":
 				i.Zoned = true
 			case "dax":
@@ -89,6 +91,12 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 				ts.Fatalf("no trait %s", args[1])
 			}
 		})
+	}),
+	// resize NAME SIZE: the disk has this size now.
+	"resize": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		length, err := size.Parse(args[1])
+		ts.Check(err)
+		s.mem.Change("/dev/"+args[0], func(i *blockdev.Info) { i.Size = length })
 	}),
 	"unplug": on(func(_ *testscript.TestScript, s *stage, args []string) { s.mem.Vanish("/dev/" + args[0]) }),
 	"plug":   on(func(_ *testscript.TestScript, s *stage, args []string) { s.mem.Return("/dev/" + args[0]) }),

@@ -75,6 +75,16 @@ heal sdc
 	"A drive is missing at the start": {
 		[]string{mirrored + "reboot\nunplug sdc\n", "", "tick 1\nplug sdc\n"}, healthy,
 	},
+	"A drive is there and cannot be used": {
+		[]string{
+			mirrored + "reboot\ntrait sdc readonly\nplexctl assemble --force web1\n! plexctl status web1\ncode 20\nstdout write-protected\ntrait sdc writable\n",
+			healthy + "plexctl plex remove web1 /dev/sdc --yes\nreboot\nresize sdb 63MiB\n! plexctl assemble\nstderr 'its label says 64 MiB'\n",
+		}, "plexctl lun show web1\nstdout /dev/mapper/plex-web1\n",
+	},
+	"A drive has become larger": {
+		[]string{mirrored + "plexctl plex remove web1 /dev/sdc --yes\nresize sdb 128MiB\n"},
+		"plexctl lun show web1\nstdout '20 MiB'\n",
+	},
 	"A host was replaced": {
 		[]string{"host old\n" + twoLUNs + "plexctl deactivate\nreboot\nhost new\n"},
 		"plexctl lun list\nstdout -count=2 ' online '\n",
