@@ -5,12 +5,9 @@ package dm
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/plexctl/plexctl/devno"
 )
@@ -136,26 +133,28 @@ func FuzzParseMisc(f *testing.F) {
 	})
 }
 
-// FuzzParseUnreadable reads any record of the kernel's log. A sector that is found stands in the record, behind the leg's name,
-// and is not older than asked for; the record that the kernel would write about it is read the same.
-func FuzzParseUnreadable(f *testing.F) {
-	f.Add("2,1234,95878462,-;md/raid1:mdX: dm-6: unrecoverable I/O read error for block 40960\n", uint32(6), int64(1))
-	f.Add("2,1,2,-;md/raid1:mdX: dm-66: unrecoverable I/O read error for block 18446744073709551615", uint32(6), int64(0))
-	f.Add("2,1,9223372036854775807,-;md/raid1:mdX: dm-0: unrecoverable I/O read error for block 1", uint32(0), int64(1)<<40)
-	f.Fuzz(func(t *testing.T, record string, minor uint32, since int64) {
-		sector, ok := parseUnreadable(record, dmDev(minor), time.Duration(since))
-		if !ok {
-			if sector != 0 {
-				t.Errorf("%q: sector %d without being one", record, sector)
+// FuzzReadCopyLog reads any record of the kernel's log behind a marker. A sector that is found stands in the record, behind the
+// leg's name; the record that the kernel would write about it is read the same. A marker that is read is written the same.
+func FuzzReadCopyLog(f *testing.F) {
+	f.Add("2,1234,95878462,-;md/raid1:mdX: dm-6: unrecoverable I/O read error for block 40960\n", uint32(6))
+	f.Add("2,1,2,-;md/raid1:mdX: dm-66: unrecoverable I/O read error for block 18446744073709551615", uint32(6))
+	f.Add("14,1,2,-;plexctl: operation a goes on: reads 253:4 253:6\n", uint32(0))
+	f.Fuzz(func(t *testing.T, record string, minor uint32) {
+		legs := []devno.No{dmDev(minor)}
+		begin := "14,1,1,-;" + Marker{Operation: "a", Begins: true, Legs: legs}.String()
+		if found := ReadCopyLog([]string{begin, record}, "a", legs); found.Found {
+			if !found.Known || !strings.Contains(record, "md/raid1:") {
+				t.Errorf("%q: %+v", record, found)
 			}
-			return
+			if again := ReadCopyLog([]string{begin, UnreadableLine(found.Leg, found.Sector)}, "a", legs); again != found {
+				t.Errorf("%q gives %+v, then %+v", record, found, again)
+			}
 		}
-		if !strings.Contains(record, fmt.Sprintf(": dm-%d: ", minor)) || !strings.Contains(record, "md/raid1:") {
-			t.Errorf("%q is not about dm-%d", record, minor)
-		}
-		again := fmt.Sprintf("2,1,%d,-;md/raid1:mdX: dm-%d: unrecoverable I/O read error for block %d", int64(math.MaxInt64/1000), minor, uint64(sector))
-		if back, ok := parseUnreadable(again, dmDev(minor), time.Duration(since)); ok && back != sector {
-			t.Errorf("%q gives %d, then %d", record, sector, back)
+		_, line, _ := strings.Cut(record, ";")
+		if m, ok := parseMarker(line); ok {
+			if again, ok := parseMarker(m.String()); !ok || again.Operation != m.Operation || !slices.Equal(again.Legs, m.Legs) || again.Begins != m.Begins {
+				t.Errorf("%q is marker %+v, then %+v", line, m, again)
+			}
 		}
 	})
 }

@@ -4,17 +4,15 @@ package dm
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/devno"
-	"github.com/plexctl/plexctl/size"
 )
 
 // Device-mapper returns only an errno. Why it refused a table is in the kernel's log alone.
@@ -24,6 +22,9 @@ const (
 	maxRecord = 8192 // bytes of one record; the kernel's own limit (CONSOLE_EXT_LOG_MAX)
 	maxLines  = 4
 )
+
+// markerPriority is the level of a marker: informational.
+const markerPriority = "<6>"
 
 // severityWarning is the least urgent level that says why something failed (include/linux/kern_levels.h).
 const severityWarning = 4
@@ -126,60 +127,49 @@ func (l kernelLog) lines(dev devno.No) string {
 	return strings.Join(found, "; ")
 }
 
-// Unreadable looks in the kernel's log for a sector that a resync could not read from any leg after since. leg is the leg
-// that the log names. It returns the first such sector, or false if the log has none, cannot be read, or was overwritten.
+// Mark writes a marker into the kernel's log. It opens the log anew, because the kernel limits how many lines one opener may
+// write. It fails where the log cannot be written; then nothing will be known about the copy.
+func (c *Control) Mark(_ context.Context, m Marker) error {
+	fd, err := unix.Open(c.logs.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &Error{Op: "write to the log of", Device: "kernel", Err: err}
+	}
+	_, err = unix.Write(fd, []byte(markerPriority+m.String()+"\n"))
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return &Error{Op: "write to the log of", Device: "kernel", Err: err}
+	}
+	return nil
+}
+
+// Passed looks in the kernel's log for a sector that the copy of an operation could not read from any leg. legs is the data
+// devices that it reads from. The search begins at the operation's marker.
 //
 // Nothing but the log shows such a sector. md normally ends the resync there. But if writes to the leg that it fills are in
 // flight at that moment, it continues after the sector. In the end it calls the leg in sync (seen on 6.1 and 6.12). See
 // fix_sync_read_error in drivers/md/raid1.c. In drivers/md/md.c md_do_sync moves recovery_offset past what was in flight.
-func (c *Control) Unreadable(_ context.Context, leg devno.No, since time.Time) (size.Sectors, bool) {
-	var now unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
-		return 0, false
-	}
-	log := openLog(kmsgPath)
+func (c *Control) Passed(_ context.Context, operation string, legs []devno.No) Passed {
+	log := openLog(c.logs.path)
 	defer log.close()
-	return log.unreadable(leg, time.Duration(now.Nano())-time.Since(since))
+	return log.passed(operation, legs)
 }
 
-// unreadable looks for the sector from where the log is positioned on; since is on the log's clock.
-func (l kernelLog) unreadable(leg devno.No, since time.Duration) (size.Sectors, bool) {
+// passed reads the log from where it is positioned on.
+func (l kernelLog) passed(operation string, legs []devno.No) Passed {
+	found := copyLog{operation: operation, legs: legs}
 	for buf := make([]byte, maxRecord); ; {
 		n, err := unix.Read(l.fd, buf)
-		if err == unix.EPIPE || err == unix.EINTR {
-			continue
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EPIPE:
+			found.gap()
+		case err == unix.EAGAIN, err == nil && n <= 0:
+			return found.result()
+		case err != nil:
+			return Passed{}
+		default:
+			found.add(string(buf[:n]))
 		}
-		if err != nil || n <= 0 {
-			return 0, false
-		}
-		if sector, ok := parseUnreadable(string(buf[:n]), leg, since); ok {
-			return sector, true
-		}
 	}
-}
-
-// parseUnreadable is the sector in a record such as
-// "2,1234,95878462,-;md/raid1:mdX: dm-6: unrecoverable I/O read error for block 40960".
-func parseUnreadable(record string, leg devno.No, since time.Duration) (size.Sectors, bool) {
-	prefix, rest, _ := strings.Cut(record, ";")
-	fields := strings.Split(prefix, ",")
-	if len(fields) < 3 {
-		return 0, false
-	}
-	at, err := strconv.ParseInt(fields[2], 10, 64)
-	if err != nil || time.Duration(at)*time.Microsecond < since {
-		return 0, false
-	}
-	line, _, _ := strings.Cut(rest, "\n")
-	_, block, ok := strings.Cut(line, fmt.Sprintf(": dm-%d: unrecoverable I/O read error for block ", leg.Minor))
-	if !ok || !strings.HasPrefix(line, "md/raid1:") {
-		return 0, false
-	}
-	sector, err := strconv.ParseUint(block, 10, 64)
-	if err != nil {
-		return 0, false
-	}
-	return size.Sectors(sector), true
 }
 
 // parseRecord is the message of a record, "priority,sequence,microseconds,flags;message\n KEY=value\n", when it is a

@@ -7,12 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/devno"
-	"github.com/plexctl/plexctl/size"
 )
 
 func TestParseRecord(t *testing.T) {
@@ -180,34 +178,5 @@ func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestParseUnreadable(t *testing.T) {
-	const line = "md/raid1:mdX: dm-6: unrecoverable I/O read error for block 40960"
-	tests := map[string]struct {
-		record string
-		want   size.Sectors
-		found  bool
-	}{
-		"the leg":            {"2,1234,95878462,-;" + line + "\n SUBSYSTEM=block\n", 40960, true},
-		"at the moment":      {"2,1234,90000000,-;" + line, 40960, true},
-		"before":             {"2,1234,89999999,-;" + line, 0, false},
-		"another leg":        {"2,1,95000000,-;md/raid1:mdX: dm-66: unrecoverable I/O read error for block 1", 0, false},
-		"another message":    {"2,1,95000000,-;md/raid1:mdX: dm-6: redirecting sector 8 to other mirror: dm-6", 0, false},
-		"by another driver":  {"2,1,95000000,-;sda: dm-6: unrecoverable I/O read error for block 1", 0, false},
-		"no number":          {"2,1,95000000,-;md/raid1:mdX: dm-6: unrecoverable I/O read error for block x", 0, false},
-		"too large a number": {"2,1,95000000,-;md/raid1:mdX: dm-6: unrecoverable I/O read error for block 99999999999999999999", 0, false},
-		"no time":            {"2,1,x,-;" + line, 0, false},
-		"few fields":         {"2,1;" + line, 0, false},
-		"nothing":            {"", 0, false},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			got, found := parseUnreadable(test.record, dmDev(6), 90*time.Second)
-			if got != test.want || found != test.found {
-				t.Errorf("%v, %v; want %v, %v", got, found, test.want, test.found)
-			}
-		})
 	}
 }

@@ -21,6 +21,8 @@ type operation struct {
 	p   *Provider
 	lun ops.LUN
 	id  uuid.UUID
+
+	comparison ops.Comparison // of the plexes, if the kernel's log does not tell how the copy went
 }
 
 // handleOf is a handle on l's running operation, or on its last one when none runs.
@@ -76,7 +78,7 @@ func (o *operation) Observe(ctx context.Context) (resync.Observation, error) {
 	h := o.p.host()
 	l, running := o.record(h)
 	if !running {
-		return o.outcome(l)
+		return o.outcome(l), nil
 	}
 	if !l.Operation.Queued {
 		seen, known, err := ops.ObserveOperation(ctx, h, l)
@@ -92,7 +94,7 @@ func (o *operation) Observe(ctx context.Context) (resync.Observation, error) {
 	h = o.p.host()
 	wasQueued := l.Operation.Queued
 	if l, running = o.record(h); !running {
-		return o.outcome(l)
+		return o.outcome(l), nil
 	}
 	seen := resync.Observation{State: resync.Running, Total: l.Size}
 	if wasQueued {
@@ -105,49 +107,96 @@ func (o *operation) Observe(ctx context.Context) (resync.Observation, error) {
 }
 
 // outcome is how an operation ended that is no longer in l's record.
-func (o *operation) outcome(l catalog.LUN) (resync.Observation, error) {
+func (o *operation) outcome(l catalog.LUN) resync.Observation {
 	if l.Last == nil || l.Last.ID != o.id {
 		return resync.Observation{State: resync.Failed, Err: record.Fault(vds.ErrObjectDeleted, "look at", "operation "+o.id.String(),
-			"its LUN is gone or has gone on without it", "")}, nil
+			"its LUN is gone or has gone on without it", "")}
 	}
 	switch l.Last.Result {
 	case vds.OK:
-		return resync.Observation{State: resync.Done, Done: l.Size, Total: l.Size}, nil
+		return resync.Observation{State: resync.Done, Done: l.Size, Total: l.Size}
 	case vds.ErrOperationCanceled:
-		return resync.Observation{State: resync.Canceled, Total: l.Size}, nil
+		return resync.Observation{State: resync.Canceled, Total: l.Size}
 	default:
 		return resync.Observation{State: resync.Failed, Total: l.Size, Err: record.LUNFault(l.Last.Result, l.Last.Type.String(), l.Name,
-			"the operation failed", "")}, nil
+			"the operation failed", "")}
 	}
 }
 
 // briefly is how long a look at an operation waits for the lock to record what it saw.
 const briefly = 200 * time.Millisecond
 
-// Settle records the end of the operation. If another process holds the lock for a change, Settle does nothing: that process
-// records it.
-func (o *operation) Settle(ctx context.Context, result vds.Code) error {
-	return o.changeSoon(ctx, "settle", func(ctx context.Context, s *ops.Session, l catalog.LUN) error {
-		_, err := s.RecordEnd(ctx, l, result)
+// Settle records the end of the operation, and returns the end that is recorded. If another process holds the lock for a change,
+// Settle does nothing: that process records it.
+func (o *operation) Settle(ctx context.Context, result vds.Code) (vds.Code, error) {
+	if l, running := o.record(o.p.host()); !running {
+		return o.ended(l), nil
+	}
+	recorded := vds.ErrOperationPending
+	err := o.changeSoon(ctx, "settle", func(ctx context.Context, s *ops.Session) (err error) {
+		l, running := o.record(s.Host)
+		if !running {
+			recorded = o.ended(l)
+			return nil
+		}
+		if l, err = s.RecordEnd(ctx, l, result); err == nil && (l.Operation == nil || l.Operation.ID != o.id) {
+			recorded = o.ended(l)
+		}
 		return err
 	})
+	return recorded, err
+}
+
+// ended is the code of an operation that is no longer in l's record.
+func (o *operation) ended(l catalog.LUN) vds.Code {
+	switch seen := o.outcome(l); seen.State {
+	case resync.Canceled:
+		return vds.ErrOperationCanceled
+	case resync.Failed:
+		return vds.CodeOf(seen.Err)
+	default:
+		return vds.OK
+	}
+}
+
+// Check compares the next part of the plexes that the operation has filled. It takes no lock and changes nothing.
+func (o *operation) Check(ctx context.Context) (resync.Observation, error) {
+	h := o.p.host()
+	l, running := o.record(h)
+	if !running {
+		return o.outcome(l), nil
+	}
+	seen := resync.Observation{State: resync.Checking, Done: l.Size, Total: l.Size}
+	done, verdict, err := o.comparison.Step(ctx, h, l)
+	switch {
+	case err != nil:
+		return seen, err
+	case verdict != nil: // unless a plex has failed or the table has changed meanwhile
+		if now, known, err := ops.ObserveOperation(ctx, h, l); err != nil || !known || now.State != resync.Checking {
+			return seen, err
+		}
+		seen.State, seen.Err = resync.Failed, verdict
+	case done:
+		seen.State = resync.Done
+	}
+	return seen, nil
 }
 
 // Start begins a queued operation. If another process holds the lock for a change, Start does nothing: the next look tries
 // again.
 func (o *operation) Start(ctx context.Context) error {
-	return o.changeSoon(ctx, "start", ops.Dequeue)
-}
-
-// changeSoon runs f under the host's lock if the LUN is still under the operation. It does nothing while the lock is held.
-func (o *operation) changeSoon(ctx context.Context, op string, f func(context.Context, *ops.Session, catalog.LUN) error) error {
-	err := o.p.env.ChangeWithin(ctx, briefly, op+" operation "+o.id.String(), func(ctx context.Context, s *ops.Session) error {
+	return o.changeSoon(ctx, "start", func(ctx context.Context, s *ops.Session) error {
 		l, running := o.record(s.Host)
 		if !running {
 			return nil
 		}
-		return f(ctx, s, l)
+		return ops.Dequeue(ctx, s, l)
 	})
+}
+
+// changeSoon runs f under the host's lock. It does nothing while the lock is held.
+func (o *operation) changeSoon(ctx context.Context, op string, f func(context.Context, *ops.Session) error) error {
+	err := o.p.env.ChangeWithin(ctx, briefly, op+" operation "+o.id.String(), f)
 	if errors.Is(err, vds.ErrAnotherCallInProgress) {
 		return nil
 	}

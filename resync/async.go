@@ -35,6 +35,7 @@ type Async struct {
 	percent   int   // highest so far
 	pace      pace
 	idleSince time.Time // zero unless the last look found Idle
+	unsaved   time.Time // since when recording the end has failed; zero unless it has
 	result    vds.Code
 	err       error
 }
@@ -80,12 +81,17 @@ func (a *Async) Done() <-chan struct{} { return a.done }
 // QueryStatus looks at the operation now and reports its status. It never waits for the end. The error is about the look;
 // the operation's own result is in Status.
 func (a *Async) QueryStatus(ctx context.Context) (Status, error) {
-	var err error
-	if !a.ended() {
-		err = a.look(ctx)
+	err := a.look(ctx)
+	if _, unsaved := errors.AsType[*unrecorded](err); unsaved || a.ended() {
+		err = nil // the look is not to blame
 	}
 	return a.status(), err
 }
+
+// unrecorded is the error of a look that has found an end and could not have it recorded.
+type unrecorded struct{ error }
+
+func (e *unrecorded) Unwrap() error { return e.error }
 
 // Wait returns when the operation has ended: nil after success, else a *vds.Error with the operation's code. It may be
 // called again.
@@ -179,17 +185,56 @@ func (a *Async) act(ctx context.Context, seen Observation) error {
 		if err := a.stalled(now); err != nil {
 			return a.settle(ctx, vds.CodeOf(err), err)
 		}
-	case Running:
+	case Running, Checking: // Monitor.attend goes on with the check
 	}
 	return nil
 }
 
-// settle records the end and ends the handle, also when recording fails: the next change of the LUN records it then. The
-// caller holds the looking token.
+// check goes on with the check of the operation, and ends the handle if it is at its end.
+func (a *Async) check(ctx context.Context) error {
+	select {
+	case a.looking <- struct{}{}:
+		defer func() { <-a.looking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if a.ended() {
+		return nil
+	}
+	seen, err := a.op.Check(ctx)
+	if err != nil {
+		return fmt.Errorf("check operation %s: %w", a.ID, err)
+	}
+	return a.act(ctx, seen)
+}
+
+// settle records the end, and ends the handle with the end that the record has. The caller holds the looking token. While
+// nothing is recorded, the handle does not end, so it never says what the record may contradict later. If recording fails for
+// as long as idleLimit, the handle ends with that error.
 func (a *Async) settle(ctx context.Context, result vds.Code, cause error) error {
-	err := a.op.Settle(ctx, result)
-	a.finish(result, cause)
-	return err
+	recorded, err := a.op.Settle(ctx, result)
+	switch {
+	case err != nil:
+		if a.unsavedFor(time.Now()) >= idleLimit {
+			a.finish(vds.CodeOf(err), err)
+		}
+		return &unrecorded{err}
+	case recorded == result:
+		a.finish(result, cause)
+	case recorded != vds.ErrOperationPending:
+		a.finish(recorded, errorOf(a.Descriptor, recorded))
+	}
+	return nil
+}
+
+// unsavedFor is how long recording the end has been failing.
+func (a *Async) unsavedFor(now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.unsaved.IsZero() {
+		a.unsaved = now
+	}
+	return now.Sub(a.unsaved)
 }
 
 // note stores an observation and returns its state.
@@ -245,7 +290,9 @@ func (a *Async) status() Status {
 	case vds.OK:
 		s.Percent, s.State, s.Done = 100, Done, s.Total
 	case vds.ErrOperationPending:
-		s.Percent = a.percent
+		if s.Percent = a.percent; s.State == Done || s.State == Failed {
+			s.State = Idle // it is not recorded yet
+		}
 		s.Rate = a.pace.rate(time.Now())
 		s.ETA = eta(s.Total-min(s.Done, s.Total), s.Rate)
 	case vds.ErrOperationCanceled:

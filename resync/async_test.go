@@ -145,12 +145,13 @@ type slowSettle struct {
 	recorded atomic.Bool
 }
 
-func (s *slowSettle) Settle(context.Context, vds.Code) error {
-	if !s.busy.Swap(true) {
-		time.Sleep(time.Second)
-		s.recorded.Store(true)
+func (s *slowSettle) Settle(_ context.Context, result vds.Code) (vds.Code, error) {
+	if s.busy.Swap(true) {
+		return vds.ErrOperationPending, nil
 	}
-	return nil
+	time.Sleep(time.Second)
+	s.recorded.Store(true)
+	return result, nil
 }
 
 // TestOneLookAtATime has two see the end at once: neither says so before it is recorded, because then the process may end.
@@ -254,13 +255,13 @@ type lateSuccess struct {
 	ends  atomic.Int32
 }
 
-func (l *lateSuccess) Settle(_ context.Context, result vds.Code) error {
+func (l *lateSuccess) Settle(_ context.Context, result vds.Code) (vds.Code, error) {
 	if l.ends.Add(1) == 1 {
 		l.first.Store(uint32(result))
 		l.set(Observation{State: Done, Done: 10, Total: 10})
 		time.Sleep(time.Second)
 	}
-	return nil
+	return result, nil
 }
 
 // TestStalledIsRecordedBeforeItIsReported looks at an operation while the monitor records that it has failed. The kernel

@@ -23,9 +23,13 @@ func (c *copying) Observe(context.Context) (resync.Observation, error) {
 	return resync.Observation{State: resync.Done, Done: 4096, Total: 4096}, nil
 }
 
-func (*copying) Settle(_ context.Context, result vds.Code) error {
+func (*copying) Settle(_ context.Context, result vds.Code) (vds.Code, error) {
 	fmt.Println("recorded:", result)
-	return nil
+	return result, nil
+}
+
+func (*copying) Check(context.Context) (resync.Observation, error) {
+	return resync.Observation{State: resync.Done, Done: 4096, Total: 4096}, nil
 }
 
 func (*copying) Start(context.Context) error  { return nil }

@@ -161,16 +161,22 @@ func (m *Monitor) round(ctx context.Context) time.Duration {
 
 // attend looks at one operation and returns when to look again.
 func (m *Monitor) attend(ctx context.Context, a *Async) time.Duration {
-	if !a.ended() {
-		if err := a.look(ctx); err != nil && ctx.Err() == nil {
-			m.log.Warn("look at operation", "operation", a.ID, "error", err)
-		}
+	err := a.look(ctx)
+	checking := err == nil && a.status().State == Checking
+	if checking {
+		err = a.check(ctx)
 	}
-	if a.ended() {
+	if err != nil && ctx.Err() == nil {
+		m.log.Warn("look at operation", "operation", a.ID, "error", err)
+	}
+	switch {
+	case a.ended():
 		m.mu.Lock()
 		delete(m.watched, a.ID)
 		m.mu.Unlock()
 		return maxInterval
+	case checking && err == nil:
+		return minInterval
 	}
 	return interval(time.Since(a.watched), a.status().ETA)
 }

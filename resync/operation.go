@@ -15,10 +15,13 @@ type Operation interface {
 	// Observe looks once, with as few system calls as possible. It takes no lock and changes nothing. The error is about
 	// the look, not about the operation: the next look may succeed.
 	Observe(ctx context.Context) (Observation, error)
-	// Settle records the end that was found: vds.OK or the code of a failure. It does not wait for
-	// another change of the LUN, because that change records the end itself. It may be called again, also after another
-	// process has recorded the end.
-	Settle(ctx context.Context, result vds.Code) error
+	// Settle records the end that was found: vds.OK or the code of a failure. It returns the end that the record has then,
+	// which may be another one if another process was first. vds.ErrOperationPending: nothing is recorded, because another
+	// change of the LUN goes on or because the operation runs after all. The next look finds out.
+	Settle(ctx context.Context, result vds.Code) (vds.Code, error)
+	// Check goes on, for a moment, with the check of an operation that was observed as Checking. It returns Checking until the
+	// check is at its end, then Done or Failed.
+	Check(ctx context.Context) (Observation, error)
 	// Start begins an operation that was observed as Queued and Ready.
 	Start(ctx context.Context) error
 	// Cancel ends the operation and frees what it allocated. It returns vds.ErrCancelTooLate when the operation has ended
@@ -34,6 +37,7 @@ const (
 	Running  State = "running"  // the kernel is copying
 	Idle     State = "idle"     // the kernel is not copying, and completeness is not proven: before the start, at the end, or aborted
 	Queued   State = "queued"   // waits for other operations to end
+	Checking State = "checking" // everything is copied by the kernel's word, and it has to be compared before that is true
 	Done     State = "done"     // complete, as the metadata on the drives confirms
 	Failed   State = "failed"   // ended without success
 	Canceled State = "canceled" // ended by a cancel, of this process or another

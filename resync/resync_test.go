@@ -25,6 +25,11 @@ type script struct {
 	settledAs vds.Code
 	started   int
 	settled   int
+	recorded  vds.Code // what the record says in the end; 0: what was found
+	settleErr error
+	checks    int
+	checked   int // checks that are needed
+	checkErr  error
 	canceled  int
 	cancel    error
 }
@@ -51,12 +56,28 @@ func (s *script) Observe(context.Context) (Observation, error) {
 	return Observation{State: Running, Done: done, Total: s.total}, nil
 }
 
-func (s *script) Settle(_ context.Context, result vds.Code) error {
+func (s *script) Settle(_ context.Context, result vds.Code) (vds.Code, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settled++
+	if s.settleErr != nil {
+		return vds.ErrOperationPending, s.settleErr
+	}
+	if s.recorded != 0 {
+		return s.recorded, nil
+	}
 	s.settledAs = result
-	return nil
+	return result, nil
+}
+
+func (s *script) Check(context.Context) (Observation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checks++
+	if s.checks < s.checked {
+		return Observation{State: Checking, Done: s.total, Total: s.total}, nil
+	}
+	return Observation{State: Done, Done: s.total, Total: s.total}, s.checkErr
 }
 
 func (s *script) Start(context.Context) error {

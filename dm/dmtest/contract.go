@@ -34,6 +34,8 @@ type DeviceMapper interface {
 	Deps(ctx context.Context, name string) ([]devno.No, error)
 	Message(ctx context.Context, name string, sector size.Sectors, text string) (string, error)
 	WaitEvent(ctx context.Context) error
+	Mark(ctx context.Context, m dm.Marker) error
+	Passed(ctx context.Context, operation string, legs []devno.No) dm.Passed
 }
 
 // Lab is a machine, simulated or real, on which the contract is tested.

@@ -232,38 +232,6 @@ func (b *bench) testFailing() {
 	}
 }
 
-func (b *bench) testUnreadable() {
-	const bad = 30
-	m := b.mirror(2)
-	m.prepare([]bool{true, false}, nil)
-	good := linearOn(m.data[0].Dev(), 0, arraySects)
-	b.swap(m.dataName[0], dm.Table{
-		{Length: bad * regionSects, Target: dm.Linear{Dev: m.data[0].Dev()}},
-		{Start: bad * regionSects, Length: regionSects, Target: dm.Other{Name: "error"}},
-		{
-			Start: (bad + 1) * regionSects, Length: (regionCount - bad - 1) * regionSects,
-			Target: dm.Linear{Dev: m.data[0].Dev(), Offset: (bad + 1) * regionSects},
-		},
-	})
-	b.swap(m.name, m.raid())
-	b.eventually("superblock of leg 1", func() error {
-		if s := m.slots()[1].Super; s.ArrayPosition != raidmeta.Detached || s.RecoveryOffset != 0 {
-			return fmt.Errorf("%+v", s)
-		}
-		return nil
-	})
-	b.shows(m.name, rested("Aa"))
-	after := m.content(1)
-	m.paint('W', 2)
-	b.rest()
-	b.same("status", rested("Aa"), b.line(m.name))
-	b.same("leg 1", after, m.content(1))
-	b.swap(m.dataName[0], good)
-	b.swap(m.name, m.raid())
-	m.finishes()
-	b.same("leg 1 after all", painted('A', 'W', 2), m.content(1))
-}
-
 // asks sends a message until it has an effect. The kernel refuses it while the array is busy, and loses it if it arrives when
 // the previous action ends.
 func (m *legs) asks(text string, done func() bool) {

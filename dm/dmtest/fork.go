@@ -1,7 +1,6 @@
 package dmtest
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/plexctl/plexctl/blockdev/blocktest"
@@ -15,7 +14,7 @@ func (k *Kernel) Fork() (*Kernel, *blocktest.Mem) {
 	defer k.mu.Unlock()
 	after := New(k.mem.Fork(), k.release)
 	after.minors, after.events, after.seen = k.minors, k.events, k.seen
-	after.unreadable = maps.Clone(k.unreadable)
+	after.log, after.noLog = slices.Clone(k.log), k.noLog
 	f := fork{after: after, devices: make(map[*device]*device, len(k.devices))}
 	for _, d := range k.devices {
 		f.devices[d] = &device{name: d.name, uuid: d.uuid, dev: d.dev, event: d.event, openers: d.openers, suspended: d.suspended}

@@ -7,13 +7,13 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 )
@@ -151,14 +151,16 @@ func (r *rig) goOn() {
 func TestForkHasItsOwnDevices(t *testing.T) {
 	r := newRig(t, Linux6_12)
 	r.swap(r.name, linearOn(r.table[0].Data, 0, arraySects))
-	r.kernel.LogUnreadable(r.table[0].Data, 7)
+	legs := []devno.No{r.table[0].Data}
+	r.must(r.kernel.Mark(r.ctx, dm.Marker{Operation: "a", Begins: true, Legs: legs}))
+	r.kernel.LogUnreadable(legs[0], 7)
 	disk, err := r.mem.Open(r.ctx, "/dev/mapper/"+r.name, blockdev.Exclusive)
 	r.must(err)
 	t.Cleanup(func() { r.must(disk.Close()) })
 	kernel, mem := r.kernel.Fork()
-	if sector, ok := kernel.Unreadable(r.ctx, r.table[0].Data, time.Now()); !ok || sector != 7 {
-		t.Errorf("unreadable sector %d, %v", sector, ok)
-	}
+	r.same("log", dm.Passed{Known: true, Found: true, Leg: legs[0], Sector: 7}, kernel.Passed(r.ctx, "a", legs))
+	kernel.OverwriteLog()
+	r.same("log of the machine", true, r.kernel.Passed(r.ctx, "a", legs).Known)
 	info, err := kernel.Info(r.ctx, r.name)
 	r.must(err)
 	r.same("openers of the fork's device", 0, info.OpenCount)

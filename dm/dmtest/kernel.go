@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,8 +56,9 @@ type Kernel struct {
 	seen    uint64        // events when WaitEvent last returned
 	moved   chan struct{} // closed by the next event
 
-	unreadable map[devno.No]size.Sectors // what the log says could not be read, by leg
-	buffer     []byte                    // of what is being copied
+	log    []string // records of the kernel's log that concern copies
+	noLog  bool     // the log cannot be read or written
+	buffer []byte   // of what is being copied
 }
 
 // device is one device-mapper device.
@@ -279,22 +279,50 @@ func (k *Kernel) Rename(ctx context.Context, name, newName string, _ dm.Visibili
 	})
 }
 
+// Mark writes a marker into the kernel's log.
+func (k *Kernel) Mark(ctx context.Context, m dm.Marker) error {
+	const op = "write to the log of"
+	if err := errors.Join(ctx.Err(), k.mem.Effect(blocktest.Effect{Kind: "mark", Object: m.Operation})); err != nil {
+		return wrap(op, "kernel", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.noLog {
+		return wrap(op, "kernel", unix.EPERM)
+	}
+	k.log = append(k.log, "14,1,1,-;"+m.String())
+	return nil
+}
+
 // LogUnreadable puts into the kernel's log that a resync could not read a sector of a leg and has skipped it.
 func (k *Kernel) LogUnreadable(leg devno.No, sector size.Sectors) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.unreadable == nil {
-		k.unreadable = map[devno.No]size.Sectors{}
-	}
-	k.unreadable[leg] = sector
+	k.log = append(k.log, dm.UnreadableLine(leg, sector))
 }
 
-// Unreadable is what LogUnreadable has logged about a leg, at any time.
-func (k *Kernel) Unreadable(_ context.Context, leg devno.No, _ time.Time) (size.Sectors, bool) {
+// OverwriteLog has the log lose everything that it holds, as when many other lines have come since.
+func (k *Kernel) OverwriteLog() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	sector, ok := k.unreadable[leg]
-	return sector, ok
+	k.log = nil
+}
+
+// HideLog has the log refuse to be read and written, as in a container that has none.
+func (k *Kernel) HideLog() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.noLog = true
+}
+
+// Passed is what the log says about the copy of an operation.
+func (k *Kernel) Passed(_ context.Context, operation string, legs []devno.No) dm.Passed {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.noLog {
+		return dm.Passed{}
+	}
+	return dm.ReadCopyLog(k.log, operation, legs)
 }
 
 // Deps is every device that the live table names, in no order.

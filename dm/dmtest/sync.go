@@ -248,6 +248,7 @@ func (r *raid) syncRegion(at, length uint64) error {
 	}
 	b := r.table.kernel.room(n)
 	if err := r.first().data.read(b, off); err != nil {
+		r.logUnreadable(at)
 		return fmt.Errorf("read %d sectors at %d: %w", length, at, err)
 	}
 	for _, l := range r.targets() {
@@ -259,6 +260,14 @@ func (r *raid) syncRegion(at, length uint64) error {
 		r.bits.needed.Clear(region)
 	}
 	return nil
+}
+
+// logUnreadable writes what md writes when no leg gives a sector (fix_sync_read_error).
+func (r *raid) logUnreadable(sector uint64) {
+	if below, ok := r.first().data.(*upper); ok {
+		k := r.table.kernel
+		k.log = append(k.log, dm.UnreadableLine(below.device.dev, size.Sectors(sector)))
+	}
 }
 
 // scrub compares the legs, and reports whether the other legs are to be written.

@@ -161,6 +161,9 @@ func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(context.C
 	switch need {
 	case raid1.NeedStart:
 		c.Prepare = PrepareStart{l}
+		if l.Operation != nil {
+			c.Mark = Mark{l, false}
+		}
 		if err := e.Run(ctx, layout.Plan(c)); err != nil {
 			return fault.Undo(err, e.TearDown(ctx, l))
 		}

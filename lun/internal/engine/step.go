@@ -175,6 +175,30 @@ func (s FailIO) run(ctx context.Context, e *Engine) error {
 	return e.Kernel.Resume(ctx, s.Device.Name, s.Visibility)
 }
 
+// Mark writes into the kernel's log where the copy of a LUN's operation begins, or that it goes on with other devices. A
+// failure is only logged: without the marker, the plexes are compared at the end.
+type Mark struct {
+	LUN    catalog.LUN // its private devices exist
+	Begins bool
+}
+
+func (s Mark) String() string {
+	return "note in the kernel's log that a copy of " + s.LUN.Name + " begins"
+}
+
+func (s Mark) run(ctx context.Context, e *Engine) error { //nolint:unparam // a step
+	m := dm.Marker{Operation: s.LUN.Operation.ID.String(), Begins: s.Begins}
+	for i, role := range e.Roles(s.LUN) {
+		if dev, ok := e.At.Nodes[layout.DataUUID(s.LUN, s.LUN.Plexes[i])]; ok && !role.Excluded() && !role.IsTarget() {
+			m.Legs = append(m.Legs, dev)
+		}
+	}
+	if err := e.Kernel.Mark(ctx, m); err != nil {
+		e.Log.DebugContext(ctx, "the kernel's log will not tell how the copy went", "lun", s.LUN.Name, "error", err)
+	}
+	return nil
+}
+
 // Label makes a device a drive.
 type Label struct {
 	Info  blockdev.Info

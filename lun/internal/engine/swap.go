@@ -79,6 +79,9 @@ func (e *Engine) transition(s *Swap, commit layout.Step) ([]layout.Step, error) 
 	}
 	conv.Forget = s.Forget
 	c := layout.Change{Want: layout.Of(s.Next, roles), Have: s.Have.View, Cleanup: s.Have.Cleanup, At: e.At, Commit: commit}
+	if op, was := s.Next.Operation, s.Before.Operation; op != nil && (was == nil || was.ID != op.ID) {
+		c.Mark = Mark{s.Next, true}
+	}
 	fill := newZeroFill(s, &conv)
 	if fill != nil {
 		c.Ready = fill

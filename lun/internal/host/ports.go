@@ -2,14 +2,12 @@ package host
 
 import (
 	"context"
-	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/allocation"
 	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
-	"github.com/plexctl/plexctl/size"
 )
 
 // Kernel is the device-mapper that plexctl drives: *dm.Control on a real machine, *dmtest.Kernel in tests. Devices are
@@ -46,8 +44,10 @@ type Kernel interface {
 	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
 	// Status is the state of one device and the status of its live table, in one call.
 	Status(ctx context.Context, name string) (dm.Status, error)
-	// Unreadable is a sector of a leg that a resync could not read after since, by the kernel's log.
-	Unreadable(ctx context.Context, leg devno.No, since time.Time) (size.Sectors, bool)
+	// Mark writes into the kernel's log that a copy begins or goes on.
+	Mark(ctx context.Context, m dm.Marker) error
+	// Passed is what the kernel's log says about sectors of these legs that the copy of an operation could not read.
+	Passed(ctx context.Context, operation string, legs []devno.No) dm.Passed
 	// WaitEvent returns when a device-mapper device has had an event since the last call of WaitEvent.
 	WaitEvent(ctx context.Context) error
 }

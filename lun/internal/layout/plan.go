@@ -14,6 +14,7 @@ type Change struct {
 	At      Numbers // for comparing tables
 	Cleanup []Step  // ends an interrupted change; Have is the state after it
 	Prepare Step    // writes the metadata that a new mirror table needs; not for a linear one
+	Mark    Step    // writes where a copy begins, before the table that copies is loaded
 	Commit  Step    // makes the change final
 	Ready   Step    // runs between the commit and the swap
 	Swap    Step    // makes the loaded table of the LUN live; nil: Resume, a single call
@@ -22,7 +23,7 @@ type Change struct {
 // Plan is the steps, in order, that bring the kernel from c.Have to c.Want. It is pure. It is empty when there is nothing to do
 // and nothing to commit.
 //
-//	names │ metadata │ private devices │ load │ COMMIT │ zero new plexes │ swap │ what is left over
+//	names │ metadata │ private devices │ mark │ load │ COMMIT │ zero new plexes │ swap │ what is left over
 //
 // Before the commit, users see no change. After it, a later plan can repeat every step. A LUN without a device is committed
 // before its devices are made, so that every device has a record.
@@ -48,9 +49,9 @@ func Plan(c Change) []Step {
 		steps = append(steps, Present(c.Prepare)...)
 	}
 	if !exists {
-		return slices.Concat(steps, Present(c.Commit), c.private(), []Step{Create{top}, Load{top}, Resume{top}}, bestEffort(c.leftover()))
+		return slices.Concat(steps, Present(c.Commit), c.private(), Present(c.Mark), []Step{Create{top}, Load{top}, Resume{top}}, bestEffort(c.leftover()))
 	}
-	return slices.Concat(steps, c.private(), []Step{Load{top}}, Present(c.Commit), Present(c.Ready), []Step{c.swap(top)}, bestEffort(c.leftover()))
+	return slices.Concat(steps, c.private(), Present(c.Mark), []Step{Load{top}}, Present(c.Commit), Present(c.Ready), []Step{c.swap(top)}, bestEffort(c.leftover()))
 }
 
 // top is the LUN's own device.

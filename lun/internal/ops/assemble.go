@@ -66,7 +66,7 @@ func needsOnlyDevices(s *Session, l catalog.LUN, had layout.View, used layout.Us
 
 // start brings one LUN up. had is what the kernel had of it. used finds extents that devices of other LUNs still use.
 func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used layout.Uses, force bool) error {
-	l, err := s.RecordEnd(ctx, l, vds.OK)
+	l, err := s.RecordEnd(ctx, l, vds.ErrOperationPending)
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 		}
 		now = s.Current(now)
 	}
-	return s.RecordEnd(ctx, now, vds.OK)
+	return s.RecordEnd(ctx, now, vds.ErrOperationPending)
 }
 
 // swapTo swaps in the table of next, which is l with something else recorded.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
@@ -44,11 +45,7 @@ func ObserveOperation(ctx context.Context, h *host.Host, l catalog.LUN) (resync.
 	if !inSync || err != nil {
 		return seen, true, err
 	}
-	seen.State = resync.Done
-	if err := unreadableSource(ctx, h, l, have); err != nil {
-		seen.State, seen.Err = resync.Failed, err
-	}
-	return seen, true, nil
+	return proven(ctx, h, l, seen, status, have), true, nil
 }
 
 // hasBegun is what the kernel has of l, and whether it runs the table for l's operation, not an older one.
@@ -58,21 +55,42 @@ func hasBegun(ctx context.Context, h *host.Host, l catalog.LUN) (layout.View, bo
 	return have, layout.UsesSlots(l, h.Roles(l), have.Own(l.ID).Table, h.At), err
 }
 
-// unreadableSource is the error about a sector of the source that the kernel could not read and has skipped.
-func unreadableSource(ctx context.Context, h *host.Host, l catalog.LUN, have layout.View) error {
+// proven is seen, of an operation that is complete by the metadata on the drives, after a look into the kernel's log. If the log
+// does not know whether a sector of the source was passed over, the plexes have to be compared. That is needless if none is
+// filled, because all hold the data. It is impossible if no source is left.
+func proven(ctx context.Context, h *host.Host, l catalog.LUN, seen resync.Observation, status dm.RaidStatus, have layout.View) resync.Observation {
+	var read []devno.No
+	here := false
 	roles := h.Roles(l)
 	for i, p := range l.Plexes {
 		data, there := have[layout.DataUUID(l, p)]
-		if !there || roles[i].IsTarget() {
-			continue
-		}
-		if sector, ok := h.Kernel.Unreadable(ctx, data.Dev, l.Operation.Started); ok {
-			return record.LUNFault(vds.ErrIO, l.Operation.Type.String(), l.Name,
-				fmt.Sprintf("sector %d of plex %s cannot be read, and was passed over", sector, p.ID),
-				"write that sector anew (from a backup), then run `plexctl lun recover "+l.Name+"`, or give the new plex up with `plexctl plex remove`")
+		if there && !roles[i].IsTarget() {
+			read = append(read, data.Dev)
+			here = here || roles[i] == record.Source && status.Health[i] == dm.LegInSync
 		}
 	}
-	return nil
+	passed := h.Kernel.Passed(ctx, l.Operation.ID.String(), read)
+	switch {
+	case passed.Found:
+		seen.State, seen.Err = resync.Failed, passedOver(l, have, passed)
+	case !passed.Known && here && len(l.Operation.Plexes) > 0:
+		seen.State = resync.Checking
+	default:
+		seen.State = resync.Done
+	}
+	return seen
+}
+
+// passedOver is the error about a sector of the source that the kernel could not read and has skipped.
+func passedOver(l catalog.LUN, have layout.View, passed dm.Passed) error {
+	reason := fmt.Sprintf("sector %d of its source cannot be read, and was passed over", passed.Sector)
+	for _, p := range l.Plexes {
+		if have[layout.DataUUID(l, p)].Dev == passed.Leg {
+			reason = fmt.Sprintf("sector %d of plex %s cannot be read, and was passed over", passed.Sector, p.ID)
+		}
+	}
+	return record.LUNFault(vds.ErrIO, l.Operation.Type.String(), l.Name, reason,
+		"write that sector anew (from a backup), then run `plexctl lun recover "+l.Name+"`, or give the new plex up with `plexctl plex remove`")
 }
 
 func legFault(l catalog.LUN, i int) error {
@@ -80,8 +98,9 @@ func legFault(l catalog.LUN, i int) error {
 		fmt.Sprintf("plex %s has failed or its drive is missing", l.Plexes[i].ID), "the data is safe on the other plexes; "+FailedHint(l))
 }
 
-// RecordEnd records the end of l's operation. It takes the result that the kernel shows, or result if that is a failure and the
-// kernel has stopped copying. It does nothing while the operation runs. It returns the record that holds afterwards.
+// RecordEnd records the end of l's operation. It takes the result that the kernel shows. It takes result if the kernel has
+// stopped copying and result is a failure, or if result is that of a Comparison. It does nothing while the operation runs, and
+// returns the record that holds afterwards. vds.ErrOperationPending as the result: the caller knows nothing.
 func (s *Session) RecordEnd(ctx context.Context, l catalog.LUN, result vds.Code) (catalog.LUN, error) {
 	if l.Operation == nil {
 		return l, nil
@@ -95,7 +114,9 @@ func (s *Session) RecordEnd(ctx context.Context, l catalog.LUN, result vds.Code)
 		result = vds.OK
 	case seen.State == resync.Failed:
 		result = vds.CodeOf(seen.Err)
-	case seen.State == resync.Running || result == vds.OK:
+	case seen.State == resync.Running || result == vds.ErrOperationPending:
+		return l, nil // the operation still runs, or only who has compared says that this is its end
+	case seen.State != resync.Checking && result == vds.OK:
 		return l, nil // the operation still runs
 	}
 	return s.recordEnd(ctx, l, result)

@@ -49,7 +49,7 @@ func Dequeue(ctx context.Context, s *Session, l catalog.LUN) error {
 func MayBegin(ctx context.Context, h *host.Host, l catalog.LUN) bool {
 	unfinished := slices.DeleteFunc(conflictingCopies(h, l), func(other catalog.LUN) bool {
 		seen, known, err := ObserveOperation(ctx, h, other)
-		return err == nil && known && (seen.State == resync.Done || seen.State == resync.Failed)
+		return err == nil && known && slices.Contains([]resync.State{resync.Done, resync.Checking, resync.Failed}, seen.State)
 	})
 	return len(unfinished) == 0
 }
