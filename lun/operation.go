@@ -3,7 +3,7 @@ package lun
 import (
 	"context"
 	"errors"
-	"slices"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,22 +49,21 @@ func (p *Provider) Operations() []*resync.Async {
 }
 
 // Operation finds an operation by its GUID, a unique beginning of it (at least 4 digits), or its LUN's name or GUID.
+// vds.ErrObjectNotFound when there is none, vds.ErrInvalidArg when several match.
 func (p *Provider) Operation(ref string) (*resync.Async, error) {
-	all := p.Operations() // once: a handle that is watched knows more about a failure than the record does
-	matching := func(match func(*resync.Async) bool) []*resync.Async {
-		return slices.DeleteFunc(slices.Clone(all), func(a *resync.Async) bool { return !match(a) })
+	l, err := p.LUN(ref)
+	var all []host.Candidate[*resync.Async]
+	whole := false
+	for _, a := range p.Operations() { // once: a handle that is watched knows more about a failure than the record does
+		text := fmt.Sprintf("operation %s of lun %s", a.ID, a.LUN)
+		all = append(all, host.Candidate[*resync.Async]{Value: a, ID: a.ID, Text: text, Named: err == nil && a.LUN == l.ID()})
+		whole = whole || record.IsGUID(ref, a.ID)
 	}
-	found := matching(func(a *resync.Async) bool {
-		return record.Abbreviates(ref, a.ID)
-	})
-	if l, err := p.LUN(ref); err == nil && len(found) == 0 {
-		found = matching(func(a *resync.Async) bool { return a.LUN == l.ID() })
+	if errors.Is(err, vds.ErrInvalidArg) && !whole { // several LUNs match
+		return nil, err
 	}
-	if len(found) == 1 {
-		return found[0], nil
-	}
-	return nil, record.Fault(vds.ErrObjectNotFound, "find", "operation "+ref,
-		"no LUN has such an operation", "`plexctl op list` shows all")
+	return host.Pick("operation", ref, all, record.Fault(vds.ErrObjectNotFound, "find", "operation "+ref,
+		"no LUN has such an operation", "`plexctl op list` shows all"))
 }
 
 // record is the LUN's record on h, and whether it is under the operation.

@@ -2,6 +2,7 @@ package lun
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
@@ -116,6 +117,9 @@ func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string
 		props.Status = vds.StatusNotReady
 		props.Problem = problem(vds.ErrProviderFailure, "its I/O waits: a change was interrupted", "run `plexctl assemble`")
 	}
+	if props.Problem == nil && dev.Name != layout.LUNName(l.Name) {
+		props.Problem = v.misnamed(ctx, l, dev.Name)
+	}
 	if len(l.Plexes) == 1 {
 		if props.Plexes[0].Status != vds.StatusFailed {
 			props.Plexes[0].Status = vds.StatusOnline
@@ -123,6 +127,20 @@ func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string
 		return props
 	}
 	return v.mirror(l, props, status, active)
+}
+
+// misnamed says why l's device has another name than its record.
+func (v viewer) misnamed(ctx context.Context, l catalog.LUN, device string) *vds.Error {
+	wanted := layout.LUNName(l.Name)
+	if _, err := v.Kernel.Info(ctx, wanted); err != nil {
+		return &vds.Error{
+			Code: vds.ErrProviderFailure, Reason: "its device is still " + device + ": a rename was interrupted", Hint: "run `plexctl assemble`",
+		}
+	}
+	return &vds.Error{
+		Code: vds.ErrNameNotUnique, Reason: fmt.Sprintf("its device is still %s: another device has the name %s", device, wanted),
+		Hint: "rename the LUN, or remove that device and run `plexctl assemble`",
+	}
 }
 
 // mirror completes props, the properties of a mirror, with what the kernel says about its legs.

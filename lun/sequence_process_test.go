@@ -157,6 +157,13 @@ func (k doorKernel) Rename(ctx context.Context, name, newName string, v dm.Visib
 	return k.Kernel.Rename(ctx, name, newName, v)
 }
 
+func (k doorKernel) Mark(ctx context.Context, m dm.Marker) error {
+	if err := k.p.ask(ctx, "mark", m.Operation, true); err != nil {
+		return err
+	}
+	return k.Kernel.Mark(ctx, m)
+}
+
 func (k doorKernel) Status(ctx context.Context, name string) (dm.Status, error) {
 	if err := k.p.ask(ctx, "status", name, false); err != nil {
 		return dm.Status{}, err

@@ -78,7 +78,7 @@ func (e *Engine) transition(s *Swap, commit layout.Step) ([]layout.Step, error) 
 		return nil, err
 	}
 	conv.Forget = s.Forget
-	c := layout.Change{Want: layout.Of(s.Next, roles), Have: s.Have.View, Cleanup: s.Have.Cleanup, At: e.At, Commit: commit}
+	c := layout.Change{Want: layout.Of(s.Next, roles), Have: s.Have.View, Cleanup: s.Have.Cleanup, At: e.At, Commit: commit}.Named()
 	if op, was := s.Next.Operation, s.Before.Operation; op != nil && (was == nil || was.ID != op.ID) {
 		c.Mark = Mark{s.Next, true}
 	}

@@ -95,19 +95,6 @@ func (r *Reasons) Err() error {
 	return r.err
 }
 
-// Only is the only element of found, which is all that matches a reference. none is the error when there is no match; several
-// is its reason when there is more than one.
-func Only[T any](found []T, none *vds.Error, several string) (T, error) {
-	if len(found) == 1 {
-		return found[0], nil
-	}
-	var zero T
-	if len(found) == 0 {
-		return zero, none
-	}
-	return zero, &vds.Error{Code: vds.ErrInvalidArg, Op: none.Op, Object: none.Object, Reason: several, Hint: "name it by its whole GUID"}
-}
-
 // List is the texts of items, with commas between.
 func List[T any](items []T, text func(T) string) string {
 	texts := make([]string, len(items))

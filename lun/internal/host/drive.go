@@ -1,7 +1,9 @@
 package host
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,40 +14,34 @@ import (
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/lun/internal/fault"
-	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/vds"
 )
 
 // FindDrive finds a drive by path, by a link to its device, or by GUID. A unique beginning of the GUID of at least 4 digits is
-// enough.
+// enough. A word without a slash that reads as a GUID is no path.
 func (h *Host) FindDrive(ref string) (*Drive, error) {
-	var found []*Drive
-	for id, d := range h.Drives {
-		if d.Info.Path == ref || record.Abbreviates(ref, id) {
-			found = append(found, d)
-		}
+	none := record.Fault(vds.ErrObjectNotFound, "find", fmt.Sprintf("drive %q", ref),
+		"no drive has this path or GUID", "`plexctl drive list` shows all; `plexctl drive init DEVICE` makes one")
+	d, err := Pick("drive", ref, h.driveCandidates(func(d *Drive) bool { return d.Info.Path == ref }), none)
+	if !errors.Is(err, none) || record.ReadsAsGUID(ref) {
+		return d, err
 	}
-	if len(found) == 0 {
-		found = h.findByLink(ref)
+	info, statErr := h.Devices.Stat(context.Background(), ref) // another path of its device: /dev/disk/by-id/…
+	if statErr != nil {
+		return nil, none
 	}
-	return fault.Only(found, record.Fault(vds.ErrObjectNotFound, "find", fmt.Sprintf("drive %q", ref),
-		"no drive has this path or GUID", "`plexctl drive list` shows all; `plexctl drive init DEVICE` makes one"), "several drives match")
+	return Pick("drive", ref, h.driveCandidates(func(d *Drive) bool { return d.Info.Dev == info.Dev }), none)
 }
 
-// findByLink finds a drive by another path of its device: /dev/disk/by-id/….
-func (h *Host) findByLink(ref string) []*Drive {
-	info, err := h.Devices.Stat(context.Background(), ref)
-	if err != nil {
-		return nil
+// driveCandidates is all drives, sorted by path.
+func (h *Host) driveCandidates(named func(*Drive) bool) []Candidate[*Drive] {
+	var all []Candidate[*Drive]
+	for id, d := range h.Drives {
+		all = append(all, Candidate[*Drive]{Value: d, ID: id, Text: fmt.Sprintf("%q with GUID %s", d.Info.Path, id), Named: named(d)})
 	}
-	var found []*Drive
-	for _, d := range h.Drives {
-		if d.Info.Dev == info.Dev {
-			found = append(found, d)
-		}
-	}
-	return found
+	slices.SortFunc(all, func(a, b Candidate[*Drive]) int { return cmp.Compare(a.Text, b.Text) })
+	return all
 }
 
 // DriveIDs finds drives for new plexes, each once. It refuses a drive of another host.
@@ -99,7 +95,14 @@ func isPersistent(u blockdev.User) bool { return u.Kind != "process" }
 // RefuseOpen adds a reason when the LUN's device is open and stays open. It returns all reasons so far.
 func (h *Host) RefuseOpen(ctx context.Context, l catalog.LUN, why *fault.Reasons) error {
 	for deadline := time.Now().Add(transientOpen); ; time.Sleep(transientPause) {
-		info, err := h.Kernel.Info(ctx, layout.LUNName(l.Name))
+		name, err := h.DeviceName(ctx, l)
+		if err != nil {
+			return err
+		}
+		if name == "" {
+			return why.Err()
+		}
+		info, err := h.Kernel.Info(ctx, name)
 		if fault.IsGone(err) || err == nil && info.OpenCount == 0 {
 			return why.Err()
 		}

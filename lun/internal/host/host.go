@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -132,17 +131,11 @@ func (h *Host) Unusable(id uuid.UUID) error {
 
 // Find finds a record by name, by GUID, or by a unique beginning of the GUID of at least 4 digits.
 func (h *Host) Find(ref string) (catalog.LUN, error) {
-	found := h.matching(func(l catalog.LUN) bool { return l.Name == ref || l.ID.String() == strings.ToLower(ref) })
-	if len(found) == 0 {
-		found = h.matching(func(l catalog.LUN) bool { return record.Abbreviates(ref, l.ID) })
+	all := make([]Candidate[catalog.LUN], len(h.Set.LUNs))
+	for i, l := range h.Set.LUNs {
+		all[i] = Candidate[catalog.LUN]{Value: l, ID: l.ID, Text: record.LUNObject(l.Name) + " with GUID " + l.ID.String(), Named: l.Name == ref}
 	}
-	none := record.LUNFault(vds.ErrObjectNotFound, "find", ref, "no LUN has this name or GUID", "`plexctl lun list` shows all")
-	return fault.Only(found, none, "several LUNs match")
-}
-
-// matching is the records that match.
-func (h *Host) matching(match func(catalog.LUN) bool) []catalog.LUN {
-	return slices.DeleteFunc(slices.Clone(h.Set.LUNs), func(l catalog.LUN) bool { return !match(l) })
+	return Pick("lun", ref, all, record.LUNFault(vds.ErrObjectNotFound, "find", ref, "no LUN has this name or GUID", "`plexctl lun list` shows all"))
 }
 
 // Choose finds the records that refs name, each once. Without refs it is all records.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -49,15 +50,17 @@ func (h *Host) Active(ctx context.Context) (map[string]dm.Device, error) {
 	return active, nil
 }
 
-// list asks the kernel which devices of plexctl it has.
+// list asks the kernel which devices of plexctl it has, and which names are taken.
 func (h *Host) list(ctx context.Context) (listing, error) {
-	devices, err := h.Active(ctx)
+	devices, err := h.Kernel.List(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fault.Of("list devices", "", err)
 	}
 	found := listing{}
-	for id, d := range devices {
-		found.add(id, d.Name)
+	h.At.Names = make(map[string]string, len(devices))
+	for _, d := range devices {
+		found.add(d.UUID, d.Name)
+		h.At.Names[d.Name] = d.UUID
 	}
 	return found, nil
 }
@@ -192,16 +195,43 @@ func RaidStatusOf(l catalog.LUN, status dm.Status) (dm.RaidStatus, error) {
 	return raid, fault.Of("read status of", record.LUNObject(l.Name), err)
 }
 
+// DeviceName is the name of l's device in the kernel; "" when it has none. It is not that of the record if a rename was
+// interrupted, or if the name belongs to another device.
+func (h *Host) DeviceName(ctx context.Context, l catalog.LUN) (string, error) {
+	if h.listed != nil {
+		return h.listed[l.ID][layout.LUNUUID(l.ID)], nil
+	}
+	active, err := h.Active(ctx)
+	return active[layout.LUNUUID(l.ID)].Name, err
+}
+
+// CheckNames refuses names of devices that l needs while another device has them. The kernel's list must have been read.
+func (h *Host) CheckNames(op string, l catalog.LUN) error {
+	for _, n := range h.Wants(l) {
+		if !h.At.Taken(n) {
+			continue
+		}
+		err := &vds.Error{
+			Code: vds.ErrNameNotUnique, Op: op, Object: record.LUNObject(l.Name), Reason: fmt.Sprintf("another device-mapper device has the name %s", n.Name),
+			Hint: "choose another name for the LUN, or remove that device if nothing needs it",
+		}
+		if _, own := layout.OwnerOf(h.At.Names[n.Name]); own {
+			err.Hint = "run `plexctl assemble`, which gives the devices of all LUNs their names"
+		}
+		return err
+	}
+	return nil
+}
+
 // RaidStatus is the decoded status of l's mirror; false when the kernel has no mirror for it.
 func (h *Host) RaidStatus(ctx context.Context, l catalog.LUN) (dm.RaidStatus, bool, error) {
 	status, err := h.Kernel.Status(ctx, layout.LUNName(l.Name))
-	if fault.IsGone(err) || err == nil && status.UUID != layout.LUNUUID(l.ID) { // this device does not exist, unless a rename was interrupted
-		active, listErr := h.Active(ctx)
-		dev, ok := active[layout.LUNUUID(l.ID)]
-		if !ok {
+	if fault.IsGone(err) || err == nil && status.UUID != layout.LUNUUID(l.ID) { // this device does not exist, or has another name
+		name, listErr := h.DeviceName(ctx, l)
+		if name == "" {
 			return dm.RaidStatus{}, false, listErr
 		}
-		status, err = h.Kernel.Status(ctx, dev.Name)
+		status, err = h.Kernel.Status(ctx, name)
 	}
 	if fault.IsGone(err) {
 		return dm.RaidStatus{}, false, nil

@@ -126,10 +126,17 @@ func RunsAfter(runs []Run, skip size.Sectors) []Run {
 	return rest
 }
 
-// Numbers is the block device numbers that tables need. An unknown number is zero.
+// Numbers is the block device numbers that tables need, and the names that the kernel's devices have. An unknown number is zero.
 type Numbers struct {
 	Drives map[uuid.UUID]devno.No
 	Nodes  map[string]devno.No // by dm UUID
+	Names  map[string]string   // the dm UUID of every device of the machine when it was last listed, by name
+}
+
+// Taken reports whether another device has n's name.
+func (at Numbers) Taken(n Node) bool {
+	holder, taken := at.Names[n.Name]
+	return taken && holder != n.UUID
 }
 
 // Resolved reports whether the number of every device that n names is known.

@@ -34,6 +34,7 @@ func Plan(c Change) []Step {
 	if len(c.Want) == 0 {
 		return slices.Concat(c.Cleanup, c.takeDown(), Present(c.Commit))
 	}
+	c = c.Named()
 	top := c.top()
 	have, exists := c.Have[top.UUID]
 	steps := slices.Concat(c.Cleanup, c.renames())
@@ -64,9 +65,24 @@ func (c Change) swap(top Node) Step {
 	return c.Swap
 }
 
+// Named is c, where an existing device keeps its name as long as another device has the name that it should get. The LUN works
+// under the old name meanwhile.
+func (c Change) Named() Change {
+	c.Want = slices.Clone(c.Want)
+	for i, n := range c.Want {
+		if have, exists := c.Have[n.UUID]; exists && c.At.Taken(n) {
+			c.Want[i].Name = have.Name
+		}
+	}
+	return c
+}
+
+// TopName is the name of the LUN's own device after c.
+func (c Change) TopName() string { return c.Named().top().Name }
+
 // RenamePlan is the steps that give existing devices their wanted names. They need no commit of their own, because any plan of
 // the record includes them.
-func RenamePlan(c Change) []Step { return bestEffort(c.renames()) }
+func RenamePlan(c Change) []Step { return c.Named().renames() }
 
 func (c Change) renames() []Step {
 	var steps []Step

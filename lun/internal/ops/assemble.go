@@ -84,15 +84,31 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 			return err
 		}
 	}
-	if err := s.BringUp(ctx, l); err != nil {
-		return err
-	}
-	if _, exists := had[layout.LUNUUID(l.ID)]; exists && s.Dry == nil { // otherwise the device has just been made with its name
-		if err := s.Kernel.Name(ctx, layout.LUNName(l.Name), dm.Public); err != nil {
+	if _, exists := had[layout.LUNUUID(l.ID)]; !exists {
+		if err := s.CheckNames("start", l); err != nil {
 			return err
 		}
 	}
+	if err := s.BringUp(ctx, l); err != nil {
+		return err
+	}
+	if err := showName(ctx, s, l, had); err != nil {
+		return err
+	}
 	return Dequeue(ctx, s, s.Current(l)) // to bring it up may have taken a commit
+}
+
+// showName makes the name in /dev of a device that a killed process may have left without. A device that has just been made has
+// its name.
+func showName(ctx context.Context, s *Session, l catalog.LUN, had layout.View) error {
+	if _, exists := had[layout.LUNUUID(l.ID)]; !exists || s.Dry != nil {
+		return nil
+	}
+	name := layout.Change{Want: s.Wants(l), Have: had, At: s.At}.TopName()
+	if wanted := layout.LUNName(l.Name); name != wanted {
+		s.Log.WarnContext(ctx, "the LUN works under an old name, because another device has its name", "lun", l.Name, "device", name, "taken", wanted)
+	}
+	return s.Kernel.Name(ctx, name, dm.Public)
 }
 
 // admit is l with the record for its start, or the reason why it must not be started. A live LUN has been started already.

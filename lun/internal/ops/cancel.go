@@ -57,6 +57,9 @@ func cancel(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error)
 	if l.Operation.Source != nil {
 		source := s.Next(*l.Operation.Source)
 		source.Wipe = true // before it is used
+		if err := s.CheckNames("cancel", source); err != nil {
+			return l, err
+		}
 		swap.Commit = source.Name + " is a LUN again"
 		swap.Tx.Put, swap.Tx.First = []catalog.LUN{source}, source.Drives()
 		if have.Active() { // otherwise the LUN is not active here; Assemble readies the source

@@ -3,7 +3,6 @@ package ops
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -21,15 +20,29 @@ import (
 // Checks that several verbs share. Each adds its reasons against the verb. The first reason gives the code, so the order of the
 // checks is the precedence of the codes.
 
-// checkName refuses a name that is not valid for a LUN, or that another LUN has.
+// checkName refuses a name that is not valid for a LUN, that another LUN has, or that reads as a GUID. It also refuses the name
+// of a LUN that has become a plex while a cancel can still give that back.
 func checkName(s *Session, op, name string) error {
-	if slices.ContainsFunc(s.Set.LUNs, func(l catalog.LUN) bool { return l.Name == name }) {
-		return record.LUNFault(vds.ErrNameNotUnique, op, name, "the name is taken", "")
+	refused := record.LUNFault(vds.ErrNameNotUnique, op, name, "the name is taken", "")
+	for _, l := range s.Set.LUNs {
+		if l.Name == name {
+			return refused
+		}
+		if o := l.Operation; o != nil && o.Source != nil && o.Source.Name == name {
+			refused.Reason = fmt.Sprintf("the name belongs to the LUN that is becoming a plex of %s, and a cancel gives that back", record.LUNObject(l.Name))
+			refused.Hint = cancelHint(l)
+			return refused
+		}
 	}
 	if !catalog.ValidName(name) {
 		return record.LUNFault(vds.ErrInvalidArg, op, name,
 			"a LUN cannot have this name",
 			fmt.Sprintf("up to %d letters, digits, '.', '_' and '-', the first a letter or a digit", catalog.MaxName))
+	}
+	if record.ReadsAsGUID(name) {
+		return record.LUNFault(vds.ErrInvalidArg, op, name,
+			fmt.Sprintf("the name reads as a GUID or as the beginning of one: %d or more hexadecimal digits", record.MinDigits),
+			"put another letter, a dot or an underscore into it, such as lun-"+name)
 	}
 	return nil
 }

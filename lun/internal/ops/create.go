@@ -41,6 +41,9 @@ func Create(ctx context.Context, env *Env, spec Spec) (catalog.LUN, error) {
 		if err := refuseTaken(ctx, s, made); err != nil {
 			return err
 		}
+		if err := s.CheckNames("create", made); err != nil {
+			return err
+		}
 		if err := s.Run(interruptible, readyExtents(made)); err != nil {
 			return fault.Of("create", record.LUNObject(made.Name), err)
 		}

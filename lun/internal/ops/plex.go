@@ -2,13 +2,13 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
-	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/size"
@@ -17,15 +17,18 @@ import (
 
 // FindPlex finds a plex of l by its GUID, by a unique beginning of it, or by its drive.
 func FindPlex(h *host.Host, l catalog.LUN, ref string) (uuid.UUID, error) {
-	drive, driveErr := h.FindDrive(ref)
-	var found []uuid.UUID
-	for _, p := range l.Copies() {
-		onDrive := driveErr == nil && slices.Contains(record.PlexDrives(p), drive.ID())
-		if onDrive || record.Abbreviates(ref, p.ID) {
-			found = append(found, p.ID)
-		}
+	drive, err := h.FindDrive(ref)
+	all := make([]host.Candidate[uuid.UUID], len(l.Copies()))
+	whole := false
+	for i, p := range l.Copies() {
+		onDrive := err == nil && slices.Contains(record.PlexDrives(p), drive.ID())
+		all[i] = host.Candidate[uuid.UUID]{Value: p.ID, ID: p.ID, Text: p.ID.String(), Named: onDrive}
+		whole = whole || record.IsGUID(ref, p.ID)
 	}
-	return fault.Only(found, noPlex(l, ref), "several plexes match")
+	if errors.Is(err, vds.ErrInvalidArg) && !whole { // several drives match, and perhaps a plex too
+		return uuid.Nil, err
+	}
+	return host.Pick("plex", ref, all, noPlex(l, ref))
 }
 
 func noPlex(l catalog.LUN, ref string) *vds.Error {

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -46,7 +47,7 @@ func Split(plex uuid.UUID, name string, made *catalog.LUN) Verb {
 				"it does not hold all of the data", "`plexctl lun recover "+l.Name+"` first")
 		}
 		*made = s.Next(record.Split(l, plex, name))
-		if err := made.Validate(); err != nil {
+		if err := errors.Join(made.Validate(), s.CheckNames("split", *made)); err != nil {
 			return l, err
 		}
 		return s.Swap(ctx, engine.Swap{

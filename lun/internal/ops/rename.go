@@ -9,7 +9,8 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
 
-// Rename commits a new name of a LUN and renames the devices. If that fails, any later plan of the record renames them.
+// Rename commits a new name of a LUN and renames its devices. The names of the devices must be free. If a device cannot be
+// renamed after all, the old name is committed again. What a crash leaves, any later plan of the record completes.
 func Rename(name string) Verb {
 	return func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error) {
 		if err := checkName(s, "rename", name); err != nil {
@@ -25,7 +26,27 @@ func Rename(name string) Verb {
 		if err != nil {
 			return l, err
 		}
-		renames := layout.RenamePlan(layout.Change{Want: s.Wants(next), Have: have.View})
-		return s.Amend(ctx, "rename", l, next, l.Name+" is "+next.Name, nil, renames...)
+		if err := s.CheckNames("rename", next); err != nil {
+			return l, err
+		}
+		renames := layout.RenamePlan(layout.Change{Want: s.Wants(next), Have: have.View, At: s.At})
+		next, err = s.Amend(ctx, "rename", l, next, l.Name+" is "+next.Name, nil, renames...)
+		if err != nil && len(renames) > 0 {
+			err = fault.Undo(err, renameBack(ctx, s, l))
+		}
+		return next, err
 	}
+}
+
+// renameBack gives the devices of l the names of its record.
+func renameBack(ctx context.Context, s *Session, l catalog.LUN) error {
+	now, ok := s.Record(l.ID)
+	if !ok {
+		return nil
+	}
+	have, err := s.View(ctx, l.ID)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx, layout.RenamePlan(layout.Change{Want: s.Wants(now), Have: have, At: s.At}))
 }

@@ -3,7 +3,6 @@ package record
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -33,11 +32,6 @@ func TypeOf(l catalog.LUN) vds.LUNType {
 // Index is the index of a plex in l; -1 when it is not a plex of l.
 func Index(l catalog.LUN, plex uuid.UUID) int {
 	return slices.IndexFunc(l.Plexes, func(p catalog.Plex) bool { return p.ID == plex })
-}
-
-// Abbreviates reports whether ref is a GUID or a beginning of it of at least 4 digits.
-func Abbreviates(ref string, id uuid.UUID) bool {
-	return len(ref) >= 4 && strings.HasPrefix(id.String(), strings.ToLower(ref))
 }
 
 // Without is l without these plexes.
