@@ -19,6 +19,7 @@ import (
 	"io"
 
 	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/internal/visible"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -93,18 +94,19 @@ type User struct {
 	Name string // mount point, dm name, partition, or "qemu[812]"
 }
 
-// String is the user for an error text: `mounted at /srv`.
+// String is the user for an error text: `mounted at /srv`. Its name is escaped for a terminal.
 func (u User) String() string {
+	name := visible.Line(u.Name)
 	switch u.Kind {
 	case "mount":
-		return "mounted at " + u.Name
+		return "mounted at " + name
 	case "swap":
 		return "in use as swap"
 	case "holder":
-		return "held by " + u.Name
+		return "held by " + name
 	case "partition":
-		return "has partition " + u.Name
+		return "has partition " + name
 	default:
-		return "open in " + u.Name
+		return "open in " + name
 	}
 }

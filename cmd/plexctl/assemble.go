@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/plexctl/plexctl/internal/visible"
 	"github.com/plexctl/plexctl/lun"
 )
 
@@ -87,7 +88,7 @@ func (s *session) each(results []lun.Result, taken []lun.Drive, state string, er
 	return func(context.Context) error {
 		if s.format == formatText {
 			for _, d := range taken {
-				fmt.Fprintf(s.err, "drive %s is this host's now\n", d.Info.Path)
+				fmt.Fprintf(s.err, "drive %s is this host's now\n", visible.Line(d.Info.Path))
 			}
 		}
 		return s.printResults(results, taken, state, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/internal/visible"
 	"github.com/plexctl/plexctl/lun"
 )
 
@@ -154,6 +155,6 @@ func removeDrive(ctx context.Context, s *session, ref string) (outcome, error) {
 }
 
 func deviceText(info blockdev.Info) string {
-	texts := []string{info.Size.String(), info.Model, info.Serial}
+	texts := []string{info.Size.String(), visible.Line(info.Model), visible.Line(info.Serial)}
 	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), ", ")
 }

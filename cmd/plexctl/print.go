@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/plexctl/plexctl/internal/visible"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -31,8 +32,16 @@ func (p printer) write(w io.Writer, doc any, text string) error {
 	if p.format == formatJSON {
 		return p.encode(doc)
 	}
-	_, err := io.WriteString(w, text)
+	_, err := io.WriteString(w, p.shown(text))
 	return err
+}
+
+// shown is text for a terminal. Of control characters it has line breaks, and colours if the terminal has them.
+func (p printer) shown(text string) string {
+	if !p.terminal.color {
+		return visible.Text(text)
+	}
+	return visible.Text(text, sgrPlain, sgrRed, sgrGreen, sgrYellow)
 }
 
 // encode writes a document as a line of JSON, with the version of the schema as its first field.
@@ -69,10 +78,24 @@ func table(blanks int, rows [][]string) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 8, blanks, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		cells := make([]string, len(row))
+		for i, text := range row {
+			cells[i] = cell(text)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	_ = w.Flush() // into memory
 	return text.String()
+}
+
+// cell is text for a cell, on one line. It may be painted.
+func cell(text string) string {
+	for _, sgr := range []string{sgrPlain, sgrRed, sgrGreen, sgrYellow} {
+		if inner, painted := strings.CutPrefix(text, sgr); painted && strings.HasSuffix(inner, sgrPlain) {
+			return sgr + visible.Line(strings.TrimSuffix(inner, sgrPlain)) + sgrPlain
+		}
+	}
+	return visible.Line(text)
 }
 
 // details is facts about one object as text, one a line: "health:   rebuilding". It leaves out those without a value.

@@ -65,7 +65,7 @@ func (s *session) confirm(ctx context.Context, loss string) error {
 	if !s.canAsk() {
 		return usage("if that is wanted, add --yes", "there is no terminal to ask at: %s", strings.ReplaceAll(loss, "\n", " "))
 	}
-	fmt.Fprintf(s.err, "%s\nType yes to go on: ", loss)
+	fmt.Fprint(s.err, s.shown(loss+"\nType yes to go on: "))
 	answer, err := s.readLine(ctx)
 	if err != nil {
 		return err
