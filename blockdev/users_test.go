@@ -165,13 +165,15 @@ func TestUsersFails(t *testing.T) {
 
 func TestUserText(t *testing.T) {
 	want := map[User]string{
-		{"mount", "/srv"}:         "mounted at /srv",
-		{"swap", "/dev/sda2"}:     "in use as swap",
-		{"holder", "vg-root"}:     "held by vg-root",
-		{"partition", "sda1"}:     "has partition sda1",
-		{"process", "qemu[812]"}:  "open in qemu[812]",
-		{"something", "new[1]"}:   "open in new[1]",
-		{"holder", "plex-web1.0"}: "held by plex-web1.0",
+		{"mount", "/srv"}:            "mounted at /srv",
+		{"swap", "/dev/sda2"}:        "in use as swap",
+		{"holder", "vg-root"}:        "held by vg-root",
+		{"partition", "sda1"}:        "has partition sda1",
+		{"process", "qemu[812]"}:     "open in qemu[812]",
+		{"something", "new[1]"}:      "open in new[1]",
+		{"holder", "plex-web1.0"}:    "held by plex-web1.0",
+		{"mount", "/a\nb\x1b[2J"}:    `mounted at /a\nb\x1b[2J`,
+		{"process", "\x1b]0;x\a[9]"}: `open in \x1b]0;x\a[9]`,
 	}
 	for u, text := range want {
 		if got := u.String(); got != text {

@@ -75,7 +75,7 @@ const passedLimit = 10
 // copyLog reads the kernel's log for one copy.
 type copyLog struct {
 	operation string
-	legs      []devno.No // that are read now
+	legs      []devno.No // those read now
 	begun     bool       // the marker of the beginning was found
 	broken    bool       // something after it is missing, or the legs were others for a while
 	lines     int        // about unreadable sectors, of any mirror

@@ -71,6 +71,13 @@ func (r *refusing) Remove(ctx context.Context, name string) error {
 	return r.Kernel.Remove(ctx, name)
 }
 
+func (r *refusing) Mark(ctx context.Context, m dm.Marker) error {
+	if err := r.refused("mark", "kernel"); err != nil {
+		return err
+	}
+	return r.Kernel.Mark(ctx, m)
+}
+
 func (r *refusing) Rename(ctx context.Context, name, newName string, v dm.Visibility) error {
 	if err := r.refused("rename", name); err != nil {
 		return err

@@ -69,8 +69,10 @@ type Spec = ops.Spec
 // CreateLUN makes a LUN with one plex and activates it. It zeroes the first and the last MiB and leaves the rest; it zeroes all
 // of a tracked LUN. On an error nothing of the LUN remains.
 //
-// Codes: vds.ErrInvalidArg (name, size), vds.ErrNameNotUnique, vds.ErrObjectNotFound (drive), vds.ErrNotEnoughSpace,
-// vds.ErrNotEnoughDrive.
+// The name must not read as a GUID or as the beginning of one: 4 to 32 hexadecimal digits, with dashes anywhere or without.
+//
+// Codes: vds.ErrInvalidArg (name, size), vds.ErrObjectNotFound (drive), vds.ErrNotEnoughSpace, vds.ErrNotEnoughDrive.
+// vds.ErrNameNotUnique: another LUN has the name, or another device of device-mapper, or a LUN that a cancel can still give back.
 func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 	made, err := ops.Create(ctx, p.env, spec)
 	if err != nil || p.isDry() {
@@ -84,7 +86,8 @@ func (p *Provider) CreateLUN(ctx context.Context, spec Spec) (*LUN, error) {
 func (l *LUN) Delete(ctx context.Context) error { return ops.Delete(ctx, l.p.env, l.ref) }
 
 // Rename changes the name of l while l is in use. Its device has the new name when Rename returns; open files and mounts stay
-// valid. Codes: vds.ErrInvalidArg, vds.ErrNameNotUnique, vds.ErrObjectDeleted.
+// valid. On an error l has its old name. Names are as for CreateLUN. Codes: vds.ErrInvalidArg, vds.ErrNameNotUnique,
+// vds.ErrObjectDeleted.
 func (l *LUN) Rename(ctx context.Context, name string) error {
 	return l.change(ctx, "rename", ops.Rename(name))
 }

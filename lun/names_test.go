@@ -149,7 +149,7 @@ func TestANameThatTheKernelHasTaken(t *testing.T) {
 			_, err := target.Split(w.t.Context(), w.plexOn(1).ID, "web2")
 			return err
 		}},
-		"cancel": {"plex-spare4", func(w *world, target *lun.LUN) error {
+		"cancel": {"plex-spare4", func(w *world, _ *lun.LUN) error {
 			op, err := w.find("web1").AddPlex(w.t.Context(), w.create("spare4", lunSize, 2).ID(), lun.AttachOptions{})
 			w.must(err)
 			w.taken("plex-spare4")

@@ -4,6 +4,38 @@ package mutation
 func recordMutations() []mutation {
 	return []mutation{
 		{
+			name:  "the first of two LUNs is meant",
+			harm:  "deletes a LUN that is called like the GUID of the one that was meant",
+			file:  "lun/internal/host/word.go",
+			edits: []edit{{"\tcase 1:\n", "\tcase 1, 2:\n"}},
+			test:  "TestAWordThatMayMeanTwo",
+			in:    "lun",
+		},
+		{
+			name:  "a name that reads as a GUID is a name",
+			harm:  "makes a LUN that a command takes for another one",
+			file:  "lun/internal/ops/check.go",
+			edits: []edit{{"if record.ReadsAsGUID(name) {", "if record.ReadsAsGUID(name) && name == op {"}},
+			test:  "TestNoNameReadsAsAGUID",
+			in:    "lun",
+		},
+		{
+			name:  "a name that the kernel has taken is free",
+			harm:  "commits a name under which another device answers",
+			file:  "lun/internal/layout/layout.go",
+			edits: []edit{{"return taken && holder != n.UUID", "return taken && holder == n.UUID"}},
+			test:  "TestANameThatTheKernelHasTaken/rename",
+			in:    "lun",
+		},
+		{
+			name:  "the name of an absorbed LUN is free",
+			harm:  "leaves two LUNs with one name after a cancel",
+			file:  "lun/internal/ops/check.go",
+			edits: []edit{{"o.Source != nil && o.Source.Name == name", "o.Source != nil && o.Source.Name == op"}},
+			test:  "TestTheNameOfAnAbsorbedLUN",
+			in:    "lun",
+		},
+		{
 			name:  "metadata is not flushed",
 			harm:  "commits a mirror whose metadata a power cut takes away",
 			file:  "lun/internal/host/host.go",

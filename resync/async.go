@@ -151,6 +151,28 @@ func (a *Async) ended() bool {
 
 // look observes once. If the operation has ended, it records the end and ends the handle.
 func (a *Async) look(ctx context.Context) error {
+	return a.alone(ctx, func() error {
+		seen, err := a.op.Observe(ctx)
+		if err != nil {
+			return fmt.Errorf("look at operation %s: %w", a.ID, err)
+		}
+		return a.act(ctx, seen)
+	})
+}
+
+// check goes on with the check of the operation, and ends the handle if it is at its end.
+func (a *Async) check(ctx context.Context) error {
+	return a.alone(ctx, func() error {
+		seen, err := a.op.Check(ctx)
+		if err != nil {
+			return fmt.Errorf("check operation %s: %w", a.ID, err)
+		}
+		return a.act(ctx, seen)
+	})
+}
+
+// alone runs f with the looking token, unless the operation has ended.
+func (a *Async) alone(ctx context.Context, f func() error) error {
 	select {
 	case a.looking <- struct{}{}:
 		defer func() { <-a.looking }()
@@ -160,11 +182,7 @@ func (a *Async) look(ctx context.Context) error {
 	if a.ended() {
 		return nil
 	}
-	seen, err := a.op.Observe(ctx)
-	if err != nil {
-		return fmt.Errorf("look at operation %s: %w", a.ID, err)
-	}
-	return a.act(ctx, seen)
+	return f()
 }
 
 // act does what an observation asks for: record an end, or begin a queued operation. The caller holds the looking token.
@@ -188,24 +206,6 @@ func (a *Async) act(ctx context.Context, seen Observation) error {
 	case Running, Checking: // Monitor.attend goes on with the check
 	}
 	return nil
-}
-
-// check goes on with the check of the operation, and ends the handle if it is at its end.
-func (a *Async) check(ctx context.Context) error {
-	select {
-	case a.looking <- struct{}{}:
-		defer func() { <-a.looking }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if a.ended() {
-		return nil
-	}
-	seen, err := a.op.Check(ctx)
-	if err != nil {
-		return fmt.Errorf("check operation %s: %w", a.ID, err)
-	}
-	return a.act(ctx, seen)
 }
 
 // settle records the end, and ends the handle with the end that the record has. The caller holds the looking token. While

@@ -48,6 +48,13 @@ func asyncCodes() map[vds.Code]map[string]situation {
 				refused("op cancel busy --yes", canceling("busy")),
 			},
 		},
+		vds.ErrNameNotUnique: {
+			"cancel_name": {
+				succeeds("plex add web1 spare3 --yes --rate paused"),
+				mapped("plex-spare3"),
+				refused("op cancel web1 --yes", canceling("web1")),
+			},
+		},
 		vds.ErrNotSupported: {
 			"cancel_recover": {succeeds("lun recover half"), refused("op cancel half --yes", canceling("half"))},
 			"cancel_extend":  {succeeds("lun extend pairs --by 1MiB"), refused("op cancel pairs --yes", canceling("pairs"))},

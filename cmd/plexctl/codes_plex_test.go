@@ -36,9 +36,16 @@ func plexCodes() map[vds.Code]map[string]situation {
 		},
 		vds.ErrInvalidArg: {
 			"plex_ambiguous": {refused("plex remove twins abcd --yes", finding("twins", "abcd"))},
-			"split":          {refused("plex split pairs /dev/sdd --name a/b", splitting("pairs", "pairs/sdd", "a/b"))},
+			"split": {
+				refused("plex split pairs /dev/sdd --name a/b", splitting("pairs", "pairs/sdd", "a/b")),
+				refused("plex split pairs /dev/sdd --name BEEF", splitting("pairs", "pairs/sdd", "BEEF")),
+			},
 		},
-		vds.ErrNameNotUnique: {"split": {refused("plex split pairs /dev/sdd --name web1", splitting("pairs", "pairs/sdd", "web1"))}},
+		vds.ErrNameNotUnique: {"split": {
+			refused("plex split pairs /dev/sdd --name web1", splitting("pairs", "pairs/sdd", "web1")),
+			mapped("plex-foreign"),
+			refused("plex split pairs /dev/sdd --name foreign", splitting("pairs", "pairs/sdd", "foreign")),
+		}},
 		vds.ErrInvalidOperation: {
 			"only_plex": {
 				refusedRemove("web1", "/dev/sda", "web1/sda"),
@@ -113,14 +120,24 @@ func otherCodes() map[vds.Code]map[string]situation {
 			},
 		},
 		vds.ErrNameNotUnique: {
-			"rename": {refused("lun rename web1 spare3", renaming("web1", "spare3"))},
-			"create": {refused("lun create web1 --size 1MiB", creating("web1", size.MiB))},
+			"rename": {
+				refused("lun rename web1 spare3", renaming("web1", "spare3")),
+				mapped("plex-foreign"),
+				refused("lun rename web1 foreign", renaming("web1", "foreign")),
+			},
+			"create": {
+				refused("lun create web1 --size 1MiB", creating("web1", size.MiB)),
+				mapped("plex-foreign"),
+				refused("lun create foreign --size 1MiB", creating("foreign", size.MiB)),
+			},
 		},
 		vds.ErrInvalidArg: {
 			"rename": {
 				refused("lun rename web1 a/b", renaming("web1", "a/b")),
 				refused("lun rename web1 a:b", renaming("web1", "a:b")),
+				refused("lun rename web1 2024", renaming("web1", "2024")),
 			},
+			"create":   {refused("lun create cafe-cafe --size 1MiB", creating("cafe-cafe", size.MiB))},
 			"set_rate": {refused("op set-rate busy 100B", settingRate("busy", 100))},
 			"extend":   {refused("lun extend web1 --by 0", extending("web1", 0))},
 		},

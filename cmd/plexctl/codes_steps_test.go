@@ -44,6 +44,15 @@ func protected(i *blockdev.Info) { i.ReadOnly = true }
 
 func largerBlocks(i *blockdev.Info) { i.LogicalBlock = 4096 }
 
+// mapped makes a device-mapper device that is not plexctl's.
+func mapped(name string) step {
+	return func(r *codeRig) {
+		r.t.Helper()
+		_, err := r.kernel.Create(r.t.Context(), name, "")
+		r.must("create", err)
+	}
+}
+
 // legFailed has a drive fail under a LUN and come back at once: its plex has failed then.
 func legFailed(name, drive string) step {
 	return func(r *codeRig) {

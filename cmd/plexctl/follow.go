@@ -129,6 +129,8 @@ func nextText(o operationDoc) string {
 		return fmt.Sprintf("copying is paused until `plexctl op set-rate %s max`", o.ID)
 	case o.State == resync.Queued:
 		return "another LUN is being rebuilt on the same drives; copying begins when plexctl next looks after that"
+	case o.State == resync.Checking:
+		return "the kernel has copied everything, and its log does not tell how; the plexes have to be compared"
 	default:
 		return "copying goes on by itself"
 	}

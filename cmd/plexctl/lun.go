@@ -16,7 +16,7 @@ func newLUN(c *cli) *cobra.Command {
 			Use:   "lun",
 			Short: "LUNs: what is mounted or exported",
 			Long: "A LUN is a block device made of extents of drives, at /dev/mapper/plex-NAME. It has one plex, or is a mirror of\n" +
-				"several. It is named by its name, its GUID, or a unique beginning of its GUID of at least 4 digits.",
+				"several. It is named by its name, its GUID, or a unique beginning of its GUID of at least 4 digits. No name may read as one.",
 		},
 		newLUNCreate(c), newLUNList(c), newLUNShow(c), newLUNRename(c), newLUNExtend(c), newLUNRecover(c), newLUNDelete(c),
 	)

@@ -49,8 +49,8 @@ func (p printer) operationTable(operations ...operationDoc) string {
 // operationText tells on one line what an operation is and how far it is.
 func operationText(o operationDoc) string {
 	text := fmt.Sprintf("%s %s", o.Type, progressText(o.Percent, o.Done, o.Total, o.Rate, time.Duration(o.ETA)*time.Second))
-	if o.State == resync.Queued {
-		text += ", queued"
+	if o.State == resync.Queued || o.State == resync.Checking {
+		text += ", " + string(o.State)
 	}
 	switch {
 	case o.Paused:

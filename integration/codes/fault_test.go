@@ -236,9 +236,22 @@ func asyncAnswers() provocations {
 	return provocations{
 		vds.ErrCancelTooLate: {"after_success": own(cancelAfterSuccess), "after_failure": own(cancelAfterFailure)},
 		vds.ErrNotSupported:  {"cancel_recover": own(cancelRecover), "cancel_extend": own(cancelExtend)},
+		vds.ErrNameNotUnique: {"cancel_name": own(cancelName)},
 		vds.ErrTimeout:       {"wait": shared(waitTooLong)},
 		vds.ErrAbort:         {"wait": shared(waitInterrupted).onKernel()},
 	}
+}
+
+// Another device has taken the name of the LUN that a cancel gives back.
+func cancelName(t *testing.T, code vds.Code) {
+	r, target, source := lab.Pair(t)
+	op, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{Rate: lun.Paused})
+	lab.Must(t, err)
+	_, err = r.Control.Create(t.Context(), "plex-spare3", "")
+	lab.Must(t, err)
+	refused(r, refusal{code: code, says: []string{"plex-spare3"}, call: op.Cancel, args: []string{"op", "cancel", "web1", "--yes"}})
+	lab.Must(t, r.Control.Remove(t.Context(), "plex-spare3"))
+	r.Run("op", "cancel", "web1", "--yes")
 }
 
 func cancelAfterSuccess(t *testing.T, code vds.Code) {

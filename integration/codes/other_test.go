@@ -17,7 +17,7 @@ func otherRefusals() provocations {
 		vds.ErrNotSupported:       {"extend": shared(extendSpans)},
 		vds.ErrNotEnoughSpace:     {"extend": shared(extendNoSpace), "drive_init": shared(driveTooSmall)},
 		vds.ErrNameNotUnique:      {"rename": shared(renameTaken), "create": shared(createTaken)},
-		vds.ErrInvalidArg:         {"rename": shared(renameInvalid), "set_rate": shared(setRateInvalid), "extend": shared(extendInvalid)},
+		vds.ErrInvalidArg:         {"rename": shared(renameInvalid), "create": shared(createGUID), "set_rate": shared(setRateInvalid), "extend": shared(extendInvalid)},
 		vds.ErrObjectDeleted:      {"rename": shared(renameDeleted)},
 		vds.ErrInvalidOperation:   {"set_rate": shared(setRateIdle)},
 		vds.ErrDeviceInUse:        {"drive_init": shared(initMounted).onKernel(), "lun_delete": shared(deleteOpen).onKernel(), "deactivate": shared(deactivateOpen).onKernel()},
@@ -90,6 +90,16 @@ func createTaken(_ *testing.T, w *world, code vds.Code) {
 		code: code, says: []string{"the name is taken"}, args: []string{"lun", "create", "web1", "--size", "1MiB"},
 		call: func(ctx context.Context) error {
 			_, err := w.Provider.CreateLUN(ctx, lun.Spec{Name: "web1", Size: size.MiB})
+			return err
+		},
+	})
+}
+
+func createGUID(_ *testing.T, w *world, code vds.Code) {
+	refused(w.Rig, refusal{
+		code: code, hint: "lun-cafe-cafe", says: []string{"reads as a GUID"}, args: []string{"lun", "create", "cafe-cafe", "--size", "1MiB"},
+		call: func(ctx context.Context) error {
+			_, err := w.Provider.CreateLUN(ctx, lun.Spec{Name: "cafe-cafe", Size: size.MiB})
 			return err
 		},
 	})

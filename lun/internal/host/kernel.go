@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -205,20 +204,23 @@ func (h *Host) DeviceName(ctx context.Context, l catalog.LUN) (string, error) {
 	return active[layout.LUNUUID(l.ID)].Name, err
 }
 
-// CheckNames refuses names of devices that l needs while another device has them. The kernel's list must have been read.
-func (h *Host) CheckNames(op string, l catalog.LUN) error {
+// How a user gets a name that another device has.
+const (
+	OtherName   = "choose another name for the LUN, or remove that device if nothing needs it"
+	OtherDevice = "give that device another name, or remove it if nothing needs it"
+)
+
+// CheckNames refuses names of devices that l needs while another device has them. hint is the remedy. The kernel's list must
+// have been read.
+func (h *Host) CheckNames(op string, l catalog.LUN, hint string) error {
 	for _, n := range h.Wants(l) {
 		if !h.At.Taken(n) {
 			continue
 		}
-		err := &vds.Error{
-			Code: vds.ErrNameNotUnique, Op: op, Object: record.LUNObject(l.Name), Reason: fmt.Sprintf("another device-mapper device has the name %s", n.Name),
-			Hint: "choose another name for the LUN, or remove that device if nothing needs it",
-		}
 		if _, own := layout.OwnerOf(h.At.Names[n.Name]); own {
-			err.Hint = "run `plexctl assemble`, which gives the devices of all LUNs their names"
+			hint = "run `plexctl assemble`, which gives the devices of all LUNs their names"
 		}
-		return err
+		return record.LUNFault(vds.ErrNameNotUnique, op, l.Name, "another device-mapper device has the name "+n.Name, hint)
 	}
 	return nil
 }

@@ -13,12 +13,16 @@ import (
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/vds"
 )
 
 // Named is the drive on the device that ref names by a path, whatever other device has the same label. Without such a device it is
 // the drive with this GUID.
 func (h *Host) Named(ctx context.Context, ref string) (*Drive, error) {
+	if record.ReadsAsGUID(ref) { // and is no path, as for FindDrive
+		return h.FindDrive(ref)
+	}
 	info, err := h.Devices.Stat(ctx, ref)
 	if err != nil {
 		return h.FindDrive(ref)

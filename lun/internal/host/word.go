@@ -19,7 +19,7 @@ type Candidate[T any] struct {
 }
 
 // Pick is the object that a word means. The whole GUID of an object means that object alone. Otherwise a word that could mean
-// several objects is refused with all of them named, also if it is the name of one and the beginning of another's GUID. none
+// several objects is refused, and the error names them all. It may be the name of one and the beginning of another's GUID. none
 // is the error when it means nothing.
 func Pick[T any](kind, word string, all []Candidate[T], none *vds.Error) (T, error) {
 	var found []Candidate[T]

@@ -85,7 +85,7 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 		}
 	}
 	if _, exists := had[layout.LUNUUID(l.ID)]; !exists {
-		if err := s.CheckNames("start", l); err != nil {
+		if err := s.CheckNames("start", l, "rename the LUN, or remove that device if nothing needs it"); err != nil {
 			return err
 		}
 	}

@@ -25,19 +25,19 @@ import (
 const (
 	compareSlice = 250 * time.Millisecond // for one call of Step
 	compareChunk = size.MiB               // for one read
-	compareBlock = 4 * size.KiB           // what is compared again when it differs
+	compareBlock = 4 * size.KiB           // compared again when it differs
 	compareTries = 100                    // for a block that differs, because users write to it
 	comparePause = 10 * time.Millisecond  // between two tries
 )
 
-// Comparison proves that an operation has filled its plexes, when the kernel's log does not: it compares them with a plex that
+// Comparison proves that an operation has filled its plexes, when the kernel's log does not. It compares them with a plex that
 // they were filled from. The LUN may be in use. A block that is equal once stays so, because all writes go to both plexes. The
 // kernel's own check is no choice: where it cannot read the source, it writes the other plex's content over it
 // (drivers/md/raid1.c, process_checks).
 //
 // The zero Comparison begins at the start of the LUN.
 type Comparison struct {
-	at size.Sectors // what is before it is equal
+	at size.Sectors // everything before it is equal
 }
 
 // Step compares for a moment, and reports whether it has come to the end. A difference that stays, or a block that cannot be

@@ -56,7 +56,7 @@ func hasBegun(ctx context.Context, h *host.Host, l catalog.LUN) (layout.View, bo
 }
 
 // proven is seen, of an operation that is complete by the metadata on the drives, after a look into the kernel's log. If the log
-// does not know whether a sector of the source was passed over, the plexes have to be compared. That is needless if none is
+// does not know whether a sector of the source was passed over, the plexes have to be compared. A comparison is needless if none is
 // filled, because all hold the data. It is impossible if no source is left.
 func proven(ctx context.Context, h *host.Host, l catalog.LUN, seen resync.Observation, status dm.RaidStatus, have layout.View) resync.Observation {
 	var read []devno.No

@@ -5,6 +5,7 @@ import (
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
@@ -26,7 +27,7 @@ func Rename(name string) Verb {
 		if err != nil {
 			return l, err
 		}
-		if err := s.CheckNames("rename", next); err != nil {
+		if err := s.CheckNames("rename", next, host.OtherName); err != nil {
 			return l, err
 		}
 		renames := layout.RenamePlan(layout.Change{Want: s.Wants(next), Have: have.View, At: s.At})
