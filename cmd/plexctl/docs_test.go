@@ -71,7 +71,10 @@ code 6
 heal sdc
 `}, healthy,
 	},
-	"A machine has crashed": {[]string{mirrored + "write web1 4MiB 1MiB\nreboot\n"}, healthy},
+	"A machine has crashed": {
+		[]string{twoLUNs + "plexctl plex add web1 spare3 --yes\ntick 2\nwrite web1 4MiB 1MiB\nreboot\n", "run-to-end\nplexctl op show web1\nstdout checking\n"},
+		healthy,
+	},
 	"A drive is missing at the start": {
 		[]string{mirrored + "reboot\nunplug sdc\n", "", "tick 1\nplug sdc\n"}, healthy,
 	},
