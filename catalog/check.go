@@ -13,7 +13,7 @@ func (s *Set) checkCopies(copies map[uuid.UUID][]Drive) {
 	for _, drive := range slices.SortedFunc(maps.Keys(copies), compareIDs) {
 		var luns []uuid.UUID
 		for _, l := range s.LUNs {
-			if l.on(drive) || s.groups[l.ID].duplicate && holds(copies[drive], l.ID) {
+			if l.on(drive) || s.groups[l.ID].unheard && holds(copies[drive], l.ID) {
 				luns = append(luns, l.ID)
 			}
 		}
@@ -30,10 +30,14 @@ func holds(drives []Drive, lun uuid.UUID) bool {
 	})
 }
 
-// checkExtents reports LUNs that claim space outside of a drive, another LUN's plex, or another LUN's sectors.
+// checkExtents reports LUNs that claim space outside of a drive, another LUN's plex, or another LUN's sectors. The claims of a LUN
+// that is not heard do not count.
 func (s *Set) checkExtents() {
 	all := make([]claim, 0, 2*len(s.LUNs))
 	for _, l := range s.LUNs {
+		if s.isMute(l) {
+			continue
+		}
 		for _, record := range s.groups[l.ID].conflicting {
 			all = append(all, claimsOf(record)...)
 		}
@@ -112,16 +116,17 @@ func (s *Set) overlap(pair [2]claim, wrong ...claim) {
 
 // checkNames reports LUNs of one name. LUNs is sorted by name.
 func (s *Set) checkNames() {
-	for i := 0; i < len(s.LUNs); {
+	heard := slices.DeleteFunc(slices.Clone(s.LUNs), s.isMute)
+	for i := 0; i < len(heard); {
 		same := []uuid.UUID{}
-		for _, l := range s.LUNs[i:] {
-			if l.Name != s.LUNs[i].Name {
+		for _, l := range heard[i:] {
+			if l.Name != heard[i].Name {
 				break
 			}
 			same = append(same, l.ID)
 		}
 		if len(same) > 1 {
-			detail := fmt.Sprintf("name %q: %d luns", s.LUNs[i].Name, len(same))
+			detail := fmt.Sprintf("name %q: %d luns", heard[i].Name, len(same))
 			s.problem(Problem{Err: ErrDuplicateName, Detail: detail, LUNs: same})
 		}
 		i += len(same)

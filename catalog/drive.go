@@ -30,6 +30,9 @@ type Drive struct {
 	Device size.Bytes
 	// Problems is damage in spite of which the drive could be read. The next Write repairs it, or Repair if it is in a label.
 	Problems []error
+	// Unheard says that the records on the drive have no say in a Set: the drive is another host's, or a copy of another drive.
+	// The caller sets it; see Merge.
+	Unheard bool
 
 	slots [slotCount]uint64 // sequence of the last that each slot is known to have held; 0: nothing of use
 	last  uint64            // highest sequence that any slot may hold

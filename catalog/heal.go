@@ -72,7 +72,7 @@ func (s Set) behind(g *group) bool {
 
 // away reports whether a drive that may hold a record of the LUN is absent or there twice.
 func (s Set) away(g *group) bool {
-	if s.onDuplicates[g.winner.ID] {
+	if s.onUnheard[g.winner.ID] {
 		return true
 	}
 	missing := func(drives []uuid.UUID) bool {
@@ -89,8 +89,8 @@ func (s Set) away(g *group) bool {
 // mayReturn reports whether a drive holds a record that the tombstone is for, or may hold one because it is there twice.
 func (s Set) mayReturn(t Tombstone) bool {
 	g, ok := s.groups[t.LUN]
-	if !ok || s.onDuplicates[t.LUN] {
-		return s.onDuplicates[t.LUN]
+	if !ok || s.onUnheard[t.LUN] {
+		return s.onUnheard[t.LUN]
 	}
 	for _, l := range g.records {
 		if l.Generation <= t.Generation {

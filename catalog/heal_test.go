@@ -91,6 +91,10 @@ func TestHeal(t *testing.T) {
 		"drive without its first label":      {drives: []Drive{drive(1, version(mirror, 5)), lost}},
 		"deleted, drive without first label": {drives: []Drive{drive(1, deleted(mirror)), lost}},
 		"duplicate drive":                    {drives: []Drive{drive(1, mirror), drive(2, version(mirror, 3)), drive(2, mirror)}},
+		"deletion that is not heard":         {drives: []Drive{drive(1, mirror), unheard(2, deleted(mirror))}},
+		"one not heard is behind":            {drives: []Drive{drive(1, mirror), unheard(2, version(mirror, 3))}},
+		"deleted, one that is not heard":     {drives: []Drive{drive(1, deleted(one)), unheard(3, one)}},
+		"newest of a copy":                   {drives: []Drive{drive(1, mirror), drive(2, version(mirror, 3)), unheard(2, version(mirror, 9))}, want: map[int][]string{2: {"lun3@4"}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

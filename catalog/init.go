@@ -90,19 +90,19 @@ func (d *Drive) Repair(m Media) error {
 	return d.Write(m, d.Catalog.LUNs)
 }
 
-// Relabel makes the drive one that a host of the given id has taken over. It changes both labels and nothing else. It refuses
-// a drive with HeadLost (ErrHeadLost), and an id that a label cannot hold (ErrInvalid); nothing was written then. After any
-// other error the drive may belong to the one host or to the other: call Relabel again.
+// Relabel says anew whose the drive is, and on which device: it gives the label Host, Hardware and Created of to. It changes both
+// labels and nothing else. It refuses a drive with HeadLost (ErrHeadLost), and text that a label cannot hold (ErrInvalid);
+// nothing was written then. After any other error the drive may have the one label or the other: call Relabel again.
 //
 // Relabel writes and flushes the copy at the end first, then the label. The change takes effect with the label. At every
 // moment one of the two is intact. Until the label is rewritten it decides, and a damaged copy is only among Problems. If the
-// write damages the label, the drive is one with HeadLost, and its copy already names the new host.
-func (d *Drive) Relabel(m Media, host string) error {
+// write damages the label, the drive is one with HeadLost, and its copy already has the new text.
+func (d *Drive) Relabel(m Media, to Label) error {
 	if err := d.Writable(); err != nil {
 		return fmt.Errorf("relabel drive %s: %w", d.Label.Drive, err)
 	}
 	label := d.Label
-	label.Host = host
+	label.Host, label.Hardware, label.Created = to.Host, to.Hardware, to.Created
 	block, err := encodeLabel(label)
 	if err != nil {
 		return fmt.Errorf("relabel: %w", err)

@@ -19,11 +19,11 @@ type Set struct {
 	LUNs     []LUN
 	Problems []Problem
 
-	drives       map[uuid.UUID]Drive // present, not duplicated
-	groups       map[uuid.UUID]*group
-	absorbed     map[uuid.UUID]absorption
-	blocked      map[uuid.UUID]bool // LUNs that cannot be used and that Heal leaves alone
-	onDuplicates map[uuid.UUID]bool // LUNs that a drive that is there twice has a record of
+	drives    map[uuid.UUID]Drive // present, heard, not duplicated
+	groups    map[uuid.UUID]*group
+	absorbed  map[uuid.UUID]absorption
+	blocked   map[uuid.UUID]bool // LUNs that cannot be used and that Heal leaves alone
+	onUnheard map[uuid.UUID]bool // LUNs that a drive has a record of that is not heard, or there twice
 }
 
 // group is every visible record of one LUN.
@@ -31,7 +31,8 @@ type group struct {
 	winner      LUN                // the current record
 	conflicting []LUN              // different records of the highest generation; the winner is the first
 	records     map[uuid.UUID]*LUN // by drive
-	duplicate   bool               // the winner is from a drive that is there twice
+	unheard     bool               // the winner is from a drive that is not heard, or there twice
+	mute        bool               // the winner is from a drive that is not heard, and from none that is there twice
 }
 
 // absorption says who absorbed a LUN, and up to which generation.
@@ -63,22 +64,26 @@ func (p Problem) Unwrap() error { return p.Err }
 //     LUN has a tombstone for its generation or a later one.
 //   - Two drives with one GUID are ErrDuplicateDrive. Neither is used: their records of LUNs on other drives do not count,
 //     and a LUN with an extent on them cannot be used.
+//   - A drive that is Unheard counts as absent. Its records win over none, and claim no space. A LUN that only such drives know
+//     is in LUNs, and cannot be used; see Set.Unheard. If the drive's GUID is also that of a drive that is heard, its records are
+//     those of a copy, and none of them is in LUNs.
 //   - Two LUNs on the same sectors are ErrOverlap, two LUNs with one plex ErrInvalid. The LUN whose record is on the disputed
 //     drive wins: the other came back with a drive that had been absent. If that drive has records of both or of neither,
 //     neither LUN can be used.
-//   - Two LUNs of one name are ErrDuplicateName; both can be used, by GUID.
+//   - Two LUNs of one name are ErrDuplicateName; both can be used, by GUID. LUNs of drives that are not heard do not count.
 func Merge(drives []Drive) Set {
 	s := Set{
-		drives:       make(map[uuid.UUID]Drive, len(drives)),
-		groups:       map[uuid.UUID]*group{},
-		absorbed:     map[uuid.UUID]absorption{},
-		blocked:      map[uuid.UUID]bool{},
-		onDuplicates: map[uuid.UUID]bool{},
+		drives:    make(map[uuid.UUID]Drive, len(drives)),
+		groups:    map[uuid.UUID]*group{},
+		absorbed:  map[uuid.UUID]absorption{},
+		blocked:   map[uuid.UUID]bool{},
+		onUnheard: map[uuid.UUID]bool{},
 	}
-	copies := s.addDrives(drives)
+	copies, unheard := s.addDrives(drives)
 	s.elect()
 	s.noteAbsorbed()
-	s.addDuplicates(copies)
+	s.addUnheard(slices.Concat(slices.Collect(maps.Values(copies))...), false)
+	s.addUnheard(unheard, true)
 	s.list()
 	s.checkCopies(copies)
 	s.checkExtents()
@@ -90,6 +95,12 @@ func Merge(drives []Drive) Set {
 func (s Set) Usable(lun uuid.UUID) bool {
 	_, exists := s.LUN(lun)
 	return exists && !s.blocked[lun]
+}
+
+// Unheard reports whether a LUN is known only by records that do not count. So there is no telling what has become of it.
+func (s Set) Unheard(lun uuid.UUID) bool {
+	g, ok := s.groups[lun]
+	return ok && g.unheard
 }
 
 // LUN is the current record of a LUN that exists. It reports false when there is none.
@@ -110,8 +121,8 @@ func (s Set) Holders(lun uuid.UUID) []uuid.UUID {
 	return slices.SortedFunc(maps.Keys(g.records), compareIDs)
 }
 
-// MissingDrives is every drive that a plex of l lies on and that is not in the set, sorted. A drive that is there twice
-// counts as missing.
+// MissingDrives is every drive that a plex of l lies on and that is not in the set, sorted. A drive that is not heard or there
+// twice counts as missing.
 func (l LUN) MissingDrives(s Set) []uuid.UUID {
 	return slices.DeleteFunc(l.Drives(), s.present)
 }
@@ -127,11 +138,15 @@ func (s Set) gone(l LUN) bool { return l.Deleted || s.isAbsorbed(l) }
 // isAbsorbed reports whether l is absorbed.
 func (s Set) isAbsorbed(l LUN) bool { return l.Generation <= s.absorbed[l.ID].generation }
 
-// addDrives fills drives and groups, and returns the drives whose GUID is there more than once.
-func (s *Set) addDrives(drives []Drive) map[uuid.UUID][]Drive {
+// addDrives fills drives and groups. It returns the drives whose GUID is there more than once, and those that are not heard.
+func (s *Set) addDrives(drives []Drive) (copies map[uuid.UUID][]Drive, unheard []Drive) {
 	byID := make(map[uuid.UUID][]Drive, len(drives))
 	for _, d := range drives {
-		byID[d.Label.Drive] = append(byID[d.Label.Drive], d)
+		if d.Unheard {
+			unheard = append(unheard, d)
+		} else {
+			byID[d.Label.Drive] = append(byID[d.Label.Drive], d)
+		}
 	}
 	for id, same := range byID {
 		if len(same) > 1 {
@@ -144,7 +159,7 @@ func (s *Set) addDrives(drives []Drive) map[uuid.UUID][]Drive {
 			s.group(luns[i].ID).records[id] = &luns[i]
 		}
 	}
-	return byID
+	return byID, unheard
 }
 
 // group is the group of a LUN, new if there was none.
@@ -214,34 +229,35 @@ func (s *Set) noteAbsorbed() {
 	}
 }
 
-// addDuplicates adds LUNs that exist only by the records on drives that are there twice, so that they are listed. It also
-// notes every LUN that such drives have a record of.
-func (s *Set) addDuplicates(copies map[uuid.UUID][]Drive) {
+// addUnheard adds LUNs that exist only by the records on drives, which do not count, so that they are listed. It also notes every
+// LUN that such drives have a record of. mute says that they claim nothing either.
+func (s *Set) addUnheard(drives []Drive, mute bool) {
 	found := map[uuid.UUID][]LUN{}
-	for _, same := range copies {
-		for _, d := range same {
-			for _, l := range d.Catalog.LUNs {
-				s.onDuplicates[l.ID] = true
-				if s.onlyOnDuplicates(l) {
-					found[l.ID] = append(found[l.ID], l)
-				}
+	for _, d := range drives {
+		for _, l := range d.Catalog.LUNs {
+			s.onUnheard[l.ID] = true
+			if !s.present(d.Label.Drive) && s.isUnknown(l) {
+				found[l.ID] = append(found[l.ID], l)
 			}
 		}
 	}
 	for id, luns := range found {
 		newest := slices.MaxFunc(distinct(luns), func(a, b LUN) int { return cmp.Compare(a.Generation, b.Generation) })
 		g := s.group(id)
-		g.winner, g.conflicting, g.duplicate = newest, []LUN{newest}, true
+		g.winner, g.conflicting, g.unheard, g.mute = newest, []LUN{newest}, true, mute
 		s.blocked[id] = true
 	}
 }
 
-// onlyOnDuplicates reports whether l, found on a duplicated drive, is a LUN that exists by the records there only. The other
-// drives do not know the LUN, or record it as gone at an older generation.
-func (s *Set) onlyOnDuplicates(l LUN) bool {
+// isUnknown reports whether l, found on a drive that does not count, is a LUN that exists by such records only. The other drives
+// do not know the LUN, or record it as gone at an older generation.
+func (s *Set) isUnknown(l LUN) bool {
 	g, known := s.groups[l.ID]
 	return !s.gone(l) && (!known || s.gone(g.winner) && l.Generation > g.winner.Generation)
 }
+
+// isMute reports whether l claims nothing: no name, no plex and no space.
+func (s *Set) isMute(l LUN) bool { return s.groups[l.ID].mute }
 
 // list fills LUNs.
 func (s *Set) list() {

@@ -98,6 +98,20 @@ func TestMerge(t *testing.T) {
 		"names that differ in case":       {drives: []Drive{drive(1, one), drive(2, renamed(two, "LUN1"))}, want: []string{"LUN1@1", "lun1@1"}},
 		"two names, each twice":           {drives: []Drive{drive(1, one, renamed(version(testLUN(6, 1, testPlex(6, 1, 30, 8)), 1), "x")), drive(2, renamed(two, "lun1"), renamed(testLUN(7, 1, testPlex(7, 2, 30, 8)), "x"))}, want: []string{"lun1@1", "lun1@1", "x@1", "x@1"}, problems: []error{ErrDuplicateName, ErrDuplicateName}},
 		"record on a drive without plex":  {drives: []Drive{drive(3, one)}, want: []string{"lun1@1"}},
+		"not heard":                       {drives: []Drive{unheard(1, one), drive(2, two)}, want: []string{"!lun1@1", "lun2@1"}},
+		"deletion not heard":              {drives: []Drive{drive(1, one), unheard(2, deleted(one))}, want: []string{"lun1@1"}},
+		"newer record not heard":          {drives: []Drive{drive(1, mirror), unheard(2, version(mirror, 9))}, want: []string{"lun3@4"}},
+		"conflict not heard":              {drives: []Drive{drive(1, mirror), unheard(2, renamed(mirror, "other"))}, want: []string{"lun3@4"}},
+		"absorption not heard":            {drives: []Drive{unheard(1, joined), drive(2, two)}, want: []string{"!lun1@2", "lun2@1"}},
+		"deleted, unheard is newer":       {drives: []Drive{drive(1, deleted(one)), unheard(2, version(one, 3))}, want: []string{"!lun1@3"}},
+		"deleted, unheard is older":       {drives: []Drive{drive(1, version(deleted(one), 4)), unheard(2, version(one, 3))}},
+		"name of one not heard":           {drives: []Drive{drive(1, one), unheard(2, renamed(two, "lun1"))}, want: []string{"lun1@1", "!lun1@1"}},
+		"overlap with one not heard":      {drives: []Drive{drive(1, one), unheard(2, testLUN(5, 1, testPlex(5, 1, 8, 8)))}, want: []string{"lun1@1", "!lun5@1"}},
+		"plex of one not heard":           {drives: []Drive{drive(1, one), unheard(2, testLUN(5, 1, testPlex(1, 2, 4, 8)))}, want: []string{"lun1@1", "!lun5@1"}},
+		"two not heard, one newer":        {drives: []Drive{unheard(1, mirror), unheard(2, version(mirror, 5))}, want: []string{"!lun3@5"}},
+		"not heard, twice":                {drives: []Drive{unheard(1, one), unheard(1, version(one, 2))}, want: []string{"!lun1@2"}},
+		"copy of a drive that is heard":   {drives: []Drive{drive(1, one), unheard(1, version(one, 7), testLUN(5, 1, testPlex(5, 1, 20, 8)))}, want: []string{"lun1@1"}},
+		"there twice, and not heard":      {drives: []Drive{drive(1, one), drive(1, one), unheard(2, version(one, 9))}, want: []string{"!lun1@1"}, problems: []error{ErrDuplicateDrive}},
 		"duplicate drive, lun known also": {drives: []Drive{drive(1, one), drive(3, one), drive(1, one)}, want: []string{"!lun1@1"}, problems: []error{ErrDuplicateDrive}},
 	}
 	for name, tt := range tests {
@@ -115,6 +129,13 @@ func TestMerge(t *testing.T) {
 			checkBlockedUntouched(t, s)
 		})
 	}
+}
+
+// unheard is a drive that has no say.
+func unheard(n int, luns ...LUN) Drive {
+	d := drive(n, luns...)
+	d.Unheard = true
+	return d
 }
 
 // buries is l with a tombstone for other.
@@ -197,6 +218,9 @@ func TestSetQueries(t *testing.T) {
 	if got := s.Holders(lunID(77)); got != nil {
 		t.Errorf("holders of an unknown lun: %v", got)
 	}
+	if foreign := Merge([]Drive{unheard(1, mirror)}); !foreign.Unheard(mirror.ID) || foreign.Unheard(lunID(77)) || len(mirror.MissingDrives(foreign)) != 3 {
+		t.Errorf("unheard: %v; missing %v", foreign.Unheard(mirror.ID), mirror.MissingDrives(foreign))
+	}
 	if s.Usable(lunID(77)) || s.Usable(mirror.ID) {
 		t.Error("usable: an unknown lun, or one with a duplicate drive")
 	}
@@ -225,6 +249,8 @@ func TestFree(t *testing.T) {
 		"older record elsewhere":        {drives: []Drive{drive(1, now), drive(2, now), drive(3, old)}, want: []Extent{mib(1, 4, 6), mib(1, 19, 41)}},
 		"lun that cannot be used":       {drives: []Drive{drive(1), drive(2, old), drive(2, old)}, want: []Extent{mib(1, 4, 6), mib(1, 19, 41)}},
 		"full":                          {drives: []Drive{drive(1, testLUN(1, 1, testPlex(1, 1, 4, 55)))}},
+		"claimed by an unheard drive":   {drives: []Drive{drive(1), unheard(2, old)}, want: []Extent{mib(1, 4, 56)}},
+		"an unheard drive":              {drives: []Drive{unheard(1)}},
 		"extents that touch":            {drives: []Drive{drive(1, testLUN(1, 1, testPlex(1, 1, 4, 8)), testLUN(2, 1, testPlex(2, 1, 13, 8)))}, want: []Extent{mib(1, 22, 38)}},
 		"claims beyond the drive":       {drives: []Drive{drive(1), drive(2, testLUN(1, 1, testPlex(1, 1, 50, 50)))}, want: []Extent{mib(1, 4, 46)}},
 		"claim wholly behind the drive": {drives: []Drive{drive(1), drive(2, testLUN(1, 1, testPlex(1, 1, 70, 8)))}, want: []Extent{mib(1, 4, 56)}},

@@ -7,11 +7,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 const otherHost = "host-2"
+
+// of is the label of the drive of these tests, of a host.
+func of(host string) Label {
+	l := testLabel(1)
+	l.Host = host
+	return l
+}
 
 // TestRelabel expects the host to be another, in both labels, and every other byte of the drive to be as it was.
 func TestRelabel(t *testing.T) {
@@ -19,7 +27,7 @@ func TestRelabel(t *testing.T) {
 		t.Run(host, func(t *testing.T) {
 			m, d := history(t)
 			before := m.clone()
-			if err := d.Relabel(m, host); err != nil {
+			if err := d.Relabel(m, of(host)); err != nil {
 				t.Fatal(err)
 			}
 			got := mustRead(t, m)
@@ -54,10 +62,29 @@ func checkOnlyLabelsDiffer(t *testing.T, before, now *media) {
 	}
 }
 
+// TestRelabelDevice expects the label to say which device it was written to, and when.
+func TestRelabelDevice(t *testing.T) {
+	m, d := history(t)
+	want := of(otherHost)
+	want.Hardware, want.Created = "wwn:naa.5000c500;serial:X", testTime.Add(time.Hour)
+	to := want
+	to.Drive, to.Size = driveID(2), 2*testDriveSize // what a drive keeps for good
+	if err := d.Relabel(m, to); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, mustRead(t, m).Label); diff != "" {
+		t.Errorf("label (-want +got):\n%s", diff)
+	}
+	to.Hardware = "two words"
+	if err := d.Relabel(m, to); !errors.Is(err, ErrInvalid) {
+		t.Errorf("%v, want %v", err, ErrInvalid)
+	}
+}
+
 // TestRelabelOrder expects the copy first, each write flushed before the next.
 func TestRelabelOrder(t *testing.T) {
 	m, d := history(t)
-	if err := d.Relabel(m, otherHost); err != nil {
+	if err := d.Relabel(m, of(otherHost)); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -79,7 +106,7 @@ func TestRelabelOrder(t *testing.T) {
 func TestRelabelCut(t *testing.T) {
 	start, d := history(t)
 	m := start.clone()
-	if err := d.Relabel(m, otherHost); err != nil {
+	if err := d.Relabel(m, of(otherHost)); err != nil {
 		t.Fatal(err)
 	}
 	forEachCut(start, m.effects, func(at string, cut *media) {
@@ -87,7 +114,7 @@ func TestRelabelCut(t *testing.T) {
 		if got.HeadLost || len(got.Catalog.LUNs) != 3 || !slices.Contains([]string{"host-1", otherHost}, got.Label.Host) {
 			t.Errorf("%s: host %q, head lost %t, %d records", at, got.Label.Host, got.HeadLost, len(got.Catalog.LUNs))
 		}
-		if err := got.Relabel(cut, otherHost); err != nil {
+		if err := got.Relabel(cut, of(otherHost)); err != nil {
 			t.Errorf("%s: again: %v", at, err)
 		}
 		again := mustRead(t, cut)
@@ -112,7 +139,7 @@ func TestRelabelSpoilt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			start, d := history(t)
 			m := start.clone()
-			if err := d.Relabel(m, otherHost); err != nil {
+			if err := d.Relabel(m, of(otherHost)); err != nil {
 				t.Fatal(err)
 			}
 			spoilt := after(start, m.effects, tt.effects, cutKept)
@@ -131,7 +158,7 @@ func TestRelabelSpoilt(t *testing.T) {
 func TestRelabelDiffer(t *testing.T) {
 	start, d := history(t)
 	m := start.clone()
-	if err := d.Relabel(m, otherHost); err != nil {
+	if err := d.Relabel(m, of(otherHost)); err != nil {
 		t.Fatal(err)
 	}
 	got := mustRead(t, after(start, m.effects, 2, cutKept))
@@ -147,7 +174,7 @@ func TestRelabelFails(t *testing.T) {
 		t.Run(fmt.Sprintf("effect %d, done all the same %t", at, sloppy), func(t *testing.T) {
 			m, d := history(t)
 			m.calls, m.fail, m.sloppy = 0, failAt(at), sloppy
-			if err := d.Relabel(m, otherHost); !errors.Is(err, errMedia) || !strings.Contains(err.Error(), driveID(1).String()) {
+			if err := d.Relabel(m, of(otherHost)); !errors.Is(err, errMedia) || !strings.Contains(err.Error(), driveID(1).String()) {
 				t.Fatalf("error %v, want %v with the drive", err, errMedia)
 			}
 			if d.Label.Host != "host-1" {
@@ -157,7 +184,7 @@ func TestRelabelFails(t *testing.T) {
 			if got := mustRead(t, m); got.HeadLost || len(got.Catalog.LUNs) != 3 {
 				t.Errorf("after the failure: head lost %t, %d records", got.HeadLost, len(got.Catalog.LUNs))
 			}
-			if err := d.Relabel(m, otherHost); err != nil {
+			if err := d.Relabel(m, of(otherHost)); err != nil {
 				t.Fatal(err)
 			}
 			if got := mustRead(t, m); got.Label.Host != otherHost || len(got.Problems) > 0 {
@@ -185,7 +212,7 @@ func TestRelabelRefuses(t *testing.T) {
 				tt.change(&d)
 			}
 			m.calls = 0
-			if err := d.Relabel(m, tt.host); !errors.Is(err, tt.want) {
+			if err := d.Relabel(m, of(tt.host)); !errors.Is(err, tt.want) {
 				t.Errorf("error %v, want %v", err, tt.want)
 			}
 			if m.calls != 0 || d.Label.Host != "host-1" {

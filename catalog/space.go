@@ -142,7 +142,7 @@ func (s Set) Free(drive uuid.UUID) []Extent {
 func (s Set) claimed(drive uuid.UUID) []Extent {
 	luns := slices.Clone(s.drives[drive].Catalog.LUNs)
 	for _, g := range s.groups {
-		if !s.gone(g.winner) || s.blocked[g.winner.ID] {
+		if !g.mute && (!s.gone(g.winner) || s.blocked[g.winner.ID]) {
 			luns = append(luns, g.conflicting...)
 			for _, l := range g.records {
 				luns = append(luns, *l)

@@ -290,7 +290,7 @@ func TestWriteReserve(t *testing.T) {
 func TestWriteKeepsFeatures(t *testing.T) {
 	m, d := history(t)
 	d.Label.Features.Compatible, d.Catalog.Features.Compatible = 2, 4
-	if err := errors.Join(d.Relabel(m, "other"), d.Write(m, nil)); err != nil {
+	if err := errors.Join(d.Relabel(m, of("other")), d.Write(m, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if got := mustRead(t, m); got.Label.Features.Compatible != 2 || got.Catalog.Features.Compatible != 4 {
