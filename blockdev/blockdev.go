@@ -54,6 +54,7 @@ type Info struct {
 	Integrity     bool       // T10 protection information is formatted and in use
 	Model         string     // model or backing file, for people; may be empty
 	Serial        string     // may be empty
+	Identity      Identity   // what the device says of itself
 	DMUUID        string     // the dm UUID when the device is a device-mapper device, else empty
 	Holders       []devno.No // devices stacked on this one or on a partition of it
 	Slaves        []devno.No // devices this one is stacked on

@@ -97,15 +97,15 @@ func newMachine(t testing.TB) *tree {
 		}
 		return all
 	}
-	tr.device(scsiDir, "sda", "8:0", with(attributes{"device/model": "WDC WD40EFRX    ", "device/vpd_pg80": "\x00\x80\x00\x0c  WD-1234567\x00"}))
+	tr.device(scsiDir, "sda", "8:0", with(attributes{"device/model": "WDC WD40EFRX    ", "device/vpd_pg80": "\x00\x80\x00\x0c  WD-1234567\x00", "device/wwid": "t10.ATA     WDC  WD40"}))
 	tr.device(scsiDir+"/sda", "sda1", "8:1", attributes{"size": "20480", "ro": "1", "partition": "1"})
-	tr.device(scsiDir+"/sda", "sda2", "8:2", attributes{"size": "163840", "ro": "0", "partition": "2"})
+	tr.device(scsiDir+"/sda", "sda2", "8:2", attributes{"size": "163840", "ro": "0", "partition": "2", "uevent": "DEVNAME=sda2\nPARTN=2\nPARTUUID=0FC63DAF-01"})
 	tr.device(scsiDir, "sdb", "8:16", with(attributes{"queue/zoned": "host-managed", "integrity/format": "T10-DIF-TYPE1-CRC"}))
 	tr.device(scsiDir, "sdc", "8:32", with(attributes{"size": "0"}))
 	tr.device(scsiDir, "sr0", "11:0", with(nil))
 	tr.device(scsiDir, "fd0", "2:0", with(nil))
 	tr.device(scsiDir, "cciss!c0d0", "104:0", with(nil))
-	tr.device(nvmeDir, "nvme0n1", "259:0", with(attributes{"device/model": "Fast", "device/serial": "S1  ", "queue/logical_block_size": "4096", "integrity/format": "nop", "queue/dax": "1"}))
+	tr.device(nvmeDir, "nvme0n1", "259:0", with(attributes{"device/model": "Fast", "device/serial": "S1  ", "wwid": "eui.0025", "queue/logical_block_size": "4096", "integrity/format": "nop", "queue/dax": "1"}))
 	tr.device(nvmeDir, "nvme0c0n1", "259:9", with(attributes{"hidden": "1"}))
 	tr.device("pci0/virtio0/block", "vda", "254:0", with(attributes{"serial": "disk-7"}))
 	tr.device(virtualDir, "loop0", "7:0", with(attributes{"loop/backing_file": "/srv/a b.img"}))
@@ -131,13 +131,17 @@ func (tr *tree) wanted() []Info {
 		i.Model, i.Serial = "WDC WD40EFRX", "WD-1234567"
 	}
 	sda1.Size, sda2.Size, sda1.ReadOnly = 10*size.MiB, 80*size.MiB, true
+	sda.Identity = "id:t10.ATA_WDC_WD40;serial:WD-1234567"
+	sda1.Identity, sda2.Identity = sda.Identity, sda.Identity+";part:0fc63daf-01"
 	sda.Holders = []devno.No{{Major: 253, Minor: 0}, {Major: 253, Minor: 1}}
 	sda2.Holders = sda.Holders
 	sdb.Zoned, sdb.Integrity, sdb.Holders = true, true, []devno.No{{Major: 9, Minor: 0}}
 	nvme := info("nvme0n1", 259, 0)
+	nvme.Identity = "id:eui.0025;serial:S1"
 	nvme.Model, nvme.Serial, nvme.LogicalBlock, nvme.DAX = "Fast", "S1", 4096, true
 	vda, loop, dm := info("vda", 254, 0), info("loop0", 7, 0), info("dm-0", 253, 0)
-	vda.Serial, loop.Model = "disk-7", "/srv/a b.img"
+	vda.Serial, vda.Identity, loop.Model = "disk-7", "serial:disk-7", "/srv/a b.img"
+	dm.Identity = "id:LVM-abc"
 	dm.Model, dm.DMUUID, dm.Slaves = "vg-root", "LVM-abc", []devno.No{{Major: 8, Minor: 2}}
 	md := info("md0", 9, 0)
 	md.Slaves = []devno.No{{Major: 8, Minor: 16}}

@@ -154,6 +154,7 @@ func (n node) infoOf(dev devno.No) Info {
 		Integrity:     integrity != "" && integrity != "none" && integrity != "nop",
 		Model:         disk.model(),
 		Serial:        disk.serial(),
+		Identity:      n.identity(),
 		Holders:       devNos(n.holders()),
 		Slaves:        devNos(n.related("slaves")),
 	}

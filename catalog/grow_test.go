@@ -30,7 +30,7 @@ func TestReadShrunk(t *testing.T) {
 		}
 		m.calls = 0
 		for what, err := range map[string]error{
-			"write": d.Write(m, nil), "relabel": d.Relabel(m, otherHost), "grow": d.Grow(m),
+			"write": d.Write(m, nil), "relabel": d.Relabel(m, of(otherHost)), "grow": d.Grow(m),
 		} {
 			if err == nil || m.calls > 0 {
 				t.Errorf("%s: %s: %v, with %d effects on the device", device, what, err, m.calls)

@@ -25,14 +25,18 @@ type Drive struct {
 
 	Grown size.Sectors // room that the device has got since it was labelled; see Provider.GrowDrive
 
-	Foreign bool // another host used it last: its LUNs are not started here before Provider.TakeOver
+	Foreign   bool     // it is not this host's: its LUNs are not started here before Provider.TakeOver
+	Copy      bool     // another device is the drive of this label
+	Ambiguous bool     // so may one of Rivals be; no LUN is started from it before Provider.Choose
+	Rivals    []string // paths of the other devices with this label
+	Changed   bool     // the device is not the one that the label was written to; Provider.Choose confirms it
 }
 
-// Drives is every drive of the host, sorted by path.
+// Drives is every device of the host with a label, sorted by path, those that are not used included.
 func (p *Provider) Drives() []Drive {
 	h := p.host()
 	var all []Drive
-	for _, d := range h.Drives {
+	for _, d := range h.All() {
 		all = append(all, describe(h, d))
 	}
 	slices.SortFunc(all, func(a, b Drive) int {
@@ -41,10 +45,16 @@ func (p *Provider) Drives() []Drive {
 	return all
 }
 
-// DrivePaths is the path of each drive of the host, by GUID.
+// DrivePaths is the path of each drive, by GUID: of those that are used, and of drives of other hosts.
 func (p *Provider) DrivePaths() map[uuid.UUID]string {
 	paths := map[uuid.UUID]string{}
-	for id, d := range p.host().Drives {
+	h := p.host()
+	for _, d := range h.Others {
+		if d.Standing == host.Foreign {
+			paths[d.ID()] = d.Info.Path
+		}
+	}
+	for id, d := range h.Drives {
 		paths[id] = d.Info.Path
 	}
 	return paths
@@ -62,10 +72,18 @@ func (p *Provider) Drive(ref string) (Drive, error) {
 
 func describe(h *host.Host, d *host.Drive) Drive {
 	out := Drive{
-		ID: d.ID(), Info: d.Info, Label: d.Store.Label, Free: h.Room(d.ID()), Grown: d.Store.Grown().Sectors(), Foreign: d.Foreign,
+		ID: d.ID(), Info: d.Info, Label: d.Store.Label, Grown: d.Store.Grown().Sectors(), Rivals: d.Rivals, Changed: d.Changed(),
+		Foreign: d.Standing == host.Foreign, Copy: d.Standing == host.Copy, Ambiguous: d.Standing == host.Ambiguous,
 	}
-	for _, l := range h.Set.LUNs {
-		if slices.Contains(l.Drives(), d.ID()) {
+	if d.Standing == host.Used {
+		out.Free = h.Room(d.ID())
+	}
+	luns := h.Set.LUNs
+	if d.Standing != host.Used {
+		luns = d.Store.Catalog.LUNs
+	}
+	for _, l := range luns {
+		if !l.Deleted && slices.Contains(l.Drives(), d.ID()) && (d.Standing != host.Used || !h.Set.Unheard(l.ID)) {
 			out.LUNs = append(out.LUNs, l.Name)
 		}
 	}
@@ -129,16 +147,30 @@ func (p *Provider) RemoveDrive(ctx context.Context, ref string) error {
 
 // TakeOver makes drives of this host out of drives that another host used last, so that their LUNs can be started here. refs
 // are paths or GUIDs; without any, TakeOver takes all such drives. The other host must not use them any more, and only the user
-// can know that. TakeOver returns the drives it has taken over.
+// can know that. TakeOver returns the drives it has taken over. vds.ErrObjectExists when another device has the same label.
 func (p *Provider) TakeOver(ctx context.Context, refs ...string) ([]Drive, error) {
-	drives, err := ops.TakeOver(ctx, p.env, refs)
-	if p.isDry() {
+	paths, err := ops.TakeOver(ctx, p.env, refs)
+	if err != nil || p.isDry() {
 		return nil, err
 	}
 	var taken []Drive
-	h := p.host()
-	for _, d := range drives {
-		taken = append(taken, describe(h, d))
+	for _, path := range paths {
+		d, err := p.Drive(path)
+		if err != nil {
+			return taken, err
+		}
+		taken = append(taken, d)
 	}
-	return taken, err
+	return taken, nil
+}
+
+// Choose makes a device the drive of its label, where several devices have the same label. It also confirms a drive that is
+// Changed. The device is named by its path, and so it is in later Problems. vds.ErrDeviceInUse when LUNs use another of these
+// devices; vds.ErrAccessDenied for a drive of another host.
+func (p *Provider) Choose(ctx context.Context, ref string) (Drive, error) {
+	path, err := ops.Choose(ctx, p.env, ref)
+	if err != nil || p.isDry() {
+		return Drive{}, err
+	}
+	return p.Drive(path)
 }

@@ -41,7 +41,7 @@ func (p *Provider) handleOf(l catalog.LUN) *resync.Async {
 func (p *Provider) Operations() []*resync.Async {
 	var all []*resync.Async
 	for _, l := range p.host().Set.LUNs {
-		if l.Operation != nil || l.Last != nil {
+		if (l.Operation != nil || l.Last != nil) && !p.host().Set.Unheard(l.ID) {
 			all = append(all, p.handleOf(l))
 		}
 	}

@@ -38,6 +38,7 @@ type Properties struct {
 	Queued    bool               // the running operation waits until the rebuild of another LUN on one of the drives has ended
 	Tracked   bool               // every written region is recorded, and only those are copied to a new plex
 	Scanning  bool               // a scan has begun, and has not led to a plex yet; see Scan
+	Foreign   bool               // it is on drives of another host, and is none of this host's
 	Problem   *vds.Error         // why the LUN is not in order, and the remedy; nil when it is in order
 }
 
@@ -88,12 +89,35 @@ func problem(code vds.Code, reason, hint string) *vds.Error {
 	return &vds.Error{Code: code, Reason: reason, Hint: hint}
 }
 
+// unheard is the state of l, of which only devices tell that have no say: drives of another host, or several with one label. dev is
+// the device of l; zero when there is none. A LUN in use stays so.
+func (v viewer) unheard(l catalog.LUN, dev dm.Device) Properties {
+	why := v.Unusable("", l)
+	why.Object = ""
+	props := v.recorded(l)
+	props.Operation, props.Queued, props.Problem, props.Health = nil, false, why, vds.HealthUnknown
+	props.Foreign = why.Code == vds.ErrAccessDenied
+	for i := range props.Plexes {
+		props.Plexes[i].Status, props.Plexes[i].Health = vds.StatusUnknown, vds.HealthUnknown
+	}
+	switch {
+	case dev.UUID != "":
+		props.Status, props.Device = vds.StatusOnline, "/dev/mapper/"+dev.Name
+	case !props.Foreign:
+		return props.failed(why)
+	}
+	return props
+}
+
 // viewer tells the state of LUNs on a host.
 type viewer struct{ *host.Host }
 
 // properties is the state of l. active is plexctl's devices by dm UUID.
 func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) Properties {
 	dev, ok := active[layout.LUNUUID(l.ID)]
+	if v.Set.Unheard(l.ID) {
+		return v.unheard(l, dev)
+	}
 	if !ok {
 		return v.recorded(l).failed(ops.Startable(ctx, v.Host, l))
 	}
@@ -189,8 +213,9 @@ func (p Properties) failed(why *vds.Error) Properties {
 
 // served says why an active LUN cannot serve its data; nil when it can.
 func (v viewer) served(l catalog.LUN) *vds.Error {
-	if err := v.Unusable(l.ID); err != nil {
-		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Err: err}
+	if err := v.Unusable("", l); err != nil {
+		err.Object = ""
+		return err
 	}
 	if v.Roles(l).Has(record.Source) {
 		return nil
@@ -238,7 +263,7 @@ func (v viewer) recorded(l catalog.LUN) Properties {
 			if why := v.Absence(l, id); why != nil && roles[i].Excluded() {
 				props.Problem = why
 			}
-			if _, here := v.Drives[id]; !here && roles[i].Excluded() {
+			if v.Absent(id) && v.Lack(id).Standing == "" && roles[i].Excluded() {
 				props.Problem.Hint = "attach the drive and run `plexctl lun recover " + l.Name + "`"
 			}
 		}

@@ -36,6 +36,7 @@ func seqActions() map[string]seqAction {
 		"refresh": {4, nil, (*rig).refresh}, "restart": {3, nil, (*rig).restart}, "power cut": {3, nil, (*rig).powerCut},
 		"move": {1, nil, (*rig).move}, "break": {3, nil, (*rig).breaks}, "heal": {5, nil, (*rig).heal},
 		"vanish": {4, nil, (*rig).vanishes}, "return": {6, nil, (*rig).returns},
+		"plug": {3, nil, (*rig).plug}, "clone": {3, nil, (*rig).clone}, "unplug": {3, nil, (*rig).unplug},
 	}
 }
 

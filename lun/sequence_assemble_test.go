@@ -53,7 +53,7 @@ func (r *rig) assembling(p *process, text string, opts lun.AssembleOptions, all 
 	}
 	c.do = func(ctx context.Context) error {
 		results, err := p.provider.Assemble(ctx, opts)
-		return errors.Join(err, resultErrors(results))
+		return errors.Join(err, resultErrors(r.known(results)))
 	}
 	c.done = func() { r.cutOff = r.cutOff && !all }
 	return c
@@ -117,7 +117,7 @@ func (r *rig) reenumerate(p *process, _ seqStep) *call {
 func (r *rig) takeOver(p *process, _ seqStep) *call {
 	return &call{
 		text: "take over", must: true,
-		do: func(ctx context.Context) error { _, err := p.provider.TakeOver(ctx); return err },
+		do: func(ctx context.Context) error { _, err := p.provider.TakeOver(ctx, r.ownPaths()...); return err },
 	}
 }
 

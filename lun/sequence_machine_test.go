@@ -117,6 +117,7 @@ func (r *rig) finish(how uint64) {
 		release()
 	}
 	clear(r.held)
+	r.unplug(seqStep{})
 	r.heal(seqStep{})
 	for len(r.absent) > 0 {
 		r.returns(seqStep{})

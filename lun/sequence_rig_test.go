@@ -47,6 +47,8 @@ type rig struct {
 	cutOff  bool                    // a process was killed in a change, and nobody has assembled since
 	unsure  bool                    // what the records say is not on all the drives for good
 	quiet   bool                    // nothing is being copied
+	plugged bool                    // a disk of another host is here
+	cloned  string                  // the drive of which a clone is here
 	wrong   string                  // found where the test cannot be ended
 	trace   []string
 	tally   *tally
@@ -175,7 +177,10 @@ func (r *rig) trouble() bool { return len(r.absent)+len(r.sick) > 0 }
 // cut cuts the power and boots again.
 func (r *rig) cut(fate blocktest.Fate) {
 	r.close()
-	r.mem = r.mem.Cut(fate)
+	if r.mem = r.mem.Cut(fate); r.cloned != "" { // it could not be told from the drive
+		r.mem.Vanish(otherDisks[1])
+		r.cloned = ""
+	}
 	for drive := range r.sick {
 		r.mem.Change(drive, readOnly(false))
 	}
@@ -214,17 +219,22 @@ func (r *rig) truth(fate blocktest.Fate) map[uuid.UUID]catalog.LUN {
 	return r.recordsOn(r.mem.Cut(fate), slices.Collect(maps.Keys(r.absent)))
 }
 
-// visible is what the drives say that are here.
-func (r *rig) visible() map[uuid.UUID]catalog.LUN { return r.recordsOn(r.mem.Cut(blocktest.Kept), nil) }
+// visible is what the drives say that are here and this host's.
+func (r *rig) visible() map[uuid.UUID]catalog.LUN {
+	return r.recordsOn(r.mem.Cut(blocktest.Kept), nil, r.hostID())
+}
 
-func (r *rig) recordsOn(mem *blocktest.Mem, back []string) map[uuid.UUID]catalog.LUN {
+func (r *rig) recordsOn(mem *blocktest.Mem, back []string, hosts ...string) map[uuid.UUID]catalog.LUN {
 	for _, path := range back {
 		mem.Return(path)
 	}
-	p := r.reader(mem)
+	p := r.reader(mem, hosts...)
 	defer p.Close()
 	records := map[uuid.UUID]catalog.LUN{}
 	for _, l := range p.LUNs() {
+		if props, err := l.Properties(context.Background()); err == nil && props.Foreign {
+			continue
+		}
 		record, err := l.Record()
 		if err != nil {
 			r.fail("read record: %v", err)
@@ -235,8 +245,9 @@ func (r *rig) recordsOn(mem *blocktest.Mem, back []string) map[uuid.UUID]catalog
 }
 
 // reader is a Provider on another machine with copies of these drives.
-func (r *rig) reader(mem *blocktest.Mem) *lun.Provider {
-	p, err := lun.Open(context.Background(), lun.Options{Kernel: dmtest.New(mem, r.linux), Devices: mem, LockPath: r.lock})
+func (r *rig) reader(mem *blocktest.Mem, hosts ...string) *lun.Provider {
+	opts := lun.Options{Kernel: dmtest.New(mem, r.linux), Devices: withoutOthers(mem), LockPath: r.lock, Hosts: hosts}
+	p, err := lun.Open(context.Background(), opts)
 	if err != nil {
 		r.fail("read drives: %v", err)
 	}

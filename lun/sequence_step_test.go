@@ -90,6 +90,7 @@ type meddler struct {
 
 func (m *meddler) pass(a ask) error {
 	m.calls++
+	m.r.leftAlone(a)
 	if a.effect {
 		m.effects++
 		m.r.activity()
@@ -197,6 +198,9 @@ func (r *rig) spoilSlot(drive string) {
 func (r *rig) vanish(drive string) {
 	r.note("    %s vanishes", drive)
 	r.drain(drive)
+	if r.cloned == drive { // the clone would pass for the drive
+		r.unplug(seqStep{})
+	}
 	r.mem.Vanish(drive)
 	r.absent[drive] = true
 }
@@ -250,6 +254,7 @@ func (r *rig) take(s seqStep) {
 		r.perform(s, *c)
 	}
 	synctest.Wait()
+	r.unclone()
 	if !r.cutOff {
 		r.notSuspended()
 	}

@@ -92,6 +92,7 @@ func newShelf(t *testing.T) *shelf {
 		}
 		s.paths[d.ID] = seqPath(i)
 	}
+	s.addOthers()
 	return s
 }
 

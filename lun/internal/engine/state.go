@@ -44,6 +44,9 @@ func (e *Engine) Inspect(ctx context.Context, l catalog.LUN) (State, error) {
 			return s, record.LUNFault(vds.ErrProviderCacheCorrupt, "change", l.Name,
 				"it was not started to the end", "run `plexctl assemble`")
 		}
+		if err := e.Moved(l, s.View); err != nil {
+			return s, err
+		}
 		s.Legs, err = e.ReadLegs(ctx, l, s.View)
 		if err != nil || l.Operation != nil || !s.Legs.Busy() || time.Now().After(deadline) {
 			return s, err
@@ -124,6 +127,9 @@ func (e *Engine) usesSlots(l catalog.LUN, t dm.Table) bool {
 // needed is what l needs, and the change for the plan.
 func (e *Engine) needed(ctx context.Context, l catalog.LUN, have *State) (raid1.Need, layout.Change, error) {
 	c := layout.Change{Want: e.Wants(l), Have: have.View, Cleanup: have.Cleanup, At: e.At}
+	if err := e.Moved(l, have.View); err != nil {
+		return raid1.NeedLegs, c, err
+	}
 	top := have.View.Own(l.ID)
 	r := raid1.Running{
 		Live: top.Live, Suspended: top.Suspended, Matches: c.Satisfied(), Revived: have.Revived, Paused: layout.Paused(top.Table),

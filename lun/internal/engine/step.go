@@ -227,11 +227,13 @@ func (s GrowDrive) String() string {
 
 func (s GrowDrive) run(ctx context.Context, e *Engine) error { return e.Grow(ctx, s.Drive) }
 
-// Relabel writes this host's ID into a drive's label.
-type Relabel struct{ Drive *host.Drive }
-
-func (s Relabel) String() string {
-	return "write this host's id into the label of " + s.Drive.Info.Path
+// Relabel writes a drive's label anew.
+type Relabel struct {
+	Drive *host.Drive
+	Label catalog.Label
+	Text  string
 }
 
-func (s Relabel) run(ctx context.Context, e *Engine) error { return e.Relabel(ctx, s.Drive) }
+func (s Relabel) String() string { return s.Text }
+
+func (s Relabel) run(ctx context.Context, e *Engine) error { return e.Relabel(ctx, s.Drive, s.Label) }

@@ -20,7 +20,7 @@ import (
 // Absence is why a drive has no part in l on this host; nil when it has a part. A plex with an extent on such a drive takes no part
 // in the LUN, as if the drive were missing:
 //
-//   - The drive is missing.
+//   - The drive is missing, another host's, or one of several devices with its label.
 //   - It takes no writes.
 //   - Its logical blocks are larger than those that the LUN was made with. Users of the LUN rely on these.
 //   - It has become too small for its label. If it still has all extents of the LUN, a start by force uses it all the same. So does
@@ -29,9 +29,8 @@ func (h *Host) Absence(l catalog.LUN, id uuid.UUID) *vds.Error {
 	d, here := h.Drives[id]
 	switch {
 	case !here:
-		return &vds.Error{
-			Code: vds.ErrObjectStatusFailed, Reason: record.DriveObject(id) + " is missing", Hint: "attach the drive and run `plexctl assemble`",
-		}
+		lack := h.Lack(id)
+		return &vds.Error{Code: vds.ErrObjectStatusFailed, Reason: lack.Reason, Hint: lack.Hint}
 	case d.Protected():
 		return fault.Protected("", d.Info.Path)
 	case l.BlockSize != 0 && d.Info.LogicalBlock > l.BlockSize:

@@ -106,7 +106,7 @@ func (h *Host) DriveWithMostFree(but ...uuid.UUID) []uuid.UUID {
 	var best []uuid.UUID
 	var most size.Sectors
 	for id, d := range h.Drives {
-		if d.Store.HeadLost || d.Foreign || d.Unwritable() != nil || slices.Contains(but, id) {
+		if d.Store.HeadLost || d.Unwritable() != nil || slices.Contains(but, id) {
 			continue
 		}
 		if room := h.Room(id); room > most || (room == most && len(best) == 1 && id.String() < best[0].String()) {

@@ -45,11 +45,6 @@ func (h *Host) Commit(ctx context.Context, tx *Transaction) error {
 	if need == nil {
 		need = Needed(tx.Put...)
 	}
-	for _, id := range need {
-		if d, here := h.Drives[id]; here && d.Foreign {
-			return ForeignDriveFault(d) // plexctl does not write to it
-		}
-	}
 	drives := h.concerned(tx)
 	if len(drives) == 0 {
 		for _, id := range h.Set.Involved(tx.Put...) {
@@ -125,7 +120,7 @@ func Needed(luns ...catalog.LUN) []uuid.UUID {
 func (h *Host) concerned(tx *Transaction) []uuid.UUID {
 	var unique []uuid.UUID
 	for _, id := range append(slices.Clone(tx.First), h.Set.Involved(tx.Put...)...) {
-		if d, ok := h.Drives[id]; ok && !d.Foreign && d.Unwritable() == nil && !slices.Contains(unique, id) {
+		if d, here := h.Drives[id]; here && d.Unwritable() == nil && !slices.Contains(unique, id) {
 			unique = append(unique, id)
 		}
 	}
@@ -139,7 +134,11 @@ func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
 	for i, l := range back {
 		back[i].Wipe = l.Wipe || tx.Ruined && l.ID == tx.Absorbed
 	}
-	return h.Commit(ctx, &Transaction{Put: h.Set.TakeBack(tx.Put, back), First: tx.First, All: true})
+	put := h.Set.TakeBack(tx.Put, back)
+	for i := range put {
+		put[i].Host = h.ID()
+	}
+	return h.Commit(ctx, &Transaction{Put: put, First: tx.First, All: true})
 }
 
 // Next is l with the LUN's next generation. It is newer than every record that a drive may hold. It is also newer than l,
@@ -147,7 +146,7 @@ func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
 func (h *Host) Next(l catalog.LUN) catalog.LUN {
 	next := h.Set.Next(l)
 	next.Generation = max(next.Generation, l.Generation+1)
-	next.BlockSize = h.blockSize(next)
+	next.BlockSize, next.Host = h.blockSize(next), h.ID()
 	return next
 }
 
@@ -164,10 +163,10 @@ func (h *Host) writeCatalog(ctx context.Context, id uuid.UUID, luns []catalog.LU
 	return err
 }
 
-// merge makes h.Set of the catalogs of all drives.
+// merge makes h.Set of the catalogs of all drives, those that have no say included.
 func (h *Host) merge() {
-	stores := make([]catalog.Drive, 0, len(h.Drives))
-	for _, d := range h.Drives {
+	stores := make([]catalog.Drive, 0, len(h.Drives)+len(h.Others))
+	for _, d := range h.All() {
 		stores = append(stores, d.Store)
 	}
 	h.Set = catalog.Merge(stores)
@@ -206,7 +205,7 @@ func (h *Host) Heal(ctx context.Context) error {
 func (h *Host) flushDrives(ctx context.Context) error {
 	var failed []error
 	for id, d := range h.Drives {
-		if !d.Foreign && d.Unwritable() == nil {
+		if d.Unwritable() == nil {
 			failed = append(failed, h.Flush(ctx, id))
 		}
 	}
@@ -221,9 +220,6 @@ func (h *Host) healOnce(ctx context.Context, outdated map[uuid.UUID][]catalog.LU
 	var failed []error
 	n := 0
 	for id, luns := range outdated {
-		if h.Drives[id].Foreign {
-			continue
-		}
 		if h.Drives[id].Unwritable() != nil {
 			continue
 		}
@@ -236,9 +232,31 @@ func (h *Host) healOnce(ctx context.Context, outdated map[uuid.UUID][]catalog.LU
 	return n, errors.Join(failed...)
 }
 
-// Relabel writes this host's ID into a drive's label.
-func (h *Host) Relabel(ctx context.Context, d *Drive) error {
-	err := h.withDisk(ctx, d.ID(), func(disk blockdev.Disk) error { return d.Store.Relabel(disk, h.ID()) })
-	d.Foreign = err != nil
-	return err
+// Claim writes this host's ID into the label of a drive that names no host and that a LUN uses. The LUN was started when this host
+// had no ID yet. No other drive without a host is claimed. It counts as another host's, because anybody can plug one in.
+func (h *Host) Claim(ctx context.Context) {
+	if h.ID() == "" {
+		return
+	}
+	for _, d := range h.Drives {
+		if d.Store.Label.Host != "" {
+			continue
+		}
+		if err := h.Relabel(ctx, d, h.OwnLabel(d)); err != nil {
+			h.Log.WarnContext(ctx, "claim drive", "drive", d.ID(), "error", err)
+		}
+	}
+}
+
+// OwnLabel is the label of a drive as this host's, on the device where it is now.
+func (h *Host) OwnLabel(d *Drive) catalog.Label {
+	label := d.Store.Label
+	label.Host, label.Hardware = h.ID(), string(d.Info.Identity)
+	return label
+}
+
+// Relabel writes the label of a device anew. The host must be read anew afterwards.
+func (h *Host) Relabel(ctx context.Context, d *Drive, to catalog.Label) error {
+	h.Outdated = true
+	return h.write(ctx, d, func(disk blockdev.Disk) error { return d.Store.Relabel(disk, to) })
 }

@@ -19,11 +19,12 @@ import (
 )
 
 // FindDrive finds a drive by path, by a link to its device, or by GUID. A unique beginning of the GUID of at least 4 digits is
-// enough. A word without a slash that reads as a GUID is no path.
+// enough. A word without a slash that reads as a GUID is no path. It also finds devices that are not used: by path, and by GUID if
+// no drive that is used has it.
 func (h *Host) FindDrive(ref string) (*Drive, error) {
 	none := record.Fault(vds.ErrObjectNotFound, "find", fmt.Sprintf("drive %q", ref),
 		"no drive has this path or GUID", "`plexctl drive list` shows all; `plexctl drive init DEVICE` makes one")
-	d, err := Pick("drive", ref, h.driveCandidates(func(d *Drive) bool { return d.Info.Path == ref }), none)
+	d, err := Pick("drive", ref, h.driveCandidates(ref, func(d *Drive) bool { return d.Info.Path == ref }), none)
 	if !errors.Is(err, none) || record.ReadsAsGUID(ref) {
 		return d, err
 	}
@@ -31,20 +32,26 @@ func (h *Host) FindDrive(ref string) (*Drive, error) {
 	if statErr != nil {
 		return nil, none
 	}
-	return Pick("drive", ref, h.driveCandidates(func(d *Drive) bool { return d.Info.Dev == info.Dev }), none)
+	return Pick("drive", ref, h.driveCandidates(ref, func(d *Drive) bool { return d.Info.Dev == info.Dev }), none)
 }
 
-// driveCandidates is all drives, sorted by path.
-func (h *Host) driveCandidates(named func(*Drive) bool) []Candidate[*Drive] {
+// driveCandidates is all devices with a label, sorted by path. A GUID means the drive that is used, and several devices when
+// none is.
+func (h *Host) driveCandidates(ref string, named func(*Drive) bool) []Candidate[*Drive] {
 	var all []Candidate[*Drive]
-	for id, d := range h.Drives {
-		all = append(all, Candidate[*Drive]{Value: d, ID: id, Text: fmt.Sprintf("%q with GUID %s", d.Info.Path, id), Named: named(d)})
+	for _, d := range h.All() {
+		c := Candidate[*Drive]{Value: d, ID: d.ID(), Text: fmt.Sprintf("%q with GUID %s", d.Info.Path, d.ID()), Named: named(d)}
+		if d.Standing != Used {
+			c.ID = uuid.Max // of no drive
+			c.Named = c.Named || h.Absent(d.ID()) && (record.IsGUID(ref, d.ID()) || record.BeginsGUID(ref, d.ID()))
+		}
+		all = append(all, c)
 	}
 	slices.SortFunc(all, func(a, b Candidate[*Drive]) int { return cmp.Compare(a.Text, b.Text) })
 	return all
 }
 
-// DriveIDs finds drives for new plexes, each once. It refuses a drive of another host.
+// DriveIDs finds drives for new plexes, each once. It refuses one that is not used.
 func (h *Host) DriveIDs(refs []string) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	for _, ref := range refs {
@@ -52,8 +59,8 @@ func (h *Host) DriveIDs(refs []string) ([]uuid.UUID, error) {
 		if err != nil {
 			return nil, err
 		}
-		if d.Foreign {
-			return nil, ForeignDriveFault(d)
+		if err := d.Refused(); err != nil {
+			return nil, err
 		}
 		if err := d.Unwritable(); err != nil {
 			return nil, err
@@ -63,23 +70,6 @@ func (h *Host) DriveIDs(refs []string) ([]uuid.UUID, error) {
 		}
 	}
 	return ids, nil
-}
-
-// ForeignDrive is the error about a LUN with a plex on a drive of another host; nil when there is none.
-func (h *Host) ForeignDrive(l catalog.LUN) error {
-	for _, id := range l.Drives() {
-		if d, ok := h.Drives[id]; ok && d.Foreign {
-			return fmt.Errorf("%s was last used by host %s: when that does not use it any more, `plexctl drive take-over %s`",
-				record.DriveObject(id), d.Store.Label.Host, d.Info.Path)
-		}
-	}
-	return nil
-}
-
-// ForeignDriveFault is the error about a drive of another host, which plexctl refuses to use.
-func ForeignDriveFault(d *Drive) error {
-	return record.Fault(vds.ErrAccessDenied, "use", record.DriveObject(d.ID()),
-		"host "+d.Store.Label.Host+" used it last", "when that does not use it any more, `plexctl drive take-over "+d.Info.Path+"`")
 }
 
 // udevd opens every device that was written to, for a moment. These are the longest wait for such a process to close the

@@ -33,7 +33,8 @@ type Options struct {
 type Host struct {
 	Options
 
-	Drives   map[uuid.UUID]*Drive
+	Drives   map[uuid.UUID]*Drive // those that are used
+	Others   []*Drive             // those that are not: drives of other hosts, copies. Sorted by path
 	Set      catalog.Set
 	Problems []error         // errors from reading drives
 	Marked   []blockdev.Info // devices with a label, also with one that cannot be read or that another device has too
@@ -46,11 +47,14 @@ type Host struct {
 
 // Drive is a block device with a label.
 type Drive struct {
-	Info    blockdev.Info
-	Store   catalog.Drive
-	Foreign bool // another host used it last; plexctl does not write to it
+	Info     blockdev.Info
+	Store    catalog.Drive
+	Standing Standing
+	Rivals   []string // paths of the other devices with its label, without those below it
 
-	refused atomic.Bool // it has refused a write
+	inUse    bool        // a LUN uses it; known where several devices have its label
+	occupant string      // path of the device that a LUN uses as this drive, if no label was found there
+	refused  atomic.Bool // it has refused a write
 }
 
 // ID is the drive's GUID.
@@ -64,10 +68,28 @@ func (h *Host) ID() string {
 	return h.IDs[0]
 }
 
-// foreign reports whether another host used the drive last, by its label. If the label or this host has no ID, the drive counts
-// as this host's.
+// foreign reports whether the drive is not this host's, by its label. A host without an ID cannot tell: every drive counts as its
+// own.
 func (h *Host) foreign(label catalog.Label) bool {
-	return len(h.IDs) > 0 && label.Host != "" && !slices.Contains(h.IDs, label.Host)
+	return len(h.IDs) > 0 && !slices.Contains(h.IDs, label.Host)
+}
+
+// All is every device with a label, those that are not used included.
+func (h *Host) All() []*Drive { return append(slices.Collect(maps.Values(h.Drives)), h.Others...) }
+
+// Changed reports whether the device is another one than the one that the label was written to, by what it says of itself. So the
+// drive is taken for a copy of itself, of any age, until the change is confirmed.
+func (d *Drive) Changed() bool { return d.match() == blockdev.Different }
+
+// match compares what the device says of itself with its label.
+func (d *Drive) match() blockdev.Match {
+	return blockdev.Identity(d.Store.Label.Hardware).Compare(d.Info.Identity)
+}
+
+// Absent reports whether a drive is not on this host, or not used.
+func (h *Host) Absent(id uuid.UUID) bool {
+	_, ok := h.Drives[id]
+	return !ok
 }
 
 // Roles is the role of each plex of l on this host.
@@ -115,25 +137,36 @@ func (h *Host) Merge(f *Host, id uuid.UUID) {
 	}
 }
 
-// Unusable is the reason why a LUN must not be used; nil when its records are in order.
-func (h *Host) Unusable(id uuid.UUID) error {
-	if h.Set.Usable(id) {
-		l, _ := h.Record(id)
-		return h.ForeignDrive(l)
+// Unusable is the error of a change of a LUN that must not be used; nil when its records are in order.
+func (h *Host) Unusable(op string, l catalog.LUN) *vds.Error {
+	err := &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: op, Object: record.LUNObject(l.Name)}
+	switch {
+	case h.Set.Usable(l.ID):
+		return nil
+	case h.Set.Unheard(l.ID):
+		lack := h.lackOf(l)
+		if err.Reason, err.Hint = lack.Reason, lack.Hint; lack.Standing == Foreign {
+			err.Code = vds.ErrAccessDenied
+		}
+		return err
 	}
+	err.Err = errors.New("its records cannot be used")
 	for _, p := range h.Set.Problems {
-		if slices.Contains(p.Unfit, id) {
-			return p
+		if slices.Contains(p.Unfit, l.ID) {
+			err.Err = p
 		}
 	}
-	return errors.New("its records cannot be used")
+	return err
 }
 
-// Find finds a record by name, by GUID, or by a unique beginning of the GUID of at least 4 digits.
+// Find finds a record by name, by GUID, or by a unique beginning of the GUID of at least 4 digits. A name is that of a LUN of this
+// host, if it has one of that name.
 func (h *Host) Find(ref string) (catalog.LUN, error) {
+	own := slices.ContainsFunc(h.Set.LUNs, func(l catalog.LUN) bool { return l.Name == ref && !h.Set.Unheard(l.ID) })
 	all := make([]Candidate[catalog.LUN], len(h.Set.LUNs))
 	for i, l := range h.Set.LUNs {
-		all[i] = Candidate[catalog.LUN]{Value: l, ID: l.ID, Text: record.LUNObject(l.Name) + " with GUID " + l.ID.String(), Named: l.Name == ref}
+		named := l.Name == ref && (!own || !h.Set.Unheard(l.ID))
+		all[i] = Candidate[catalog.LUN]{Value: l, ID: l.ID, Text: record.LUNObject(l.Name) + " with GUID " + l.ID.String(), Named: named}
 	}
 	return Pick("lun", ref, all, record.LUNFault(vds.ErrObjectNotFound, "find", ref, "no LUN has this name or GUID", "`plexctl lun list` shows all"))
 }
@@ -156,12 +189,17 @@ func (h *Host) Choose(refs []string) ([]catalog.LUN, error) {
 	return chosen, nil
 }
 
-// withDisk opens a drive for metadata I/O, although other users may have it open. It makes durable what f has written.
+// withDisk is write for the drive with this GUID.
 func (h *Host) withDisk(ctx context.Context, id uuid.UUID, f func(blockdev.Disk) error) error {
 	d, ok := h.Drives[id]
 	if !ok {
 		return &vds.Error{Code: vds.ErrObjectStatusFailed, Op: "open", Object: record.DriveObject(id), Reason: "it is missing"}
 	}
+	return h.write(ctx, d, f)
+}
+
+// write opens a device for metadata I/O, although other users may have it open. It makes durable what f has written.
+func (h *Host) write(ctx context.Context, d *Drive, f func(blockdev.Disk) error) error {
 	disk, err := h.Devices.Open(ctx, d.Info.Path, blockdev.Write)
 	if err != nil {
 		d.note(err)

@@ -40,13 +40,18 @@ func (h *Host) Active(ctx context.Context) (map[string]dm.Device, error) {
 	if err != nil {
 		return nil, fault.Of("list devices", "", err)
 	}
-	active := map[string]dm.Device{}
+	return ownOf(list), nil
+}
+
+// ownOf is plexctl's devices among all of device-mapper, by dm UUID.
+func ownOf(list []dm.Device) map[string]dm.Device {
+	own := map[string]dm.Device{}
 	for _, d := range list {
-		if _, own := layout.OwnerOf(d.UUID); own {
-			active[d.UUID] = d
+		if _, is := layout.OwnerOf(d.UUID); is {
+			own[d.UUID] = d
 		}
 	}
-	return active, nil
+	return own
 }
 
 // list asks the kernel which devices of plexctl it has, and which names are taken.

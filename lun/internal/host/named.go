@@ -27,7 +27,7 @@ func (h *Host) Named(ctx context.Context, ref string) (*Drive, error) {
 	if err != nil {
 		return h.FindDrive(ref)
 	}
-	for _, d := range h.Drives {
+	for _, d := range h.All() {
 		if d.Info.Dev == info.Dev {
 			return d, nil
 		}
@@ -39,7 +39,11 @@ func (h *Host) Named(ctx context.Context, ref string) (*Drive, error) {
 	if err != nil {
 		return nil, &vds.Error{Code: vds.ErrInvalidOperation, Op: "find", Object: fmt.Sprintf("drive %q", ref), Err: err}
 	}
-	return &Drive{Info: info, Store: store, Foreign: h.foreign(store.Label)}, nil
+	d := &Drive{Info: info, Store: store, Standing: lower}
+	if h.foreign(store.Label) {
+		d.Standing = Foreign
+	}
+	return d, nil
 }
 
 // RefuseOwn adds a reason when a device is one of plexctl's, or lies above or below one of these, or above or below a drive. A
@@ -93,7 +97,7 @@ func (h *Host) relation(ctx context.Context, info blockdev.Info, below []devno.N
 // device itself is read: what other devices say does not count.
 //
 //   - A newer plexctl has written the label or the catalog: always refused.
-//   - A readable catalog has LUNs: always refused.
+//   - A readable catalog has LUNs: always refused, unless the device is a copy of a drive that is used.
 //   - The label or all catalogs are damaged: refused with force, too, when a LUN would be lost. A LUN is named by what can still be
 //     read of the catalogs, or by another drive.
 func (h *Host) RefuseLabelled(ctx context.Context, info blockdev.Info, force bool, why *fault.Reasons) (labelled bool) {
@@ -107,6 +111,10 @@ func (h *Host) RefuseLabelled(ctx context.Context, info blockdev.Info, force boo
 		why.Add(fault.Code(err), "", "its label cannot be read: %v", err)
 	case err != nil:
 		h.refuseDamaged(ctx, info, err, force, why)
+	case h.spareOn(info):
+		if !force {
+			why.Add(vds.ErrObjectExists, "--force makes it a new, empty drive", "it is a copy of the drive on %s", h.Drives[store.Label.Drive].Info.Path)
+		}
 	case len(store.Catalog.LUNs) > 0:
 		why.Add(vds.ErrObjectExists, "delete them first", "it is a drive with plexes of %s", Names(store.Catalog.LUNs))
 	case !force:

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/google/uuid"
@@ -24,10 +26,11 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 		Drives:  map[uuid.UUID]*Drive{},
 		At:      layout.Numbers{Drives: map[uuid.UUID]devno.No{}, Nodes: map[string]devno.No{}},
 	}
-	own, err := h.Active(ctx)
+	list, err := h.Kernel.List(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fault.Of("list devices", "", err)
 	}
+	own := ownOf(list)
 	h.running = running(own)
 	var paths []string // paths of devices that are no drives: there may be many
 	for _, d := range own {
@@ -37,57 +40,73 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, fault.Of("read drives", "", err)
 	}
-	stores := h.readStores(ctx, withoutOwn(infos, own))
-	h.Set = catalog.Merge(stores)
-	for _, p := range h.Set.Problems {
-		if errors.Is(p, catalog.ErrDuplicateDrive) {
-			for _, id := range p.Drives {
-				delete(h.Drives, id)
-				delete(h.At.Drives, id)
-			}
-		}
+	c := h.newCensus(withoutOwn(infos, own), list)
+	c.readStores(ctx)
+	if err := c.identify(ctx); err != nil {
+		return nil, fault.Of("read drives", "", err)
 	}
+	c.publish()
+	h.merge()
 	return h, nil
 }
 
-// readStores fills h.Drives and returns the catalogs for merging, including those of cloned drives.
-func (h *Host) readStores(ctx context.Context, infos []blockdev.Info) []catalog.Drive {
-	var found []*Drive
-	unread := map[devno.No]bool{}
+// readStores reads the label and catalog of every device.
+func (c *census) readStores(ctx context.Context) {
+	infos := slices.SortedFunc(maps.Values(c.infos), func(a, b blockdev.Info) int { return strings.Compare(a.Path, b.Path) })
 	read, errs := make([]catalog.Drive, len(infos)), make([]error, len(infos))
-	Parallel(h.Workers, len(infos), func(i int) { read[i], errs[i] = h.readStore(ctx, infos[i]) }) // a device may take seconds to answer
+	Parallel(c.Workers, len(infos), func(i int) { read[i], errs[i] = c.readStore(ctx, infos[i]) }) // a device may take seconds to answer
 	for i, info := range infos {
-		store, err := read[i], errs[i]
-		if errors.Is(err, catalog.ErrNoLabel) {
+		if errors.Is(errs[i], catalog.ErrNoLabel) {
 			continue
 		}
-		h.Marked = append(h.Marked, info)
-		if err != nil {
-			h.Problems = append(h.Problems, fmt.Errorf("%s: %w", info.Path, err))
-			unread[info.Dev] = true
+		c.Marked = append(c.Marked, info)
+		if errs[i] != nil {
+			c.failed[info.Dev] = errs[i]
 			continue
 		}
-		found = append(found, &Drive{Info: info, Store: store})
+		c.found = append(c.found, &Drive{Info: info, Store: read[i]})
 	}
-	var stores []catalog.Drive
-	for _, d := range withoutPaths(found, unread) {
-		for _, problem := range d.Store.Problems {
-			h.Problems = append(h.Problems, fmt.Errorf("%s: %w", d.Info.Path, problem))
-		}
-		if d.Store.Shrunk() && hasWhole(found, d.ID()) {
-			continue // part of a copy of a drive that is here
-		}
-		stores = append(stores, d.Store)
-		d.Foreign = h.foreign(d.Store.Label)
-		h.Drives[d.ID()] = d
-		h.At.Drives[d.ID()] = d.Info.Dev
-	}
-	return stores
 }
 
-// hasWhole reports whether a device is the whole drive.
-func hasWhole(found []*Drive, id uuid.UUID) bool {
-	return slices.ContainsFunc(found, func(d *Drive) bool { return d.ID() == id && !d.Store.Shrunk() })
+// publish gives the host the drives that were found, and the problems with them.
+func (c *census) publish() {
+	for _, d := range c.found {
+		d.Store.Unheard = d.Standing != Used
+		switch d.Standing {
+		case lower:
+			c.Log.Debug("skip device below another one with its label", "path", d.Info.Path)
+		case Used:
+			c.Drives[d.ID()] = d
+			c.At.Drives[d.ID()] = d.Info.Dev
+			for _, problem := range d.Store.Problems {
+				c.Problems = append(c.Problems, fmt.Errorf("%s: %w", d.Info.Path, problem))
+			}
+		case Foreign, Copy, Ambiguous:
+			c.Others = append(c.Others, d)
+		}
+	}
+	for _, dev := range slices.SortedFunc(maps.Keys(c.failed), func(a, b devno.No) int { return strings.Compare(c.infos[a].Path, c.infos[b].Path) }) {
+		if !c.underFound(dev) {
+			c.Problems = append(c.Problems, fmt.Errorf("%s: %w", c.infos[dev].Path, c.failed[dev]))
+		}
+	}
+	c.Problems = append(c.Problems, c.identityProblems()...)
+}
+
+// underFound reports whether a device is below one with a label. The content of the lower one belongs to the upper one, and need
+// not make sense by itself. So the devices of a thin pool show parts of its volumes.
+func (c *census) underFound(dev devno.No) bool {
+	for seen, i := []devno.No{dev}, 0; i < len(seen); i++ {
+		for _, upper := range c.above[seen[i]] {
+			if slices.ContainsFunc(c.found, func(d *Drive) bool { return d.Info.Dev == upper }) {
+				return true
+			}
+			if !slices.Contains(seen, upper) {
+				seen = append(seen, upper)
+			}
+		}
+	}
+	return false
 }
 
 // withoutOwn leaves out plexctl's devices and devices stacked on one. They are no drives, and a read would wait while their LUN
@@ -120,21 +139,6 @@ func Parallel(workers, n int, f func(i int)) {
 		})
 	}
 	group.Wait()
-}
-
-// withoutPaths leaves out devices that lead to another device with the same label: the paths of a multipath device, the legs of
-// an md mirror. It does so even when the upper device cannot be read. Direct use of the lower ones would be wrong once the
-// upper one is back.
-func withoutPaths(found []*Drive, unread map[devno.No]bool) []*Drive {
-	byDev := map[devno.No]uuid.UUID{}
-	for _, d := range found {
-		byDev[d.Info.Dev] = d.ID()
-	}
-	return slices.DeleteFunc(found, func(d *Drive) bool {
-		return slices.ContainsFunc(d.Info.Holders, func(upper devno.No) bool {
-			return unread[upper] || byDev[upper] == d.ID()
-		})
-	})
 }
 
 func (h *Host) readStore(ctx context.Context, info blockdev.Info) (catalog.Drive, error) {

@@ -26,7 +26,7 @@ func UsesOf(views map[uuid.UUID]View) Uses {
 	all := Uses{}
 	for owner, v := range views {
 		for id, o := range v {
-			if idle(owner, id, o) {
+			if Idle(owner, id, o) {
 				continue
 			}
 			for _, s := range o.Table {
@@ -39,8 +39,8 @@ func UsesOf(views map[uuid.UUID]View) Uses {
 	return all
 }
 
-// idle reports whether a device is a private one that no table uses, so that nothing writes through it.
-func idle(owner uuid.UUID, dmUUID string, o Observed) bool {
+// Idle reports whether a device is a private one that no table uses, so that nothing writes through it.
+func Idle(owner uuid.UUID, dmUUID string, o Observed) bool {
 	return o.OpenCount == 0 && dmUUID != LUNUUID(owner)
 }
 

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -23,13 +24,13 @@ func Assemble(ctx context.Context, env *Env, refs []string, force bool) ([]Resul
 		if force && len(refs) == 0 {
 			return nil, &vds.Error{Code: vds.ErrInvalidArg, Op: "assemble", Object: "by force", Reason: "no LUN is named"}
 		}
-		return assemble(ctx, s, chosen, force)
+		return assemble(ctx, s, chosen, len(refs) > 0, force)
 	})
 }
 
 // assemble starts with the LUNs that have the most devices, because others may need the space that they release. LUNs that only
 // need their devices come last, several at a time.
-func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool) ([]Result, error) {
+func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, named, force bool) ([]Result, error) {
 	all, err := s.Observe(ctx)
 	if err != nil {
 		return nil, err
@@ -38,7 +39,10 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool)
 	slices.SortStableFunc(chosen, func(a, b catalog.LUN) int { return len(all[b.ID]) - len(all[a.ID]) })
 	results := make([]Result, 0, len(chosen))
 	run := func(s *Session, l catalog.LUN) Result {
-		err := start(ctx, s, l, all[l.ID], used, force)
+		err := refuseNamesake(s, l, named || len(all[l.ID]) > 0)
+		if err == nil {
+			err = start(ctx, s, l, all[l.ID], used, force)
+		}
 		if errors.Is(err, vds.ErrMediaWriteProtected) { // a drive has just refused its first write: now it counts as missing
 			err = start(ctx, s, l, all[l.ID], used, force)
 		}
@@ -60,12 +64,33 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, force bool)
 // needsOnlyDevices reports whether the start of l only makes devices: it commits nothing, and needs nothing that belongs to
 // another LUN.
 func needsOnlyDevices(s *Session, l catalog.LUN, had layout.View, used layout.Uses) bool {
-	return len(had) == 0 && l.Operation == nil && !l.Wipe && s.Unusable(l.ID) == nil && len(s.AbsentDrives(l)) == 0 &&
+	return len(had) == 0 && l.Operation == nil && !l.Wipe && s.Unusable("", l) == nil && len(s.AbsentDrives(l)) == 0 &&
 		len(used.Others(l, s.At)) == 0
+}
+
+// refuseNamesake refuses to start a LUN whose name another LUN has, too, unless the user has named it. Users know a LUN by the name
+// of its device, and must not get another one there.
+func refuseNamesake(s *Session, l catalog.LUN, named bool) error {
+	if named || s.Set.Unheard(l.ID) {
+		return nil
+	}
+	for _, other := range s.Set.LUNs {
+		if other.ID != l.ID && other.Name == l.Name && !s.Set.Unheard(other.ID) {
+			return &vds.Error{
+				Code: vds.ErrNameNotUnique, Op: "start", Object: record.LUNObject(l.Name),
+				Reason: fmt.Sprintf("%s and %s have this name", l.ID, other.ID),
+				Hint:   "rename one of them by its GUID: `plexctl lun rename`; or start one: `plexctl assemble GUID`",
+			}
+		}
+	}
+	return nil
 }
 
 // start brings one LUN up. had is what the kernel had of it. used finds extents that devices of other LUNs still use.
 func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used layout.Uses, force bool) error {
+	if s.Set.Unheard(l.ID) {
+		return s.Unusable("start", l)
+	}
 	l, err := s.RecordEnd(ctx, l, vds.ErrOperationPending)
 	if err != nil {
 		return err
@@ -114,8 +139,8 @@ func showName(ctx context.Context, s *Session, l catalog.LUN, had layout.View) e
 // admit is l with the record for its start, or the reason why it must not be started. A live LUN has been started already.
 func admit(ctx context.Context, s *Session, l catalog.LUN, live, force bool) (catalog.LUN, error) {
 	if live {
-		if err := s.Unusable(l.ID); err != nil {
-			return l, &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: record.LUNObject(l.Name), Err: err}
+		if err := s.Unusable("start", l); err != nil {
+			return l, err
 		}
 		return l, nil
 	}
@@ -137,8 +162,8 @@ func admit(ctx context.Context, s *Session, l catalog.LUN, live, force bool) (ca
 // Startable is the reason why an inactive LUN must not be started; nil when it may be. A plex takes no part if its drive is
 // missing or cannot be used. The metadata of the others must say that such a plex has failed. Otherwise it may be newer.
 func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
-	if err := h.Unusable(l.ID); err != nil {
-		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "start", Object: record.LUNObject(l.Name), Err: err}
+	if err := h.Unusable("start", l); err != nil {
+		return err
 	}
 	absent := h.AbsentDrives(l)
 	if len(absent) == 0 {
@@ -171,7 +196,7 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 // metadata, the source is the first that the record calls complete. why is the reason for which the start needs force. If all
 // plexes lie on drives that have become too small for their labels and still have all of it, l stays as it is.
 func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) (catalog.LUN, error) {
-	if s.Unusable(l.ID) != nil {
+	if s.Unusable("", l) != nil {
 		return l, why
 	}
 	if !s.Roles(l).Has(record.Source) && s.TrustShrunk(l) {

@@ -65,6 +65,7 @@ func (env *Env) ChangeWithin(
 	if err := h.Heal(ctx); err != nil {
 		h.Log.Warn("heal catalogs", "error", err)
 	}
+	h.Claim(ctx)
 	err = f(ctx, s)
 	if h.Outdated || err != nil {
 		fresh, readErr := host.Read(ctx, env.Options)
@@ -164,6 +165,9 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 	now, err := l.In(s.Host, op)
 	if err != nil {
 		return now, err
+	}
+	if s.Set.Unheard(l.ID) {
+		return now, s.Unusable(op, now)
 	}
 	now, resumed, err := s.ResumeOrphan(ctx, now)
 	if err != nil {

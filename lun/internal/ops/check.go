@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -25,6 +26,9 @@ import (
 func checkName(s *Session, op, name string) error {
 	refused := record.LUNFault(vds.ErrNameNotUnique, op, name, "the name is taken", "")
 	for _, l := range s.Set.LUNs {
+		if s.Set.Unheard(l.ID) {
+			continue
+		}
 		if l.Name == name {
 			return refused
 		}
@@ -49,20 +53,22 @@ func checkName(s *Session, op, name string) error {
 
 // checkUsable adds a reason when a drive of l is missing or cannot be used, or its records conflict.
 func checkUsable(s *Session, l catalog.LUN, why *fault.Reasons) {
+	if checkRecords(s, l, why); s.Set.Unheard(l.ID) {
+		return
+	}
 	for _, id := range s.AbsentDrives(l) {
 		reason := s.Absence(l, id)
-		if _, here := s.Drives[id]; !here {
+		if s.Absent(id) && s.Lack(id).Standing == "" {
 			reason.Hint = "attach the drive and try again"
 		}
 		why.Add(reason.Code, reason.Hint, "%s: %s", record.LUNObject(l.Name), reason.Error())
 	}
-	checkRecords(s, l, why)
 }
 
-// checkRecords adds a reason when the records of l conflict, or when l has a drive of another host.
+// checkRecords adds a reason when the records of l conflict, or do not count.
 func checkRecords(s *Session, l catalog.LUN, why *fault.Reasons) {
-	if err := s.Unusable(l.ID); err != nil {
-		why.Add(vds.ErrDiskConfigurationNotSync, "see `plexctl status`", "%s: %v", record.LUNObject(l.Name), err)
+	if err := s.Unusable("", l); err != nil {
+		why.Add(err.Code, cmp.Or(err.Hint, "see `plexctl status`"), "%v", err)
 	}
 }
 

@@ -128,8 +128,8 @@ func Delete(ctx context.Context, env *Env, l LUN) error {
 			return err
 		}
 		why := fault.Reasons{Op: "delete", Object: record.LUNObject(now.Name)}
-		if err := s.ForeignDrive(now); err != nil {
-			why.Add(vds.ErrDiskConfigurationNotSync, "", "%v", err)
+		if s.Set.Unheard(now.ID) {
+			return s.Unusable("delete", now)
 		}
 		if now.Operation != nil {
 			why.Add(vds.ErrAnotherCallInProgress, cancelHint(now), "%s is running", now.Operation.Type)

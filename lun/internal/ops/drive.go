@@ -28,7 +28,7 @@ func InitDrive(ctx context.Context, env *Env, path string, force bool) (uuid.UUI
 		if err != nil {
 			return err
 		}
-		label := catalog.Label{Drive: uuid.New(), Size: info.Size, Host: s.ID(), Created: s.Now}
+		label := catalog.Label{Drive: uuid.New(), Size: info.Size, Host: s.ID(), Created: s.Now, Hardware: string(info.Identity)}
 		made = label.Drive
 		return fault.Of("init", path, s.Run(ctx, []layout.Step{engine.Label{Info: info, Label: label}}))
 	})
@@ -95,8 +95,8 @@ func RemoveDrive(ctx context.Context, env *Env, ref string) error {
 		if err != nil {
 			return err
 		}
-		if d.Foreign {
-			return host.ForeignDriveFault(d)
+		if d.Standing == host.Foreign {
+			return d.Refused()
 		}
 		if d.Protected() {
 			return fault.Protected("remove", d.Info.Path)
@@ -104,7 +104,7 @@ func RemoveDrive(ctx context.Context, env *Env, ref string) error {
 		if err := d.Store.Writable(); errors.Is(err, catalog.ErrReadOnlyFormat) {
 			return &vds.Error{Code: vds.ErrNotSupported, Op: "remove", Object: d.Info.Path, Err: err, Hint: "use the plexctl that wrote it"}
 		}
-		if luns := d.Store.Catalog.LUNs; len(luns) > 0 {
+		if luns := d.Store.Catalog.LUNs; len(luns) > 0 && !s.IsSpare(d) {
 			return record.Fault(vds.ErrDiskNotEmpty, "remove", record.DriveObject(d.ID()), "it has plexes of "+host.Names(luns), "delete these LUNs first")
 		}
 		return fault.Of("remove", record.DriveObject(d.ID()), s.Run(ctx, []layout.Step{engine.Unlabel{Drive: d}}))
@@ -127,8 +127,8 @@ func GrowDrive(ctx context.Context, env *Env, ref string) error {
 
 // checkGrow is why a drive cannot grow.
 func checkGrow(d *host.Drive) error {
-	if d.Foreign {
-		return host.ForeignDriveFault(d)
+	if err := d.Refused(); err != nil {
+		return err
 	}
 	if err := d.Unwritable(); err != nil {
 		return err

@@ -35,8 +35,8 @@ func Reenumerate(ctx context.Context, env *Env) ([]Result, error) {
 // reconcile brings the kernel to l. An administrator may have replaced the mirror's table by a table of one plex. This plex
 // then holds the data, and the others are stale.
 func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
-	if err := s.Unusable(l.ID); err != nil {
-		return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "reenumerate", Object: record.LUNObject(l.Name), Err: err}
+	if err := s.Unusable("reenumerate", l); err != nil {
+		return err
 	}
 	err := s.BringUp(ctx, l)
 	if !errors.Is(err, vds.ErrProviderCacheCorrupt) {

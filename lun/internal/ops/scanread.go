@@ -149,8 +149,8 @@ func (r *scanReader) note(ctx context.Context, env *Env) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Unusable(now.ID); err != nil { // for example when its drive belongs to another host now
-			return &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: "scan", Object: record.LUNObject(now.Name), Err: err}
+		if err := s.Unusable("scan", now); err != nil { // for example when its drive belongs to another host now
+			return err
 		}
 		left, ok := raidmeta.Bits(nil), now.Scan == r.l.Scan
 		if ok {

@@ -2,50 +2,66 @@ package ops
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/vds"
 )
 
-// TakeOver makes drives of this host out of drives that another host used last: those that refs name, or all. It returns the
-// drives that it has taken over.
-func TakeOver(ctx context.Context, env *Env, refs []string) ([]*host.Drive, error) {
-	var taken []*host.Drive
+// TakeOver makes drives of this host out of drives that another host used last, or that name no host: those that refs name, or
+// all. It returns the paths of the drives that it has taken over.
+func TakeOver(ctx context.Context, env *Env, refs []string) ([]string, error) {
+	var taken []string
 	err := env.Change(ctx, "take over drives", func(ctx context.Context, s *Session) error {
 		chosen, err := foreignDrives(s, refs)
 		if err != nil {
 			return err
 		}
 		var steps []layout.Step
+		var paths []string
 		for _, d := range chosen {
-			steps = append(steps, engine.Relabel{Drive: d})
+			steps = append(steps, engine.Relabel{Drive: d, Label: s.OwnLabel(d), Text: "write this host's id into the label of " + d.Info.Path})
+			paths = append(paths, d.Info.Path)
 		}
 		if err := s.Run(ctx, steps); err != nil {
 			return err
 		}
-		taken = chosen
+		taken = paths
 		return nil
 	})
 	return taken, err
 }
 
-// foreignDrives is the drives of another host that refs name, or all.
+// foreignDrives is the drives of another host that refs name, or all, sorted by path. Two devices with one label cannot both be
+// this host's.
 func foreignDrives(s *Session, refs []string) ([]*host.Drive, error) {
-	var chosen []*host.Drive
-	for _, ref := range refs {
-		d, err := s.FindDrive(ref)
-		if err != nil {
-			return nil, err
+	chosen := slices.Clone(s.Others)
+	if len(refs) > 0 {
+		chosen = nil
+		for _, ref := range refs {
+			d, err := s.FindDrive(ref)
+			if err != nil {
+				return nil, err
+			}
+			chosen = append(chosen, d)
 		}
-		chosen = append(chosen, d)
 	}
-	if len(refs) == 0 {
-		byPath := func(a, b *host.Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) }
-		chosen = slices.SortedFunc(maps.Values(s.Drives), byPath)
+	chosen = slices.DeleteFunc(chosen, func(d *host.Drive) bool { return d.Standing != host.Foreign })
+	slices.SortFunc(chosen, func(a, b *host.Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) })
+	chosen = slices.Compact(chosen)
+	for _, d := range chosen {
+		for _, other := range s.All() {
+			if other == d || other.ID() != d.ID() || other.Standing == host.Foreign && !slices.Contains(chosen, other) {
+				continue
+			}
+			return nil, &vds.Error{
+				Code: vds.ErrObjectExists, Op: "take over", Object: d.Info.Path, Reason: other.Info.Path + " has the same label",
+				Hint: "detach the copy; of two devices of the other host, take one over by its path",
+			}
+		}
 	}
-	return slices.DeleteFunc(chosen, func(d *host.Drive) bool { return !d.Foreign }), nil
+	return chosen, nil
 }

@@ -1,0 +1,160 @@
+package host
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Lack says why a drive is not used, and what to do.
+type Lack struct {
+	Standing Standing // of the device that has the drive's label; empty when there is none
+	Reason   string
+	Hint     string
+}
+
+// Lack says why a drive is not used. The zero Lack is for a drive that is.
+func (h *Host) Lack(id uuid.UUID) Lack {
+	if !h.Absent(id) {
+		return Lack{}
+	}
+	for _, d := range h.Others { // a foreign one is the least likely to be meant
+		if d.ID() == id && d.Standing != Foreign {
+			return d.lack()
+		}
+	}
+	for _, d := range h.Others {
+		if d.ID() == id {
+			return d.lack()
+		}
+	}
+	return Lack{Reason: record.DriveObject(id) + " is missing", Hint: "attach the drive and run `plexctl assemble`"}
+}
+
+// lackOf says why nothing counts that is known of l.
+func (h *Host) lackOf(l catalog.LUN) Lack {
+	var lack Lack
+	for _, d := range h.Others {
+		holds := slices.ContainsFunc(d.Store.Catalog.LUNs, func(have catalog.LUN) bool { return have.ID == l.ID && !have.Deleted })
+		if holds && (lack.Standing == "" || slices.Contains(l.Drives(), d.ID())) {
+			lack = d.lack()
+		}
+	}
+	return lack
+}
+
+// lack says why a device with a label is not used.
+func (d *Drive) lack() Lack {
+	drive, path, rivals := record.DriveObject(d.ID()), d.Info.Path, strings.Join(d.Rivals, ", ")
+	switch d.Standing {
+	case Foreign:
+		who := "host " + d.Store.Label.Host + " used it last"
+		if d.Store.Label.Host == "" {
+			who = "its label names no host"
+		}
+		return Lack{
+			Foreign, fmt.Sprintf("%s on %s is not this host's: %s", drive, path, who),
+			"when no other host uses it: `plexctl drive take-over " + path + "`",
+		}
+	case Copy:
+		return Lack{
+			Copy, fmt.Sprintf("%s has the label of %s, which is on %s", path, drive, rivals),
+			"detach " + path + ", or make it the drive: `plexctl drive choose " + path + "`",
+		}
+	case Ambiguous:
+		return Lack{
+			Ambiguous, fmt.Sprintf("%s is on several devices: %s", drive, strings.Join(d.family(), ", ")),
+			"detach the copy, or say which is the drive: `plexctl drive choose DEVICE`",
+		}
+	case Used, lower:
+	}
+	return Lack{}
+}
+
+// family is the paths of all devices with d's label, sorted.
+func (d *Drive) family() []string {
+	all := append([]string{d.Info.Path}, d.Rivals...)
+	slices.Sort(all)
+	return all
+}
+
+// IsSpare reports whether nothing is lost with a device, because it has the label of a drive that is used and is elsewhere. A
+// device that has become too small is no copy of it.
+func (h *Host) IsSpare(d *Drive) bool {
+	return d.Standing == Copy && !h.Absent(d.ID()) && !d.Store.Shrunk()
+}
+
+// spareOn reports whether the drive on a device is a spare one.
+func (h *Host) spareOn(info blockdev.Info) bool {
+	return slices.ContainsFunc(h.Others, func(d *Drive) bool { return d.Info.Dev == info.Dev && h.IsSpare(d) })
+}
+
+// Refused is the error of a use of a device that is not used; nil when it is.
+func (d *Drive) Refused() error {
+	lack := d.lack()
+	if lack.Standing == "" {
+		return nil
+	}
+	code := vds.ErrDiskConfigurationNotSync
+	if lack.Standing == Foreign {
+		code = vds.ErrAccessDenied
+	}
+	return &vds.Error{Code: code, Op: "use", Object: d.Info.Path, Reason: lack.Reason, Hint: lack.Hint}
+}
+
+// identityProblems is several devices with one label, and drives that are on another device than the label was written to.
+func (h *Host) identityProblems() []error {
+	var problems []error
+	var told []uuid.UUID
+	for _, d := range h.Others {
+		if d.Standing == Foreign || slices.Contains(told, d.ID()) {
+			continue
+		}
+		if d.Standing == Ambiguous {
+			told = append(told, d.ID())
+		}
+		if d.Store.Shrunk() {
+			for _, problem := range d.Store.Problems {
+				problems = append(problems, fmt.Errorf("%s: %w", d.Info.Path, problem))
+			}
+			continue
+		}
+		lack := d.lack()
+		problems = append(problems, &vds.Error{
+			Code: vds.ErrDiskConfigurationNotSync, Reason: lack.Reason, Hint: lack.Hint, Err: catalog.ErrDuplicateDrive,
+		})
+	}
+	for _, d := range h.byPath() {
+		if d.Changed() {
+			problems = append(problems, d.changed())
+		}
+	}
+	return problems
+}
+
+// byPath is the drives that are used, sorted by path.
+func (h *Host) byPath() []*Drive {
+	all := h.All()[:len(h.Drives)]
+	slices.SortFunc(all, func(a, b *Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) })
+	return all
+}
+
+// changed is the error about a drive that is on another device than its label was written to.
+func (d *Drive) changed() *vds.Error {
+	now := "says nothing of itself"
+	if d.Info.Identity != "" {
+		now = "is " + string(d.Info.Identity)
+	}
+	return &vds.Error{
+		Code:   vds.ErrDiskConfigurationNotSync,
+		Reason: fmt.Sprintf("%s was labelled on %s, and %s %s: it may be a copy, of any age", record.DriveObject(d.ID()), d.Store.Label.Hardware, d.Info.Path, now),
+		Hint:   "if this device has taken the place of the other: `plexctl drive choose " + d.Info.Path + "`",
+	}
+}
