@@ -115,10 +115,21 @@ func addCodes() map[vds.Code]map[string]situation {
 // addDriveCodes is what speaks against AddPlex and has to do with drives.
 func addDriveCodes() map[vds.Code]map[string]situation {
 	return map[vds.Code]map[string]situation{
-		vds.ErrAccessDenied: {"other_host": append(otherHost(),
-			refused("plex add web1 --drive /dev/sdf", addingNew("web1", "/dev/sdf")))},
+		vds.ErrAccessDenied: {
+			"other_host": append(otherHost(),
+				refused("plex add web1 --drive /dev/sdf", addingNew("web1", "/dev/sdf"))),
+			"lun_of_other_host": append(otherHost(), refused("plex add web1 theirs --yes", adding("web1", "theirs"))),
+		},
 		vds.ErrDiskConfigurationNotSync: {
-			"other_host": append(otherHost(), refused("plex add web1 theirs --yes", adding("web1", "theirs"))),
+			"copies": {
+				emptied(3),
+				succeeds("lun create web1 --size 4MiB --drive /dev/sdc"),
+				succeeds("lun create spare3 --size 4MiB --drive /dev/sda"),
+				succeeds("deactivate spare3"),
+				cloned("sda", "sdf"),
+				refused("plex add web1 spare3 --yes", adding("web1", "spare3")),
+				refused("plex add web1 --drive /dev/sdf", addingNew("web1", "/dev/sdf")),
+			},
 			"conflict": {
 				emptied(3),
 				succeeds("lun create web1 --size 4MiB --drive /dev/sdc"),
@@ -190,8 +201,13 @@ func otherHost() situation {
 		succeeds("drive init /dev/sdf --yes"),
 		succeeds("lun create theirs --size 4MiB --drive /dev/sdf"),
 		succeeds("deactivate theirs"),
-		onHost("5ca1ab1e0ddba11c0ffee0fadeddecaf"),
+		onHost(codesHost),
 	}
+}
+
+// cloned adds a disk that holds what another one holds.
+func cloned(from, to string) step {
+	return func(r *codeRig) { r.must("clone", r.clone("/dev/"+from, "/dev/"+to)) }
 }
 
 // onHost has plexctl run on a host with this id from now on.

@@ -92,6 +92,14 @@ func growingDrive(path string) call {
 	return call{"GrowDrive " + path, func(ctx context.Context, r *codeRig) error { return r.provider().GrowDrive(ctx, path) }}
 }
 
+func takingOver(path string) call {
+	return call{"TakeOver " + path, func(ctx context.Context, r *codeRig) error { _, err := r.provider().TakeOver(ctx, path); return err }}
+}
+
+func choosing(path string) call {
+	return call{"Choose " + path, func(ctx context.Context, r *codeRig) error { _, err := r.provider().Choose(ctx, path); return err }}
+}
+
 func finding(name, ref string) call {
 	return call{"Plex " + name + " " + ref, func(_ context.Context, r *codeRig) error {
 		_, err := r.lun(name).Plex(ref)

@@ -155,12 +155,32 @@ func otherCodes() map[vds.Code]map[string]situation {
 			},
 			"drive_remove": {refused("drive remove /dev/sde --yes", removingDrive("/dev/sde"))},
 		},
-		vds.ErrObjectExists: {"drive_init": {
+		vds.ErrObjectExists: {
+			"drive_init": {
+				emptied(1),
+				refused("drive init /dev/sda --yes", initializing("/dev/sda", false)),
+				succeeds("lun create web1 --size 4MiB"),
+				cloned("sda", "sdf"),
+				refused("drive init /dev/sdf --yes", initializing("/dev/sdf", false)),
+				succeeds("deactivate web1"),
+				refused("drive init /dev/sda --yes --force", initializing("/dev/sda", true)),
+			},
+			"take_over": {
+				emptied(1),
+				onHost("0123456789abcdef0123456789abcdef"),
+				disk("sdf", codesDrive),
+				succeeds("drive init /dev/sdf --yes"),
+				cloned("sdf", "sdg"),
+				onHost(codesHost),
+				succeeds("drive take-over /dev/sdf --yes"),
+				refused("drive take-over /dev/sdg --yes", takingOver("/dev/sdg")),
+			},
+		},
+		vds.ErrDeviceInUse: {"drive_choose": {
 			emptied(1),
-			refused("drive init /dev/sda --yes", initializing("/dev/sda", false)),
 			succeeds("lun create web1 --size 4MiB"),
-			succeeds("deactivate web1"),
-			refused("drive init /dev/sda --yes --force", initializing("/dev/sda", true)),
+			cloned("sda", "sdf"),
+			refused("drive choose /dev/sdf --yes", choosing("/dev/sdf")),
 		}},
 	}
 }

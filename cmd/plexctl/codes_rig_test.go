@@ -45,12 +45,17 @@ type codeRig struct {
 
 // newCodeRig is a rig without drives.
 func newCodeRig(t testing.TB) *codeRig {
-	return &codeRig{
+	r := &codeRig{
 		stage: newStage(t.TempDir()), t: t,
 		ids: map[string]string{}, symbols: map[string]string{}, luns: map[string]*lun.LUN{}, ops: map[string]*resync.Async{},
 		opHomes: map[string]*lun.Provider{},
 	}
+	r.hosts = []string{codesHost}
+	return r
 }
+
+// codesHost is the id of the machine.
+const codesHost = "5ca1ab1e0ddba11c0ffee0fadeddecaf"
 
 // fork is a rig whose machine is a copy of r's. Handles stay behind.
 func (r *codeRig) fork(t testing.TB, code vds.Code) *codeRig {

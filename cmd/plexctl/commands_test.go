@@ -192,6 +192,14 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"type": on(func(_ *testscript.TestScript, s *stage, args []string) { s.typed = strings.Join(args, " ") + "\n" }),
 	// user root|nobody: who runs plexctl.
 	"user": on(func(_ *testscript.TestScript, s *stage, args []string) { s.root = args[0] == "root" }),
+	// clone FROM TO: disk TO is a new one that holds what FROM holds.
+	"clone": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		ts.Check(s.clone("/dev/"+args[0], "/dev/"+args[1]))
+	}),
+	// identity DISK TEXT: what a disk says of itself.
+	"identity": on(func(_ *testscript.TestScript, s *stage, args []string) {
+		s.mem.Change("/dev/"+args[0], func(i *blockdev.Info) { i.Identity = blockdev.Identity(args[1]) })
+	}),
 	// host ID...: the ids of the host that plexctl runs on.
 	"host": on(func(_ *testscript.TestScript, s *stage, args []string) { s.hosts = args }),
 	// kernel RELEASE | kernel without TARGET | kernel broken: what doctor finds.

@@ -92,6 +92,17 @@ heal sdc
 		[]string{"host old\n" + twoLUNs + "plexctl deactivate\nreboot\nhost new\n"},
 		"plexctl lun list\nstdout -count=2 ' online '\n",
 	},
+	"Two devices have one label": {
+		[]string{
+			"disk sdb 64MiB\nterminal\nplexctl drive init /dev/sdb --yes\nplexctl lun create web1 --size 16MiB\nclone sdb sdd\n! plexctl status\ncode 20\n",
+			"plexctl status\nclone sdb sde\nplexctl deactivate\n! plexctl assemble\ncode 6\n",
+		},
+		"plexctl lun list\nstdout ' online '\n",
+	},
+	"A drive was copied to a new disk": {
+		[]string{"disk sdc 64MiB\nterminal\nidentity sdc serial:old\nplexctl drive init /dev/sdc --yes\nidentity sdc serial:new\n! plexctl status\ncode 20\n"},
+		"plexctl status\n",
+	},
 	"Throttle a copy":              {[]string{twoLUNs}, healthy},
 	"The kernel has another table": {[]string{mirrored}, healthy},
 	"Start and stop the machine":   {[]string{mirrored + "release web1\nreboot\n", "run-to-end\n"}, "plexctl lun list\nstdout ' offline '\n"},

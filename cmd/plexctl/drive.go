@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -22,12 +23,22 @@ func newDrive(c *cli) *cobra.Command {
 				"plexctl knows it by its GUID, whatever its path is. Name it by its path, its GUID, or a unique beginning of its GUID\n" +
 				"of at least 4 digits.",
 		},
-		newDriveInit(c), newDriveList(c), newDriveShow(c), newDriveTakeOver(c), newDriveGrow(c), newDriveRemove(c),
+		newDriveInit(c), newDriveList(c), newDriveShow(c), newDriveTakeOver(c), newDriveChoose(c), newDriveGrow(c), newDriveRemove(c),
 	)
 }
 
 func newDriveList(c *cli) *cobra.Command {
-	return reading(c, &cobra.Command{Use: "list", Short: "List drives"}, &noOptions{}, listDrives)
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List drives",
+		Long: "List shows every device with a plexctl label. STATE says what it is to this host:\n" +
+			"  used       it is a drive of this host\n" +
+			"  changed    so it is, but the label was written to another device; it may be a copy\n" +
+			"  foreign    it is not this host's, and is left alone\n" +
+			"  copy       another device is the drive of this label, and this one is left alone\n" +
+			"  ambiguous  several devices have this label, and none is used before one is chosen",
+	}
+	return reading(c, cmd, &noOptions{}, listDrives)
 }
 
 func listDrives(_ context.Context, s *session, _ noOptions) error {
@@ -36,10 +47,10 @@ func listDrives(_ context.Context, s *session, _ noOptions) error {
 
 func (p printer) printDrives(drives []lun.Drive) error {
 	docs := listOf(drives, newDriveDoc)
-	rows := [][]string{{"DRIVE", "SIZE", "FREE", "HOST", "LUNS", "GUID", "MODEL"}}
+	rows := [][]string{{"DRIVE", "SIZE", "FREE", "HOST", "STATE", "LUNS", "GUID", "MODEL"}}
 	for _, d := range docs {
 		rows = append(rows, []string{
-			d.Path, d.Size.String(), d.Free.String(), hostText(d), dash(strings.Join(d.LUNs, ",")), p.id(d.ID), dash(d.Model),
+			d.Path, d.Size.String(), d.Free.String(), hostText(d), d.stateText(), dash(strings.Join(d.LUNs, ",")), p.id(d.ID), dash(d.Model),
 		})
 	}
 	return p.print(document{"drives": docs}, table(2, rows))
@@ -53,12 +64,24 @@ func grownText(d driveDoc) string {
 	return fmt.Sprintf("by %s, usable after `plexctl drive grow %s`", d.Grown, d.Path)
 }
 
-// hostText says whether a drive is this host's or another's.
+// hostText says whether a drive is this host's or another's. A label may name no host.
 func hostText(d driveDoc) string {
-	if d.Foreign {
+	switch {
+	case d.Host == "":
+		return "-"
+	case d.Foreign:
 		return "another"
+	default:
+		return "this"
 	}
-	return "this"
+}
+
+// stateText is the state for people. They are to see that a device has changed.
+func (d driveDoc) stateText() string {
+	if d.Changed && d.State == driveUsed {
+		return "changed"
+	}
+	return string(d.State)
 }
 
 func newDriveShow(c *cli) *cobra.Command {
@@ -84,6 +107,10 @@ func showDrive(_ context.Context, s *session, ref string) error {
 		[2]string{"labelled", stamp(doc.Created)},
 		[2]string{"host", hostText(doc)},
 		[2]string{"host id", doc.Host},
+		[2]string{"state", doc.stateText()},
+		[2]string{"same label", strings.Join(doc.Rivals, ", ")},
+		[2]string{"labelled as", doc.Hardware},
+		[2]string{"identity", doc.Identity},
 		[2]string{"LUNs", strings.Join(doc.LUNs, ", ")},
 	))
 }
@@ -95,13 +122,18 @@ func newDriveTakeOver(c *cli) *cobra.Command {
 		Short: "Make drives of another host this host's",
 		Long: "Take-over makes drives that another host has used last this host's, so that their LUNs can be started here.\n" +
 			"The other host must not use them any more, and plexctl cannot find out whether it does. Two hosts that write to the\n" +
-			"same drives destroy each other's data. Name all drives of a LUN; `plexctl assemble --take-over` takes every drive.",
+			"same drives destroy each other's data. Name all drives of a LUN; `plexctl assemble --take-over` takes every drive.\n" +
+			"A drive whose label names no host is taken over in the same way.",
 		Example: "  plexctl drive take-over /dev/sdb /dev/sdc",
 	}
+	yesFlag(cmd)
 	return changing(c, cmd, &refs, takeOverDrives, all("DRIVE...", &refs, foreignNames))
 }
 
 func takeOverDrives(ctx context.Context, s *session, refs []string) (outcome, error) {
+	if err := s.confirmTakeOver(ctx, refs); err != nil {
+		return nil, err
+	}
 	drives, err := s.TakeOver(ctx, refs...)
 	return outcome(func(context.Context) error { return s.printDrives(drives) }).unless(err)
 }
@@ -128,6 +160,56 @@ func growDrive(ctx context.Context, s *session, ref string) (outcome, error) {
 		}
 		return s.printDrives([]lun.Drive{drive})
 	}).unless(err)
+}
+
+// confirmTakeOver asks whether the other host does not use these drives any more. There is no question without such drives.
+func (s *session) confirmTakeOver(ctx context.Context, refs []string) error {
+	var loss []string
+	for _, ref := range refs {
+		d, err := s.Drive(ref)
+		if err != nil {
+			return err
+		}
+		if d.Foreign {
+			loss = append(loss, fmt.Sprintf("Drive %s of host %s (%s) becomes this host's.", d.Info.Path, cmp.Or(d.Label.Host, "unknown"), deviceText(d.Info)))
+		}
+	}
+	if len(loss) == 0 {
+		return nil
+	}
+	return s.confirm(ctx, strings.Join(append(loss, "If another host still uses it, both destroy each other's data."), "\n"))
+}
+
+func newDriveChoose(c *cli) *cobra.Command {
+	var ref string
+	cmd := &cobra.Command{
+		Use:   "choose DEVICE",
+		Short: "Say which of several devices with one label is the drive",
+		Long: "Choose makes a device the drive of its label. Other devices with this label, such as the disk that it was copied from,\n" +
+			"are left alone from then on. It also confirms a drive whose label was written to another device, as after a disk was\n" +
+			"copied to a new one. What only the other device has is not used. While LUNs use the other device, choose is refused.",
+		Example: "  plexctl drive choose /dev/sdc",
+	}
+	yesFlag(cmd)
+	return changing(c, cmd, &ref, chooseDrive, one("DEVICE", &ref, driveNames))
+}
+
+func chooseDrive(ctx context.Context, s *session, ref string) (outcome, error) {
+	d, err := s.Drive(ref)
+	if err != nil {
+		return nil, err
+	}
+	loss := fmt.Sprintf("%s (%s) becomes drive %s.", d.Info.Path, deviceText(d.Info), d.ID)
+	if len(d.Rivals) > 0 {
+		loss += fmt.Sprintf("\n%s with the same label will not be used.", strings.Join(d.Rivals, ", "))
+	}
+	if len(d.Rivals) > 0 || d.Changed {
+		if err := s.confirm(ctx, loss); err != nil {
+			return nil, err
+		}
+	}
+	chosen, err := s.Choose(ctx, d.Info.Path)
+	return outcome(func(context.Context) error { return s.printDrives([]lun.Drive{chosen}) }).unless(err)
 }
 
 func newDriveRemove(c *cli) *cobra.Command {

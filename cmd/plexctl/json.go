@@ -28,9 +28,25 @@ type driveDoc struct {
 	Serial        string     `json:"serial,omitempty"`
 	Host          string     `json:"host,omitempty"`
 	Foreign       bool       `json:"foreign"`
+	State         driveState `json:"state"`
+	Changed       bool       `json:"changed"`
+	Rivals        []string   `json:"rivals"`
+	Hardware      string     `json:"labelledAs,omitempty"`
+	Identity      string     `json:"identity,omitempty"`
 	Created       time.Time  `json:"created"`
 	LUNs          []string   `json:"luns"`
 }
+
+// driveState is what a device with a label is to this host.
+type driveState string
+
+// Values of driveState.
+const (
+	driveUsed      driveState = "used"
+	driveForeign   driveState = "foreign"
+	driveCopy      driveState = "copy"
+	driveAmbiguous driveState = "ambiguous"
+)
 
 // driveRef names a drive. Path is empty when the drive is missing.
 type driveRef struct {
@@ -57,6 +73,7 @@ type lunDoc struct {
 	Tracked   bool          `json:"tracked,omitempty"`
 	Written   *size.Bytes   `json:"writtenBytes,omitempty"`
 	Scanning  bool          `json:"scanning,omitempty"`
+	Foreign   bool          `json:"foreign,omitempty"`
 	Plexes    []plexDoc     `json:"plexes"`
 	Resync    *resyncDoc    `json:"resync,omitempty"`
 	Operation *operationDoc `json:"operation,omitempty"`

@@ -110,7 +110,7 @@ func (p printer) lunTable(luns ...lunDoc) string {
 	rows := [][]string{{"LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "PLEXES", "DEVICE", "GUID"}}
 	for _, l := range luns {
 		rows = append(rows, []string{
-			l.Name, l.Size.String(), l.Type.String(), p.health(l.Health), l.Status.String(),
+			l.Name, l.Size.String(), l.Type.String(), p.lunHealth(l), l.Status.String(),
 			fmt.Sprint(len(l.Plexes)), dash(l.Device), p.id(l.ID),
 		})
 	}
@@ -123,7 +123,7 @@ func (p printer) lunDetails(doc lunDoc) string {
 		{"GUID", doc.ID.String()},
 		{"size", doc.Size.String()},
 		{"type", doc.Type.String()},
-		{"health", p.health(doc.Health)},
+		{"health", p.lunHealth(doc)},
 		{"status", doc.Status.String()},
 		{"device", doc.Device},
 		{"openers", fmt.Sprint(doc.Openers)},

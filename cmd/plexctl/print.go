@@ -126,6 +126,14 @@ func (p printer) paint(sgr, text string) string {
 	return sgr + text + sgrPlain
 }
 
+// lunHealth formats the health of a LUN as a cell. Nothing has failed in a LUN of another host.
+func (p printer) lunHealth(l lunDoc) string {
+	if l.Foreign {
+		return p.paint(sgrYellow, "foreign")
+	}
+	return p.health(l.Health)
+}
+
 // health formats a health as a cell.
 func (p printer) health(h vds.Health) string {
 	switch h {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -112,6 +113,31 @@ func (s *stage) pass() <-chan time.Time {
 	over := make(chan time.Time, 1)
 	over <- scriptTime
 	return over
+}
+
+// clone adds a disk that holds what another one holds.
+func (s *stage) clone(from, to string) error {
+	ctx := context.Background()
+	info, err := s.mem.Stat(ctx, from)
+	if err != nil {
+		return err
+	}
+	s.mem.AddDisk(blockdev.Info{Path: to, Size: info.Size})
+	in, err := s.mem.Medium(info.Dev)
+	if err != nil {
+		return err
+	}
+	if info, err = s.mem.Stat(ctx, to); err != nil {
+		return err
+	}
+	out, err := s.mem.Medium(info.Dev)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, info.Size)
+	_, readErr := in.ReadAt(b, 0)
+	_, writeErr := out.WriteAt(b, 0)
+	return errors.Join(readErr, writeErr, out.Sync())
 }
 
 func (s *stage) open(ctx context.Context, opts lun.Options) (*host, error) {

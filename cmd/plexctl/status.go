@@ -149,7 +149,7 @@ func (p printer) printStatus(doc statusDocument) error {
 func (p printer) statusTable(luns []lunDoc) string {
 	rows := [][]string{{"LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DEVICE"}}
 	for _, l := range luns {
-		rows = append(rows, []string{l.Name, l.Size.String(), l.Type.String(), p.health(l.Health), l.Status.String(), dash(l.Device)})
+		rows = append(rows, []string{l.Name, l.Size.String(), l.Type.String(), p.lunHealth(l), l.Status.String(), dash(l.Device)})
 		for _, x := range l.Plexes {
 			row := p.plexRow(x)
 			row[0] = "  " + row[0]

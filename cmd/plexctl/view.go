@@ -23,7 +23,21 @@ func newDriveDoc(d lun.Drive) driveDoc {
 		ID: d.ID, Path: d.Info.Path, Size: d.Info.Size, Free: d.Free.Bytes(), Grown: d.Grown.Bytes(), ReadOnly: d.Info.ReadOnly,
 		LogicalBlock: d.Info.LogicalBlock, PhysicalBlock: d.Info.PhysicalBlock,
 		Model: d.Info.Model, Serial: d.Info.Serial, Host: d.Label.Host, Created: d.Label.Created.UTC(),
-		LUNs: append([]string{}, d.LUNs...), Foreign: d.Foreign,
+		LUNs: append([]string{}, d.LUNs...), Foreign: d.Foreign, State: stateOf(d), Changed: d.Changed, Rivals: append([]string{}, d.Rivals...),
+		Hardware: d.Label.Hardware, Identity: string(d.Info.Identity),
+	}
+}
+
+func stateOf(d lun.Drive) driveState {
+	switch {
+	case d.Foreign:
+		return driveForeign
+	case d.Copy:
+		return driveCopy
+	case d.Ambiguous:
+		return driveAmbiguous
+	default:
+		return driveUsed
 	}
 }
 
@@ -111,7 +125,7 @@ func (h *host) lun(ctx context.Context, ref string) (lunDoc, error) {
 func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string, operations ...operationDoc) lunDoc {
 	doc := lunDoc{
 		ID: p.ID, Name: p.Name, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health,
-		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Scanning: p.Scanning, Resync: newResyncDoc(p),
+		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Scanning: p.Scanning, Foreign: p.Foreign, Resync: newResyncDoc(p),
 	}
 	if p.Problem != nil {
 		doc.Problems = append(doc.Problems, newErrorDoc(p.Problem))
