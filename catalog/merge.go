@@ -65,8 +65,8 @@ func (p Problem) Unwrap() error { return p.Err }
 //   - Two drives with one GUID are ErrDuplicateDrive. Neither is used: their records of LUNs on other drives do not count,
 //     and a LUN with an extent on them cannot be used.
 //   - A drive that is Unheard counts as absent. Its records win over none, and claim no space. A LUN that only such drives know
-//     is in LUNs, and cannot be used; see Set.Unheard. If the drive's GUID is also that of a drive that is heard, its records are
-//     those of a copy, and none of them is in LUNs.
+//     is in LUNs, and cannot be used; see Set.Unheard. If another drive of the same GUID is heard, the LUNs of the unheard one are
+//     not in LUNs: it is a copy.
 //   - Two LUNs on the same sectors are ErrOverlap, two LUNs with one plex ErrInvalid. The LUN whose record is on the disputed
 //     drive wins: the other came back with a drive that had been absent. If that drive has records of both or of neither,
 //     neither LUN can be used.

@@ -93,9 +93,10 @@ func recordMutations() []mutation {
 		{
 			name:  "drives of another host are written",
 			harm:  "destroys the catalog of a host that uses the drive",
-			file:  "lun/internal/host/commit.go",
-			edits: []edit{{"if h.Drives[id].Foreign {", "if false {"}},
-			test:  "TestForeignDrivesAreNotHealed",
+			file:  "lun/internal/host/read.go",
+			edits: []edit{{"d.Store.Unheard = d.Standing != Used", "d.Store.Unheard = false"}},
+			test:  "TestADriveOfAnotherHostHasNoSay",
+			in:    "lun",
 		},
 		{
 			name:  "a source keeps its place in the kernel",
@@ -109,7 +110,7 @@ func recordMutations() []mutation {
 			name:  "a source is absorbed while it is in use",
 			harm:  "copies the target over a file system that is mounted",
 			file:  "lun/internal/host/drive.go",
-			edits: []edit{{"fault.IsGone(err) || err == nil && info.OpenCount == 0", "true"}},
+			edits: []edit{{"fault.IsGone(err) || err == nil && (info.OpenCount == 0 || info.UUID != layout.LUNUUID(l.ID))", "true"}},
 			test:  "TestAttachRefusals/open",
 			in:    "lun",
 		},

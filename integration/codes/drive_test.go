@@ -2,9 +2,6 @@ package codes
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
 	"testing"
 	"time"
 
@@ -22,10 +19,10 @@ import (
 // addRefusalsOfDrives is what speaks against AddPlex and has to do with drives, or with what the kernel has.
 func addRefusalsOfDrives() provocations {
 	return provocations{
-		vds.ErrAccessDenied:             {"other_host": own(driveOfOtherHost)},
+		vds.ErrAccessDenied:             {"other_host": own(driveOfOtherHost), "lun_of_other_host": own(sourceOfOtherHost)},
 		vds.ErrNotEnoughSpace:           {"add_plex": shared(noSpace)},
 		vds.ErrNotEnoughDrive:           {"add_plex": own(noDrive), "create": own(noDriveAtAll)},
-		vds.ErrDiskConfigurationNotSync: {"conflict": own(recordsConflict), "other_host": own(sourceOfOtherHost)},
+		vds.ErrDiskConfigurationNotSync: {"conflict": own(recordsConflict), "copies": own(severalDevices)},
 		vds.ErrObjectStatusFailed: {
 			"target_inactive": shared(targetInactive), "source_drive_missing": shared(sourceDriveMissing), "source_plex_failed": shared(sourcePlexFailed).onKernel(),
 		},
@@ -88,14 +85,7 @@ func ofHost(r *lab.Rig, ids ...string) *lun.Provider {
 // target is a handle of a Provider that knows which host it is on, as the command does.
 func otherHost(t *testing.T) (r *lab.Rig, target *lun.LUN, theirs uuid.UUID) {
 	t.Helper()
-	if len((blockdev.Host{}).IDs()) == 0 { // a machine without a file system of its own
-		const path = "/etc/machine-id"
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Fatalf("this host has no id, but %s: %v", path, err)
-		}
-		lab.Must(t, os.WriteFile(path, []byte("5ca1ab1e0ddba11c0ffee0fadeddecaf\n"), 0o600))
-		t.Cleanup(func() { _ = os.Remove(path) })
-	}
+	lab.HasID(t)
 	lab.NewLab(t)
 	r = lab.OpenRig(t, lab.NewLoop(t, lab.SmallDrive, 512), lab.NewLoop(t, lab.SmallDrive, 512))
 	here, there := ofHost(r, (blockdev.Host{}).IDs()...), ofHost(r, "0123456789abcdef0123456789abcdef")
@@ -120,11 +110,52 @@ func driveOfOtherHost(t *testing.T, code vds.Code) {
 func sourceOfOtherHost(t *testing.T, code vds.Code) {
 	r, target, theirs := otherHost(t)
 	refused(r, refusal{
-		code: code, hint: "plexctl status", says: []string{"last used by host 0123456789abcdef", "plexctl drive take-over"},
+		code: code, hint: "plexctl drive take-over", says: []string{"host 0123456789abcdef0123456789abcdef used it last"},
 		args: lab.AddArgs(target, theirs.String()), call: func(ctx context.Context) error {
 			_, err := target.AddPlex(ctx, theirs, lun.AttachOptions{})
 			return err
 		},
+	})
+}
+
+// No LUN uses the drive of the source, and its copy is there.
+func severalDevices(t *testing.T, code vds.Code) {
+	r := lab.NewSmallRig(t, 2)
+	target, spare := r.Create("web1", lab.SmallLUN, 0), r.Create("spare3", lab.SmallLUN, 1)
+	deactivate(r, "spare3")
+	again := lab.NewCopy(t, r.Drives[1])
+	lab.Must(t, r.Provider.Refresh(t.Context()))
+	refused(r, refusal{
+		code: code, hint: "plexctl drive choose", says: []string{r.Drives[1], again}, args: lab.AddArgs(target, spare.ID().String()),
+		call: func(ctx context.Context) error {
+			_, err := target.AddPlex(ctx, spare.ID(), lun.AttachOptions{})
+			return err
+		},
+	})
+	refusedNew(r, code, target, again, "plexctl drive choose", r.Drives[1])
+}
+
+// A LUN uses the drive, and not its copy.
+func chooseBesideOneInUse(t *testing.T, code vds.Code) {
+	r := lab.NewSmallRig(t, 1)
+	r.Create("web1", lab.SmallLUN, 0)
+	again := lab.NewCopy(t, r.Drives[0])
+	refused(r, refusal{
+		code: code, hint: "plexctl deactivate", says: []string{r.Drives[0]}, args: []string{"drive", "choose", again, "--yes"},
+		call: func(ctx context.Context) error { _, err := r.Provider.Choose(ctx, again); return err },
+	})
+}
+
+// Two copies of a drive of another host: this one takes the first.
+func takeOverBoth(t *testing.T, code vds.Code) {
+	r, _, _ := otherHost(t)
+	again := lab.NewCopy(t, r.Drives[1])
+	here := ofHost(r, (blockdev.Host{}).IDs()...)
+	_, err := here.TakeOver(t.Context(), r.Drives[1])
+	lab.Must(t, err)
+	refused(r, refusal{
+		code: code, hint: "detach", says: []string{r.Drives[1]}, args: []string{"drive", "take-over", again, "--yes"},
+		call: func(ctx context.Context) error { _, err := here.TakeOver(ctx, again); return err },
 	})
 }
 

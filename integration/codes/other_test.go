@@ -20,9 +20,9 @@ func otherRefusals() provocations {
 		vds.ErrInvalidArg:         {"rename": shared(renameInvalid), "create": shared(createGUID), "set_rate": shared(setRateInvalid), "extend": shared(extendInvalid)},
 		vds.ErrObjectDeleted:      {"rename": shared(renameDeleted)},
 		vds.ErrInvalidOperation:   {"set_rate": shared(setRateIdle)},
-		vds.ErrDeviceInUse:        {"drive_init": shared(initMounted).onKernel(), "lun_delete": shared(deleteOpen).onKernel(), "deactivate": shared(deactivateOpen).onKernel()},
+		vds.ErrDeviceInUse:        {"drive_init": shared(initMounted).onKernel(), "lun_delete": shared(deleteOpen).onKernel(), "deactivate": shared(deactivateOpen).onKernel(), "drive_choose": own(chooseBesideOneInUse)},
 		vds.ErrDiskNotEmpty:       {"drive_init": shared(initFull), "drive_remove": shared(removeFull)},
-		vds.ErrObjectExists:       {"drive_init": own(initAgain)},
+		vds.ErrObjectExists:       {"drive_init": own(initAgain), "take_over": own(takeOverBoth)},
 	}
 }
 

@@ -64,7 +64,7 @@ func OpenRig(t testing.TB, devices ...string) *Rig {
 		}
 	})
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	p, err := lun.Open(t.Context(), lun.Options{Kernel: control, Devices: blockdev.Host{}, Logger: log})
+	p, err := lun.Open(t.Context(), lun.Options{Kernel: control, Devices: blockdev.Host{}, Logger: log, Hosts: blockdev.Host{}.IDs()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,108 @@
+package mutation
+
+// identityMutations is slips in which devices count as drives, and which drives have a say.
+func identityMutations() []mutation {
+	return []mutation{
+		{
+			name:  "drives that are not heard are heard",
+			harm:  "lets a disk of another host delete, move or wipe a LUN of this one",
+			file:  "catalog/merge.go",
+			edits: []edit{{"if d.Unheard {", "if d.Unheard && false {"}},
+			test:  "TestMerge/deletion_not_heard",
+		},
+		{
+			name:  "drives that are not heard claim space",
+			harm:  "lets a disk of another host take all free space, and keep a LUN from starting by an overlap",
+			file:  "catalog/merge.go",
+			edits: []edit{{"g.unheard, g.mute = newest, []LUN{newest}, true, mute", "g.unheard, g.mute = newest, []LUN{newest}, true, false"}},
+			test:  "TestFree/claimed_by_an_unheard_drive",
+		},
+		{
+			name:  "a drive of another host counts as this host's",
+			harm:  "starts LUNs of another host, and takes what it says for the truth",
+			file:  "lun/internal/host/identity.go",
+			edits: []edit{{"d.Standing = Foreign\n", "d.Standing = Used\n"}},
+			test:  "TestADriveOfAnotherHostHasNoSay",
+			in:    "lun",
+		},
+		{
+			name:  "a drive without a host counts as this host's",
+			harm:  "starts a stick in the place of a LUN of the same name",
+			file:  "lun/internal/host/host.go",
+			edits: []edit{{"return len(h.IDs) > 0 && !slices.Contains(h.IDs, label.Host)", "return len(h.IDs) > 0 && label.Host != \"\" && !slices.Contains(h.IDs, label.Host)"}},
+			test:  "TestADriveWithoutAHost",
+			in:    "lun",
+		},
+		{
+			name:  "what a LUN uses is not the drive",
+			harm:  "moves a LUN in use to a snapshot of its drive, and loses what is written since",
+			file:  "lun/internal/host/identity.go",
+			edits: []edit{{"if d.inUse = slices.Contains(on, d.Info.Dev); d.inUse {", "if d.inUse = slices.Contains(on, d.Info.Dev) && false; d.inUse {"}},
+			test:  "TestASnapshotOfADriveInUse",
+			in:    "lun",
+		},
+		{
+			name:  "an overlay is taken for the device below it",
+			harm:  "starts a LUN from a snapshot of its drive",
+			file:  "lun/internal/host/identity.go",
+			edits: []edit{{"if !slices.Contains(seen, upper) && !c.isOverlay(ctx, upper) {", "if !slices.Contains(seen, upper) {"}},
+			test:  "TestASnapshotOfADriveInUse",
+			in:    "lun",
+		},
+		{
+			name:  "one of several equal devices is taken",
+			harm:  "starts a LUN from an old copy of its drive",
+			file:  "lun/internal/host/identity.go",
+			edits: []edit{{"	if len(used) == 1 {\n", "	if len(used) >= 1 {\n"}},
+			test:  "TestAnAmbiguousDriveIsNotStarted",
+			in:    "lun",
+		},
+		{
+			name:  "a device of a LUN in use that has lost its label is forgotten",
+			harm:  "moves a LUN in use to a copy of its drive",
+			file:  "lun/internal/host/identity.go",
+			edits: []edit{{"if path := c.unlabelled(below); path != \"\" {", "if path := c.unlabelled(below); path == \"?\" {"}},
+			test:  "TestACloneOfADriveThatCannotBeRead",
+			in:    "lun",
+		},
+		{
+			name:  "a LUN in use is moved to another device",
+			harm:  "gives users the content of a copy in the middle of their work",
+			file:  "lun/internal/host/identity.go",
+			edits: []edit{{"if d, here := h.Drives[id]; here && d.Changed() && !slices.Contains(on, d.Info.Dev) {", "if d, here := h.Drives[id]; here && d.Changed() && slices.Contains(on, d.Info.Dev) {"}},
+			test:  "TestALUNInUseIsNotMovedToACopy",
+			in:    "lun",
+		},
+		{
+			name:  "another serial number is no other device",
+			harm:  "takes the copy of a disk for the disk",
+			file:  "blockdev/identity.go",
+			edits: []edit{{"	return Different\n}", "	return Unknown\n}"}},
+			test:  "TestIdentityCompare",
+		},
+		{
+			name:  "drives that are not heard are forgotten after a commit",
+			harm:  "hides a LUN that could be taken over",
+			file:  "lun/internal/host/commit.go",
+			edits: []edit{{"	for _, d := range h.All() {\n		stores", "	for _, d := range h.Drives {\n		stores"}},
+			test:  "TestALUNOfAnotherHostIsRefused",
+			in:    "lun",
+		},
+		{
+			name:  "a LUN is started by a name that another one has",
+			harm:  "mounts another file system in the place of the one that users mean",
+			file:  "lun/internal/ops/assemble.go",
+			edits: []edit{{"if other.ID != l.ID && other.Name == l.Name && !s.Set.Unheard(other.ID) {", "if other.ID == l.ID && other.Name != l.Name {"}},
+			test:  "TestNamesakesAreNotStarted",
+			in:    "lun",
+		},
+		{
+			name:  "the last copy is taken for a spare one",
+			harm:  "empties the only copy of a drive that can still be read",
+			file:  "lun/internal/host/lack.go",
+			edits: []edit{{"return d.Standing == Copy && !h.Absent(d.ID())", "return d.Standing == Copy"}},
+			test:  "TestACloneOfADriveThatCannotBeRead",
+			in:    "lun",
+		},
+	}
+}
