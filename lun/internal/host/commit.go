@@ -146,7 +146,8 @@ func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
 func (h *Host) Next(l catalog.LUN) catalog.LUN {
 	next := h.Set.Next(l)
 	next.Generation = max(next.Generation, l.Generation+1)
-	next.BlockSize, next.Host = h.blockSize(next), h.ID()
+	next.BlockSize = h.blockSize(next)
+	next.Host = h.ID()
 	return next
 }
 
