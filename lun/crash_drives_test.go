@@ -21,6 +21,7 @@ func driveScenarios() []scenario {
 			enlarged(20 * size.MiB)(w)
 		}, act: growDrive, retry: growDrive},
 		{name: "take over", prepare: foreign, act: takeOver, retry: takeOver},
+		{name: "choose", prepare: replaced, act: choose, retry: choose},
 		{name: "start by force", prepare: func(w *world) { attached(w, -1); alone(w) }, act: byForce, retry: byForce, after: reunited},
 		{name: "start the rest of three by force", drives: 3, prepare: func(w *world) {
 			tripled(w, -1)
@@ -75,6 +76,23 @@ func foreign(w *world) {
 	w.must(err)
 	w.hosts = []string{"own"}
 	w.restart()
+}
+
+// replaced adds a drive on another device than its label was written to.
+func replaced(w *world) {
+	blank(w)
+	w.is(2, "serial:old")
+	w.must(initDrive(w))
+	w.is(2, "serial:new")
+	w.restart()
+}
+
+func choose(w *world) error {
+	d, err := w.p.Choose(w.t.Context(), w.path(2))
+	if err == nil && d.Changed {
+		w.t.Errorf("%+v", d)
+	}
+	return err
 }
 
 func takeOver(w *world) error {

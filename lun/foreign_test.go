@@ -58,7 +58,7 @@ func (w *world) recordsOn(drive int) []catalog.LUN {
 }
 
 // plexAt is a plex on a drive, so many MiB behind the first extent.
-func plexAt(drive uuid.UUID, at size.Sectors, length size.Sectors) catalog.Plex {
+func plexAt(drive uuid.UUID, at, length size.Sectors) catalog.Plex {
 	const mib = size.Sectors(2048)
 	start := catalog.FirstExtent.Sectors() + at*mib
 	return catalog.Plex{

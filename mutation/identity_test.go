@@ -44,7 +44,7 @@ func identityMutations() []mutation {
 		{
 			name:  "an overlay is taken for the device below it",
 			harm:  "starts a LUN from a snapshot of its drive",
-			file:  "lun/internal/host/identity.go",
+			file:  "lun/internal/host/stack.go",
 			edits: []edit{{"if !slices.Contains(seen, upper) && !c.isOverlay(ctx, upper) {", "if !slices.Contains(seen, upper) {"}},
 			test:  "TestASnapshotOfADriveInUse",
 			in:    "lun",

@@ -64,13 +64,6 @@ func (h *Host) newCensus(infos []blockdev.Info, list []dm.Device) *census {
 	return c
 }
 
-// stack notes that a device lies on another one. plexctl's own are no drives, and there may be thousands.
-func (c *census) stack(below, upper devno.No) {
-	if _, own := layout.OwnerOf(c.mapped[upper].UUID); !own && !slices.Contains(c.above[below], upper) {
-		c.above[below] = append(c.above[below], upper)
-	}
-}
-
 // identify decides what each device that was found is.
 //
 // The device that live tables of LUNs use is the drive, and no device that turns up later takes its place. While no LUN uses a
@@ -102,17 +95,12 @@ func (c *census) settle(ctx context.Context, same []*Drive) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range used {
-		if d.Standing == Foreign && d.Store.Label.Host == "" { // it was started when this host had no ID yet
-			d.Standing = Used
-		}
-	}
 	same = slices.DeleteFunc(same, func(d *Drive) bool {
-		if slices.Contains(used, d) || !c.underFailed(ctx, d.Info.Dev) {
-			return false
+		below := !d.inUse && c.underFailed(ctx, d.Info.Dev)
+		if below {
+			d.Standing = lower
 		}
-		d.Standing = lower
-		return true
+		return below
 	})
 	if len(used) == 0 {
 		occupant, err := c.occupant(ctx, same)
@@ -120,9 +108,6 @@ func (c *census) settle(ctx context.Context, same []*Drive) error {
 			return err
 		}
 		if occupant != "" {
-			for _, d := range same {
-				d.occupant = occupant
-			}
 			c.refuse(same, nil, occupant)
 			return nil
 		}
@@ -136,9 +121,13 @@ func (c *census) settle(ctx context.Context, same []*Drive) error {
 	return nil
 }
 
-// refuse notes that none of the devices with one label is the drive. Those in equal may be. others are more devices of the kind.
+// refuse notes that none of the devices with one label is the drive. Those in equal may be. others is a
+// device that LUNs use as this drive.
 func (c *census) refuse(same, equal []*Drive, others ...string) {
 	for _, d := range same {
+		if len(others) > 0 {
+			d.occupant = others[0]
+		}
 		d.Rivals = append(pathsOf(without(same, d)), others...)
 		switch {
 		case d.Standing == Foreign:
@@ -207,6 +196,9 @@ func (c *census) usedOf(ctx context.Context, same []*Drive) ([]*Drive, error) {
 			}
 			if d.inUse = slices.Contains(on, d.Info.Dev); d.inUse {
 				used = append(used, d)
+				if d.Standing == Foreign && d.Store.Label.Host == "" { // it was started when this host had no ID yet
+					d.Standing = Used
+				}
 				break
 			}
 		}
@@ -337,53 +329,6 @@ func (c *census) unlabelled(dev devno.No) string {
 		return d.Path()
 	}
 	return ""
-}
-
-// under reports whether device a is below device b, which shows what is on a. A device that shows a content of its own, such as a
-// snapshot, is not above what it was made from in this sense.
-func (c *census) under(ctx context.Context, a, b devno.No) bool {
-	return slices.Contains(c.underAny(ctx, a), b)
-}
-
-// underAny is the devices that a device is under.
-func (c *census) underAny(ctx context.Context, dev devno.No) []devno.No {
-	seen := []devno.No{dev}
-	for i := 0; i < len(seen); i++ {
-		for _, upper := range c.above[seen[i]] {
-			if !slices.Contains(seen, upper) && !c.isOverlay(ctx, upper) {
-				seen = append(seen, upper)
-			}
-		}
-	}
-	return seen[1:]
-}
-
-// underFailed reports whether a device is under one whose label cannot be read. Use of the lower one would be wrong once the upper
-// one is back.
-func (c *census) underFailed(ctx context.Context, dev devno.No) bool {
-	return slices.ContainsFunc(c.underAny(ctx, dev), func(upper devno.No) bool { return c.failed[upper] != nil })
-}
-
-// isOverlay reports whether a device shows another content than the device below: writes to the one are not seen on the other. A
-// device of device-mapper that does not say counts as one.
-func (c *census) isOverlay(ctx context.Context, dev devno.No) bool {
-	d, mapped := c.mapped[dev]
-	if !mapped {
-		return false
-	}
-	table, err := c.Kernel.Table(ctx, d.Name)
-	if err != nil {
-		return true
-	}
-	return slices.ContainsFunc(table, func(s dm.Segment) bool {
-		other, ok := s.Target.(dm.Other)
-		if !ok {
-			return false
-		}
-		const withOrigin = 3 // arguments of a thin volume that is a snapshot of a device outside of its pool
-		return slices.Contains([]string{"snapshot", "snapshot-merge", "clone"}, other.Name) ||
-			other.Name == "thin" && len(strings.Fields(other.Args)) >= withOrigin
-	})
 }
 
 func without(drives []*Drive, d *Drive) []*Drive {

@@ -93,22 +93,6 @@ func (c *census) publish() {
 	c.Problems = append(c.Problems, c.identityProblems()...)
 }
 
-// underFound reports whether a device is below one with a label. The content of the lower one belongs to the upper one, and need
-// not make sense by itself. So the devices of a thin pool show parts of its volumes.
-func (c *census) underFound(dev devno.No) bool {
-	for seen, i := []devno.No{dev}, 0; i < len(seen); i++ {
-		for _, upper := range c.above[seen[i]] {
-			if slices.ContainsFunc(c.found, func(d *Drive) bool { return d.Info.Dev == upper }) {
-				return true
-			}
-			if !slices.Contains(seen, upper) {
-				seen = append(seen, upper)
-			}
-		}
-	}
-	return false
-}
-
 // withoutOwn leaves out plexctl's devices and devices stacked on one. They are no drives, and a read would wait while their LUN
 // is suspended.
 func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info {

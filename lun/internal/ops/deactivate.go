@@ -24,11 +24,6 @@ func Deactivate(ctx context.Context, env *Env, refs []string) ([]Result, error) 
 
 // takeDown removes the devices of l. If l is a mirror with all plexes in sync, it records that in the metadata.
 func takeDown(ctx context.Context, s *Session, l catalog.LUN) error {
-	if s.Set.Unheard(l.ID) { // another LUN may have its name
-		if have, err := s.View(ctx, l.ID); err != nil || len(have) == 0 {
-			return err
-		}
-	}
 	why := fault.Reasons{Op: "deactivate", Object: record.LUNObject(l.Name)}
 	if err := s.RefuseOpen(ctx, l, &why); err != nil {
 		return err
