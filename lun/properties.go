@@ -115,12 +115,18 @@ type viewer struct{ *host.Host }
 // properties is the state of l. active is plexctl's devices by dm UUID.
 func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) Properties {
 	dev, ok := active[layout.LUNUUID(l.ID)]
-	if v.Set.Unheard(l.ID) {
+	switch {
+	case v.Set.Unheard(l.ID):
 		return v.unheard(l, dev)
-	}
-	if !ok {
+	case !ok:
 		return v.recorded(l).failed(ops.Startable(ctx, v.Host, l))
+	default:
+		return v.active(ctx, l, dev, active)
 	}
+}
+
+// active is the state of l, which has a device.
+func (v viewer) active(ctx context.Context, l catalog.LUN, dev dm.Device, active map[string]dm.Device) Properties {
 	props := v.recorded(l).failed(v.served(l))
 	if props.Status != vds.StatusFailed {
 		props.Status = vds.StatusOnline
