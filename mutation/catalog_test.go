@@ -70,7 +70,7 @@ func catalogMutations() []mutation {
 			name:  "different records of one generation are no conflict",
 			harm:  "guesses which of two truths holds",
 			file:  "catalog/merge.go",
-			edits: []edit{{"if len(g.conflicting) > 1 {", "if len(g.conflicting) > 9 {"}},
+			edits: []edit{{"!forked && len(g.conflicting) > 1 {", "!forked && len(g.conflicting) > 9 {"}},
 			test:  "TestMerge/conflict",
 		},
 		{

@@ -53,7 +53,7 @@ func scanMutations() []mutation {
 			name:  "a plex whose metadata cannot be read is passed over at the start",
 			harm:  "starts an older plex",
 			file:  "lun/internal/raid1/start.go",
-			edits: []edit{{"\tif err := checkReadable(l, roles, slots, unread); err != nil {\n\t\treturn nil, err\n\t}\n", ""}},
+			edits: []edit{{"\tif err := checkReadable(l, roles, reads); err != nil {\n\t\treturn nil, err\n\t}\n", ""}},
 			test:  "TestAnOlderPlexIsNotStartedWhileTheNewerCannotBeRead",
 			in:    "lun",
 		},

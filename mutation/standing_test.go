@@ -57,14 +57,14 @@ func standingMutations() []mutation {
 			name:  "a degraded mirror is started without marking the bits",
 			harm:  "passes over the regions below the place that the copy had reached",
 			file:  "lun/internal/raid1/start.go",
-			edits: []edit{{"return raidmeta.Returned(slots, l.RegionSize, append(behind, complete[1:]...))", "_ = behind\nreturn slots, nil"}},
+			edits: []edit{{"return raidmeta.Returned(slots, l.RegionSize, append(behind, others...))", "_, _ = behind, others\nreturn slots, nil"}},
 			test:  "TestStart/one is being filled",
 		},
 		{
 			name:  "a degraded mirror is started with several sources",
 			harm:  "fills a plex from ones that differ where something was being written when the power failed",
 			file:  "lun/internal/raid1/start.go",
-			edits: []edit{{"append(behind, complete[1:]...)", "behind"}},
+			edits: []edit{{"append(behind, others...)", "append(behind, others[:0]...)"}},
 			test:  "TestStart/one is being filled",
 		},
 		{
@@ -85,7 +85,7 @@ func standingMutations() []mutation {
 			name:  "everybody is a source after metadata was given up",
 			harm:  "calls plexes equal that are not",
 			file:  "lun/internal/raid1/start.go",
-			edits: []edit{{"clear(plan.InSync[first+1:])", "clear(plan.InSync[:first])"}},
+			edits: []edit{{"plan.InSync[from[0]] = true", "for _, i := range from {\nplan.InSync[i] = true\n}"}},
 			test:  "TestStart/metadata was given up",
 		},
 		{
@@ -168,14 +168,14 @@ func standingMutations() []mutation {
 			name:  "a mirror is marked clean that is not",
 			harm:  "leaves the plexes different for good",
 			file:  "lun/internal/host/meta.go",
-			edits: []edit{{"if ok, err := h.InSync(ctx, l, 0); err != nil || !ok {", "if _, err := h.InSync(ctx, l, 0); err != nil {"}},
+			edits: []edit{{"if clean, err = h.InSync(ctx, l, 0); err != nil {", "if _, err = h.InSync(ctx, l, 0); err != nil {"}},
 			test:  "TestOnlyEqualPlexesAreMarkedClean",
 		},
 		{
 			name:  "a mirror is marked clean before its data is on the drives",
 			harm:  "loses writes of one plex in a power cut that nobody copies from the other",
 			file:  "lun/internal/host/meta.go",
-			edits: []edit{{"for _, id := range l.Drives() {\n\t\tif err := h.Flush(", "for _, id := range l.Drives()[:0] {\n\t\tif err := h.Flush("}},
+			edits: []edit{{"for _, id := range l.Drives() {\n\t\t\tif err := h.Flush(", "for _, id := range l.Drives()[:0] {\n\t\t\tif err := h.Flush("}},
 			test:  "TestMetadataIsDurable",
 		},
 	}

@@ -149,14 +149,14 @@ func swapMutations() []mutation {
 			name:  "a new plex gets only what the bits say",
 			harm:  "calls a plex a full copy that has got only what was being written",
 			file:  "lun/internal/raid1/swap.go",
-			edits: []edit{{"c.FullCopy = true", "c.FullCopy = false"}},
+			edits: []edit{{"c.FullCopy = len(unknown) > 0", "c.FullCopy = len(unknown) > 9"}},
 			test:  "TestConvert/a mirror gets a plex",
 		},
 		{
 			name:  "a plex that was never filled gets only what the bits say",
 			harm:  "calls a plex a full copy that has got only what was being written",
 			file:  "lun/internal/raid1/swap.go",
-			edits: []edit{{"(!leg || was.Stale[p.ID]) && !byBitmap", "!leg && !byBitmap"}},
+			edits: []edit{{"!leg || c.Was.Stale[p.ID] ||", "!leg ||"}},
 			test:  "TestConvert/a plex is recovered that was never whole",
 		},
 		{
