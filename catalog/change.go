@@ -64,6 +64,7 @@ func (s Set) TakeBack(put, back []LUN) []LUN {
 			switch {
 			case is(l):
 				generation = p.Generation
+				l.Histories = p.Histories // a drive may know of them already
 			case !slices.ContainsFunc(back, is) && l.sharesPlex(p):
 				l.Absorbed = append(slices.Clone(l.Absorbed), Tombstone{LUN: p.ID, Generation: p.Generation})
 			}

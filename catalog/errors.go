@@ -34,6 +34,9 @@ var (
 var (
 	// ErrConflict means that two different records of a LUN have the same generation.
 	ErrConflict = errors.New("conflicting records")
+	// ErrForked means that copies of a LUN were started without each other, and each was changed. plexctl cannot know which one is
+	// to be kept.
+	ErrForked = errors.New("forked histories")
 	// ErrDuplicateDrive means that two devices carry the same drive GUID: one is a copy of the other.
 	ErrDuplicateDrive = errors.New("duplicate drive")
 	// ErrOverlap means that two LUNs claim the same sectors.

@@ -59,7 +59,8 @@ func (p Problem) Unwrap() error { return p.Err }
 
 // Merge decides which record of each LUN is the current one. It does no I/O, and the order of drives does not matter.
 //
-//   - The record of a LUN with the highest generation wins. If there are different ones, that is ErrConflict.
+//   - The record of a LUN with the highest generation wins. If there are different ones, that is ErrConflict. It is ErrForked if
+//     it does not come from every other record, whatever the generations: the copies were changed without each other.
 //   - A LUN does not exist if its record says that it is deleted. Neither does it exist if the current record of another
 //     LUN has a tombstone for its generation or a later one.
 //   - Two drives with one GUID are ErrDuplicateDrive. Neither is used: their records of LUNs on other drives do not count,
@@ -185,12 +186,79 @@ func (s *Set) elect() {
 		}
 		g.conflicting = distinct(winners)
 		g.winner = g.conflicting[0]
-		if len(g.conflicting) > 1 {
+		if forked := s.findForks(id, g); !forked && len(g.conflicting) > 1 {
 			detail := fmt.Sprintf("%s: %d different records of generation %d", g.winner.title(), len(g.conflicting), g.winner.Generation)
 			luns := []uuid.UUID{id}
 			s.problem(Problem{Err: ErrConflict, Detail: detail, LUNs: luns, Drives: s.Holders(id), Unfit: luns})
 		}
 	}
+}
+
+// findForks finds records that the winner of a group does not come from. It reports whether there are any.
+func (s *Set) findForks(id uuid.UUID, g *group) bool {
+	var forks []LUN
+	sides := fmt.Sprintf("generation %d of host %q", g.winner.Generation, g.winner.Host)
+	for _, drive := range s.Holders(id) {
+		l := *g.records[drive]
+		if g.winner.comesFrom(l) {
+			continue
+		}
+		forks = append(forks, l)
+		sides += fmt.Sprintf(" and, on drive %s, generation %d of host %q", drive, l.Generation, l.Host)
+	}
+	if len(forks) == 0 {
+		return false
+	}
+	forks = distinct(forks)
+	g.conflicting = append(g.conflicting, forks...)
+	if g.winner.Deleted { // not on the other side
+		g.winner = forks[0]
+	}
+	luns := []uuid.UUID{id}
+	detail := fmt.Sprintf("%s: its copies were used without each other: %s", g.winner.title(), sides)
+	s.problem(Problem{Err: ErrForked, Detail: detail, LUNs: luns, Drives: s.Holders(id), Unfit: luns})
+	return true
+}
+
+// comesFrom reports whether l is a later version of the record old, or old itself.
+func (l LUN) comesFrom(old LUN) bool {
+	if len(old.Histories) == 0 {
+		return true
+	}
+	last := old.Histories[len(old.Histories)-1].ID
+	i := slices.IndexFunc(l.Histories, func(h History) bool { return h.ID == last })
+	return i >= 0 && (l.Histories[i].Last == 0 || old.Generation <= l.Histories[i].Last)
+}
+
+// Side is the record of a LUN that a drive holds; false when it holds none. It is one side of a fork or of a conflict.
+func (s Set) Side(lun, drive uuid.UUID) (LUN, bool) {
+	g, ok := s.groups[lun]
+	if !ok || g.records[drive] == nil {
+		return LUN{}, false
+	}
+	return *g.records[drive], true
+}
+
+// Reunite is l, one side of a fork, as the record that ends the fork: newer than every side, and coming from each. from is the GUID of
+// the history that begins with it.
+func (s Set) Reunite(l LUN, from uuid.UUID) LUN {
+	next := s.Next(l)
+	last := map[uuid.UUID]uint64{}
+	for _, side := range s.groups[l.ID].conflicting {
+		next.Generation = max(next.Generation, side.Generation+1)
+		for _, h := range side.Histories {
+			if h.Last == 0 {
+				h.Last = side.Generation
+			}
+			last[h.ID] = max(last[h.ID], h.Last)
+		}
+	}
+	next.Histories = nil
+	for _, id := range slices.SortedFunc(maps.Keys(last), compareIDs) {
+		next.Histories = append(next.Histories, History{ID: id, Last: last[id]})
+	}
+	next.Histories = append(next.Histories[max(0, len(next.Histories)-(MaxHistories-1)):], History{ID: from})
+	return next
 }
 
 // distinct drops records that say the same. It sorts the others in an order that depends on nothing but them, deleted ones

@@ -84,7 +84,7 @@ type LUN struct {
 	BlockSize size.Bytes
 	// Host is the id of the host that wrote this record; empty when it had none.
 	Host string
-	// Histories is where the record comes from, oldest first; see History. The last one is what the LUN is in.
+	// Histories is where the record comes from; see History. The last one is what it is in.
 	Histories []History
 }
 
@@ -92,7 +92,7 @@ type LUN struct {
 // absent plex may be started elsewhere, by itself. Two records of which neither comes from the other have forked; see Merge.
 type History struct {
 	ID   uuid.UUID
-	From uint64 // the generation with which it begins
+	Last uint64 // the last generation of it that the record comes from; 0 in the history that the record is in
 }
 
 // Run names a time in the life of a mirror. Each start, each change of its table and each orderly stop begins a new one. It writes
@@ -165,6 +165,7 @@ type Operation struct {
 	Plexes  []uuid.UUID // the plexes being filled; empty when all hold the data
 	Whole   bool        // everything is copied to them, whatever the bitmaps say
 	Queued  bool        // stands still until no other LUN is rebuilt on its drives
+	Earlier bool        // the plexes are earlier copies of themselves, as a start has found
 	Source  *LUN        // the absorbed LUN, which a cancel restores; it has no operation itself
 }
 

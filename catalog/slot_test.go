@@ -28,7 +28,7 @@ func fullLUN() LUN {
 	}
 	l.Wipe = true
 	l.BlockSize, l.Host = 4096, "host-1"
-	l.Histories = []History{{ID: opID(7), From: 1}, {ID: opID(8), From: 3}}
+	l.Histories = []History{{ID: opID(7), Last: 2}, {ID: opID(8)}}
 	l.Plexes[0].Run, l.Plexes[0].Prior = Run{Number: 6, Nonce: math.MaxUint64}, true
 	return l
 }
@@ -41,7 +41,7 @@ func staleLUN() LUN {
 	l := testLUN(4, 5, testPlex(1, 1, 4, 8), stale, testPlex(3, 3, 4, 8))
 	l.RegionSize = 2048
 	l.Operation = &Operation{
-		ID: opID(4), Type: vds.AsyncAddLUNPlex, Started: testTime, Plexes: []uuid.UUID{plexID(3)}, Queued: true, Whole: true,
+		ID: opID(4), Type: vds.AsyncAddLUNPlex, Started: testTime, Plexes: []uuid.UUID{plexID(3)}, Queued: true, Whole: true, Earlier: true,
 	}
 	return l
 }

@@ -238,12 +238,12 @@ func (l LUN) checkOrigin() error {
 	if len(l.Histories) > MaxHistories {
 		return invalid("%d histories, limit %d", len(l.Histories), MaxHistories)
 	}
-	from, seen := uint64(0), map[uuid.UUID]bool{uuid.Nil: true}
-	for _, h := range l.Histories {
-		if seen[h.ID] || h.From <= from || h.From > l.Generation {
-			return invalid("history %s from generation %d", h.ID, h.From)
+	seen := map[uuid.UUID]bool{uuid.Nil: true}
+	for i, h := range l.Histories {
+		if seen[h.ID] || (h.Last == 0) != (i == len(l.Histories)-1) || h.Last > l.Generation {
+			return invalid("history %s to generation %d", h.ID, h.Last)
 		}
-		from, seen[h.ID] = h.From, true
+		seen[h.ID] = true
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ type runV1 struct {
 
 type historyV1 struct {
 	ID   uuid.UUID `json:"id"`
-	From uint64    `json:"from"`
+	Last uint64    `json:"last,omitempty"`
 }
 
 type extentV1 struct {
@@ -85,6 +85,7 @@ type operationV1 struct {
 	Plexes  []uuid.UUID   `json:"plexes"`
 	Whole   bool          `json:"whole,omitempty"`
 	Queued  bool          `json:"queued,omitempty"`
+	Earlier bool          `json:"earlier,omitempty"`
 	Source  *lunV1        `json:"source,omitempty"`
 }
 
@@ -263,7 +264,9 @@ func toWire(l LUN) lunV1 {
 		Former:   l.Former,
 		Operation: maybe(l.Operation, func(o Operation) operationV1 {
 			source := maybe(o.Source, toWire)
-			return operationV1{ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Source: source}
+			return operationV1{
+				ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Earlier: o.Earlier, Source: source,
+			}
 		}),
 		Last: maybe(l.Last, func(o Outcome) outcomeV1 { return outcomeV1(o) }),
 		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
@@ -284,7 +287,9 @@ func toModel(l lunV1) LUN {
 		Former:   l.Former,
 		Operation: maybe(l.Operation, func(o operationV1) Operation {
 			source := maybe(o.Source, toModel)
-			return Operation{ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Source: source}
+			return Operation{
+				ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Earlier: o.Earlier, Source: source,
+			}
 		}),
 		Last: maybe(l.Last, func(o outcomeV1) Outcome { return Outcome(o) }),
 		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,

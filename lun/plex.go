@@ -72,6 +72,16 @@ func (l *LUN) Recover(ctx context.Context) (*resync.Async, error) {
 	return l.begin(ctx, "recover", ops.Recover)
 }
 
+// Keep decides that a plex of l holds the data, and that the others do not. It is for plexes that were used without each other. It
+// is also for a LUN of which no plex can be shown to be the newest. What only the other plexes have is lost once Recover fills
+// them; until then their drives keep it.
+//
+// Codes: vds.ErrInvalidOperation (one plex, or nothing to decide), vds.ErrObjectNotFound (no such plex on a drive that is here).
+// vds.ErrPlexLastActive: the plex does not hold all of the data. vds.ErrDeviceInUse: l is in use without it.
+func (l *LUN) Keep(ctx context.Context, plex uuid.UUID) error {
+	return ops.Keep(ctx, l.p.env, l.ref, plex)
+}
+
 // Plex finds a plex of l by GUID, by a unique beginning of it (at least 4 digits), or by its drive (path or GUID).
 // vds.ErrObjectNotFound when there is none, vds.ErrInvalidArg when several match.
 func (l *LUN) Plex(ref string) (uuid.UUID, error) {

@@ -185,6 +185,10 @@ func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, active
 		props.Health = vds.HealthFailedRedundancy
 		props.Problem = problem(vds.ErrProviderCacheCorrupt, "the kernel has another table than the catalog", raid1.CacheHint)
 	}
+	if props.Problem == nil && l.Operation != nil && l.Operation.Earlier {
+		props.Problem = problem(vds.ErrObjectStatusFailed, "plex "+l.Operation.Plexes[0].String()+" is an earlier copy of itself, and is filled anew",
+			"see to its drive: was it restored from an image, or is it a clone?")
+	}
 	if props.Problem == nil && interrupted(l, active) {
 		props.Problem = problem(vds.ErrProviderFailure, "a change was interrupted, or is being made", "run `plexctl assemble`")
 	}

@@ -130,8 +130,8 @@ func TestAPlexThatWasNeverWholeGetsEverything(t *testing.T) {
 	if now, err := l.Record(); err != nil || now.Operation == nil || !now.Operation.Whole {
 		t.Errorf("%v, record %+v; want an operation that fills the whole plex", err, now)
 	}
-	if slots, _, err := p.host().ReadSlots(t.Context(), p.host().Set.LUNs[0]); err != nil || slots[0].Bitmap.Bits.Count() != 6 || slots[1].Super.RecoveryOffset == raidmeta.InSync {
-		t.Errorf("%v, metadata %+v; want every region set", err, slots)
+	if reads, err := p.host().ReadSlots(t.Context(), p.host().Set.LUNs[0]); err != nil || reads[0].Slot.Bitmap.Bits.Count() != 6 || reads[1].Slot.Super.RecoveryOffset == raidmeta.InSync {
+		t.Errorf("%v, metadata %+v; want every region set", err, reads)
 	}
 }
 

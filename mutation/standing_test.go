@@ -168,14 +168,14 @@ func standingMutations() []mutation {
 			name:  "a mirror is marked clean that is not",
 			harm:  "leaves the plexes different for good",
 			file:  "lun/internal/host/meta.go",
-			edits: []edit{{"if clean, err = h.InSync(ctx, l, 0); err != nil {", "if _, err = h.InSync(ctx, l, 0); err != nil {"}},
+			edits: []edit{{"if ok, err := h.InSync(ctx, l, 0); err != nil || !ok {\n\t\treturn slots, err", "if _, err := h.InSync(ctx, l, 0); err != nil {\n\t\treturn slots, err"}},
 			test:  "TestOnlyEqualPlexesAreMarkedClean",
 		},
 		{
 			name:  "a mirror is marked clean before its data is on the drives",
 			harm:  "loses writes of one plex in a power cut that nobody copies from the other",
 			file:  "lun/internal/host/meta.go",
-			edits: []edit{{"for _, id := range l.Drives() {\n\t\t\tif err := h.Flush(", "for _, id := range l.Drives()[:0] {\n\t\t\tif err := h.Flush("}},
+			edits: []edit{{"for _, id := range l.Drives() {\n\t\tif err := h.Flush(", "for _, id := range l.Drives()[:0] {\n\t\tif err := h.Flush("}},
 			test:  "TestMetadataIsDurable",
 		},
 	}

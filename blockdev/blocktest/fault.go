@@ -35,6 +35,20 @@ func (m *Mem) Heal(path string) { m.edit(path, func(d *device) { d.faults = nil 
 // content and its cache stay.
 func (m *Mem) Vanish(path string) { m.edit(path, func(d *device) { d.gone = true }) }
 
+// Restore makes the disk at a path what it was at an earlier moment: image is a Fork or a Cut of m from then. What has not been
+// flushed is part of it.
+func (m *Mem) Restore(path string, image *Mem) {
+	image.mu.Lock()
+	var old *device
+	for _, d := range image.disks {
+		if d.info.Path == path {
+			old = d.fork()
+		}
+	}
+	image.mu.Unlock()
+	m.edit(path, func(d *device) { d.now, d.durable, d.pending = old.now, old.now.clone(), nil })
+}
+
 // Return puts a drive that has vanished back.
 func (m *Mem) Return(path string) { m.edit(path, func(d *device) { d.gone = false }) }
 

@@ -48,7 +48,7 @@ type wireBitmap struct {
 	Nodes           uint32   // 68
 	ClusterName     [64]byte // 72
 	Run             Run      // 136: padding to the kernel, which keeps it
-	Pad             [104]byte
+	Pad             [96]byte
 }
 
 // Regions is the number of regions of an array, the last of which may be smaller. region must not be 0.

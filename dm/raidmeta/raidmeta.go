@@ -80,6 +80,7 @@ type Run struct {
 	Number uint32 // rises with every set of metadata that plexctl writes for the LUN
 	LUN    uint32 // tells LUNs apart
 	Nonce  uint64 // random
+	Events uint64 // of the newest superblock that plexctl wrote with it: a higher one is the kernel's
 }
 
 // Bits is a set of regions, one bit each, in the on-disk order.

@@ -20,7 +20,7 @@ func imageOf(t *testing.T, device string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer image.Close() //nolint:errcheck // it is read again
+	defer image.Close()
 	copyTo(t, image, device)
 	return image.Name()
 }
@@ -32,7 +32,7 @@ func copyTo(t *testing.T, into *os.File, from string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer source.Close() //nolint:errcheck // it was only read
+	defer source.Close()
 	if _, err := io.Copy(into, source); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func restore(t *testing.T, device, image string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer into.Close() //nolint:errcheck // copyTo syncs
+	defer into.Close()
 	copyTo(t, into, image)
 }
 

@@ -12,6 +12,7 @@ import (
 // Engine carries steps out on a host.
 type Engine struct {
 	*host.Host
+	Now   time.Time
 	Guard Guard     // nil: a LUN stays suspended when the process dies in a window
 	Dry   *Recorder // not nil: steps are recorded, not carried out
 }

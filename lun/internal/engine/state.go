@@ -144,18 +144,30 @@ func (e *Engine) needed(ctx context.Context, l catalog.LUN, have *State) (raid1.
 	}
 	roles := e.Roles(l)
 	c.Want = layout.Of(l, raid1.RolesBeside(l, roles, have.Legs))
-	r.Legs, r.Matches, r.Clashes = &have.Legs, c.Satisfied(), raid1.Clashes(l, roles, have.Legs)
+	r.Legs, r.Matches = &have.Legs, c.Satisfied()
 	return raid1.Needed(l, r), c, nil
 }
 
 // BringUp brings the kernel to the record of l. If the LUN was not active and cannot be started, BringUp takes it down again. A
 // mirror whose first resume has failed is suspended, and a second resume would run it without its bitmap.
 func (e *Engine) BringUp(ctx context.Context, l catalog.LUN) error {
-	return e.bringUp(ctx, l, e.Swap)
+	return e.bringUp(ctx, l, false, e.Swap)
 }
 
-// bringUp is BringUp with the way to swap to another table as an argument.
-func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(context.Context, Swap) (catalog.LUN, error)) error {
+// BringUpReady is BringUp of a mirror whose run has begun; see Begin.
+func (e *Engine) BringUpReady(ctx context.Context, l catalog.LUN) error {
+	return e.bringUp(ctx, l, true, e.Swap)
+}
+
+// Begin writes the metadata with which mirror l, which is not active, is started, and returns the record to commit before that.
+func (e *Engine) Begin(ctx context.Context, l catalog.LUN) (catalog.LUN, error) {
+	prepare, _ := e.begin(l)
+	err := e.Run(ctx, []layout.Step{prepare})
+	return prepare.Tx.Put[0], err
+}
+
+// bringUp is BringUp with the way to swap to another table as an argument. ready says that the run of the mirror has begun.
+func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, ready bool, swap func(context.Context, Swap) (catalog.LUN, error)) error {
 	have, err := e.AfterCleanup(ctx, l)
 	if err != nil {
 		return err
@@ -166,7 +178,9 @@ func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(context.C
 	}
 	switch need {
 	case raid1.NeedStart:
-		c.Prepare = PrepareStart{l}
+		if len(l.Plexes) > 1 && !ready {
+			c.Prepare, c.Commit = e.begin(l)
+		}
 		if l.Operation != nil {
 			c.Mark = Mark{l, false}
 		}
@@ -175,10 +189,11 @@ func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, swap func(context.C
 		}
 		return nil
 	case raid1.NeedSwap:
-		_, err := swap(ctx, Swap{Op: "start", Before: l, Next: l, Have: have})
-		return err
-	case raid1.NeedSwitch:
-		_, err := swap(ctx, Swap{Op: "start", Before: l, Next: l, Have: have, SwitchSlots: true, Commit: l.Name + " has new metadata"})
+		s := Swap{Op: "start", Before: l, Next: l, Have: have}
+		if len(l.Plexes) > 1 {
+			s.Commit = l.Name + " has new metadata"
+		}
+		_, err := swap(ctx, s)
 		return err
 	default:
 		return e.Run(ctx, layout.Plan(c))

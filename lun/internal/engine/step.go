@@ -3,6 +3,10 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
@@ -11,6 +15,7 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -37,21 +42,47 @@ func (s WriteMeta) run(ctx context.Context, e *Engine) error {
 	return e.WriteSlots(ctx, s.LUN, s.Slots)
 }
 
-// PrepareStart writes the metadata with which a mirror is started. No table may use the mirror's metadata.
-type PrepareStart struct{ LUN catalog.LUN }
+// PrepareStart writes the metadata with which a mirror is started. No table may use the mirror's metadata. If a plex turns out to
+// be an earlier copy of itself, an operation that fills it becomes part of the record that Tx commits.
+type PrepareStart struct {
+	LUN catalog.LUN // by its present record
+	Tx  *host.Transaction
+}
 
 func (s PrepareStart) String() string { return "ready metadata: copy what may differ in " + s.LUN.Name }
 
 func (s PrepareStart) run(ctx context.Context, e *Engine) error {
-	slots, unread, err := e.ReadSlots(ctx, s.LUN)
+	reads, err := e.ReadSlots(ctx, s.LUN)
 	if err != nil {
 		return err
 	}
-	slots, err = raid1.Start(s.LUN, e.Roles(s.LUN), slots, unread)
+	roles := e.Roles(s.LUN)
+	slots, err := raid1.Start(s.LUN, roles, reads)
 	if err != nil {
 		return err
 	}
-	return e.WriteSlots(ctx, s.LUN, slots)
+	next := &s.Tx.Put[0]
+	if old := raid1.Weigh(s.LUN, roles, reads).OldPlexes(s.LUN); len(old) > 0 {
+		e.Log.Warn("an earlier copy of a plex is filled anew", "lun", s.LUN.Name, "plexes", old)
+		*next = record.Refill(*next, old, e.Now)
+	}
+	return e.WriteSlots(ctx, *next, slots)
+}
+
+// begin is the steps that begin a run of mirror l, which is not active: its metadata, and then the record that names the run. A
+// start without a plex that counts begins a new history, too.
+// There is no such record if none of the drives can be written by plexctl: the run is then one that was never committed.
+func (e *Engine) begin(l catalog.LUN) (PrepareStart, layout.Step) {
+	roles := e.Roles(l)
+	next := e.Next(record.NewRun(l, roles.Taking(), rand.Uint64()))
+	if roles.Has(record.Missing) {
+		next = record.Fork(next, l, uuid.New())
+	}
+	tx := &host.Transaction{Put: []catalog.LUN{next}}
+	if !slices.ContainsFunc(l.Drives(), e.TakesCommits) {
+		return PrepareStart{l, tx}, nil
+	}
+	return PrepareStart{l, tx}, Commit{tx, l.Name + " starts"}
 }
 
 // RewriteMeta writes the metadata of a LUN from its record alone. It ignores the metadata on the drives.
@@ -150,14 +181,25 @@ func (s ForgetScan) run(ctx context.Context, e *Engine) error {
 	return e.WriteMap(ctx, s.LUN, raid1.AllRegions(s.LUN))
 }
 
-// MarkClean records in the metadata of a stopped mirror that its plexes are in sync, if they are.
-type MarkClean struct{ LUN catalog.LUN }
-
-func (s MarkClean) String() string {
-	return "note that the plexes of " + s.LUN.Name + " are equal, if they are"
+// EndRun ends the run of a stopped mirror in its metadata, and records there that its plexes are in sync, if they are. Then Next is
+// the record to commit.
+type EndRun struct {
+	LUN   catalog.LUN
+	Clean bool // its plexes may be in sync
+	Next  *catalog.LUN
 }
 
-func (s MarkClean) run(ctx context.Context, e *Engine) error { return e.MarkClean(ctx, s.LUN) }
+func (s EndRun) String() string {
+	return "note that " + s.LUN.Name + " was stopped, and that its plexes are equal, if they are"
+}
+
+func (s EndRun) run(ctx context.Context, e *Engine) error {
+	next, ended, err := e.EndRun(ctx, s.LUN, s.Clean)
+	if ended {
+		*s.Next = next
+	}
+	return err
+}
 
 // FailIO makes all I/O of a device fail.
 type FailIO struct {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/plexctl/plexctl/catalog"
@@ -55,10 +56,14 @@ func (e *Engine) planSwap(s *Swap) ([]layout.Step, *host.Transaction, error) {
 	tx := &s.Tx
 	var commit layout.Step
 	if s.Commit != "" {
-		if roles := e.Roles(s.Next); s.SwitchSlots || raid1.Clashes(s.Next, roles, s.Have.Legs) && len(s.Next.Plexes) > 1 {
+		roles := e.Roles(s.Next)
+		if s.Have.Active() {
+			s.Next = record.NewRun(s.Next, roles.Taking(), rand.Uint64())
+		}
+		if s.SwitchSlots || raid1.Clashes(s.Next, roles, s.Have.Legs) && len(s.Next.Plexes) > 1 {
 			s.Next = raid1.SwitchSlots(s.Next, roles, s.Have.Legs)
 		}
-		s.Next = e.Next(s.Next)
+		s.Next = e.Next(raid1.KeepPrior(s.Next, s.Have.Legs))
 		tx.Put = append([]catalog.LUN{s.Next}, tx.Put...)
 		tx.Back = append([]catalog.LUN{s.Before}, tx.Back...)
 		commit = Commit{tx, s.Commit}

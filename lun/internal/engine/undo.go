@@ -45,7 +45,7 @@ func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, failedStart
 func (e *Engine) restore(ctx context.Context, l, put catalog.LUN, failedStart bool) error {
 	l, err := e.FinishWipe(ctx, l)
 	if err == nil {
-		err = e.bringUp(ctx, l, e.swapForGood)
+		err = e.bringUp(ctx, l, false, e.swapForGood)
 	}
 	if err == nil {
 		return nil
@@ -89,28 +89,31 @@ func (e *Engine) swapForGood(ctx context.Context, s Swap) (catalog.LUN, error) {
 // live table, because the end of that table may empty the bitmaps (see AfterCleanup).
 func (e *Engine) startDegraded(ctx context.Context, l, put catalog.LUN, have layout.View) error {
 	top := have.Own(l.ID)
-	next, err := e.withoutDead(ctx, l, put)
+	left, err := e.withoutDead(ctx, l, put)
 	if err != nil {
 		return err
 	}
 	if len(e.onlyIn(l, top.Table, nil)) > 0 {
-		if err := e.Run(ctx, []layout.Step{Invalidate{next.Name, e.Roles(next).Plexes(next)}}); err != nil {
+		if err := e.Run(ctx, []layout.Step{Invalidate{left.Name, e.Roles(left).Plexes(left)}}); err != nil {
 			return err
 		}
 	}
 	top.Live = false
 	have[layout.LUNUUID(l.ID)] = top
-	return e.Run(ctx, layout.Plan(layout.Change{Want: e.Wants(next), Have: have, At: e.At, Prepare: PrepareStart{next}}))
+	prepare, commit := e.begin(left)
+	prepare.Tx.All = true
+	return e.Run(ctx, layout.Plan(layout.Change{Want: e.Wants(left), Have: have, At: e.At, Prepare: prepare, Commit: commit}))
 }
 
-// withoutDead marks plexes stale, commits that record of l and returns it. A plex is marked when it cannot be written, or when
+// withoutDead is l with plexes marked stale. A plex is marked when it cannot be written, or when
 // it does not hold all of the data by put and by its metadata. withoutDead fails when no plex is left.
 func (e *Engine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.LUN, error) {
-	slots, _, err := e.ReadSlots(ctx, l)
+	reads, err := e.ReadSlots(ctx, l)
 	if err != nil {
 		return l, err
 	}
-	sources, _ := raid1.Sources(l, e.Roles(l), slots)
+	here := e.Roles(l)
+	sources, _ := raid1.Sources(l, here, raid1.Weigh(l, here, reads).Slots)
 	next := l
 	next.Plexes = slices.Clone(l.Plexes)
 	left, roles := false, record.RolesOf(l, record.AllHere)
@@ -129,8 +132,7 @@ func (e *Engine) withoutDead(ctx context.Context, l, put catalog.LUN) (catalog.L
 		return l, record.LUNFault(vds.ErrObjectStatusFailed, "restore", l.Name,
 			"no plex that can be written holds all of its data", "see to its drives, then run `plexctl assemble "+l.Name+"`")
 	}
-	next = e.Next(next)
-	return next, e.Commit(ctx, &host.Transaction{Put: []catalog.LUN{next}, All: true})
+	return next, nil
 }
 
 // isSource reports whether a plex holds all of the data by a record and its drive is present.

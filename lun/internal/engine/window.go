@@ -186,5 +186,9 @@ func (e *Engine) NewActivate(l catalog.LUN) Activate {
 		steps = append(steps, Wipe{l}, Commit{tx, l.Name + " is wiped"})
 		l = clean
 	}
-	return Activate{l, append(steps, layout.Plan(layout.Change{Want: e.Wants(l), At: e.At, Prepare: PrepareStart{l}})...)}
+	c := layout.Change{Want: e.Wants(l), At: e.At}
+	if len(l.Plexes) > 1 {
+		c.Prepare, c.Commit = e.begin(l)
+	}
+	return Activate{l, append(steps, layout.Plan(c)...)}
 }

@@ -96,7 +96,7 @@ func TestASuspendedMirrorGetsANewTable(t *testing.T) {
 	l := fixture.Mirrored(3)
 	nodes := layout.Of(l, fixture.Roles(l))
 	at := fixture.At(nodes...)
-	for suspended, want := range map[bool]raid1.Need{true: raid1.NeedSwitch, false: raid1.NeedNothing} {
+	for suspended, want := range map[bool]raid1.Need{true: raid1.NeedSwap, false: raid1.NeedNothing} {
 		h, _ := fixture.Host(t, l, []raidmeta.Slot{fixture.Slot(0), fixture.Slot(1), fixture.Slot(2)})
 		h.At = at
 		view := fixture.Running(at, nodes...)

@@ -87,6 +87,12 @@ func (d *Drive) Unwritable() error {
 	return nil
 }
 
+// TakesCommits reports whether plexctl can write the catalog of a drive.
+func (h *Host) TakesCommits(id uuid.UUID) bool {
+	d, here := h.Drives[id]
+	return here && d.Unwritable() == nil
+}
+
 // absent reports for each drive whether it has no part in l.
 func (h *Host) absent(l catalog.LUN) func(uuid.UUID) bool {
 	return func(id uuid.UUID) bool { return h.Absence(l, id) != nil }

@@ -142,12 +142,18 @@ func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
 }
 
 // Next is l with the LUN's next generation. It is newer than every record that a drive may hold. It is also newer than l,
-// because a commit of l may have been tried, and may have reached a drive.
+// because a commit of l may have been tried, and may have reached a drive. It names this host. A new LUN begins its history with it.
 func (h *Host) Next(l catalog.LUN) catalog.LUN {
 	next := h.Set.Next(l)
 	next.Generation = max(next.Generation, l.Generation+1)
 	next.BlockSize = h.blockSize(next)
 	next.Host = h.ID()
+	if len(next.Histories) == 0 {
+		next = record.Fork(next, l, uuid.New())
+	}
+	if len(next.Plexes) == 1 {
+		next = record.Single(next)
+	}
 	return next
 }
 

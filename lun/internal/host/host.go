@@ -152,9 +152,13 @@ func (h *Host) Unusable(op string, l catalog.LUN) *vds.Error {
 	}
 	err.Err = errors.New("its records cannot be used")
 	for _, p := range h.Set.Problems {
-		if slices.Contains(p.Unfit, l.ID) {
-			err.Err = p
+		if !slices.Contains(p.Unfit, l.ID) {
+			continue
 		}
+		if err.Err = p; errors.Is(p, catalog.ErrForked) || errors.Is(p, catalog.ErrConflict) {
+			err.Hint = "decide which plex holds the data: `plexctl lun recover " + l.Name + " --keep PLEX`"
+		}
+		break
 	}
 	return err
 }

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
@@ -15,16 +19,24 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// ReadSlots reads the current metadata of every plex of l that takes part, as ReadSlot does. unread is the error for each plex.
-func (h *Host) ReadSlots(ctx context.Context, l catalog.LUN) (slots []raidmeta.Slot, unread []error, err error) {
-	slots, unread = make([]raidmeta.Slot, len(l.Plexes)), make([]error, len(l.Plexes))
+// ReadSlots reads the metadata of every plex of l that takes part: the current slot, and the other one if it is evidence.
+func (h *Host) ReadSlots(ctx context.Context, l catalog.LUN) ([]raid1.Read, error) {
+	reads := make([]raid1.Read, len(l.Plexes))
 	for _, i := range h.Roles(l).Taking() {
 		p := l.Plexes[i]
-		if slots[i], unread[i] = h.ReadSlot(ctx, p, p.Slot); unread[i] != nil {
-			h.Log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", unread[i])
+		reads[i].Slot, reads[i].Err = h.ReadSlot(ctx, p, p.Slot)
+		reads[i].Changed = slices.ContainsFunc(record.PlexDrives(p), func(id uuid.UUID) bool {
+			d, here := h.Drives[id]
+			return here && d.Changed()
+		})
+		if err := reads[i].Err; err != nil {
+			h.Log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
+		}
+		if p.Prior {
+			reads[i].Prior, reads[i].PriorErr = h.ReadSlot(ctx, p, p.Slot.Other())
 		}
 	}
-	return slots, unread, ctx.Err()
+	return reads, ctx.Err()
 }
 
 // firstRead is the part of a slot that is read first. It nearly always holds everything: it covers the bitmap of a LUN of 60
@@ -47,11 +59,12 @@ func (h *Host) ReadSlot(ctx context.Context, p catalog.Plex, s catalog.Slot) (ra
 	return slot, err
 }
 
-// WriteSlots writes the current metadata of every plex of l that takes part, and makes it durable.
+// WriteSlots writes the current metadata of every plex of l that takes part, with the run of l, and makes it durable.
 func (h *Host) WriteSlots(ctx context.Context, l catalog.LUN, slots []raidmeta.Slot) error {
 	if len(slots) != len(l.Plexes) {
 		return fmt.Errorf("metadata of %q: %d slots for %d plexes", l.Name, len(slots), len(l.Plexes))
 	}
+	raid1.Stamp(l, slots)
 	for _, i := range h.Roles(l).Taking() {
 		if err := h.writeExtent(ctx, record.CurrentSlot(l.Plexes[i]), 0, slots[i].Encode()); err != nil {
 			return err
@@ -62,6 +75,7 @@ func (h *Host) WriteSlots(ctx context.Context, l catalog.LUN, slots []raidmeta.S
 
 // WriteBitmaps writes the bitmaps of those plexes of l that are in sync, and makes them durable. It leaves their superblocks.
 func (h *Host) WriteBitmaps(ctx context.Context, l catalog.LUN, slots []raidmeta.Slot, inSync []bool) error {
+	raid1.Stamp(l, slots)
 	for i, p := range l.Plexes {
 		if !inSync[i] {
 			continue
@@ -124,33 +138,61 @@ func (h *Host) InSync(ctx context.Context, l catalog.LUN, lost uint64) (bool, er
 	return true, nil
 }
 
-// MarkClean records in the metadata of a stopped mirror that its next start has nothing to copy. All of its legs must be in
-// sync. It flushes the data first: a leg must not lose cached writes while its bitmap says that it is in sync.
-func (h *Host) MarkClean(ctx context.Context, l catalog.LUN) error {
+// EndRun writes the metadata of a stopped mirror for the run that begins with the stop. So an earlier copy of a plex is recognised.
+// Only plexes that hold the data take part in that run. EndRun returns the record to commit then. It reports false and
+// writes nothing if some of the metadata is not complete.
+//
+// If all legs are in sync, and clean is possible, EndRun also records that the next start has nothing to copy. It flushes the data
+// before that: a leg must not lose cached writes while its bitmap says that it is in sync.
+func (h *Host) EndRun(ctx context.Context, l catalog.LUN, clean bool) (catalog.LUN, bool, error) {
+	reads, err := h.ReadSlots(ctx, l)
+	if err != nil {
+		return l, false, err
+	}
+	roles := h.Roles(l)
+	slots := raid1.Weigh(l, roles, reads).Slots
+	complete, _ := raid1.Sources(l, roles, slots)
+	unfit := func(i int) bool { return slots[i].Super == (raidmeta.Super{}) || slots[i].Bitmap.Stale }
+	if len(complete) == 0 || slices.ContainsFunc(complete, unfit) {
+		return l, false, nil
+	}
+	if clean {
+		if slots, err = h.cleanSlots(ctx, l, slots); err != nil {
+			return l, false, err
+		}
+	}
+	next := h.Next(record.NewRun(l, complete, rand.Uint64()))
+	raid1.Stamp(next, slots)
+	for _, i := range complete {
+		if err := h.writeExtent(ctx, record.CurrentSlot(next.Plexes[i]), 0, slots[i].Encode()); err != nil {
+			return l, false, err
+		}
+	}
+	return next, true, nil
+}
+
+// cleanSlots is slots for a mirror that was stopped with all legs in sync, of which all data has been flushed. If some are not, it is
+// slots as they are.
+func (h *Host) cleanSlots(ctx context.Context, l catalog.LUN, slots []raidmeta.Slot) ([]raidmeta.Slot, error) {
 	if ok, err := h.InSync(ctx, l, 0); err != nil || !ok {
-		return err
+		return slots, err
 	}
 	for _, id := range l.Drives() {
 		if err := h.Flush(ctx, id); err != nil {
-			return err
+			return slots, err
 		}
 	}
-	slots, _, err := h.ReadSlots(ctx, l)
-	if err != nil {
-		return err
+	if stopped, ok := raid1.Stopped(l, h.Roles(l), slots); ok {
+		return stopped, nil
 	}
-	slots, ok := raid1.Stopped(l, h.Roles(l), slots)
-	if !ok {
-		return nil // incomplete: the next start copies the regions that may differ
-	}
-	return h.WriteSlots(ctx, l, slots)
+	return slots, nil
 }
 
 // readExtent reads the beginning of an extent into b, past all caches.
 func (h *Host) readExtent(ctx context.Context, at catalog.Extent, b []byte) error {
 	d, ok := h.Drives[at.Drive]
 	if !ok {
-		return record.Fault(vds.ErrObjectStatusFailed, "read", record.DriveObject(at.Drive), "it is missing", "")
+		return record.LUNFault(vds.ErrObjectStatusFailed, "read", record.DriveObject(at.Drive), "it is missing", "")
 	}
 	disk, err := h.Devices.Open(ctx, d.Info.Path, blockdev.Read)
 	if err != nil {

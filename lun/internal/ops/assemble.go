@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/engine"
@@ -50,19 +52,23 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, named, forc
 	}
 	var idle []catalog.LUN
 	for _, l := range chosen {
-		if needsOnlyDevices(s, l, all[l.ID], used) {
+		if needsOnlyDevices(s, l, all[l.ID], used) && refuseNamesake(s, l, named) == nil {
 			idle = append(idle, l)
 		} else {
 			results = append(results, run(s, l))
 		}
 	}
-	started := make([]Result, len(idle))
-	s.each(idle, func(s *Session, i int, l catalog.LUN) { started[i] = run(s, l) })
-	return append(results, started...), nil
+	for i, r := range startIdle(ctx, s, idle) {
+		if errors.Is(r.Err, vds.ErrMediaWriteProtected) {
+			r = run(s, idle[i])
+		}
+		results = append(results, r)
+	}
+	return results, nil
 }
 
-// needsOnlyDevices reports whether the start of l only makes devices: it commits nothing, and needs nothing that belongs to
-// another LUN.
+// needsOnlyDevices reports whether the start of l only makes devices, and begins its run. It needs nothing that belongs to another
+// LUN.
 func needsOnlyDevices(s *Session, l catalog.LUN, had layout.View, used layout.Uses) bool {
 	return len(had) == 0 && l.Operation == nil && !l.Wipe && s.Unusable("", l) == nil && len(s.AbsentDrives(l)) == 0 &&
 		len(used.Others(l, s.At)) == 0
@@ -85,6 +91,9 @@ func refuseNamesake(s *Session, l catalog.LUN, named bool) error {
 	}
 	return nil
 }
+
+// freeName is the remedy when another device has the name of a LUN's device.
+const freeName = "rename the LUN, or remove that device if nothing needs it"
 
 // start brings one LUN up. had is what the kernel had of it. used finds extents that devices of other LUNs still use.
 func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used layout.Uses, force bool) error {
@@ -110,7 +119,7 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 		}
 	}
 	if _, exists := had[layout.LUNUUID(l.ID)]; !exists {
-		if err := s.CheckNames("start", l, "rename the LUN, or remove that device if nothing needs it"); err != nil {
+		if err := s.CheckNames("start", l, freeName); err != nil {
 			return err
 		}
 	}
@@ -167,18 +176,19 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	}
 	absent := h.AbsentDrives(l)
 	if len(absent) == 0 {
-		return nil
+		return readable(ctx, h, l)
 	}
 	reason := h.Absence(l, absent[0])
 	failed := record.LUNFault(reason.Code, "start", l.Name, reason.Error(), reason.Hint)
 	if len(l.Copies()) == 1 {
 		return failed
 	}
-	slots, _, err := h.ReadSlots(ctx, l)
+	reads, err := h.ReadSlots(ctx, l)
 	if err != nil {
 		return &vds.Error{Code: vds.ErrIO, Op: "start", Object: record.LUNObject(l.Name), Err: err}
 	}
 	roles := h.Roles(l)
+	slots := raid1.Weigh(l, roles, reads).Slots
 	if raid1.MaybeNewer(roles, slots) {
 		failed.Reason += ", and its plex may be newer than those that are here"
 		failed.Hint = strings.TrimSuffix(failed.Hint, " and run `plexctl assemble`") +
@@ -192,8 +202,26 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	return nil
 }
 
+// readable is the reason why l, all of whose drives are here, must not be started: none of its plexes can be believed.
+func readable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
+	if len(l.Plexes) == 1 || l.Wipe { // its metadata is written anew
+		return nil
+	}
+	reads, err := h.ReadSlots(ctx, l)
+	if err == nil {
+		_, err = raid1.Start(l, h.Roles(l), reads)
+	}
+	if err == nil {
+		return nil
+	}
+	if why, ok := errors.AsType[*vds.Error](err); ok {
+		return why
+	}
+	return &vds.Error{Code: vds.ErrObjectStatusFailed, Op: "start", Object: record.LUNObject(l.Name), Err: err}
+}
+
 // forceStart is l with the record for a start by force: every missing plex is stale. If no present plex is in sync by its
-// metadata, the source is the first that the record calls complete. why is the reason for which the start needs force. If all
+// metadata, the source is the newest that the record calls complete. why is the reason for which the start needs force. If all
 // plexes lie on drives that have become too small for their labels and still have all of it, l stays as it is.
 func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) (catalog.LUN, error) {
 	if s.Unusable("", l) != nil {
@@ -202,19 +230,23 @@ func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) 
 	if !s.Roles(l).Has(record.Source) && s.TrustShrunk(l) {
 		return l, nil
 	}
-	slots, _, err := s.ReadSlots(ctx, l)
+	reads, err := s.ReadSlots(ctx, l)
 	if err != nil {
 		return l, err
 	}
 	roles := s.Roles(l)
-	sources, _ := raid1.Sources(l, roles, slots)
+	sources, _ := raid1.Sources(l, roles, raid1.Weigh(l, roles, reads).Slots)
 	next, left := record.Force(l, roles)
 	if !left || len(l.Copies()) == 1 {
 		return l, why
 	}
 	var then []layout.Step
 	if len(sources) == 0 {
+		if best := raid1.Best(l, roles, reads); best >= 0 {
+			next, _ = record.SoleHolder(next, l.Plexes[best].ID)
+		}
 		then = append(then, engine.RewriteMeta{LUN: next})
 	}
+	next = record.Fork(next, l, uuid.New())
 	return s.Amend(ctx, "start", l, next, "plexes of "+l.Name+" that are missing are out of date", nil, then...)
 }

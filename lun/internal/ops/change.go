@@ -32,7 +32,6 @@ type Env struct {
 // Session is one change, under the host's lock.
 type Session struct {
 	*engine.Engine
-	Now time.Time
 }
 
 // Change runs f under the host's lock, on a Host that was read anew, with healed catalogs. The end of ctx does not interrupt f:
@@ -57,7 +56,7 @@ func (env *Env) ChangeWithin(
 	if err != nil {
 		return err
 	}
-	s := &Session{Engine: &engine.Engine{Host: h, Guard: env.Guard, Dry: env.Dry}, Now: env.Now()}
+	s := &Session{Engine: &engine.Engine{Host: h, Now: env.Now(), Guard: env.Guard, Dry: env.Dry}}
 	if env.Dry != nil {
 		return f(ctx, s)
 	}
@@ -201,7 +200,7 @@ func (s *Session) each(luns []catalog.LUN, f func(s *Session, i int, l catalog.L
 	}
 	forks := make([]*Session, len(luns))
 	for i, l := range luns {
-		forks[i] = &Session{Engine: &engine.Engine{Host: s.ForkFor(l.ID), Guard: s.Guard, Dry: s.Dry}, Now: s.Now}
+		forks[i] = &Session{Engine: &engine.Engine{Host: s.ForkFor(l.ID), Now: s.Now, Guard: s.Guard, Dry: s.Dry}}
 	}
 	host.Parallel(workers, len(luns), func(i int) { f(forks[i], i, luns[i]) })
 	for i, l := range luns {

@@ -2,10 +2,14 @@ package ops
 
 import (
 	"context"
+	"slices"
+
+	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/raid1"
 	"github.com/plexctl/plexctl/lun/internal/record"
@@ -14,16 +18,24 @@ import (
 // Deactivate takes LUNs down, all of them when none is named, several at a time.
 func Deactivate(ctx context.Context, env *Env, refs []string) ([]Result, error) {
 	return env.changeMany(ctx, "deactivate", refs, func(ctx context.Context, s *Session, chosen []catalog.LUN) ([]Result, error) {
-		results := make([]Result, len(chosen))
+		results, next := make([]Result, len(chosen)), make([]catalog.LUN, len(chosen))
 		s.each(chosen, func(s *Session, i int, l catalog.LUN) {
-			results[i] = result("deactivate", l, takeDown(ctx, s, l))
+			results[i] = result("deactivate", l, takeDown(ctx, s, l, &next[i]))
 		})
+		clean := slices.DeleteFunc(next, func(l catalog.LUN) bool { return l.ID == uuid.Nil })
+		if len(clean) > 0 {
+			tx := &host.Transaction{Put: clean, All: true}
+			if err := s.Run(ctx, []layout.Step{engine.Commit{Tx: tx, Text: "mirrors were stopped"}}); err != nil {
+				s.Log.Warn("an older copy of what was stopped may not be recognised", "error", err)
+			}
+		}
 		return results, nil
 	})
 }
 
-// takeDown removes the devices of l. If l is a mirror with all plexes in sync, it records that in the metadata.
-func takeDown(ctx context.Context, s *Session, l catalog.LUN) error {
+// takeDown removes the devices of l. If l is a mirror, it ends its run in the metadata, and sets next to the record that has to be
+// committed then.
+func takeDown(ctx context.Context, s *Session, l catalog.LUN, next *catalog.LUN) error {
 	why := fault.Reasons{Op: "deactivate", Object: record.LUNObject(l.Name)}
 	if err := s.RefuseOpen(ctx, l, &why); err != nil {
 		return err
@@ -36,8 +48,17 @@ func takeDown(ctx context.Context, s *Session, l catalog.LUN) error {
 		return raid1.ForeignTable(l) // its plexes differ, and only the kernel knows where
 	}
 	steps := layout.Plan(layout.Change{Have: have.View, Cleanup: have.Cleanup, At: s.At})
-	if len(l.Copies()) > 1 && l.Operation == nil && len(s.AbsentDrives(l)) == 0 {
-		steps = append(steps, engine.MarkClean{LUN: l})
+	return s.Run(ctx, append(steps, endRun(s, l, have, next)...))
+}
+
+// endRun is the step that ends the run of l, if it is a mirror that runs by its record.
+func endRun(s *Session, l catalog.LUN, have engine.State, next *catalog.LUN) []layout.Step {
+	if len(l.Plexes) == 1 || !layout.UsesSlots(l, s.Roles(l), have.View.Own(l.ID).Table, s.At) {
+		return nil
 	}
-	return s.Run(ctx, steps)
+	if s.Dry != nil {
+		*next = l
+	}
+	clean := len(l.Copies()) > 1 && l.Operation == nil && len(s.AbsentDrives(l)) == 0
+	return []layout.Step{engine.EndRun{LUN: l, Clean: clean, Next: next}}
 }

@@ -130,6 +130,9 @@ func (s *Session) recordEnd(ctx context.Context, l catalog.LUN, result vds.Code)
 		return l, err
 	}
 	next := record.Conclude(l, result, s.Now)
+	if _, live, err := hasBegun(ctx, s.Host, l); err == nil && live {
+		next = record.Swapped(next)
+	}
 	if mirrored {
 		next = raid1.AfterLosses(next, l, status.Health)
 	}

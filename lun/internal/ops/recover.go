@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -24,13 +25,33 @@ func Recover(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error
 	if len(failed) == 0 {
 		return record.Conclude(next, vds.OK, s.Now), nil // not recorded, because nothing has changed
 	}
+	whole := needWhole(ctx, s, l, have, failed)
 	next = record.Recover(next, failed)
+	next.Operation.Whole = next.Operation.Whole || whole
 	next.Operation.Queued = len(conflictingCopies(s.Host, next)) > 0
 	if next.Operation.Whole {
 		next = worthTracking(ctx, s, next)
 	}
 	return s.Swap(ctx, engine.Swap{
 		Op: "recover", Before: l, Next: next, Have: have, SwitchSlots: true, Commit: "plexes of " + l.Name + " are recovered",
+	})
+}
+
+// needWhole reports whether one of these plexes has to get everything. The bitmaps of the others tell what it lacks only if it is
+// the plex that went away, as it was then. Its metadata must show that.
+func needWhole(ctx context.Context, s *Session, l catalog.LUN, have engine.State, failed []uuid.UUID) bool {
+	return slices.ContainsFunc(failed, func(id uuid.UUID) bool {
+		p := l.Plexes[record.Index(l, id)]
+		slot := p.Slot
+		if used, leg := have.Legs.Slots[id]; leg {
+			slot = used
+		}
+		meta, err := s.ReadSlot(ctx, p, slot)
+		if err != nil || !have.Legs.Knows(p, meta) {
+			s.Log.Warn("everything is copied: the plex may be an earlier copy of itself", "lun", l.Name, "plex", id, "error", err)
+			return true
+		}
+		return false
 	})
 }
 

@@ -184,3 +184,19 @@ func dropped(l catalog.LUN, was LegState) bool {
 	}
 	return false
 }
+
+// Knows reports whether the bitmaps of the live mirror tell what a plex lacks that is no leg of it, or has failed. meta is what is on
+// the plex's drive. It must be of the run that the plex was last part of. And the mirror must not have cleared a bit since: the
+// kernel clears none while a leg is away.
+func (st LegState) Knows(p catalog.Plex, meta raidmeta.Slot) bool {
+	run := meta.Bitmap.Run
+	if meta.Super == (raidmeta.Super{}) || run.Number != p.Run.Number || run.Nonce != p.Run.Nonce {
+		return false
+	}
+	for id, slot := range st.Meta {
+		if st.Complete(id) && meta.Super.Events < slot.Bitmap.EventsCleared {
+			return false
+		}
+	}
+	return true
+}

@@ -13,7 +13,6 @@ const (
 	NeedLegs                // not known without the state of the legs
 	NeedStart               // the LUN has no live table
 	NeedSwap                // another table
-	NeedSwitch              // another table, on the other metadata slots
 )
 
 // Running is how the kernel runs a LUN, compared with its record.
@@ -23,7 +22,6 @@ type Running struct {
 	Matches   bool      // the live table is the wanted one
 	Revived   bool      // the live table becomes live only through the clean-up steps
 	Paused    bool      // the live table lets the kernel copy next to nothing
-	Clashes   bool      // the live table uses the record's current metadata slots; known only with Legs
 	Legs      *LegState // nil: not read
 }
 
@@ -42,8 +40,6 @@ func Needed(l catalog.LUN, r Running) Need {
 		return NeedNothing
 	case r.Legs == nil:
 		return NeedLegs
-	case r.Clashes && len(l.Plexes) > 1:
-		return NeedSwitch
 	default:
 		return NeedSwap
 	}

@@ -40,12 +40,12 @@ func TestNeeded(t *testing.T) {
 		"left paused":                    {two, raid1.Running{Live: true, Matches: true, Paused: true}, raid1.NeedLegs},
 		"the copy goes on":               {filling, raid1.Running{Live: true, Matches: true, Legs: legs("AAa")}, raid1.NeedNothing},
 		"the target was dropped":         {filling, raid1.Running{Live: true, Matches: true, Legs: legs("AAD")}, raid1.NeedSwap},
-		"dropped, on the current slots":  {filling, raid1.Running{Live: true, Matches: true, Legs: legs("AAD"), Clashes: true}, raid1.NeedSwitch},
-		"failed, on the current slots":   {two, raid1.Running{Live: true, Matches: true, Suspended: true, Legs: legs("AA"), Clashes: true}, raid1.NeedSwitch},
+		"dropped, on the current slots":  {filling, raid1.Running{Live: true, Matches: true, Legs: legs("AAD")}, raid1.NeedSwap},
+		"failed, on the current slots":   {two, raid1.Running{Live: true, Matches: true, Suspended: true, Legs: legs("AA")}, raid1.NeedSwap},
 		"left paused, nothing to copy":   {two, raid1.Running{Live: true, Matches: true, Paused: true, Legs: legs("AA")}, raid1.NeedNothing},
 		"left paused in mid-copy":        {two, raid1.Running{Live: true, Matches: true, Paused: true, Legs: copying}, raid1.NeedSwap},
-		"another, on the current slots":  {two, raid1.Running{Live: true, Legs: legs("AA"), Clashes: true}, raid1.NeedSwitch},
-		"another, of a LUN of one plex":  {fixture.Single(), raid1.Running{Live: true, Legs: &raid1.LegState{Live: true, Sole: uuid.Nil}, Clashes: true}, raid1.NeedSwap},
+		"another, on the current slots":  {two, raid1.Running{Live: true, Legs: legs("AA")}, raid1.NeedSwap},
+		"another, of a LUN of one plex":  {fixture.Single(), raid1.Running{Live: true, Legs: &raid1.LegState{Live: true, Sole: uuid.Nil}}, raid1.NeedSwap},
 		"another, on slots of no record": {two, raid1.Running{Live: true, Legs: legs("AA")}, raid1.NeedSwap},
 	}
 	for name, test := range tests {

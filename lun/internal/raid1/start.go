@@ -1,6 +1,7 @@
 package raid1
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,39 +17,64 @@ import (
 // never records "dirty"). The metadata from Start makes the kernel copy every region whose bit is set.
 //
 //   - All plexes hold the data: the regions that are set are copied from the first one to the others.
-//   - Else the first plex that holds the data is the source of all others, which get every region that is set. The kernel
+//   - Else the newest plex that holds the data is the source of all others, which get every region that is set. The kernel
 //     does not resync several legs and fill another at one time in an order that is right on every version.
+//
+// A plex that is an earlier copy of itself gets everything. Weigh says which one is.
 //
 // After a clean stop no bit is set, and nothing is copied: the bitmap is the mark of use. A tracked LUN, whose bits stay, has
 // another mark; see raidmeta.Stopped. Errors: vds.ErrObjectStatusFailed when no plex may be believed.
-//
-// slots is the current metadata of each plex, as far as it could be decoded. unread is why some of it could not be read.
-func Start(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot, unread []error) ([]raidmeta.Slot, error) {
-	if err := checkReadable(l, roles, slots, unread); err != nil {
+func Start(l catalog.LUN, roles record.Roles, reads []Read) ([]raidmeta.Slot, error) {
+	if err := checkReadable(l, roles, reads); err != nil {
 		return nil, err
 	}
+	seen := Weigh(l, roles, reads)
+	slots := seen.Slots
 	complete, behind := Sources(l, roles, slots)
-	switch len(complete) {
-	case 0:
-		if invalidated(roles, slots) {
-			return FromRecord(l, roles)
+	if len(complete) == 0 {
+		if from := seen.candidates(roles); seen.Unused && len(from) > 0 {
+			return fromPlexes(l, from)
 		}
-		return nil, record.LUNFault(vds.ErrObjectStatusFailed, "start", l.Name,
-			"no plex that is here holds all of the data", "see `plexctl lun show "+l.Name+"`")
-	case len(l.Plexes):
-		return raidmeta.Resync(slots, l.RegionSize)
-	case len(l.Copies()):
-		if len(complete) == 1 || allClean(slots[:len(complete)]) {
-			return raidmeta.Restarted(slots, l.RegionSize)
+		return nil, seen.noSource(l)
+	}
+	events := func(i int) uint64 { return slots[i].Super.Events }
+	newest := slices.MaxFunc(complete, func(a, b int) int { return cmp.Compare(events(a), events(b)) })
+	if events(newest) == events(complete[0]) {
+		newest = complete[0]
+		switch len(complete) {
+		case len(l.Plexes):
+			return raidmeta.Resync(slots, l.RegionSize)
+		case len(l.Copies()):
+			if len(complete) == 1 || allClean(slots[:len(complete)]) {
+				return raidmeta.Restarted(slots, l.RegionSize)
+			}
 		}
 	}
-	source := slots[complete[0]].Bitmap
-	for _, i := range complete[1:] {
+	return fillFrom(l, slots, newest, complete, behind)
+}
+
+// fillFrom is the metadata with which one of the complete plexes is the source of all others.
+func fillFrom(l catalog.LUN, slots []raidmeta.Slot, from int, complete, behind []int) ([]raidmeta.Slot, error) {
+	source := slots[from].Bitmap
+	for _, i := range complete {
 		if b := slots[i].Bitmap; slots[i].Tracks() && b.RegionSize == source.RegionSize && b.ArraySize == source.ArraySize {
 			source.Bits.Or(b.Bits)
 		}
 	}
-	return raidmeta.Returned(slots, l.RegionSize, append(behind, complete[1:]...))
+	others := slices.DeleteFunc(complete, func(i int) bool { return i == from })
+	return raidmeta.Returned(slots, l.RegionSize, append(behind, others...))
+}
+
+// noSource is the error about a mirror none of whose plexes that are here may be believed.
+func (e Evidence) noSource(l catalog.LUN) error {
+	reason, hint := "no plex that is here holds all of the data", "see `plexctl lun show "+l.Name+"`"
+	for i, old := range e.Old {
+		if old {
+			reason += fmt.Sprintf("; plex %s is an earlier copy of itself", l.Plexes[i].ID)
+			hint = "attach the drives with the newest copy; to go on with one of these: `plexctl lun recover " + l.Name + " --keep PLEX`"
+		}
+	}
+	return record.LUNFault(vds.ErrObjectStatusFailed, "start", l.Name, reason, hint)
 }
 
 // allClean reports whether a tracked LUN was stopped with its legs in sync.
@@ -130,47 +156,58 @@ func MaybeNewer(roles record.Roles, slots []raidmeta.Slot) bool {
 
 // checkReadable refuses to start a mirror when a plex has unreadable metadata and no superblock says that the plex has failed.
 // Such a plex may be newer than the others. Damaged metadata is no reason to refuse: plexctl ignores it.
-func checkReadable(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot, unread []error) error {
+func checkReadable(l catalog.LUN, roles record.Roles, reads []Read) error {
+	slots := make([]raidmeta.Slot, len(reads))
+	for i, r := range reads {
+		slots[i] = r.Slot
+	}
 	newest := newestOf(slots)
 	for i, role := range roles {
 		if role != record.Source || newest.FailedDevices&(1<<i) != 0 {
 			continue
 		}
-		err := unread[i]
-		if err == nil || errors.Is(err, raidmeta.ErrNoMagic) || errors.Is(err, raidmeta.ErrInvalid) || errors.Is(err, raidmeta.ErrBitmap) {
-			continue
+		err := reads[i].Err
+		if !unreadable(err) && !used(slots) {
+			err = reads[i].PriorErr
 		}
-		return &vds.Error{
-			Code: vds.ErrObjectStatusFailed, Op: "start", Object: record.LUNObject(l.Name), Err: err,
-			Reason: fmt.Sprintf("the metadata of plex %s cannot be read, and it may be newer than the others", l.Plexes[i].ID),
-			Hint:   "see to its drive; to start without what only it has, detach the drive and run `plexctl assemble --force " + l.Name + "`",
+		if unreadable(err) {
+			why := record.LUNFault(vds.ErrObjectStatusFailed, "start", l.Name,
+				fmt.Sprintf("the metadata of plex %s cannot be read, and it may be newer than the others", l.Plexes[i].ID),
+				"see to its drive; to start without what only it has, detach the drive and run `plexctl assemble --force "+l.Name+"`")
+			why.Err = err
+			return why
 		}
 	}
 	return nil
 }
 
-// invalidated reports whether no plex that holds the data by the record has metadata. Then an interrupted change has
-// invalidated it.
-func invalidated(roles record.Roles, slots []raidmeta.Slot) bool {
-	for i, role := range roles {
-		if role == record.Source && slots[i].Super != (raidmeta.Super{}) {
-			return false
-		}
-	}
-	return true
+// unreadable reports whether err is about the drive, and not about the content of the metadata.
+func unreadable(err error) bool {
+	return err != nil && !errors.Is(err, raidmeta.ErrNoMagic) && !errors.Is(err, raidmeta.ErrInvalid) && !errors.Is(err, raidmeta.ErrBitmap)
 }
 
 // FromRecord is metadata for l from its record alone: the kernel copies everything, from the first plex that holds the data.
 func FromRecord(l catalog.LUN, roles record.Roles) ([]raidmeta.Slot, error) {
-	plan := raidmeta.AttachPlan{ArraySize: l.Size, RegionSize: l.RegionSize, InSync: make([]bool, len(l.Plexes))}
+	var from []int
 	for i, role := range roles {
-		plan.InSync[i] = role == record.Source
+		if role == record.Source {
+			from = append(from, i)
+		}
 	}
-	if !slices.Contains(plan.InSync, false) {
+	return fromPlexes(l, from)
+}
+
+// fromPlexes is metadata for l of which these plexes hold the data. The kernel copies everything, from the first of them.
+func fromPlexes(l catalog.LUN, from []int) ([]raidmeta.Slot, error) {
+	plan := raidmeta.AttachPlan{ArraySize: l.Size, RegionSize: l.RegionSize, InSync: make([]bool, len(l.Plexes))}
+	if len(from) == len(l.Plexes) {
+		for i := range plan.InSync {
+			plan.InSync[i] = true
+		}
 		return raidmeta.Grow(plan, 0)
 	}
-	if first := slices.Index(plan.InSync, true); first >= 0 {
-		clear(plan.InSync[first+1:])
+	if len(from) > 0 {
+		plan.InSync[from[0]] = true
 	}
 	return raidmeta.Attach(plan)
 }

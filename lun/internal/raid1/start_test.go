@@ -12,15 +12,16 @@ import (
 )
 
 // reads is what reading the slots of l gave; the zero Slot was invalidated.
-func reads(l catalog.LUN, slots []raidmeta.Slot) ([]raidmeta.Slot, []error) {
-	read, unread := make([]raidmeta.Slot, len(slots)), make([]error, len(slots))
+func reads(l catalog.LUN, slots []raidmeta.Slot) []raid1.Read {
+	all := make([]raid1.Read, len(slots))
+	raid1.Stamp(l, slots)
 	for _, i := range fixture.Roles(l).Taking() {
-		read[i] = slots[i]
+		all[i].Slot = slots[i]
 		if slots[i].Super == (raidmeta.Super{}) {
-			unread[i] = raidmeta.ErrNoMagic
+			all[i].Err = raidmeta.ErrNoMagic
 		}
 	}
-	return read, unread
+	return all
 }
 
 // What the metadata says before a mirror is started: "=" a resync of all, "<" a source, ">" to be filled.
@@ -52,8 +53,7 @@ func TestStart(t *testing.T) {
 			if test.edit != nil {
 				test.edit(test.slots)
 			}
-			slots, unread := reads(test.l, test.slots)
-			slots, err := raid1.Start(test.l, fixture.Roles(test.l), slots, unread)
+			slots, err := raid1.Start(test.l, fixture.Roles(test.l), reads(test.l, test.slots))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,8 +74,8 @@ func TestStart(t *testing.T) {
 		})
 	}
 	none := fixture.Under(fixture.Mirrored(2), vds.AsyncRecoverLUN, fixture.Plex1, fixture.Plex2)
-	slots, unread := reads(none, []raidmeta.Slot{fixture.Slot(0), fixture.Slot(1)})
-	if _, err := raid1.Start(none, fixture.Roles(none), slots, unread); err == nil {
+	all := reads(none, []raidmeta.Slot{fixture.Slot(0), fixture.Slot(1)})
+	if _, err := raid1.Start(none, fixture.Roles(none), all); err == nil {
 		t.Error("a mirror is started of which every plex is being filled")
 	}
 }
@@ -92,10 +92,10 @@ func TestAPlexThatCannotBeReadMayBeNewer(t *testing.T) {
 		"unreadable, called failed": {2, unreadable, false},
 		"damaged":                   {0, raidmeta.ErrInvalid, false},
 	} {
-		slots, unread := reads(fixture.Mirrored(3), []raidmeta.Slot{fixture.Slot(0), {}, fixture.Slot(2)})
-		slots[0].Super.FailedDevices, unread[1] = test.failed, test.err
+		all := reads(fixture.Mirrored(3), []raidmeta.Slot{fixture.Slot(0), {}, fixture.Slot(2)})
+		all[0].Slot.Super.FailedDevices, all[1].Err = test.failed, test.err
 		l := fixture.Mirrored(3)
-		if _, err := raid1.Start(l, fixture.Roles(l), slots, unread); errors.Is(err, vds.ErrObjectStatusFailed) != test.refused {
+		if _, err := raid1.Start(l, fixture.Roles(l), all); errors.Is(err, vds.ErrObjectStatusFailed) != test.refused {
 			t.Errorf("%s: %v, want refused: %v", name, err, test.refused)
 		}
 	}

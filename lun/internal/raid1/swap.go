@@ -54,6 +54,17 @@ func SwitchSlots(l catalog.LUN, roles record.Roles, was LegState) catalog.LUN {
 	return l
 }
 
+// KeepPrior is l in which the metadata that the live mirror uses counts as evidence, where it is not the current one.
+func KeepPrior(l catalog.LUN, was LegState) catalog.LUN {
+	l.Plexes = slices.Clone(l.Plexes)
+	for i, p := range l.Plexes {
+		if used, leg := was.Slots[p.ID]; leg {
+			l.Plexes[i].Prior = used != p.Slot
+		}
+	}
+	return l
+}
+
 // unused is the metadata slot of a plex that the live mirror does not use.
 func (st LegState) unused(p catalog.Plex) catalog.Slot {
 	if used, leg := st.Slots[p.ID]; leg {
@@ -101,22 +112,28 @@ func Convert(next catalog.LUN, roles record.Roles, was LegState) (Conversion, er
 
 // findTargets sets FullCopy and New.
 func (c *Conversion) findTargets(roles record.Roles) {
-	was, op := c.Was, c.LUN.Operation
-	byBitmap := op != nil && op.Type == vds.AsyncRecoverLUN && !op.Whole
 	var unknown []catalog.Plex
 	var legs bool
 	for i, p := range c.LUN.Plexes {
-		if roles[i].Excluded() {
-			continue
-		}
-		if _, leg := was.Health[p.ID]; !c.InSync[i] && (!leg || was.Stale[p.ID]) && !byBitmap {
-			c.FullCopy = true
+		if !roles[i].Excluded() && !c.InSync[i] && c.unknown(p) {
+			_, leg := c.Was.Health[p.ID]
 			unknown, legs = append(unknown, p), legs || leg
 		}
 	}
+	c.FullCopy = len(unknown) > 0
 	if !legs { // the kernel may read from a leg
 		c.New = unknown
 	}
+}
+
+// unknown reports whether no bitmap tells what a target lacks.
+func (c *Conversion) unknown(p catalog.Plex) bool {
+	op := c.LUN.Operation
+	if op != nil && op.Type == vds.AsyncRecoverLUN && !op.Whole {
+		return false
+	}
+	health, leg := c.Was.Health[p.ID]
+	return !leg || c.Was.Stale[p.ID] || health == dm.LegFailed && op != nil && op.Whole
 }
 
 // Purpose is what the kernel does with the metadata.

@@ -2,10 +2,12 @@ package record
 
 import (
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/vds"
 )
 
 // Recover is l, whose operation has just begun, with these plexes as its targets. If one of them is stale, the kernel copies
@@ -20,6 +22,19 @@ func Recover(l catalog.LUN, plexes []uuid.UUID) catalog.LUN {
 			l.Plexes[i].Stale = false
 		}
 	}
+	l.Operation = &op
+	return l
+}
+
+// Refill is l with an operation that fills these plexes anew, because they are earlier copies of themselves. While another
+// operation runs, it goes on, and the plexes are filled beside it.
+func Refill(l catalog.LUN, plexes []uuid.UUID, now time.Time) catalog.LUN {
+	if l.Operation != nil {
+		return l
+	}
+	l = Begin(l, vds.AsyncRecoverLUN, now)
+	op := *l.Operation
+	op.Plexes, op.Whole, op.Earlier = plexes, true, true
 	l.Operation = &op
 	return l
 }

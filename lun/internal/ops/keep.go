@@ -1,0 +1,107 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/google/uuid"
+
+	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
+	"github.com/plexctl/plexctl/lun/internal/host"
+	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
+)
+
+// Keep decides which plex of a LUN holds the data. It is for plexes that were used without each other. It is also for a LUN of
+// which no plex that is here can be shown to be the newest. The record that the drive of the plex holds becomes that of the LUN. All other plexes become
+// stale. Nothing is copied: Recover fills them.
+func Keep(ctx context.Context, env *Env, l LUN, plex uuid.UUID) error {
+	return env.Change(ctx, "recover "+record.LUNObject(l.Name), func(ctx context.Context, s *Session) error {
+		now, err := l.In(s.Host, "recover")
+		if err != nil {
+			return err
+		}
+		now, resumed, err := s.ResumeOrphan(ctx, now)
+		if err != nil {
+			return err
+		}
+		if resumed {
+			now = s.Current(now)
+		}
+		have, err := s.AfterCleanup(ctx, now)
+		if err != nil {
+			return err
+		}
+		if have.Legs, err = s.ReadLegs(ctx, now, have.View); err != nil {
+			return err
+		}
+		side, err := chooseSide(ctx, s, now, plex, have)
+		if err != nil {
+			return err
+		}
+		next, _ := record.SoleHolder(side, plex)
+		return keep(ctx, s, now, next, have.Legs.Live)
+	})
+}
+
+// chooseSide is the record of l on the drive of a plex, or the reason why l cannot go on with that plex.
+func chooseSide(ctx context.Context, s *Session, l catalog.LUN, plex uuid.UUID, have engine.State) (catalog.LUN, error) {
+	why := fault.Reasons{Op: "recover", Object: record.LUNObject(l.Name)}
+	side, found := sideOf(s.Host, l, plex)
+	i := record.Index(side, plex)
+	switch {
+	case !found:
+		why.Add(vds.ErrObjectNotFound, "see `plexctl lun show "+l.Name+"`", "no drive that is here has a record with plex %s", plex)
+	case len(side.Copies()) == 1:
+		why.Add(vds.ErrInvalidOperation, "", "plex %s is the only one", plex)
+	case record.RolesOf(side, record.AllHere)[i] != record.Source:
+		why.Add(vds.ErrPlexLastActive, "keep another plex", "plex %s does not hold all of the data", plex)
+	case have.Legs.Live && !have.Legs.Complete(plex):
+		why.Add(vds.ErrDeviceInUse, "keep a plex that it uses, or run `plexctl deactivate "+l.Name+"` first", "it is in use, without plex %s", plex)
+	case s.Set.Usable(l.ID) && (have.Legs.Live || startsAlone(ctx, s, l)):
+		why.Add(vds.ErrInvalidOperation, "`plexctl lun recover "+l.Name+"` fills its plexes", "there is nothing to decide: it is known which of its plexes hold the data")
+	}
+	return side, why.Err()
+}
+
+// sideOf is the record of l on the drive of a plex.
+func sideOf(h *host.Host, l catalog.LUN, plex uuid.UUID) (catalog.LUN, bool) {
+	for _, drive := range h.Set.Holders(l.ID) {
+		side, _ := h.Set.Side(l.ID, drive)
+		if i := record.Index(side, plex); i >= 0 && !side.Plexes[i].Vacant && side.Plexes[i].Meta.Drive == drive && !h.IsMissing(side, side.Plexes[i]) {
+			return side, true
+		}
+	}
+	return catalog.LUN{}, false
+}
+
+// startsAlone reports whether l, which is not active, starts without a decision.
+func startsAlone(ctx context.Context, s *Session, l catalog.LUN) bool {
+	return Startable(ctx, s.Host, l) == nil
+}
+
+// keep makes next, of which one plex holds the data, the record of l.
+func keep(ctx context.Context, s *Session, l, next catalog.LUN, live bool) error {
+	if !live {
+		next = record.NewRun(next, s.Roles(next).Taking(), rand.Uint64())
+	}
+	next = s.Set.Reunite(next, uuid.New())
+	next.Host = s.ID()
+	var steps []layout.Step
+	if !live {
+		steps = append(steps, engine.RewriteMeta{LUN: next})
+	}
+	tx := &host.Transaction{Put: []catalog.LUN{next}}
+	text := fmt.Sprintf("%s goes on with one plex, and the others are out of date", next.Name)
+	if err := s.Run(ctx, append(steps, engine.Commit{Tx: tx, Text: text})); err != nil {
+		return fault.Of("recover", record.LUNObject(l.Name), err)
+	}
+	if !live || s.Dry != nil {
+		return nil
+	}
+	return fault.Of("recover", record.LUNObject(l.Name), s.BringUp(ctx, next))
+}
