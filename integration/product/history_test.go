@@ -77,8 +77,8 @@ func TestReplacedByItsImage(t *testing.T) {
 	for round := range rounds {
 		l.Down(false)
 		drive := rand.IntN(3)
-		image := images[drive][rand.IntN(len(images[drive]))]
 		keep()
+		image := images[drive][rand.IntN(len(images[drive]))]
 		restore(t, r.Drives[drive], image)
 		r.Run("assemble")
 		l.Writer.Verify(t, l.Writer.Path)

@@ -15,6 +15,7 @@ import (
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
 
@@ -229,14 +230,15 @@ func (c *census) lies(ctx context.Context, owner uuid.UUID, d dm.Device) ([]devn
 	return mappedBy(table), nil
 }
 
-// occupant is the path of a device that a LUN uses as the drive of these devices, and that has no readable label. It is empty when there is none. Then a LUN in use is on no device that is there, as when a
-// drive has come back under another number.
+// occupant is the path of a device that a LUN uses as the drive of these devices, and that has no readable label. It is empty when
+// there is none. Then a LUN in use is on no device that is there, as when a drive has come back under another number. A leg that
+// the kernel has dropped uses nothing: it gets what it lacks from the others before it counts again.
 func (c *census) occupant(ctx context.Context, same []*Drive) (string, error) {
 	for _, d := range same {
 		for _, l := range d.Store.Catalog.LUNs {
 			for _, dev := range c.own[l.ID] {
 				p, ok := plexBelow(l, dev.UUID)
-				if !ok || !slices.Contains(record.PlexDrives(p), d.ID()) {
+				if !ok || !slices.Contains(record.PlexDrives(p), d.ID()) || c.dropped(ctx, l, p) {
 					continue
 				}
 				on, err := c.lies(ctx, l.ID, dev)
@@ -252,6 +254,20 @@ func (c *census) occupant(ctx context.Context, same []*Drive) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// dropped reports whether the kernel has dropped the leg of l that is this plex.
+func (c *census) dropped(ctx context.Context, l catalog.LUN, p catalog.Plex) bool {
+	i := slices.IndexFunc(c.own[l.ID], func(d dm.Device) bool { return d.UUID == layout.LUNUUID(l.ID) })
+	if i < 0 {
+		return false
+	}
+	status, err := c.Kernel.Status(ctx, c.own[l.ID][i].Name)
+	if err != nil {
+		return false
+	}
+	raid, mirrored, err := raid1.Decode(l, status)
+	return err == nil && mirrored && raid.Health[record.Index(l, p.ID)] == dm.LegFailed
 }
 
 // UsedBeside is the paths of other devices with d's label that LUNs use.

@@ -25,10 +25,7 @@ func (h *Host) ReadSlots(ctx context.Context, l catalog.LUN) ([]raid1.Read, erro
 	for _, i := range h.Roles(l).Taking() {
 		p := l.Plexes[i]
 		reads[i].Slot, reads[i].Err = h.ReadSlot(ctx, p, p.Slot)
-		reads[i].Changed = slices.ContainsFunc(record.PlexDrives(p), func(id uuid.UUID) bool {
-			d, here := h.Drives[id]
-			return here && d.Changed()
-		})
+		reads[i].Changed = h.Changed(p)
 		if err := reads[i].Err; err != nil {
 			h.Log.Warn("read metadata", "lun", l.Name, "plex", p.ID, "error", err)
 		}
@@ -37,6 +34,14 @@ func (h *Host) ReadSlots(ctx context.Context, l catalog.LUN) ([]raid1.Read, erro
 		}
 	}
 	return reads, ctx.Err()
+}
+
+// Changed reports whether a device of a plex is another one than its drive was on.
+func (h *Host) Changed(p catalog.Plex) bool {
+	return slices.ContainsFunc(record.PlexDrives(p), func(id uuid.UUID) bool {
+		d, here := h.Drives[id]
+		return here && d.Changed()
+	})
 }
 
 // firstRead is the part of a slot that is read first. It nearly always holds everything: it covers the bitmap of a LUN of 60

@@ -47,7 +47,7 @@ func needWhole(ctx context.Context, s *Session, l catalog.LUN, have engine.State
 			slot = used
 		}
 		meta, err := s.ReadSlot(ctx, p, slot)
-		if err != nil || !have.Legs.Knows(p, meta) {
+		if err != nil || s.Changed(p) || !have.Legs.Knows(p, meta) {
 			s.Log.Warn("everything is copied: the plex may be an earlier copy of itself", "lun", l.Name, "plex", id, "error", err)
 			return true
 		}
