@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -123,6 +125,32 @@ func (r *rig) takeOver(p *process, _ seqStep) *call {
 
 func (r *rig) observe(p *process, _ seqStep) *call {
 	return &call{text: "look", do: func(ctx context.Context) error { return observeAll(ctx, p) }}
+}
+
+// wait compares plexes whose end nothing else tells. They are equal, unless a drive could not be read while it was copied.
+func (r *rig) wait(p *process, _ seqStep) *call {
+	c := &call{text: "wait", do: func(ctx context.Context) error { return r.waitForChecks(ctx, p.provider) }}
+	if r.harmed {
+		c.codes = []vds.Code{vds.ErrIO}
+	}
+	return c
+}
+
+// waitForChecks looks at every operation, and waits for those of which only a comparison of the plexes tells the end.
+func (r *rig) waitForChecks(ctx context.Context, p *lun.Provider) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var failed []error
+	for _, op := range p.Operations() {
+		status, err := op.QueryStatus(ctx)
+		if err == nil && status.State == resync.Checking {
+			err = op.Wait(ctx)
+			r.note("    %s was checked: %v", op.ID, err)
+			r.tally.checks++
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
 }
 
 // growDrive makes the device of a drive larger, and then the drive. The drive may be away.

@@ -42,6 +42,7 @@ type rig struct {
 	named   int
 	absent  map[string]bool         // drives that are away
 	sick    map[string]bool         // drives with faults
+	harmed  bool                    // a drive has had faults
 	held    map[uuid.UUID]func()    // LUNs that are open, and how to close them
 	windows map[*process]lun.Window // somebody stands by
 	cutOff  bool                    // a process was killed in a change, and nobody has assembled since
@@ -54,8 +55,8 @@ type rig struct {
 	tally   *tally
 }
 
-// tally counts the sequences, their steps and their faults.
-type tally struct{ sequences, steps, faults int }
+// tally counts the sequences, their steps and their faults, and the operations that a comparison has ended.
+type tally struct{ sequences, steps, faults, checks int }
 
 // shelf is what every sequence begins with: a machine with empty drives that is switched off.
 type shelf struct {

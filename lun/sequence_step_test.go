@@ -157,7 +157,7 @@ func someErrno(random *rand.Rand, a ask) unix.Errno {
 // harm lets a drive give errors until it is healed.
 func (r *rig) harm(drive string) {
 	r.drain(drive)
-	r.sick[drive] = true
+	r.sick[drive], r.harmed = true, true
 	if r.random.IntN(4) == 0 {
 		r.note("    %s is write-protected", drive)
 		r.mem.Change(drive, readOnly(true))
