@@ -25,6 +25,8 @@ func liveChanges() []scenario {
 		{name: "remove the third", drives: 3, prepare: func(w *world) { tripled(w, -1) }, act: removePlex(2)},
 		{name: "recover the third", drives: 3, prepare: func(w *world) { tripled(w, -1); broken(w, 2) }, act: recoverWeb},
 		{name: "cancel", drives: 3, prepare: func(w *world) { tripled(w, 2) }, act: cancel},
+		{name: "remove the second", drives: 2, prepare: pair, act: removePlex(1)},
+		{name: "split", drives: 2, prepare: pair, act: split(1)},
 		{name: "assemble after a failed copy", drives: 3, prepare: func(w *world) {
 			tripled(w, 2)
 			broken(w, 2)
@@ -123,37 +125,37 @@ func (w *world) suspended() bool {
 	return err == nil && info.Suspended
 }
 
-// life is a life of a mirror, in steps. Each but the last ends with a machine from which the image of a drive may come.
-func life(t *testing.T, release dmtest.Release, plexes int) (w *world, steps []func(w *world)) {
+// step is one in the life of a mirror. Each but a power cut begins a run.
+type step struct {
+	do  func(w *world)
+	cut bool
+}
+
+// life is a machine, and a life of a mirror on it.
+func life(t *testing.T, release dmtest.Release, plexes int) (w *world, steps []step) {
 	t.Helper()
 	w = newWorld(t, release, plexes)
 	w.faulty = true
 	random := rand.New(rand.NewPCG(7, uint64(plexes)))
 	some := func(w *world) { w.writes(random, 8) }
-	start := func(w *world) { w.assemble(); some(w) }
-	stop := func(w *world) { some(w); w.must(deactivate(w)) }
-	cut := func(w *world) { some(w); w.cut(blocktest.Lost); w.restart() }
-	steps = []func(w *world){
-		func(w *world) {
-			w.create("web1", lunSize, 0)
-			some(w)
-			for i := 1; i < plexes; i++ {
-				w.create(fmt.Sprint("spare", i), lunSize, i)
-				w.must(addPlex("web1", fmt.Sprint("spare", i))(w))
-				w.finishAll()
-			}
-		},
-		stop, start, stop, start,
-		func(w *world) { w.rest(); w.must(extend(w)); w.finishAll(); some(w) },
-		stop, start, cut, start,
-		func(w *world) { w.rest(); w.must(extend(w)); w.finishAll(); some(w) },
-		cut, start, stop, start, stop,
-	}
-	return w, steps
+	start := step{do: func(w *world) { w.assemble(); some(w) }}
+	stop := step{do: func(w *world) { some(w); w.must(deactivate(w)) }}
+	cut := step{cut: true, do: func(w *world) { some(w); w.cut(blocktest.Lost); w.restart() }}
+	grow := step{do: func(w *world) { w.rest(); w.must(extend(w)); w.finishAll(); some(w) }}
+	make := step{do: func(w *world) {
+		w.create("web1", lunSize, 0)
+		some(w)
+		for i := 1; i < plexes; i++ {
+			w.create(fmt.Sprint("spare", i), lunSize, i)
+			w.must(addPlex("web1", fmt.Sprint("spare", i))(w))
+			w.finishAll()
+		}
+	}}
+	return w, []step{make, stop, start, stop, start, grow, stop, start, cut, start, cut, start, grow, cut, start, stop, start, stop}
 }
 
-// TestEarlierCopies puts one drive of a mirror back to each earlier moment of its life, whenever the mirror is at rest after an
-// orderly stop. The mirror has its newest data, and all of its plexes have it in the end.
+// TestEarlierCopies puts one drive of a mirror back to each moment of its life before the present run, whenever the mirror is at
+// rest. The mirror has its newest data, and all of its plexes have it in the end.
 func TestEarlierCopies(t *testing.T) {
 	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
 		for plexes := 2; plexes <= 3; plexes++ {
@@ -166,18 +168,20 @@ func earlierCopies(t *testing.T, release dmtest.Release, plexes int) {
 	t.Helper()
 	w, steps := life(t, release, plexes)
 	var images []*blocktest.Mem
-	n := 0
+	n, run := 0, 0 // run is the step that has begun the present run
 	for i, step := range steps {
-		step(w)
-		if _, err := w.kernel.Info(t.Context(), "plex-web1"); err != nil && i > 0 { // it is at rest
-			for k, image := range images {
-				for drive := range plexes {
-					if i == 8 && k > 6 || i == 11 && k > 9 {
-						continue // of the run that the power has ended: nothing tells it from the plex as it was left
-					}
-					n++
-					restored(t, w, drive, image, fmt.Sprintf("%s, %d plexes: %s of step %d after step %d", release, plexes, w.path(drive), k, i))
-				}
+		step.do(w)
+		if !step.cut {
+			run = i
+		}
+		_, err := w.kernel.Info(t.Context(), "plex-web1")
+		for k, image := range images {
+			if err == nil || k >= run { // it runs; or nothing tells the image from the plex as it was left
+				break
+			}
+			for drive := range plexes {
+				n++
+				restored(t, w, drive, image, fmt.Sprintf("%s, %d plexes: %s of step %d after step %d", release, plexes, w.path(drive), k, i))
 			}
 		}
 		_, fork := w.kernel.Fork()
@@ -281,10 +285,10 @@ func TestReturnedAsItOnceWas(t *testing.T) {
 	for drive := range 2 {
 		synctest.Test(t, func(t *testing.T) {
 			w, steps := life(t, dmtest.Linux6_12, 2)
-			steps[0](w)
+			steps[0].do(w)
 			_, image := w.kernel.Fork()
 			for _, step := range steps[1:5] {
-				step(w)
+				step.do(w)
 			}
 			w.rest()
 			w.mem.Vanish(w.path(drive))
