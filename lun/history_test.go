@@ -306,3 +306,22 @@ func TestReturnedAsItOnceWas(t *testing.T) {
 		})
 	}
 }
+
+// Each start, stop and change of the table begins a run of all plexes that take part, and commits it.
+func TestEachStepBeginsARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, steps := life(t, dmtest.Linux6_12, 2)
+		var last uint32
+		for i, step := range steps {
+			step.do(w)
+			plexes := w.record("web1").Plexes
+			if plexes[0].Run != plexes[1].Run {
+				t.Errorf("step %d: runs %v and %v", i, plexes[0].Run, plexes[1].Run)
+			}
+			if now := plexes[0].Run.Number; step.cut != (now == last) {
+				t.Errorf("step %d, a power cut: %v; run %d after run %d", i, step.cut, now, last)
+			}
+			last = plexes[0].Run.Number
+		}
+	})
+}

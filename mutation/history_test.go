@@ -82,7 +82,7 @@ func historyMutations() []mutation {
 			harm:  "does not recognise an image of a drive from before the start",
 			file:  "lun/internal/engine/step.go",
 			edits: []edit{{"next := e.Next(record.NewRun(l, roles.Taking(), rand.Uint64()))", "_ = rand.Uint64\nnext := e.Next(l)"}},
-			test:  "TestEarlierCopies",
+			test:  "TestEachStepBeginsARun",
 			in:    "lun",
 		},
 		{
