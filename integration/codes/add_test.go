@@ -110,7 +110,8 @@ func sourceBusy(_ *testing.T, w *world, code vds.Code) {
 }
 
 // After a crash the kernel makes the plexes equal where they may differ. Until it has, both LUNs stay as they are. The crash
-// is one of the metadata: what it was under a write is put back after the mirror was taken down in order.
+// is one of the metadata: what it was under a write is put back after the kernel has stopped the mirror. plexctl does not stop
+// it, which would begin another run.
 func resyncRuns(t *testing.T, code vds.Code) {
 	lab.NewLab(t)
 	f := lab.NewBrittle(t, "slow", lab.SmallDrive)
@@ -128,7 +129,7 @@ func resyncRuns(t *testing.T, code vds.Code) {
 			return err
 		})
 	}
-	deactivate(r, "web1")
+	r.Crash("web1")
 	for i, p := range record.Plexes {
 		onDrive(r, i, blockdev.Write, func(d blockdev.Disk) error {
 			_, err := d.WriteAt(dirty[i], int64(p.Meta.Start.Bytes()))

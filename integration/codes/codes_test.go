@@ -59,7 +59,7 @@ func allProvocations() provocations {
 	all := provocations{}
 	for _, part := range []provocations{
 		addSuccesses(), addRefusals(), addRefusalsOfDrives(), addFaults(), resultsOfOperations(), plexRefusals(), recoverRefusals(),
-		asyncAnswers(), otherRefusals(),
+		asyncAnswers(), otherRefusals(), deviceRefusals(),
 	} {
 		for code, tests := range part {
 			if all[code] == nil {

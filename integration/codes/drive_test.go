@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
@@ -171,7 +170,7 @@ func recordsConflict(t *testing.T, code vds.Code) {
 		lab.Must(t, torn.Rename(t.Context(), name))
 		f.Heal()
 	}
-	refusedAdd(r, code, target, torn, "plexctl status", "lun ")
+	refusedAdd(r, code, target, torn, "--keep PLEX", "2 different records")
 }
 
 func targetInactive(_ *testing.T, w *world, code vds.Code) {
@@ -258,10 +257,5 @@ func protected(t *testing.T, w *world, code vds.Code) {
 }
 
 func readOnly(t *testing.T, w *world, code vds.Code) {
-	protect := func(on int) {
-		lab.Must(t, lab.OnDevice(w.Drives[1], func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.BLKROSET, on) }))
-	}
-	protect(1)
-	refusedAdd(w.Rig, code, w.web, w.spare, "blockdev --setrw", w.Drives[1]+": device is write-protected")
-	protect(0)
+	whileReadOnly(t, w.Drives[1], func() { refusedAdd(w.Rig, code, w.web, w.spare, setWritable, w.Drives[1]+isProtected) })
 }

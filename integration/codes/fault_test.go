@@ -249,7 +249,9 @@ func cancelName(t *testing.T, code vds.Code) {
 	lab.Must(t, err)
 	_, err = r.Control.Create(t.Context(), "plex-spare3", "")
 	lab.Must(t, err)
-	refused(r, refusal{code: code, says: []string{"plex-spare3"}, call: op.Cancel, args: []string{"op", "cancel", "web1", "--yes"}})
+	refused(r, refusal{
+		code: code, hint: "give that device another name", says: []string{"plex-spare3"}, call: op.Cancel, args: []string{"op", "cancel", "web1", "--yes"},
+	})
 	lab.Must(t, r.Control.Remove(t.Context(), "plex-spare3"))
 	r.Run("op", "cancel", "web1", "--yes")
 }

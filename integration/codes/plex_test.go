@@ -74,7 +74,7 @@ func plexAmbiguous(t *testing.T, code vds.Code) {
 	uuid.SetRand(nil)
 	begin := r.PlexOn(l, 0).String()[:4]
 	refused(r, refusal{
-		code: code, hint: "by its whole GUID", says: []string{"several plexes match"},
+		code: code, hint: "by its whole GUID", says: []string{"several match"},
 		args: []string{"plex", "remove", "web1", begin, "--yes"},
 		call: func(context.Context) error { _, err := l.Plex(begin); return err },
 	})

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -140,6 +142,15 @@ func (b *Brittle) Replug() {
 	b.old, b.Name = b.Name, b.Name+"-again"
 	b.Path = "/dev/mapper/" + b.Name
 	RunTool(b.T, "dmsetup", "create", b.Name, "--table", b.Linear().String())
+}
+
+// Reblock gives the drive logical blocks of another length, 512 or 4096, as another controller may. For a moment the drive is
+// gone: its loop device takes no such change while it is held.
+func (b *Brittle) Reblock(block size.Bytes) {
+	b.T.Helper()
+	b.become(b.over("error", ""))
+	Must(b.T, OnDevice(b.Loop, func(fd int) error { return unix.IoctlSetInt(fd, unix.LOOP_SET_BLOCK_SIZE, int(block)) }))
+	b.Heal()
 }
 
 // BrittleRig is n drives, each of which can be made to fail.
