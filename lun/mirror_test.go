@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -110,5 +111,38 @@ func TestAnUnfilledPlexIsNeverStartedAlone(t *testing.T) {
 	}
 	if len(w.devices()) > 0 {
 		t.Errorf("devices: %v", w.devices())
+	}
+}
+
+// A leg that fails while its LUN is started is known to have failed before anything is written to the LUN: Linux 6.1 itself would
+// write that down only later.
+func TestALegThatFailsAtTheStart(t *testing.T) {
+	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
+		for _, drive := range []int{0, 1} {
+			w, target, source := pairOn(t, release)
+			_, err := target.AddPlex(t.Context(), source.ID(), lun.AttachOptions{})
+			w.must(err)
+			w.settle()
+			w.must(deactivate(w))
+			w.mem.OnEffect = func(e blocktest.Effect) error {
+				if e.Kind == "load" && e.Object == "plex-web1" {
+					w.mem.Vanish(w.path(drive))
+				}
+				return nil
+			}
+			w.assemble()
+			w.mem.OnEffect = nil
+			w.write(9)
+			w.cut(blocktest.Lost)
+			w.mem.Return(w.path(drive))
+			w.restart()
+			w.assemble()
+			w.verify()
+			w.rest()
+			_, err = w.find("web1").Recover(t.Context())
+			w.must(err)
+			w.settle()
+			w.verify()
+		}
 	}
 }

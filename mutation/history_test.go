@@ -40,6 +40,14 @@ func historyMutations() []mutation {
 			test:  "TestWeigh/three events behind",
 		},
 		{
+			name:  "a leg that failed just before the load is not recorded",
+			harm:  "loses acknowledged writes when the power fails soon after",
+			file:  "lun/internal/raid1/end.go",
+			edits: []edit{{"l.Plexes[i].Stale, noted = true, true", "l.Plexes[i].Stale, noted = true, false"}},
+			test:  "TestALegThatFailsAtTheStart",
+			in:    "lun",
+		},
+		{
 			name:  "what failed between commit and swap is believed",
 			harm:  "loses acknowledged writes after a crash",
 			file:  "lun/internal/raid1/weigh.go",

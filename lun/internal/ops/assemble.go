@@ -48,6 +48,9 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, named, forc
 		if errors.Is(err, vds.ErrMediaWriteProtected) { // a drive has just refused its first write: now it counts as missing
 			err = start(ctx, s, l, all[l.ID], used, force)
 		}
+		if err == nil {
+			err = noteLosses(ctx, s, l)
+		}
 		return result("assemble", l, err)
 	}
 	var idle []catalog.LUN
@@ -61,10 +64,39 @@ func assemble(ctx context.Context, s *Session, chosen []catalog.LUN, named, forc
 	for i, r := range startIdle(ctx, s, idle) {
 		if errors.Is(r.Err, vds.ErrMediaWriteProtected) {
 			r = run(s, idle[i])
+		} else if r.Err == nil {
+			r = result("assemble", idle[i], noteLosses(ctx, s, idle[i]))
 		}
 		results = append(results, r)
 	}
 	return results, nil
+}
+
+// noteLosses records that a plex is stale if the kernel has dropped it and no metadata says so yet. When a leg fails just before
+// the table is loaded, Linux 6.1 writes that down only some time after the first write. A power cut before that would hide it.
+func noteLosses(ctx context.Context, s *Session, l catalog.LUN) error {
+	l = s.Current(l)
+	if len(l.Plexes) == 1 || s.Dry != nil {
+		return nil
+	}
+	status, mirrored, err := s.RaidStatus(ctx, l)
+	if err != nil || !mirrored {
+		return err
+	}
+	roles := s.Roles(l)
+	if raid1.Lost(roles, status) == 0 {
+		return nil
+	}
+	reads, err := s.ReadSlots(ctx, l)
+	if err != nil {
+		return err
+	}
+	next, unnoted := raid1.NoteLosses(l, roles, status, reads)
+	if !unnoted {
+		return nil
+	}
+	_, err = s.Amend(ctx, "start", l, next, "plexes of "+l.Name+" that failed at its start are out of date", nil)
+	return err
 }
 
 // needsOnlyDevices reports whether the start of l only makes devices, and begins its run. It needs nothing that belongs to another
@@ -245,6 +277,7 @@ func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) 
 		if best := raid1.Best(l, roles, reads); best >= 0 {
 			next, _ = record.SoleHolder(next, l.Plexes[best].ID)
 		}
+		next = record.Swapped(next)
 		then = append(then, engine.RewriteMeta{LUN: next})
 	}
 	next = record.Fork(next, l, uuid.New())

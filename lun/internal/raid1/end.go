@@ -45,6 +45,25 @@ func Lost(roles record.Roles, status dm.RaidStatus) uint64 {
 	return lost
 }
 
+// NoteLosses is l with those plexes marked stale that the kernel has dropped, and which no leg in sync calls failed in its current
+// metadata. false when there are none, or when no plex that holds the data by the record is left.
+func NoteLosses(l catalog.LUN, roles record.Roles, status dm.RaidStatus, reads []Read) (catalog.LUN, bool) {
+	unnoted, left := Lost(roles, status), false
+	for i, role := range roles {
+		if role == record.Source && status.Health[i] == dm.LegInSync {
+			unnoted, left = unnoted&^reads[i].Slot.Super.FailedDevices, true
+		}
+	}
+	l.Plexes = slices.Clone(l.Plexes)
+	noted := false
+	for i, p := range l.Plexes {
+		if unnoted&(1<<i) != 0 && !p.Stale {
+			l.Plexes[i].Stale, noted = true, true
+		}
+	}
+	return l, left && noted
+}
+
 // FailedLeg is the first plex whose failure ends l's operation; -1 when there is none. It is a target. If the operation has no
 // targets, it is a plex that takes part.
 func FailedLeg(l catalog.LUN, roles record.Roles, status dm.RaidStatus) int {
