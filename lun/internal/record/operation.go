@@ -47,8 +47,10 @@ func Dequeue(l catalog.LUN) catalog.LUN {
 	return l
 }
 
-// Wiped is l after the wipe that its record asks for.
+// Wiped is l after the wipe that its record asks for. The wipe has written the current metadata anew. The other metadata is that of
+// another LUN: the one that l was a plex of.
 func Wiped(l catalog.LUN) catalog.LUN {
+	l = Swapped(l)
 	l.Wipe = false
 	return l
 }
