@@ -21,13 +21,22 @@ import (
 // plex or to grow, write the drives first that it lay on before. If one of these is absent after a crash, the LUN then
 // shows a missing plex, and not its former state.
 func (s Set) Apply(drive uuid.UUID, put ...LUN) []LUN {
+	return s.apply(drive, s.shared(put), len(put) > 1)
+}
+
+// ApplyEach is Apply of several changes that have nothing to do with each other, one record each. A drive gets those that it
+// concerns.
+func (s Set) ApplyEach(drive uuid.UUID, put ...LUN) []LUN { return s.apply(drive, put, false) }
+
+// apply is the catalog of a drive after a change. everywhere says that the drive gets also what does not concern it.
+func (s Set) apply(drive uuid.UUID, put []LUN, everywhere bool) []LUN {
 	luns := s.healed(drive)
-	for _, l := range s.shared(put) {
+	for _, l := range put {
 		i := slices.IndexFunc(luns, func(have LUN) bool { return have.ID == l.ID })
 		switch {
 		case i >= 0 && l.Generation > luns[i].Generation:
 			luns[i] = l
-		case i < 0 && (len(put) > 1 || l.concerns(s.drives[drive])):
+		case i < 0 && (everywhere || l.concerns(s.drives[drive])):
 			luns = append(luns, l)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/google/uuid"
+
 	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/internal/sweep"
@@ -324,4 +326,39 @@ func TestEachStepBeginsARun(t *testing.T) {
 			last = plexes[0].Run.Number
 		}
 	})
+}
+
+// One commit begins the runs of several mirrors, and another one ends them. A drive gets the records of its own LUNs.
+func TestOneCommitForSeveralMirrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dmtest.Linux6_12, 4)
+		for i, name := range []string{"web1", "db"} {
+			w.create(name, lunSize, 2*i)
+			w.mirror(name, "spare", 2*i+1)
+		}
+		for _, do := range []func(w *world) error{deactivate, assemble} {
+			before := w.sequences()
+			w.must(do(w))
+			for id, now := range w.sequences() {
+				if now != before[id]+1 {
+					t.Errorf("drive %s: catalog %d after catalog %d, want one write", id, now, before[id])
+				}
+			}
+		}
+		for _, name := range []string{"web1", "db"} {
+			if l := w.record(name); len(l.Former) > 0 {
+				t.Errorf("%s: former drives %v", name, l.Former)
+			}
+		}
+	})
+}
+
+// sequences is the sequence of each drive's catalog.
+func (w *world) sequences() map[uuid.UUID]uint64 {
+	w.t.Helper()
+	all := map[uuid.UUID]uint64{}
+	for id, m := range w.oracle().media {
+		all[id] = m.catalog.Catalog.Sequence
+	}
+	return all
 }

@@ -22,6 +22,7 @@ type Transaction struct {
 	Back  []catalog.LUN // all LUNs of the transaction with their old records, which are committed when the change is taken back
 	First []uuid.UUID   // drives to write before the others, in this order: those of the LUN that is absorbed or given back
 	All   bool          // continue after a drive that cannot be written
+	Each  bool          // the records have nothing to do with each other: a drive gets only those that concern it
 	Need  []uuid.UUID   // drives that must be written for success; nil: those of all plexes that are not stale
 	Begun bool          // a write was tried: only reading the drive again tells what is on it
 
@@ -70,7 +71,7 @@ func (h *Host) writeAll(ctx context.Context, tx *Transaction, drives, need []uui
 	var failed, spared []error // spared: errors of drives that need not take it, as long as another one does
 	reached := false
 	for _, id := range drives {
-		err := h.writeCatalog(ctx, id, h.Set.Apply(id, tx.Put...))
+		err := h.writeCatalog(ctx, id, tx.apply(h.Set, id))
 		tx.Begun = tx.Begun || !untouched(err)
 		if err == nil {
 			reached = true
@@ -94,6 +95,14 @@ func (h *Host) writeAll(ctx context.Context, tx *Transaction, drives, need []uui
 		failed = append(failed, spared...)
 	}
 	return errors.Join(failed...)
+}
+
+// apply is the catalog of a drive with the records of tx.
+func (tx *Transaction) apply(s catalog.Set, drive uuid.UUID) []catalog.LUN {
+	if tx.Each {
+		return s.ApplyEach(drive, tx.Put...)
+	}
+	return s.Apply(drive, tx.Put...)
 }
 
 // untouched reports whether a catalog write failed before it wrote anything. Then there is nothing to take back.

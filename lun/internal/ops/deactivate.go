@@ -24,7 +24,7 @@ func Deactivate(ctx context.Context, env *Env, refs []string) ([]Result, error) 
 		})
 		clean := slices.DeleteFunc(next, func(l catalog.LUN) bool { return l.ID == uuid.Nil })
 		if len(clean) > 0 {
-			tx := &host.Transaction{Put: clean, All: true}
+			tx := &host.Transaction{Put: clean, All: true, Each: true}
 			if err := s.Run(ctx, []layout.Step{engine.Commit{Tx: tx, Text: "mirrors were stopped"}}); err != nil {
 				s.Log.Warn("an older copy of what was stopped may not be recognised", "error", err)
 			}

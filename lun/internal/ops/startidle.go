@@ -30,7 +30,7 @@ func startIdle(ctx context.Context, s *Session, idle []catalog.LUN) []Result {
 		if len(luns) == 0 {
 			return nil
 		}
-		tx := &host.Transaction{Put: luns}
+		tx := &host.Transaction{Put: luns, Each: true}
 		return s.Run(ctx, []layout.Step{engine.Commit{Tx: tx, Text: startText(luns)}})
 	}
 	if commit(begun...) != nil { // one drive must not keep the LUNs on others from starting
