@@ -200,7 +200,7 @@ func (r *rig) mended(p *lun.Provider) bool {
 			r.fail("run to the end: %v", err)
 		}
 	}
-	if err := r.waitForChecks(ctx, p); err != nil && !(r.harmed && errors.Is(err, vds.ErrIO)) {
+	if err := r.waitForChecks(ctx, p); err != nil && (!r.harmed || !errors.Is(err, vds.ErrIO)) {
 		r.fail("look at operations in the end: %v", err)
 	}
 	synctest.Wait()
