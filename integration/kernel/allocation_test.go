@@ -368,7 +368,13 @@ func partition(t testing.TB, device string, start, length size.Bytes) string {
 	rest := bytes.Repeat([]byte{0xee}, int(d.Info().Size-start-length))
 	_, err = d.WriteAt(rest, int64(start+length))
 	lab.Must(t, errors.Join(err, d.Sync(), d.Close()))
-	lab.RunTool(t, "blockdev", "--rereadpt", device)
+	// udevd reads the partitions, too, when a device is closed that was written to. Meanwhile the device is busy, and they are gone.
+	lab.Settle(t)
+	lab.WaitFor(t, "the partitions of "+device, 30*time.Second, func() bool {
+		_, err := lab.TryTool(t, "blockdev", "--rereadpt", device)
+		return err == nil
+	})
+	lab.Settle(t)
 	path := device + "1"
 	if name := filepath.Base(device); name[len(name)-1] <= '9' {
 		path = device + "p1"

@@ -170,6 +170,7 @@ func newPartitioned(t *testing.T) (disk, part string) {
 		t.Fatal(err)
 	}
 	part = device + "p1"
+	lab.Settle(t) // udevd reads the partitions, too, and they are gone meanwhile
 	lab.WaitFor(t, part, 10*time.Second, func() bool {
 		_, err := os.Stat(part)
 		return err == nil
