@@ -180,18 +180,22 @@ type recorder struct {
 	ended chan error
 }
 
+// sliceAt is where a drive begins on the device whose writes are logged. The first one does not begin at its start: the device would
+// have that drive's label, too, and no other drive could be made on it.
+func sliceAt(drive int) size.Bytes { return size.MiB + size.Bytes(drive)*loggedDrive }
+
 // newRecorder makes a log on a device, drives under it, and the LUN web1 on the first one.
 func newRecorder(t *testing.T, device string, drives int, w lab.Stamps) *recorder {
 	t.Helper()
 	lab.NewLab(t)
-	length := size.Bytes(drives) * loggedDrive
+	length := sliceAt(drives)
 	base := lab.NewMapping(t, loggedName, dm.Table{{Length: length.Sectors(), Target: dm.Other{
 		Name: "log-writes", Args: lab.NewLoop(t, length, 512) + " " + device,
 	}}})
 	var devices []string
 	for i := range drives {
 		devices = append(devices, lab.NewMapping(t, fmt.Sprintf("slice%d", i), dm.Table{{Length: loggedDrive.Sectors(), Target: dm.Other{
-			Name: "linear", Args: fmt.Sprintf("%s %d", base, (size.Bytes(i) * loggedDrive).Sectors()),
+			Name: "linear", Args: fmt.Sprintf("%s %d", base, sliceAt(i).Sectors()),
 		}}}))
 	}
 	r := &recorder{t: t, Rig: lab.Labelled(t, devices...), w: w}

@@ -135,7 +135,7 @@ const enough = 5
 func (b *replays) replay(f *flight, m image, n int) error {
 	b.t.Helper()
 	for i, loop := range b.Drives {
-		m.slice(size.Bytes(i)*loggedDrive, loggedDrive).store(b.t, loop)
+		m.slice(sliceAt(i), loggedDrive).store(b.t, loop)
 	}
 	results, err := b.Provider.Assemble(b.t.Context(), lun.AssembleOptions{})
 	for _, result := range results {
