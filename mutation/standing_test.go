@@ -22,7 +22,7 @@ func standingMutations() []mutation {
 			name:  "what the drives say of a failed leg is not heard",
 			harm:  "counts a leg in again that the others have gone on without",
 			file:  "lun/internal/raid1/legs.go",
-			edits: []edit{{"!newest.CallsFailed(super)", "super.NumDevices > 0"}},
+			edits: []edit{{"!newest.CallsFailed(super)", "newest.NumDevices > 0"}},
 			test:  "TestConvert/the drives say that one failed",
 		},
 		{

@@ -110,8 +110,8 @@ func TestMachineMirror(t *testing.T) {
 	table := fmt.Sprintf("0 %d raid raid1 3 0 region_size 1024 2 %s", length.Sectors(), strings.Join(legs, " "))
 	mirror := lab.NewDevice(t, "plexlab-mirror", table)
 	w := lab.StartWriter(t, mirror, length)
-	lab.WaitFor(t, "the first sync", time.Minute, func() bool {
-		return strings.Contains(lab.RunTool(t, "dmsetup", "status", "plexlab-mirror"), "AA 32768/32768 idle")
+	lab.WaitFor(t, "the first sync and a write", time.Minute, func() bool {
+		return strings.Contains(lab.RunTool(t, "dmsetup", "status", "plexlab-mirror"), "AA 32768/32768 idle") && w.Acked.Load() > 0
 	})
 	t.Log(w.Finish(t))
 	for _, leg := range []string{legs[1], legs[3]} {

@@ -106,9 +106,17 @@ func udevRuns() bool {
 // device open, and links to one that is gone may be there.
 func Settle(t testing.TB) {
 	t.Helper()
-	if udevRuns() {
-		RunTool(t, "udevadm", "settle", "--timeout=180")
+	if !udevRuns() {
+		return
 	}
+	// Under load udevd may end a connection that it has not read from yet: settle asks again.
+	WaitFor(t, "udevadm settle", 3*time.Minute, func() bool {
+		out, err := TryTool(t, "udevadm", "settle", "--timeout=180")
+		if err != nil {
+			t.Logf("udevadm settle: %v: %s", err, out)
+		}
+		return err == nil
+	})
 }
 
 // WaitFor waits until done reports true and fails the test when that takes longer than limit.
