@@ -159,7 +159,7 @@ func (s Set) tombstones(l LUN, before []LUN) []Tombstone {
 		}
 		dead = append(dead, b.Absorbed...)
 	}
-	slices.SortFunc(dead, func(a, b Tombstone) int {
+	slices.SortStableFunc(dead, func(a, b Tombstone) int {
 		return cmp.Or(compareIDs(a.LUN, b.LUN), cmp.Compare(b.Generation, a.Generation))
 	})
 	dead = slices.CompactFunc(dead, func(a, b Tombstone) bool { return a.LUN == b.LUN })

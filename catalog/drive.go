@@ -230,7 +230,7 @@ func (d *Drive) put(m Media, slot int, sequence uint64, data []byte) error {
 // sortedLUNs is a sorted copy. Its slices are shared with luns.
 func sortedLUNs(luns []LUN) []LUN {
 	sorted := slices.Clone(luns)
-	slices.SortFunc(sorted, func(a, b LUN) int {
+	slices.SortStableFunc(sorted, func(a, b LUN) int {
 		return cmp.Or(compareIDs(a.ID, b.ID), cmp.Compare(a.Generation, b.Generation))
 	})
 	return sorted

@@ -334,7 +334,7 @@ func (s *Set) list() {
 			s.LUNs = append(s.LUNs, g.winner)
 		}
 	}
-	slices.SortFunc(s.LUNs, func(a, b LUN) int {
+	slices.SortStableFunc(s.LUNs, func(a, b LUN) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), compareIDs(a.ID, b.ID))
 	})
 }

@@ -58,7 +58,7 @@ func (p Plex) on(drive uuid.UUID) bool {
 // pair is listed. The order is that of drives and sectors.
 func overlaps(claims []claim) [][2]claim {
 	sorted := slices.Clone(claims)
-	slices.SortFunc(sorted, compareClaims)
+	slices.SortStableFunc(sorted, compareClaims)
 	var pairs [][2]claim
 	for i, reach := 1, 0; i < len(sorted); i++ {
 		last, c := sorted[reach].extent, sorted[i].extent
@@ -115,7 +115,7 @@ func (l LUN) on(drive uuid.UUID) bool {
 
 // sortedIDs sorts ids in place and drops what is there twice.
 func sortedIDs(ids []uuid.UUID) []uuid.UUID {
-	slices.SortFunc(ids, compareIDs)
+	slices.SortStableFunc(ids, compareIDs)
 	return slices.Compact(ids)
 }
 
@@ -157,6 +157,6 @@ func (s Set) claimed(drive uuid.UUID) []Extent {
 			}
 		}
 	}
-	slices.SortFunc(extents, func(a, b Extent) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortStableFunc(extents, func(a, b Extent) int { return cmp.Compare(a.Start, b.Start) })
 	return extents
 }

@@ -39,7 +39,7 @@ func (p *Provider) Drives() []Drive {
 	for _, d := range h.All() {
 		all = append(all, describe(h, d))
 	}
-	slices.SortFunc(all, func(a, b Drive) int {
+	slices.SortStableFunc(all, func(a, b Drive) int {
 		return cmp.Or(cmp.Compare(len(a.Info.Path), len(b.Info.Path)), cmp.Compare(a.Info.Path, b.Info.Path))
 	})
 	return all

@@ -27,7 +27,7 @@ func (p *Provider) LUNs() []*LUN {
 	for _, l := range p.host().Set.LUNs {
 		all = append(all, p.handle(l))
 	}
-	slices.SortFunc(all, func(a, b *LUN) int { return cmp.Compare(a.ref.Name, b.ref.Name) })
+	slices.SortStableFunc(all, func(a, b *LUN) int { return cmp.Compare(a.ref.Name, b.ref.Name) })
 	return all
 }
 

@@ -176,7 +176,7 @@ func (l *largest) cut() {
 	byLength := func(a, b Range) int { return cmp.Compare(b.Length, a.Length) }
 	slices.SortStableFunc(l.ranges, byLength)
 	l.ranges = l.ranges[:min(len(l.ranges), max(0, l.limit))]
-	slices.SortFunc(l.ranges, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortStableFunc(l.ranges, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
 }
 
 // all is the ranges that were kept, in order.

@@ -162,7 +162,7 @@ func percent(done, total size.Sectors) int {
 
 func newPlexDoc(p lun.PlexProperties, paths map[uuid.UUID]string) plexDoc {
 	drives := listOf(p.Drives, func(id uuid.UUID) driveRef { return driveRef{ID: id, Path: paths[id]} })
-	slices.SortFunc(drives, func(a, b driveRef) int {
+	slices.SortStableFunc(drives, func(a, b driveRef) int {
 		return cmp.Or(cmp.Compare(len(a.Path), len(b.Path)), cmp.Compare(a.Path, b.Path))
 	})
 	return plexDoc{ID: p.ID, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health, Drives: drives}
@@ -184,7 +184,7 @@ func (h *host) operations(ctx context.Context) ([]operationDoc, error) {
 		}
 		docs = append(docs, doc)
 	}
-	slices.SortFunc(docs, func(a, b operationDoc) int { return cmp.Compare(a.LUN.Name, b.LUN.Name) })
+	slices.SortStableFunc(docs, func(a, b operationDoc) int { return cmp.Compare(a.LUN.Name, b.LUN.Name) })
 	return docs, nil
 }
 

@@ -47,7 +47,7 @@ func (h *Host) driveCandidates(ref string, named func(*Drive) bool) []Candidate[
 		}
 		all = append(all, c)
 	}
-	slices.SortFunc(all, func(a, b Candidate[*Drive]) int { return cmp.Compare(a.Text, b.Text) })
+	slices.SortStableFunc(all, func(a, b Candidate[*Drive]) int { return cmp.Compare(a.Text, b.Text) })
 	return all
 }
 

@@ -142,7 +142,7 @@ func (h *Host) identityProblems() []error {
 // byPath is the drives that are used, sorted by path.
 func (h *Host) byPath() []*Drive {
 	all := h.All()[:len(h.Drives)]
-	slices.SortFunc(all, func(a, b *Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) })
+	slices.SortStableFunc(all, func(a, b *Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) })
 	return all
 }
 

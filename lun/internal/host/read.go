@@ -52,7 +52,7 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 
 // readStores reads the label and catalog of every device.
 func (c *census) readStores(ctx context.Context) {
-	infos := slices.SortedFunc(maps.Values(c.infos), func(a, b blockdev.Info) int { return strings.Compare(a.Path, b.Path) })
+	infos := slices.SortedStableFunc(maps.Values(c.infos), func(a, b blockdev.Info) int { return strings.Compare(a.Path, b.Path) })
 	read, errs := make([]catalog.Drive, len(infos)), make([]error, len(infos))
 	Parallel(c.Workers, len(infos), func(i int) { read[i], errs[i] = c.readStore(ctx, infos[i]) }) // a device may take seconds to answer
 	for i, info := range infos {

@@ -33,7 +33,7 @@ func (v View) names() []Node {
 		}
 		nodes = append(nodes, n)
 	}
-	slices.SortFunc(nodes, func(a, b Node) int {
+	slices.SortStableFunc(nodes, func(a, b Node) int {
 		if a.Visibility != b.Visibility {
 			return int(a.Visibility) - int(b.Visibility)
 		}

@@ -50,7 +50,7 @@ func foreignDrives(s *Session, refs []string) ([]*host.Drive, error) {
 		}
 	}
 	chosen = slices.DeleteFunc(chosen, func(d *host.Drive) bool { return d.Standing != host.Foreign })
-	slices.SortFunc(chosen, func(a, b *host.Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) })
+	slices.SortStableFunc(chosen, func(a, b *host.Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) })
 	chosen = slices.Compact(chosen)
 	for _, d := range chosen {
 		for _, other := range s.All() {
