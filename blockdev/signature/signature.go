@@ -32,6 +32,14 @@ type Signature struct {
 	UUID  string // lower case; may be empty
 }
 
+// String is the type and the label for an error text: `ext4 "root"`.
+func (s Signature) String() string {
+	if s.Label == "" {
+		return s.Type
+	}
+	return s.Type + " " + strconv.Quote(s.Label)
+}
+
 // Own is the type of a drive of plexctl, and of the rest of a former one: a label or a catalog at either end.
 const Own = "plexctl"
 

@@ -84,16 +84,20 @@ func (p printer) checkText(checks []checkDoc) string {
 	return text.String()
 }
 
-func checkRoot(root bool) checkDoc {
-	if root {
-		return checkDoc{"privilege", levelOK, "running as root", ""}
+// check is a finding: good if a thing is as plexctl needs it, else bad with advice.
+func check(name string, ok bool, good, bad, advice string) checkDoc {
+	if ok {
+		return checkDoc{name, levelOK, good, ""}
 	}
-	return checkDoc{"privilege", levelFail, "not running as root", "run plexctl as root; more checks are made then"}
+	return checkDoc{name, levelFail, bad, advice}
 }
 
 // checkMachine judges everything about the machine but its drives.
 func checkMachine(f facts) []checkDoc {
-	checks := []checkDoc{checkRoot(f.root), checkRelease(f.release)}
+	checks := []checkDoc{
+		check("privilege", f.root, "running as root", "not running as root", "run plexctl as root; more checks are made then"),
+		checkRelease(f.release),
+	}
 	if f.dmErr != nil {
 		advice := "the kernel needs CONFIG_BLK_DEV_DM: `modprobe dm-mod`, or a kernel that has it"
 		if !errors.Is(f.dmErr, dm.ErrNotSupported) {
@@ -104,7 +108,9 @@ func checkMachine(f facts) []checkDoc {
 		checks = append(checks, checkInterface(f.kernel.Interface), checkTarget(f.kernel, "linear", "CONFIG_BLK_DEV_DM", "dm-mod"),
 			checkTarget(f.kernel, "raid", "CONFIG_DM_RAID", "dm-raid"), checkRaid1(f.kernel.Raid1))
 	}
-	return append(checks, checkUdev(f.udev), checkLock(f.lockDir, f.lockErr))
+	lock := check("lock", f.lockErr == nil, f.lockDir+" is writable",
+		fmt.Sprintf("%s: %v", f.lockDir, f.lockErr), "make "+f.lockDir+" writable: a tmpfs at /run does")
+	return append(checks, checkUdev(f.udev), lock)
 }
 
 // checkRelease judges a kernel release such as "6.12.48-amd64".
@@ -132,24 +138,13 @@ func checkInterface(v dm.Version) checkDoc {
 }
 
 func checkTarget(r dm.Report, name, option, module string) checkDoc {
-	title := name + " target"
-	if version, ok := r.Targets[name]; ok {
-		return checkDoc{title, levelOK, "version " + version.String(), ""}
-	}
-	return checkDoc{title, levelFail, "missing", kernelAdvice(option, module)}
+	version, ok := r.Targets[name]
+	return check(name+" target", ok, "version "+version.String(), "missing", kernelAdvice(option, module))
 }
 
 func checkRaid1(s dm.Support) checkDoc {
-	switch s {
-	case dm.Loaded:
-		return checkDoc{"raid1 personality", levelOK, "loaded", ""}
-	case dm.Loadable:
-		return checkDoc{"raid1 personality", levelOK, "a module, loaded when it is needed", ""}
-	default:
-		return checkDoc{
-			"raid1 personality", levelFail, "neither loaded nor installed for this kernel", kernelAdvice("CONFIG_MD_RAID1", "raid1"),
-		}
-	}
+	how, ok := map[dm.Support]string{dm.Loaded: "loaded", dm.Loadable: "a module, loaded when it is needed"}[s]
+	return check("raid1 personality", ok, how, "neither loaded nor installed for this kernel", kernelAdvice("CONFIG_MD_RAID1", "raid1"))
 }
 
 func kernelAdvice(option, module string) string {
@@ -161,13 +156,6 @@ func checkUdev(runs bool) checkDoc {
 		return checkDoc{"udev", levelOK, "runs and makes the links in /dev/mapper", ""}
 	}
 	return checkDoc{"udev", levelOK, "does not run; plexctl makes the links in /dev/mapper", ""}
-}
-
-func checkLock(dir string, err error) checkDoc {
-	if err != nil {
-		return checkDoc{"lock", levelFail, fmt.Sprintf("%s: %v", dir, err), "make " + dir + " writable: a tmpfs at /run does"}
-	}
-	return checkDoc{"lock", levelOK, dir + " is writable", ""}
 }
 
 // checkDrives judges the drives and their catalogs.

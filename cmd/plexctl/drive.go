@@ -47,13 +47,11 @@ func listDrives(_ context.Context, s *session, _ noOptions) error {
 
 func (p printer) printDrives(drives []lun.Drive) error {
 	docs := listOf(drives, newDriveDoc)
-	rows := [][]string{{"DRIVE", "SIZE", "FREE", "HOST", "STATE", "LUNS", "GUID", "MODEL"}}
-	for _, d := range docs {
-		rows = append(rows, []string{
-			d.Path, d.Size.String(), d.Free.String(), hostText(d), d.stateText(), dash(strings.Join(d.LUNs, ",")), p.id(d.ID), dash(d.Model),
-		})
-	}
-	return p.print(document{"drives": docs}, table(2, rows))
+	head := []string{"DRIVE", "SIZE", "FREE", "HOST", "STATE", "LUNS", "GUID", "MODEL"}
+	return p.print(document{"drives": docs}, listing(head, docs, func(d driveDoc) []string {
+		luns := dash(strings.Join(d.LUNs, ","))
+		return []string{d.Path, d.Size.String(), d.Free.String(), hostText(d), d.stateText(), luns, p.id(d.ID), dash(d.Model)}
+	}))
 }
 
 // grownText tells how to use room that the device has got; empty when it has got none.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/lun"
 )
@@ -98,12 +99,5 @@ func (s *session) contentText(ctx context.Context, info blockdev.Info) (string, 
 	if len(found) == 0 {
 		return "nothing is recognised on it", nil
 	}
-	texts := make([]string, len(found))
-	for i, signature := range found {
-		texts[i] = signature.Type
-		if signature.Label != "" {
-			texts[i] += fmt.Sprintf(" %q", signature.Label)
-		}
-	}
-	return strings.Join(texts, ", "), nil
+	return strings.Join(listOf(found, signature.Signature.String), ", "), nil
 }

@@ -107,14 +107,13 @@ func (s *session) lunLine(l *lun.LUN) outcome {
 }
 
 func (p printer) lunTable(luns ...lunDoc) string {
-	rows := [][]string{{"LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "PLEXES", "DEVICE", "GUID"}}
-	for _, l := range luns {
-		rows = append(rows, []string{
+	head := []string{"LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "PLEXES", "DEVICE", "GUID"}
+	return listing(head, luns, func(l lunDoc) []string {
+		return []string{
 			l.Name, l.Size.String(), l.Type.String(), p.lunHealth(l), l.Status.String(),
 			fmt.Sprint(len(l.Plexes)), dash(l.Device), p.id(l.ID),
-		})
-	}
-	return table(2, rows)
+		}
+	})
 }
 
 func (p printer) lunDetails(doc lunDoc) string {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -31,15 +31,11 @@ func unlockMemory() { _ = unix.Munlockall() }
 
 // mapping is a line of /proc/self/maps: where it lies, and whether it is a file that can be read (proc_pid_maps(5)).
 func mapping(line string) (from, length uintptr, file bool) {
-	words := strings.Fields(line) // from-to mode offset device inode path
-	if len(words) < 5 {
+	var to, offset uintptr
+	var mode, device, inode string
+	_, err := fmt.Sscanf(line, "%x-%x %s %x %s %s", &from, &to, &mode, &offset, &device, &inode)
+	if err != nil || from > to {
 		return 0, 0, false
 	}
-	start, end, _ := strings.Cut(words[0], "-")
-	first, err1 := strconv.ParseUint(start, 16, 64)
-	last, err2 := strconv.ParseUint(end, 16, 64)
-	if err1 != nil || err2 != nil || first > last {
-		return 0, 0, false
-	}
-	return uintptr(first), uintptr(last - first), words[4] != "0" && strings.HasPrefix(words[1], "r")
+	return from, to - from, inode != "0" && strings.HasPrefix(mode, "r")
 }

@@ -37,13 +37,11 @@ func listOps(ctx context.Context, s *session, _ noOptions) error {
 }
 
 func (p printer) operationTable(operations ...operationDoc) string {
-	rows := [][]string{{"OPERATION", "TYPE", "LUN", "STATE", "DONE", "LIMIT", "STARTED"}}
-	for _, o := range operations {
-		rows = append(rows, []string{
-			p.id(o.ID), o.Type.String(), dash(o.LUN.Name), string(o.State), fmt.Sprintf("%d%%", o.Percent), dash(o.limitText()), stamp(o.Started),
-		})
-	}
-	return table(2, rows)
+	head := []string{"OPERATION", "TYPE", "LUN", "STATE", "DONE", "LIMIT", "STARTED"}
+	return listing(head, operations, func(o operationDoc) []string {
+		done := fmt.Sprintf("%d%%", o.Percent)
+		return []string{p.id(o.ID), o.Type.String(), dash(o.LUN.Name), string(o.State), done, dash(o.limitText()), stamp(o.Started)}
+	})
 }
 
 // operationText tells on one line what an operation is and how far it is.

@@ -25,11 +25,7 @@ func all(name string, into *[]string, offer names) operand {
 
 // takes gives cmd its operands: how they are checked, kept, and completed, unless cmd completes them itself.
 func (c *cli) takes(cmd *cobra.Command, ops ...operand) {
-	names := make([]string, len(ops))
-	for i, op := range ops {
-		names[i] = op.name
-	}
-	check := operands(names...)
+	check := operands(listOf(ops, func(op operand) string { return op.name })...)
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
 			return err

@@ -33,11 +33,7 @@ func listPlexes(ctx context.Context, s *session, ref string) error {
 }
 
 func (p printer) plexTable(plexes []plexDoc) string {
-	rows := [][]string{{"PLEX", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DRIVES"}}
-	for _, x := range plexes {
-		rows = append(rows, p.plexRow(x))
-	}
-	return table(2, rows)
+	return listing([]string{"PLEX", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DRIVES"}, plexes, p.plexRow)
 }
 
 func (p printer) plexRow(x plexDoc) []string {

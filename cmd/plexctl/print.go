@@ -78,14 +78,15 @@ func table(blanks int, rows [][]string) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 8, blanks, ' ', 0)
 	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, text := range row {
-			cells[i] = cell(text)
-		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
+		fmt.Fprintln(w, strings.Join(listOf(row, cell), "\t"))
 	}
 	_ = w.Flush() // into memory
 	return text.String()
+}
+
+// listing is a table of a head and a row for each of all.
+func listing[T any](head []string, all []T, row func(T) []string) string {
+	return table(2, append([][]string{head}, listOf(all, row)...))
 }
 
 // cell is text for a cell, on one line. It may be painted.
@@ -136,14 +137,8 @@ func (p printer) lunHealth(l lunDoc) string {
 
 // health formats a health as a cell.
 func (p printer) health(h vds.Health) string {
-	switch h {
-	case vds.HealthHealthy:
-		return p.paint(sgrGreen, h.String())
-	case vds.HealthFailed, vds.HealthUnknown:
-		return p.paint(sgrRed, h.String())
-	default:
-		return p.paint(sgrYellow, h.String())
-	}
+	colours := map[vds.Health]string{vds.HealthHealthy: sgrGreen, vds.HealthFailed: sgrRed, vds.HealthUnknown: sgrRed}
+	return p.paint(cmp.Or(colours[h], sgrYellow), h.String())
 }
 
 // id formats a GUID as a cell: its first digits for a reader at a terminal, the whole for a program behind a pipe.

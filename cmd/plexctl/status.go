@@ -185,12 +185,9 @@ func problemText(object string, problems []errorDoc) string {
 
 // summary formats a summary.
 func (p printer) summary(s summary) string {
-	switch s {
-	case degraded:
-		return p.paint(sgrYellow, "degraded: the data is there, not everything is as it should be")
-	case failed:
-		return p.paint(sgrRed, "failed: a LUN cannot be used")
-	default:
-		return p.paint(sgrGreen, "all is healthy")
-	}
+	return map[summary]string{
+		allHealthy: p.paint(sgrGreen, "all is healthy"),
+		degraded:   p.paint(sgrYellow, "degraded: the data is there, not everything is as it should be"),
+		failed:     p.paint(sgrRed, "failed: a LUN cannot be used"),
+	}[s]
 }

@@ -83,7 +83,7 @@ func checkContent(ctx context.Context, h *host.Host, info blockdev.Info, force b
 		found = slices.DeleteFunc(found, func(s signature.Signature) bool { return s.Type == signature.Own })
 	}
 	if len(found) > 0 && !force {
-		why.Add(vds.ErrDiskNotEmpty, "if its content may be lost, add --force", "it carries %s", signatureText(found))
+		why.Add(vds.ErrDiskNotEmpty, "if its content may be lost, add --force", "it carries %s", fault.List(found, signature.Signature.String))
 	}
 }
 
@@ -140,13 +140,4 @@ func checkGrow(d *host.Drive) error {
 		}
 	}
 	return nil
-}
-
-func signatureText(found []signature.Signature) string {
-	return fault.List(found, func(s signature.Signature) string {
-		if s.Label == "" {
-			return s.Type
-		}
-		return fmt.Sprintf("%s %q", s.Type, s.Label)
-	})
 }
