@@ -131,14 +131,11 @@ func (l kernelLog) lines(dev devno.No) string {
 // write. It fails where the log cannot be written; then nothing will be known about the copy.
 func (c *Control) Mark(_ context.Context, m Marker) error {
 	fd, err := unix.Open(c.logs.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &Error{Op: "write to the log of", Device: "kernel", Err: err}
+	if err == nil {
+		_, err = unix.Write(fd, []byte(markerPriority+m.String()+"\n"))
+		err = errors.Join(err, unix.Close(fd))
 	}
-	_, err = unix.Write(fd, []byte(markerPriority+m.String()+"\n"))
-	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		return &Error{Op: "write to the log of", Device: "kernel", Err: err}
-	}
-	return nil
+	return fault("write to the log of", "kernel", err)
 }
 
 // Passed looks in the kernel's log for a sector that the copy of an operation could not read from any leg. legs is the data

@@ -188,10 +188,8 @@ func nodeAt(path string) (devno.No, bool) {
 
 // sleep waits for d, or until ctx ends and says so.
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

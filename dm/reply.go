@@ -18,7 +18,6 @@ var errReply = errors.New("malformed reply of the kernel")
 
 // reply is a decoded header and the undecoded payload behind it.
 type reply struct {
-	version Version
 	flags   uint32
 	event   uint32
 	targets uint32
@@ -51,7 +50,6 @@ func decodeReply(buf []byte) (reply, error) {
 	}
 	get := binary.NativeEndian.Uint32
 	r := reply{
-		version: decodeVersion(buf),
 		targets: get(buf[atTargetCount:]),
 		open:    int32(get(buf[atOpenCount:])),
 		flags:   get(buf[atFlags:]),
@@ -84,24 +82,17 @@ type listed struct {
 // An empty list is one record of device 0.
 func decodeList(payload []byte) ([]listed, error) {
 	var list []listed
-	for rest := payload; len(rest) > 0; {
-		record, next, err := cut(rest, 8, "device")
-		if err != nil {
-			return nil, err
-		}
+	err := records(payload, 8, "device", func(record []byte) error {
 		dev := binary.NativeEndian.Uint64(record)
-		if dev == 0 && next == 0 && len(list) == 0 {
-			return nil, nil
+		if dev == 0 && len(record) == len(payload) {
+			return nil
 		}
 		entry, err := decodeListed(record, devno.FromDev(dev))
-		if err != nil {
-			return nil, err
-		}
 		list = append(list, entry)
-		rest = rest[next:]
-		if next == 0 {
-			break
-		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return list, nil
 }
@@ -150,23 +141,16 @@ func decodeDeps(payload []byte) ([]devno.No, error) {
 // version 3×u32, name NUL.
 func decodeVersions(payload []byte) (map[string]Version, error) {
 	versions := make(map[string]Version)
-	for rest := payload; len(rest) > 0; {
-		record, next, err := cut(rest, 0, "target version")
-		if err != nil {
-			return nil, err
-		}
+	err := records(payload, 0, "target version", func(record []byte) error {
 		if len(record) < 16 {
-			return nil, fmt.Errorf("%w: target version in %d bytes", errReply, len(record))
+			return fmt.Errorf("%w: target version in %d bytes", errReply, len(record))
 		}
 		name, err := text(record[16:], "target name")
-		if err != nil {
-			return nil, err
-		}
 		versions[name] = decodeVersion(record[4:])
-		rest = rest[next:]
-		if next == 0 {
-			break
-		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return versions, nil
 }
@@ -206,21 +190,27 @@ func decodeTarget(payload []byte) (line TargetStatus, next uint32, err error) {
 	}, binary.NativeEndian.Uint32(payload[atNext:]), err
 }
 
-// cut is the first record of a chain, and the distance to the next one. The record has that distance at offset at; it is 0 in
-// the last record.
-func cut(chain []byte, at int, what string) (record []byte, next int, err error) {
-	fixed := at + 4
-	if len(chain) < fixed {
-		return nil, 0, fmt.Errorf("%w: %s in %d bytes", errReply, what, len(chain))
+// records calls decode for each record of a chain, up to an error. A record has the distance to the next one at offset at; it is
+// 0 in the last record.
+func records(chain []byte, at int, what string, decode func(record []byte) error) error {
+	for len(chain) > 0 {
+		fixed := at + 4
+		if len(chain) < fixed {
+			return fmt.Errorf("%w: %s in %d bytes", errReply, what, len(chain))
+		}
+		next, length := binary.NativeEndian.Uint32(chain[at:]), len(chain)
+		if next != 0 {
+			if int64(next) >= int64(length) || int64(next) < int64(fixed) {
+				return fmt.Errorf("%w: next %s at %d of %d", errReply, what, next, length)
+			}
+			length = int(next)
+		}
+		if err := decode(chain[:length]); err != nil {
+			return err
+		}
+		chain = chain[length:]
 	}
-	distance := binary.NativeEndian.Uint32(chain[at:])
-	if distance == 0 {
-		return chain, 0, nil
-	}
-	if int64(distance) >= int64(len(chain)) || int64(distance) < int64(fixed) {
-		return nil, 0, fmt.Errorf("%w: next %s at %d of %d", errReply, what, distance, len(chain))
-	}
-	return chain[:distance], int(distance), nil
+	return nil
 }
 
 // text is the string at the start of b, which must end with a NUL inside b.
