@@ -49,12 +49,13 @@ func (h Host) Open(ctx context.Context, path string, mode Mode) (Disk, error) {
 }
 
 func (h Host) open(ctx context.Context, path string, mode Mode) (*hostDisk, error) {
-	if _, err := nodeDevice(path); err != nil { // to open something else may block: a FIFO, for example
+	dev, err := nodeDevice(path)
+	if err != nil { // to open something else may block: a FIFO, for example
 		return nil, pathError("open", path, err)
 	}
 	file, err := os.OpenFile(path, openFlags(mode), 0)
 	if err != nil {
-		return nil, h.openError(path, mode, err)
+		return nil, h.openError(path, dev, mode, err)
 	}
 	d, err := h.opened(ctx, path, file, mode)
 	if err != nil {
@@ -65,12 +66,10 @@ func (h Host) open(ctx context.Context, path string, mode Mode) (*hostDisk, erro
 }
 
 // openError is why a device cannot be opened. The kernel may refuse to open a read-only device for writing with EACCES.
-func (h Host) openError(path string, mode Mode, err error) error {
+func (h Host) openError(path string, dev devno.No, mode Mode, err error) error {
 	if mode != Read && errors.Is(err, fs.ErrPermission) {
-		if dev, statErr := nodeDevice(path); statErr == nil {
-			if n, nodeErr := h.nodeOf(dev); nodeErr == nil && n.readOnly() {
-				err = unix.EROFS
-			}
+		if n, nodeErr := h.nodeOf(dev); nodeErr == nil && n.readOnly() {
+			err = unix.EROFS
 		}
 	}
 	return pathError("open", path, err)
@@ -89,7 +88,7 @@ func openFlags(mode Mode) int {
 
 // opened makes a disk of an open file. It asks the file which device it is, so that nobody can swap the node in between.
 func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode) (*hostDisk, error) {
-	dev, err := fileDevice(file)
+	dev, err := blockDevice(func(st *unix.Stat_t) error { return unix.Fstat(int(file.Fd()), st) })
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +107,6 @@ func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode)
 		return nil, err
 	}
 	return d, nil
-}
-
-func fileDevice(file *os.File) (devno.No, error) {
-	return blockDevice(func(st *unix.Stat_t) error { return unix.Fstat(int(file.Fd()), st) })
 }
 
 // checkNode makes sure that a path that is a kernel's name leads to the device of that name. A node that was made by hand or

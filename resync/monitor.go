@@ -129,20 +129,16 @@ func (m *Monitor) run(ctx context.Context) {
 
 // sleep waits for d or for a wake-up, and returns false when ctx has ended. Wake-ups within minInterval count as one.
 func (m *Monitor) sleep(ctx context.Context, d time.Duration) bool {
-	pause := time.NewTimer(minInterval)
-	defer pause.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-pause.C:
+	case <-time.After(minInterval):
 	}
-	rest := time.NewTimer(d - minInterval)
-	defer rest.Stop()
 	select {
 	case <-ctx.Done():
 		return false
 	case <-m.poke:
-	case <-rest.C:
+	case <-time.After(d - minInterval):
 	}
 	return true
 }

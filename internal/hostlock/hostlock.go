@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,7 +54,7 @@ type Lock struct{ file *os.File }
 // exclude each other also within one process.
 func Acquire(ctx context.Context, path, purpose string) (*Lock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, cause(err))
+		return nil, fmt.Errorf("lock: %w", err)
 	}
 	for {
 		file, err := lockFile(ctx, path)
@@ -77,7 +76,7 @@ func Acquire(ctx context.Context, path, purpose string) (*Lock, error) {
 func lockFile(ctx context.Context, path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, cause(err))
+		return nil, fmt.Errorf("lock: %w", err)
 	}
 	err = Flock(ctx, file)
 	if err == nil {
@@ -94,14 +93,6 @@ func lockFile(ctx context.Context, path string) (*os.File, error) {
 func readHolder(path string) string {
 	text, _ := os.ReadFile(path)
 	return strings.TrimSpace(string(text))
-}
-
-// cause is err without operation and path: the caller names both.
-func cause(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
-	}
-	return err
 }
 
 // isAt reports whether file is the one that path leads to.
