@@ -3,7 +3,6 @@
 package dm
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -138,9 +137,4 @@ func parseUnreadable(line string) (minor uint32, sector size.Sectors, ok bool) {
 		return 0, 0, false
 	}
 	return uint32(number), size.Sectors(at), true
-}
-
-// UnreadableLine is the record that the kernel writes about a sector of a leg that no leg could give.
-func UnreadableLine(leg devno.No, sector size.Sectors) string {
-	return fmt.Sprintf("2,1,1,-;md/raid1:mdX: dm-%d: unrecoverable I/O read error for block %d\n", leg.Minor, uint64(sector))
 }

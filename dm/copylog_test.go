@@ -3,6 +3,7 @@
 package dm
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,7 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/size"
 )
+
+// unreadableLine is the record that the kernel writes about a sector of a leg that no leg could give.
+func unreadableLine(leg devno.No, sector size.Sectors) string {
+	return fmt.Sprintf("2,1,1,-;md/raid1:mdX: dm-%d: unrecoverable I/O read error for block %d\n", leg.Minor, uint64(sector))
+}
 
 // The search begins at the marker, whatever the clocks say. What is missing of the log is not known.
 func TestReadCopyLog(t *testing.T) {
@@ -21,16 +28,16 @@ func TestReadCopyLog(t *testing.T) {
 	}
 	begin := mark(op, true, legs...)
 	line := func(text string) string { return "2,1234,9223372036854775807,-;" + text + "\n SUBSYSTEM=block\n" }
-	bad := UnreadableLine(dmDev(6), 40960)
+	bad := unreadableLine(dmDev(6), 40960)
 	tests := map[string]struct {
 		records []string
 		want    Passed
 	}{
 		"nothing since":         {[]string{bad, begin}, Passed{Known: true}},
 		"a sector":              {[]string{begin, bad}, Passed{Known: true, Found: true, Leg: dmDev(6), Sector: 40960}},
-		"of the other leg":      {[]string{begin, UnreadableLine(dmDev(8), 1)}, Passed{Known: true, Found: true, Leg: dmDev(8), Sector: 1}},
-		"the first one":         {[]string{begin, bad, UnreadableLine(dmDev(8), 1)}, Passed{Known: true, Found: true, Leg: dmDev(6), Sector: 40960}},
-		"of another mirror":     {[]string{begin, UnreadableLine(dmDev(66), 40960)}, Passed{Known: true}},
+		"of the other leg":      {[]string{begin, unreadableLine(dmDev(8), 1)}, Passed{Known: true, Found: true, Leg: dmDev(8), Sector: 1}},
+		"the first one":         {[]string{begin, bad, unreadableLine(dmDev(8), 1)}, Passed{Known: true, Found: true, Leg: dmDev(6), Sector: 40960}},
+		"of another mirror":     {[]string{begin, unreadableLine(dmDev(66), 40960)}, Passed{Known: true}},
 		"no marker":             {[]string{bad}, Passed{}},
 		"an empty log":          {nil, Passed{}},
 		"of another operation":  {[]string{mark(other, true, legs...)}, Passed{}},
@@ -62,7 +69,7 @@ func TestReadCopyLog(t *testing.T) {
 func manyOf(n int) []string {
 	var lines []string
 	for range n {
-		lines = append(lines, UnreadableLine(dmDev(66), 8))
+		lines = append(lines, unreadableLine(dmDev(66), 8))
 	}
 	return lines
 }
@@ -78,7 +85,7 @@ func TestGapInTheLog(t *testing.T) {
 		"before the marker": {func(l *copyLog) { l.gap(); l.add(begin) }, Passed{Known: true}},
 		"after it":          {func(l *copyLog) { l.add(begin); l.gap() }, Passed{}},
 		"after a sector": {
-			func(l *copyLog) { l.add(begin); l.add(UnreadableLine(dmDev(6), 7)); l.gap() },
+			func(l *copyLog) { l.add(begin); l.add(unreadableLine(dmDev(6), 7)); l.gap() },
 			Passed{Known: true, Found: true, Leg: dmDev(6), Sector: 7},
 		},
 	} {
@@ -118,7 +125,7 @@ func TestMarkInAFile(t *testing.T) {
 	defer unix.Close(fds[1])
 	log := kernelLog{fd: fds[0]}
 	defer log.close()
-	for _, record := range []string{"14,1,1,-;" + m.String() + "\n", UnreadableLine(dmDev(6), 7)} {
+	for _, record := range []string{"14,1,1,-;" + m.String() + "\n", unreadableLine(dmDev(6), 7)} {
 		if _, err := unix.Write(fds[1], []byte(record)); err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ package dm
 import (
 	"errors"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,20 +35,18 @@ type Error struct {
 // Error is operation, device, cause and kernel log in one line. The device is quoted as in Go source, because other programs
 // may give a device a name with control characters.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Op)
+	text := e.Op
 	if e.Device != "" {
-		b.WriteString(" " + strconv.Quote(e.Device))
+		text += " " + strconv.Quote(e.Device)
 	}
-	b.WriteString(": ")
 	if e.InTable {
-		b.WriteString("device in the table: ")
+		text += ": device in the table"
 	}
-	b.WriteString(e.Err.Error())
+	text += ": " + e.Err.Error()
 	if e.KernelLog != "" {
-		b.WriteString(" (kernel: " + e.KernelLog + ")")
+		text += " (kernel: " + e.KernelLog + ")"
 	}
-	return b.String()
+	return text
 }
 
 // fault is err as an *Error, nil for nil.

@@ -146,7 +146,7 @@ func FuzzReadCopyLog(f *testing.F) {
 			if !found.Known || !strings.Contains(record, "md/raid1:") {
 				t.Errorf("%q: %+v", record, found)
 			}
-			if again := ReadCopyLog([]string{begin, UnreadableLine(found.Leg, found.Sector)}, "a", legs); again != found {
+			if again := ReadCopyLog([]string{begin, unreadableLine(found.Leg, found.Sector)}, "a", legs); again != found {
 				t.Errorf("%q gives %+v, then %+v", record, found, again)
 			}
 		}

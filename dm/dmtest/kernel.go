@@ -298,7 +298,12 @@ func (k *Kernel) Mark(ctx context.Context, m dm.Marker) error {
 func (k *Kernel) LogUnreadable(leg devno.No, sector size.Sectors) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.log = append(k.log, dm.UnreadableLine(leg, sector))
+	k.log = append(k.log, unreadableLine(leg, sector))
+}
+
+// unreadableLine is the record that the kernel writes about a sector of a leg that no leg could give.
+func unreadableLine(leg devno.No, sector size.Sectors) string {
+	return fmt.Sprintf("2,1,1,-;md/raid1:mdX: dm-%d: unrecoverable I/O read error for block %d\n", leg.Minor, uint64(sector))
 }
 
 // OverwriteLog has the log lose everything that it holds, as when many other lines have come since.

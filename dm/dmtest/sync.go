@@ -266,7 +266,7 @@ func (r *raid) syncRegion(at, length uint64) error {
 func (r *raid) logUnreadable(sector uint64) {
 	if below, ok := r.first().data.(*upper); ok {
 		k := r.table.kernel
-		k.log = append(k.log, dm.UnreadableLine(below.device.dev, size.Sectors(sector)))
+		k.log = append(k.log, unreadableLine(below.device.dev, size.Sectors(sector)))
 	}
 }
 
