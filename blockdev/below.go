@@ -3,6 +3,7 @@
 package blockdev
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,8 +73,5 @@ func (n node) behindLoop() []devno.No {
 	if err != nil {
 		return nil // nothing is behind it
 	}
-	if status.Rdevice != 0 {
-		return []devno.No{devno.FromDev(status.Rdevice)}
-	}
-	return []devno.No{devno.FromDev(status.Device)}
+	return []devno.No{devno.FromDev(cmp.Or(status.Rdevice, status.Device))}
 }

@@ -11,7 +11,7 @@ import (
 
 // TestHostAllocationUnknown has files in place of devices: none answers as a device does.
 func TestHostAllocationUnknown(t *testing.T) {
-	h := Host{Sys: t.TempDir()}
+	h := Host{Root: t.TempDir()}
 	for name, attribute := range map[string]string{
 		"vda":   "queue/discard_granularity",
 		"loop0": "loop/backing_file",

@@ -100,13 +100,10 @@ func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode)
 		return nil, err
 	}
 	d := &hostDisk{file: file, node: n, path: n.path(), info: sync.OnceValue(func() Info { return n.infoOf(dev) })}
-	if mode != Exclusive {
-		return d, nil
+	if mode == Exclusive {
+		err = h.lockDisk(ctx, d)
 	}
-	if err := h.lockDisk(ctx, d); err != nil {
-		return nil, err
-	}
-	return d, nil
+	return d, err
 }
 
 // checkNode makes sure that a path that is a kernel's name leads to the device of that name. A node that was made by hand or

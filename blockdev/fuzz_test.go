@@ -31,9 +31,9 @@ func FuzzIDs(f *testing.F) {
 	f.Add([]byte("4f7a9d0e6a0b4c5e8d1f2a3b4c5d6e7f\n"), []byte("03AA02FC-0414-05F0-3E06-B30700080009\n"))
 	f.Add([]byte("uninitialized\n"), []byte("00000000-0000-0000-0000-000000000000"))
 	dir := f.TempDir()
-	h := Host{Etc: filepath.Join(dir, "etc"), Sys: filepath.Join(dir, "sys")}
+	h := Host{Root: dir}
 	f.Fuzz(func(t *testing.T, machine, firmware []byte) {
-		put(t, filepath.Join(h.Etc, "machine-id"), machine)
+		put(t, filepath.Join(h.Root, "etc/machine-id"), machine)
 		put(t, h.sys("class/dmi/id/product_uuid"), firmware)
 		ids := h.IDs()
 		for _, id := range ids {
@@ -47,7 +47,7 @@ func FuzzIDs(f *testing.F) {
 		if len(machine) > 1000 {
 			return
 		}
-		put(t, filepath.Join(h.Etc, "machine-id"), slices.Concat([]byte(" \t"), machine, []byte("\r\n\x00")))
+		put(t, filepath.Join(h.Root, "etc/machine-id"), slices.Concat([]byte(" \t"), machine, []byte("\r\n\x00")))
 		if again := h.IDs(); !slices.Equal(ids, again) {
 			t.Errorf("%q, with padding %q", ids, again)
 		}
@@ -59,7 +59,7 @@ func FuzzUsers(f *testing.F) {
 	f.Add([]byte("36 35 8:1 / /srv rw,noatime shared:1 - ext4 /dev/sda1 rw\n"), []byte("Filename Type Size\n/dev/sda1 partition 1 0 -2\n"))
 	f.Add([]byte("36 35 8:1 / /mnt/a\\040b rw - btrfs /dev/sda1 rw\n"), []byte("\\057dev\\057sda1 file\n"))
 	dir := f.TempDir()
-	h := Host{Proc: filepath.Join(dir, "proc"), Dev: filepath.Join(dir, "dev"), Sys: filepath.Join(dir, "sys")}
+	h := Host{Root: dir}
 	put(f, h.sys("class/block/sda1/dev"), []byte("8:1\n"))
 	f.Fuzz(func(t *testing.T, mounts, swaps []byte) {
 		put(t, h.proc("self/mountinfo"), mounts)

@@ -17,25 +17,15 @@ import (
 	"github.com/plexctl/plexctl/internal/eintr"
 )
 
-// Host is the machine's own block devices, as sysfs, procfs and /dev show them. The zero Host is the real machine. An empty
-// folder means the usual one; tests point them elsewhere. Host keeps no state: every call looks anew.
+// Host is the machine's own block devices, as sysfs, procfs and /dev show them. The zero Host is the real machine. It keeps no
+// state: every call looks anew.
 type Host struct {
-	Sys  string // "/sys"
-	Proc string // "/proc"
-	Dev  string // "/dev"
-	Etc  string // "/etc"
+	Root string // the folder above /sys, /proc, /dev and /etc: empty, but for tests
 }
 
-func (h Host) sys(path string) string  { return under(h.Sys, "/sys", path) }
-func (h Host) proc(path string) string { return under(h.Proc, "/proc", path) }
-func (h Host) dev(path string) string  { return under(h.Dev, "/dev", path) }
-
-func under(root, usual, path string) string {
-	if root == "" {
-		root = usual
-	}
-	return root + "/" + path
-}
+func (h Host) sys(path string) string  { return h.Root + "/sys/" + path }
+func (h Host) proc(path string) string { return h.Root + "/proc/" + path }
+func (h Host) dev(path string) string  { return h.Root + "/dev/" + path }
 
 // Scan is every block device that could be a drive, in order of name. Partitions and stacked devices are among them. Not
 // among them are
@@ -122,18 +112,16 @@ func (h Host) nodeOf(dev devno.No) (node, error) {
 
 // pathError wraps the error of a system call on a path. Causes that callers tell apart become errors of this package.
 func pathError(op, path string, err error) error {
-	var known error
+	why := cause(err)
 	switch {
 	case errors.Is(err, unix.EBUSY):
-		known = ErrBusy
+		why = ErrBusy
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
-		known = ErrNotExist
+		why = ErrNotExist
 	case errors.Is(err, unix.EROFS):
-		known = ErrReadOnly
-	default:
-		return fmt.Errorf("%s %s: %w", op, path, cause(err))
+		why = ErrReadOnly
 	}
-	return fmt.Errorf("%s %s: %w", op, path, known)
+	return fmt.Errorf("%s %s: %w", op, path, why)
 }
 
 // cause is err without operation and path: the caller names both.
@@ -148,7 +136,7 @@ func cause(err error) error {
 // lower case and at most 64 letters, digits and dashes. A host may have none.
 func (h Host) IDs() []string {
 	var ids []string
-	for _, path := range []string{under(h.Etc, "/etc", "machine-id"), h.sys("class/dmi/id/product_uuid")} {
+	for _, path := range []string{h.Root + "/etc/machine-id", h.sys("class/dmi/id/product_uuid")} {
 		if id := strings.ToLower(readLine(path)); validID(id) {
 			ids = append(ids, id)
 		}

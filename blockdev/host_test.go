@@ -29,7 +29,7 @@ type tree struct {
 func newTree(t testing.TB) *tree {
 	t.Helper()
 	root := t.TempDir()
-	tr := &tree{t: t, root: root, host: Host{Sys: root + "/sys", Proc: root + "/proc", Dev: root + "/dev", Etc: root + "/etc"}}
+	tr := &tree{t: t, root: root, host: Host{Root: root}}
 	for _, dir := range []string{"sys/class/block", "sys/dev/block", "sys/devices", "proc/self", "dev", "etc"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -160,7 +160,7 @@ func TestScan(t *testing.T) {
 }
 
 func TestScanFails(t *testing.T) {
-	if _, err := (Host{Sys: t.TempDir()}).Scan(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := (Host{Root: t.TempDir()}).Scan(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without sysfs: error %v", err)
 	}
 	ctx, stop := context.WithCancel(t.Context())

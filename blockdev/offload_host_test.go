@@ -19,7 +19,7 @@ func newOffloadDisk(t *testing.T, attributes map[string]string) *hostDisk {
 	if err := os.WriteFile(path, blocks(64, 0xa5), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := Host{Sys: t.TempDir()}
+	h := Host{Root: t.TempDir()}
 	d.node, d.info = h.node("sda"), withBlock(d, 512)
 	for name, text := range attributes {
 		put(t, d.node.dir+"/"+name, []byte(text+"\n"))

@@ -207,12 +207,9 @@ func devNos(nodes []node) []devno.No {
 	var mapper devno.No
 	seen := map[devno.No]bool{}
 	for _, n := range nodes {
-		dev, known := n.sibling(mapper)
-		if !known {
-			var err error
-			if dev, err = n.devNo(); err != nil {
-				continue
-			}
+		dev, err := n.devNoBeside(mapper)
+		if err != nil {
+			continue
 		}
 		if n.mapped() {
 			mapper = dev
@@ -225,15 +222,14 @@ func devNos(nodes []node) []devno.No {
 	return devs
 }
 
-// sibling is the number of a device-mapper device, given that of another one. It reports false without another one, and for
-// devices of other kinds.
-func (n node) sibling(other devno.No) (devno.No, bool) {
+// devNoBeside is devNo, given the number of a device-mapper device if one is known. It then does not ask another one for its own.
+func (n node) devNoBeside(mapper devno.No) (devno.No, error) {
 	text, mapped := strings.CutPrefix(n.name, "dm-")
 	minor, err := strconv.ParseUint(text, 10, 20)
-	if !mapped || err != nil || other.IsZero() {
-		return devno.No{}, false
+	if !mapped || err != nil || mapper.IsZero() {
+		return n.devNo()
 	}
-	return devno.No{Major: other.Major, Minor: uint32(minor)}, true
+	return devno.No{Major: mapper.Major, Minor: uint32(minor)}, nil
 }
 
 // entries is the names in a folder, sorted; none when it cannot be read.
@@ -258,22 +254,15 @@ func printable(b []byte) string { return strings.Trim(string(b), " \t\r\n\x00") 
 // readSmall reads a file of at most one page, as all attributes are. It takes three system calls where os.ReadFile takes six,
 // which matters in a scan of thousands of devices.
 func readSmall(path string) []byte {
-	var fd int
-	err := eintr.Retry(func() (err error) {
-		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		return err
-	})
-	if err != nil {
+	var fd, n int
+	open := func() (err error) { fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0); return err }
+	if eintr.Retry(open) != nil {
 		return nil
 	}
 	defer unix.Close(fd) //nolint:errcheck // read only
 	b := make([]byte, os.Getpagesize())
-	var n int
-	err = eintr.Retry(func() (err error) {
-		n, err = unix.Read(fd, b)
-		return err
-	})
-	if err != nil {
+	read := func() (err error) { n, err = unix.Read(fd, b); return err }
+	if eintr.Retry(read) != nil {
 		return nil
 	}
 	return b[:n]

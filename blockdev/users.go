@@ -54,13 +54,10 @@ func (h Host) mounts(devs []devno.No) []User {
 		if dash < 6 {
 			continue
 		}
-		dev, err := devno.Parse(fields[2])
-		if err != nil || !slices.Contains(devs, dev) {
-			if dash+2 >= len(fields) || !h.isOneOf(unescape(fields[dash+2]), devs) {
-				continue
-			}
+		dev, _ := devno.Parse(fields[2]) // zero, and so no device, when it is no number
+		if slices.Contains(devs, dev) || dash+2 < len(fields) && h.isOneOf(unescape(fields[dash+2]), devs) {
+			users = append(users, User{Kind: "mount", Name: unescape(fields[4])})
 		}
-		users = append(users, User{Kind: "mount", Name: unescape(fields[4])})
 	}
 	return users
 }
