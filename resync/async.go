@@ -151,28 +151,16 @@ func (a *Async) ended() bool {
 
 // look observes once. If the operation has ended, it records the end and ends the handle.
 func (a *Async) look(ctx context.Context) error {
-	return a.alone(ctx, func() error {
-		seen, err := a.op.Observe(ctx)
-		if err != nil {
-			return fmt.Errorf("look at operation %s: %w", a.ID, err)
-		}
-		return a.act(ctx, seen)
-	})
+	return a.ask(ctx, "look at", Operation.Observe)
 }
 
 // check goes on with the check of the operation, and ends the handle if it is at its end.
 func (a *Async) check(ctx context.Context) error {
-	return a.alone(ctx, func() error {
-		seen, err := a.op.Check(ctx)
-		if err != nil {
-			return fmt.Errorf("check operation %s: %w", a.ID, err)
-		}
-		return a.act(ctx, seen)
-	})
+	return a.ask(ctx, "check", Operation.Check)
 }
 
-// alone runs f with the looking token, unless the operation has ended.
-func (a *Async) alone(ctx context.Context, f func() error) error {
+// ask asks for an observation and acts on it, with the looking token, unless the operation has ended.
+func (a *Async) ask(ctx context.Context, verb string, question func(Operation, context.Context) (Observation, error)) error {
 	select {
 	case a.looking <- struct{}{}:
 		defer func() { <-a.looking }()
@@ -182,7 +170,11 @@ func (a *Async) alone(ctx context.Context, f func() error) error {
 	if a.ended() {
 		return nil
 	}
-	return f()
+	seen, err := question(a.op, ctx)
+	if err != nil {
+		return fmt.Errorf("%s operation %s: %w", verb, a.ID, err)
+	}
+	return a.act(ctx, seen)
 }
 
 // act does what an observation asks for: record an end, or begin a queued operation. The caller holds the looking token.
