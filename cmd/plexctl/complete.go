@@ -48,11 +48,6 @@ func (c *cli) completion(offer names) cobra.CompletionFunc {
 	}
 }
 
-// completeNothing keeps a shell from offering files for the value of a flag.
-func completeNothing(cmd *cobra.Command, flag string) {
-	must(cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions))
-}
-
 func lunNames(_ context.Context, h *host, _ []string) []cobra.Completion {
 	return listOf(h.LUNs(), (*lun.LUN).Name)
 }

@@ -32,7 +32,6 @@ const sizeHelp = "SIZE is a number with a unit (10GiB, 512M, 1.5T; letters alone
 func sizeFlag(cmd *cobra.Command, into *size.Bytes, name, shorthand, usage string) {
 	parse := func(text string) (size.Bytes, error) { return size.Parse(strings.TrimSpace(text)) }
 	cmd.Flags().VarP(&value[size.Bytes]{into, parse, "SIZE"}, name, shorthand, usage)
-	completeNothing(cmd, name)
 }
 
 // value is the value of a flag.

@@ -31,7 +31,6 @@ func newLUNRecover(c *cli) *cobra.Command {
 		Example: "  plexctl lun recover web1 --wait\n  plexctl lun recover web1 --keep /dev/sdb",
 	}
 	cmd.Flags().StringVar(&opts.keep, "keep", "", "go on with this `PLEX` (its drive, or its GUID), and not with the others")
-	completeNothing(cmd, "keep")
 	yesFlag(cmd)
 	waitFlag(cmd, &opts.wait, "the plexes hold all of the data")
 	return changing(c, cmd, &opts, recoverLUN, one("LUN", &opts.ref, lunNames))

@@ -118,7 +118,6 @@ func newOpWait(c *cli) *cobra.Command {
 		},
 	}
 	cmd.Flags().DurationVar(&opts.timeout, "timeout", 0, "give up waiting after this time, such as 90s or 2h; 0: never")
-	completeNothing(cmd, "timeout")
 	return reading(c, cmd, &opts, waitOp, one("OPERATION", &opts.ref, operationNames))
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // operand is an argument of a command.
@@ -23,7 +24,8 @@ func all(name string, into *[]string, offer names) operand {
 	return operand{name, func(args []string) { *into = args }, offer}
 }
 
-// takes gives cmd its operands: how they are checked, kept, and completed, unless cmd completes them itself.
+// takes gives cmd its operands: how they are checked, kept, and completed, unless cmd completes them itself. For the values of
+// flags that have no completion yet, a shell offers nothing.
 func (c *cli) takes(cmd *cobra.Command, ops ...operand) {
 	check := operands(listOf(ops, func(op operand) string { return op.name })...)
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -38,6 +40,9 @@ func (c *cli) takes(cmd *cobra.Command, ops ...operand) {
 	if cmd.ValidArgsFunction == nil {
 		cmd.ValidArgsFunction = c.complete(ops)
 	}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions) // an error: it has a completion of its own
+	})
 }
 
 // operands demands one argument for each name. If the last name ends in "...", there may be more of it. If it is in brackets,

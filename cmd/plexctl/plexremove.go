@@ -62,7 +62,6 @@ func newPlexSplit(c *cli) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&opts.name, "name", "", "`NAME` of the new LUN")
-	completeNothing(cmd, "name")
 	return changing(c, cmd, &opts, splitPlex, one("LUN", &opts.lun, lunNames), one("PLEX", &opts.plex, plexNames))
 }
 

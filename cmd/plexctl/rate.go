@@ -20,7 +20,6 @@ const slowest = size.KiB
 // rateFlag adds --rate to a command.
 func rateFlag(cmd *cobra.Command, rate *size.Bytes) {
 	cmd.Flags().Var(&value[size.Bytes]{rate, parseRate, "RATE"}, "rate", "copy at most so much a second: 50MiB, paused, or max (default max)")
-	completeNothing(cmd, "rate")
 }
 
 // parseRate reads a rate as people write it.

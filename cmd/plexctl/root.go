@@ -45,7 +45,7 @@ func globalFlags(root *cobra.Command, opts *globalOptions) {
 		"let a change wait for this `DURATION` until another plexctl has ended its own; 0: not at all")
 	formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
 	must(root.RegisterFlagCompletionFunc("output", formats))
-	completeNothing(root, "lock-timeout")
+	must(root.RegisterFlagCompletionFunc("lock-timeout", cobra.NoFileCompletions))
 }
 
 // strictCompletion makes cobra's completion command refuse what it does not know.
