@@ -33,6 +33,13 @@ func historyMutations() []mutation {
 			test:  "TestWeigh/of a run of another LUN",
 		},
 		{
+			name:  "a plex that is being filled makes its source an earlier copy",
+			harm:  "refuses a LUN whose only full plex was away for a moment",
+			file:  "lun/internal/raid1/weigh.go",
+			edits: []edit{{"filled := roles[i] == record.Source ||", "filled := len(roles) > 0 ||"}},
+			test:  "TestWeigh/behind those being filled",
+		},
+		{
 			name:  "event counts are not compared",
 			harm:  "reads from a plex that has missed a change of the mirror",
 			file:  "lun/internal/raid1/weigh.go",

@@ -45,7 +45,8 @@ const lag = 2
 //
 //   - The current metadata of a plex must be of the run that the record names. It may also be of the run after that: plexctl writes
 //     it before it commits the run, and the kernel uses it after. Any other run shows an earlier copy of the plex.
-//   - So does an event count that is lower than a crash can explain, unless the other plexes say that the plex has failed.
+//   - So does an event count that is lower than a crash can explain, unless the other plexes say that the plex has failed. Only plexes
+//     count that could go on without it: the kernel also counts events on a plex that is being filled after its source is gone.
 //   - A plex on a changed device is an earlier copy, too, while another plex holds the data.
 //   - The prior metadata counts too, while it is not known that the kernel has gone over to the current one. A plex that it calls
 //     failed is Lost. The regions to copy are those of both.
@@ -56,7 +57,7 @@ func Weigh(l catalog.LUN, roles record.Roles, reads []Read) Evidence {
 		if slot.Super == (raidmeta.Super{}) {
 			continue
 		}
-		newest := newestOf(ofRun(reads, slot.Bitmap.Run))
+		newest := newestOf(able(roles, reads, slot.Bitmap.Run))
 		lags := slot.Super.Events+lag < newest.Events && !newest.CallsFailed(slot.Super)
 		if lags || !inRun(l, l.Plexes[i].Run, slot.Bitmap.Run) {
 			e.Old[i] = roles[i] == record.Source
@@ -136,11 +137,12 @@ func (e *Evidence) addBits(l catalog.LUN, prior []raidmeta.Slot) {
 	}
 }
 
-// ofRun is the current metadata of one run.
-func ofRun(reads []Read, run raidmeta.Run) []raidmeta.Slot {
+// able is the current metadata of one run of the plexes that could take writes without the others.
+func able(roles record.Roles, reads []Read, run raidmeta.Run) []raidmeta.Slot {
 	var slots []raidmeta.Slot
-	for _, r := range reads {
-		if r.Slot.Bitmap.Run == run {
+	for i, r := range reads {
+		filled := roles[i] == record.Source || r.Slot.Super.RecoveryOffset == raidmeta.InSync
+		if filled && r.Slot.Bitmap.Run == run {
 			slots = append(slots, r.Slot)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/lun/internal/fixture"
@@ -30,8 +32,10 @@ func TestWeigh(t *testing.T) {
 		"behind, and called failed": {func(_ *catalog.LUN, r []raid1.Read) {
 			r[0].Slot.Super.FailedDevices, r[2].Slot.Super.FailedDevices, r[1].Slot.Super.Events = 2, 2, 4
 		}, "=== 01"},
-		"on a changed device": {func(_ *catalog.LUN, r []raid1.Read) { r[0].Changed = true }, "o== 02"},
-		"all devices changed": {func(_ *catalog.LUN, r []raid1.Read) { r[0].Changed, r[1].Changed, r[2].Changed = true, true, true }, "=== 01"},
+		"behind those being filled":  {func(l *catalog.LUN, r []raid1.Read) { filling(l, r, 64) }, "=== 01"},
+		"behind one that was filled": {func(l *catalog.LUN, r []raid1.Read) { filling(l, r, raidmeta.InSync) }, "o== 02"},
+		"on a changed device":        {func(_ *catalog.LUN, r []raid1.Read) { r[0].Changed = true }, "o== 02"},
+		"all devices changed":        {func(_ *catalog.LUN, r []raid1.Read) { r[0].Changed, r[1].Changed, r[2].Changed = true, true, true }, "=== 01"},
 		"the others have failed": {func(_ *catalog.LUN, r []raid1.Read) {
 			r[0].Changed, r[0].Slot.Super.FailedDevices, r[0].Slot.Super.Events = true, 6, 11
 		}, "=== 01"},
@@ -85,6 +89,13 @@ func weighed(e raid1.Evidence) string {
 		bits = "unused"
 	}
 	return text.String() + " " + bits
+}
+
+// filling lets an operation fill all plexes but the first, whose event count stays behind. It has filled the second up to offset.
+func filling(l *catalog.LUN, r []raid1.Read, offset uint64) {
+	l.Operation = &catalog.Operation{Plexes: []uuid.UUID{l.Plexes[1].ID, l.Plexes[2].ID}}
+	r[0].Slot.Super.Events = 3
+	r[1].Slot.Super.RecoveryOffset, r[2].Slot.Super.RecoveryOffset = offset, 0
 }
 
 // next makes the metadata of a plex that of the run after its own.
