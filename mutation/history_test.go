@@ -36,7 +36,7 @@ func historyMutations() []mutation {
 			name:  "a plex that is being filled makes its source an earlier copy",
 			harm:  "refuses a LUN whose only full plex was away for a moment",
 			file:  "lun/internal/raid1/weigh.go",
-			edits: []edit{{"filled := roles[i] == record.Source ||", "filled := len(roles) > 0 ||"}},
+			edits: []edit{{"filled := roles[i] == record.Source ||", "filled := roles[i] >= record.Source ||"}},
 			test:  "TestWeigh/behind those being filled",
 		},
 		{

@@ -45,8 +45,8 @@ const lag = 2
 //
 //   - The current metadata of a plex must be of the run that the record names. It may also be of the run after that: plexctl writes
 //     it before it commits the run, and the kernel uses it after. Any other run shows an earlier copy of the plex.
-//   - So does an event count that is lower than a crash can explain, unless the other plexes say that the plex has failed. Only plexes
-//     count that could go on without it: the kernel also counts events on a plex that is being filled after its source is gone.
+//   - So does an event count that is lower than a crash can explain, unless the other plexes say that the plex has failed. A plex
+//     that is being filled does not count here: it cannot go on without its source, but the kernel counts on for it.
 //   - A plex on a changed device is an earlier copy, too, while another plex holds the data.
 //   - The prior metadata counts too, while it is not known that the kernel has gone over to the current one. A plex that it calls
 //     failed is Lost. The regions to copy are those of both.
