@@ -45,7 +45,6 @@ func operations(c *Control) map[string]func(ctx context.Context, name string) er
 		"waiting": func(ctx context.Context, name string) error { _, err := c.Waiting(ctx, name); return err },
 		"freeze":  func(ctx context.Context, name string) error { return c.Suspend(ctx, name, true) },
 		"status":  func(ctx context.Context, name string) error { _, err := c.Status(ctx, name); return err },
-		"deps":    func(ctx context.Context, name string) error { _, err := c.Deps(ctx, name); return err },
 		"target":  func(ctx context.Context, name string) error { _, err := c.TargetVersion(ctx, name); return err },
 	}
 }

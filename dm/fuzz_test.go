@@ -56,24 +56,6 @@ func FuzzDecodeList(f *testing.F) {
 	})
 }
 
-func FuzzDecodeDeps(f *testing.F) {
-	f.Add([]byte(wire{}.u32(2, 0).u64(number(1), number(2))))
-	f.Add([]byte(wire{}.u32(1<<32-1, 0)))
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		deps, err := decodeDeps(payload)
-		if err != nil {
-			refused(t, err, deps == nil)
-			return
-		}
-		if 8+8*len(deps) > len(payload) {
-			t.Errorf("%d devices in %d bytes", len(deps), len(payload))
-		}
-		if whole := append([]byte(nil), payload...); !sameDeps(whole, deps) {
-			t.Errorf("the same bytes give something else the second time than %v", deps)
-		}
-	})
-}
-
 func FuzzDecodeVersions(f *testing.F) {
 	f.Add([]byte(join(target61("raid", [3]uint32{1, 15, 1}, false), target61("linear", [3]uint32{1, 4, 0}, true))))
 	f.Fuzz(func(t *testing.T, payload []byte) {
@@ -172,12 +154,6 @@ func FuzzParsePersonality(f *testing.F) {
 			t.Errorf("raid1 is missing: %q", mdstat)
 		}
 	})
-}
-
-// sameDeps reports whether payload is a list of these devices.
-func sameDeps(payload []byte, deps []devno.No) bool {
-	again, err := decodeDeps(payload)
-	return err == nil && slices.Equal(again, deps)
 }
 
 // refused checks what a decoder returns with an error.

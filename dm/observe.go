@@ -7,8 +7,6 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/plexctl/plexctl/devno"
 )
 
 // List is every device-mapper device of the machine, in no order. Other programs have made some of them.
@@ -117,18 +115,4 @@ func (c *Control) lines(ctx context.Context, op, name string, flags uint32) (Sta
 		return Status{}, &Error{Op: op, Device: name, Err: err}
 	}
 	return status, nil
-}
-
-// Deps is every device that the live table names, once each and in no order; empty when there is no live table.
-func (c *Control) Deps(ctx context.Context, name string) ([]devno.No, error) {
-	const op = "read dependencies of"
-	rep, err := c.device(ctx, op, name, request{command: unix.DM_TABLE_DEPS, room: firstRoom})
-	if err != nil {
-		return nil, err
-	}
-	if rep.flags&unix.DM_ACTIVE_PRESENT_FLAG == 0 {
-		return nil, nil
-	}
-	deps, err := decodeDeps(rep.payload)
-	return deps, fault(op, name, err)
 }

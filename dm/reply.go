@@ -121,22 +121,6 @@ func decodeListed(record []byte, dev devno.No) (listed, error) {
 	return entry, err
 }
 
-// decodeDeps decodes the payload of TABLE_DEPS: count u32, pad u32, dev u64 for each device.
-func decodeDeps(payload []byte) ([]devno.No, error) {
-	if len(payload) < 8 {
-		return nil, fmt.Errorf("%w: dependencies in %d bytes", errReply, len(payload))
-	}
-	count := binary.NativeEndian.Uint32(payload)
-	if uint64(count)*8 > uint64(len(payload)-8) {
-		return nil, fmt.Errorf("%w: %d dependencies in %d bytes", errReply, count, len(payload))
-	}
-	deps := make([]devno.No, count)
-	for i := range deps {
-		deps[i] = devno.FromDev(binary.NativeEndian.Uint64(payload[8+8*i:]))
-	}
-	return deps, nil
-}
-
 // decodeVersions decodes the payload of LIST_VERSIONS and GET_TARGET_VERSION: next u32 (from this record, 0: last),
 // version 3×u32, name NUL.
 func decodeVersions(payload []byte) (map[string]Version, error) {

@@ -199,41 +199,6 @@ func TestDecodeListRefuses(t *testing.T) {
 	}
 }
 
-func TestDecodeDeps(t *testing.T) {
-	tests := []struct {
-		name    string
-		payload wire
-		want    []devno.No
-	}{
-		{"none", wire{}.u32(0, 0), []devno.No{}},
-		{"two", wire{}.u32(2, 0).u64(number(1), 8<<8|16), []devno.No{dmDev(1), {Major: 8, Minor: 16}}},
-		{"more room than devices", wire{}.u32(1, 0).u64(number(1), 0, 0), []devno.No{dmDev(1)}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := decodeDeps(tt.payload)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("deps (-want +got):\n%s", diff)
-			}
-		})
-	}
-	for name, payload := range map[string]wire{
-		"nothing":       nil,
-		"half a head":   wire{}.u32(0),
-		"one too few":   wire{}.u32(2, 0).u64(number(1)),
-		"largest count": wire{}.u32(1<<32-1, 0).u64(number(1)),
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got, err := decodeDeps(payload); !errors.Is(err, errReply) {
-				t.Errorf("got %v, %v; want %v", got, err, errReply)
-			}
-		})
-	}
-}
-
 // target61 is a record of LIST_VERSIONS.
 func target61(name string, version [3]uint32, last bool) wire {
 	return chain(wire{}.u32(0).u32(version[:]...).str(name).pad(), 0, last)

@@ -31,7 +31,6 @@ type DeviceMapper interface {
 	Rename(ctx context.Context, name, newName string, v dm.Visibility) error
 	Table(ctx context.Context, name string) (dm.Table, error)
 	Status(ctx context.Context, name string) (dm.Status, error)
-	Deps(ctx context.Context, name string) ([]devno.No, error)
 	Message(ctx context.Context, name string, sector size.Sectors, text string) (string, error)
 	WaitEvent(ctx context.Context) error
 	Mark(ctx context.Context, m dm.Marker) error

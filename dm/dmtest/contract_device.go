@@ -56,10 +56,9 @@ func (b *bench) testNoDevice() {
 	_, table := b.k.Table(b.ctx, name)
 	_, waiting := b.k.Waiting(b.ctx, name)
 	_, status := b.k.Status(b.ctx, name)
-	_, deps := b.k.Deps(b.ctx, name)
 	_, message := b.k.Message(b.ctx, name, 0, "check")
 	for what, err := range map[string]error{
-		"info": info, "table": table, "waiting": waiting, "status": status, "deps": deps, "message": message,
+		"info": info, "table": table, "waiting": waiting, "status": status, "message": message,
 		"load":    b.k.Load(b.ctx, name, linearOn(disk.Dev(), 0, 8)),
 		"clear":   b.k.Clear(b.ctx, name),
 		"suspend": b.k.Suspend(b.ctx, name, false),
@@ -300,9 +299,6 @@ func (b *bench) testStacked() {
 	upper := b.device(linearOn(dev, 0, sectMiB/2))
 	b.same("openers of the lower device", 1, b.info(lower).OpenCount)
 	b.wants("remove of the lower device", b.k.Remove(b.ctx, lower), dm.ErrBusy)
-	deps, err := b.k.Deps(b.ctx, upper)
-	b.must(err)
-	b.same("dependencies", []devno.No{dev}, deps)
 	b.must(b.k.Load(b.ctx, upper, linearOn(dev, 0, sectMiB/2)))
 	b.same("openers with a second table", 1, b.info(lower).OpenCount)
 	b.must(b.k.Resume(b.ctx, upper, dm.Private))

@@ -1,7 +1,6 @@
 package raidmeta
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/plexctl/plexctl/size"
@@ -101,14 +100,8 @@ func (b Bitmap) Encode() []byte {
 // The result shares no memory with b.
 func DecodeBitmap(b []byte) (Bitmap, error) {
 	var w wireBitmap
-	if _, err := binary.Decode(b, binary.LittleEndian, &w); err != nil {
-		return Bitmap{}, fmt.Errorf("bitmap: %w: %d bytes are too few", ErrInvalid, len(b))
-	}
-	if w.Magic != bitmapMagic {
-		return Bitmap{}, fmt.Errorf("bitmap: %w", ErrNoMagic)
-	}
-	if reason := w.fault(); reason != "" {
-		return Bitmap{}, fmt.Errorf("bitmap: %w: %s", ErrInvalid, reason)
+	if err := decode(b, &w, bitmapMagic); err != nil {
+		return Bitmap{}, fmt.Errorf("bitmap: %w", err)
 	}
 	array, region := size.Sectors(w.SyncSize), size.Bytes(w.ChunkSize).Sectors()
 	bits, err := decodeBits(b[bitmapSuperSize:], Regions(array, region))

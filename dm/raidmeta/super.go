@@ -78,14 +78,8 @@ func (s Super) Encode() []byte {
 // of another kernel, or an offset beyond the leg.
 func DecodeSuper(b []byte) (Super, error) {
 	var w wireSuper
-	if _, err := binary.Decode(b, binary.LittleEndian, &w); err != nil {
-		return Super{}, fmt.Errorf("superblock: %w: %d bytes are too few", ErrInvalid, len(b))
-	}
-	if w.Magic != superMagic {
-		return Super{}, fmt.Errorf("superblock: %w", ErrNoMagic)
-	}
-	if reason := w.fault(); reason != "" {
-		return Super{}, fmt.Errorf("superblock: %w: %s", ErrInvalid, reason)
+	if err := decode(b, &w, superMagic); err != nil {
+		return Super{}, fmt.Errorf("superblock: %w", err)
 	}
 	return Super{
 		NumDevices:     w.NumDevices,
@@ -153,6 +147,20 @@ func possible(sectors uint64) bool { return sectors != 0 && sectors <= uint64(ma
 // beyond reports whether offset lies outside the array and outside the leg.
 func (w wireSuper) beyond(offset uint64) bool {
 	return offset > max(w.Sectors, w.ArraySectors) && offset != InSync
+}
+
+// decode reads the structure with a magic at the start of b into w, and checks it.
+func decode(b []byte, w interface{ fault() string }, magic uint32) error {
+	if _, err := binary.Decode(b, binary.LittleEndian, w); err != nil {
+		return fmt.Errorf("%w: %d bytes are too few", ErrInvalid, len(b))
+	}
+	if binary.LittleEndian.Uint32(b) != magic {
+		return ErrNoMagic
+	}
+	if reason := w.fault(); reason != "" {
+		return fmt.Errorf("%w: %s", ErrInvalid, reason)
+	}
+	return nil
 }
 
 // encode is the wire form of v, padded with zeroes to room bytes.
