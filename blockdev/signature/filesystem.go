@@ -82,7 +82,7 @@ var fatMagics = map[int64][]string{0x36: {"FAT12   ", "FAT16   ", "FAT     ", "M
 
 // fat is the layout of a FAT file system, from its boot sector (Microsoft, "FAT: General Overview of On-Disk Format").
 type fat struct {
-	sector, cluster, reserved, tables, rootEntries, tableLength, rootCluster int64
+	sector, cluster, reserved, tables, tableLength, rootCluster int64
 }
 
 // vfat looks for a FAT file system: it has one of the names, and a layout that is possible.
@@ -99,7 +99,7 @@ func (p *probe) vfat() {
 	}
 	f := fat{
 		sector: int64(little.Uint16(b[11:])), cluster: int64(b[13]), reserved: int64(little.Uint16(b[14:])), tables: int64(b[16]),
-		rootEntries: int64(little.Uint16(b[17:])), tableLength: int64(little.Uint16(b[22:])),
+		tableLength: int64(little.Uint16(b[22:])),
 	}
 	if f.tableLength == 0 {
 		f.tableLength, f.rootCluster = int64(little.Uint32(b[36:])), int64(little.Uint32(b[44:]))
