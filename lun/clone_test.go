@@ -75,7 +75,7 @@ func TestACloneOfADriveInUse(t *testing.T) {
 	w.must(err)
 	copied, err := w.p.Drive(w.path(4))
 	w.must(err)
-	if original.Copy || !slices.Equal(original.Rivals, []string{w.path(4)}) || !copied.Copy || !slices.Equal(copied.Rivals, []string{w.path(0)}) {
+	if original.State != lun.DriveUsed || !slices.Equal(original.Rivals, []string{w.path(4)}) || copied.State != lun.DriveCopy || !slices.Equal(copied.Rivals, []string{w.path(0)}) {
 		t.Errorf("drives %+v and %+v", original, copied)
 	}
 	w.must(deactivate(w))

@@ -25,12 +25,21 @@ type Drive struct {
 
 	Grown size.Sectors // room that the device has got since it was labelled; see Provider.GrowDrive
 
-	Foreign   bool     // it is not this host's: its LUNs are not started here before Provider.TakeOver
-	Copy      bool     // another device is the drive of this label
-	Ambiguous bool     // so may one of Rivals be; no LUN is started from it before Provider.Choose
-	Rivals    []string // paths of the other devices with this label
-	Changed   bool     // the device is not the one that the label was written to; Provider.Choose confirms it
+	State   DriveState
+	Rivals  []string // paths of the other devices with this label
+	Changed bool     // the device is not the one that the label was written to; Provider.Choose confirms it
 }
+
+// DriveState says what a device with a label is to this host.
+type DriveState = host.Standing
+
+// Values of DriveState.
+const (
+	DriveUsed      = host.Used      // it is a drive of this host
+	DriveForeign   = host.Foreign   // it is not this host's: its LUNs are not started here before Provider.TakeOver
+	DriveCopy      = host.Copy      // another device is the drive of this label
+	DriveAmbiguous = host.Ambiguous // so may one of Rivals be; no LUN is started from it before Provider.Choose
+)
 
 // Drives is every device of the host with a label, sorted by path, those that are not used included.
 func (p *Provider) Drives() []Drive {
@@ -72,8 +81,8 @@ func (p *Provider) Drive(ref string) (Drive, error) {
 
 func describe(h *host.Host, d *host.Drive) Drive {
 	out := Drive{
-		ID: d.ID(), Info: d.Info, Label: d.Store.Label, Grown: d.Store.Grown().Sectors(), Rivals: d.Rivals, Changed: d.Changed(),
-		Foreign: d.Standing == host.Foreign, Copy: d.Standing == host.Copy, Ambiguous: d.Standing == host.Ambiguous,
+		ID: d.ID(), Info: d.Info, Label: d.Store.Label, Grown: d.Store.Grown().Sectors(),
+		State: d.Standing, Rivals: d.Rivals, Changed: d.Changed(),
 	}
 	if d.Standing == host.Used {
 		out.Free = h.Room(d.ID())

@@ -311,7 +311,7 @@ func TestADriveWithoutAHost(t *testing.T) {
 	host := func(drive int) (string, bool) {
 		d, err := w.p.Drive(w.path(drive))
 		w.must(err)
-		return d.Label.Host, d.Foreign
+		return d.Label.Host, d.State == lun.DriveForeign
 	}
 	for drive := range 2 {
 		if id, foreign := host(drive); id != "own" || foreign {

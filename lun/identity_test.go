@@ -58,7 +58,7 @@ func TestTheDeviceThatTheLabelNames(t *testing.T) {
 	w.must(err)
 	d, err := w.p.Drive(w.path(2))
 	w.must(err)
-	if d.Changed || d.Label.Hardware != "serial:new" || d.Copy {
+	if d.Changed || d.Label.Hardware != "serial:new" || d.State != lun.DriveUsed {
 		t.Errorf("%+v", d)
 	}
 	w.must(assemble(w))
@@ -68,7 +68,7 @@ func TestTheDeviceThatTheLabelNames(t *testing.T) {
 	w.mem.Vanish(w.path(2))
 	w.is(0, "serial:web1")
 	w.cut(blocktest.Kept)
-	if d, err := w.p.Drive(w.path(3)); err != nil || d.Copy || !d.Changed {
+	if d, err := w.p.Drive(w.path(3)); err != nil || d.State != lun.DriveUsed || !d.Changed {
 		t.Errorf("the copy of the chosen one: %+v, %v", d, err)
 	}
 }

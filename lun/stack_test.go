@@ -105,7 +105,7 @@ func TestASnapshotOfADriveInUse(t *testing.T) {
 			if diff := cmp.Diff(before["plex-web1"], w.tables()["plex-web1"]); diff != "" {
 				t.Errorf("table (-before +after):\n%s", diff)
 			}
-			if d, err := w.p.Drive(w.path(0)); err != nil || d.Copy || !slices.Equal(d.Rivals, []string{"/dev/base", "/dev/snap"}) {
+			if d, err := w.p.Drive(w.path(0)); err != nil || d.State != lun.DriveUsed || !slices.Equal(d.Rivals, []string{"/dev/base", "/dev/snap"}) {
 				t.Errorf("drive %+v, %v", d, err)
 			}
 			w.must(deactivate(w))

@@ -100,7 +100,7 @@ func TestTakeOver(t *testing.T) {
 	w.must(deactivate(w))
 	open("second", "third")
 	d, err := w.p.Drive(w.path(4))
-	if w.must(err); !d.Foreign {
+	if w.must(err); d.State != lun.DriveForeign {
 		t.Error("the drive of another host passes for own")
 	}
 	err = assemble(w)
@@ -114,7 +114,7 @@ func TestTakeOver(t *testing.T) {
 		t.Errorf("remove a drive of another host: %v, want VDS_E_ACCESS_DENIED", err)
 	}
 	taken, err := w.p.TakeOver(t.Context())
-	if w.must(err); len(taken) != 5 || taken[4].Label.Host != "second" || taken[4].Foreign {
+	if w.must(err); len(taken) != 5 || taken[4].Label.Host != "second" || taken[4].State == lun.DriveForeign {
 		t.Errorf("taken over: %+v", taken)
 	}
 	w.must(assemble(w))

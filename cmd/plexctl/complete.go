@@ -73,7 +73,7 @@ func driveNames(_ context.Context, h *host, _ []string) []cobra.Completion {
 
 // foreignNames lists the drives of other hosts.
 func foreignNames(_ context.Context, h *host, _ []string) []cobra.Completion {
-	return namesOf(slices.DeleteFunc(h.Drives(), func(d lun.Drive) bool { return !d.Foreign }))
+	return namesOf(slices.DeleteFunc(h.Drives(), func(d lun.Drive) bool { return d.State != lun.DriveForeign }))
 }
 
 func namesOf(drives []lun.Drive) []cobra.Completion {

@@ -76,7 +76,7 @@ func hostText(d driveDoc) string {
 
 // stateText is the state for people. They are to see that a device has changed.
 func (d driveDoc) stateText() string {
-	if d.Changed && d.State == driveUsed {
+	if d.Changed && d.State == lun.DriveUsed {
 		return "changed"
 	}
 	return string(d.State)
@@ -168,7 +168,7 @@ func (s *session) confirmTakeOver(ctx context.Context, refs []string) error {
 		if err != nil {
 			return err
 		}
-		if d.Foreign {
+		if d.State == lun.DriveForeign {
 			loss = append(loss, fmt.Sprintf("Drive %s of host %s (%s) becomes this host's.", d.Info.Path, cmp.Or(d.Label.Host, "unknown"), deviceText(d.Info)))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -16,37 +17,26 @@ const schemaVersion = 1
 
 // driveDoc is a drive.
 type driveDoc struct {
-	ID            uuid.UUID  `json:"id"`
-	Path          string     `json:"path"`
-	Size          size.Bytes `json:"sizeBytes"`
-	Free          size.Bytes `json:"freeBytes"`
-	Grown         size.Bytes `json:"grownBytes,omitempty"`
-	ReadOnly      bool       `json:"readOnly,omitempty"`
-	LogicalBlock  size.Bytes `json:"logicalBlockBytes"`
-	PhysicalBlock size.Bytes `json:"physicalBlockBytes"`
-	Model         string     `json:"model,omitempty"`
-	Serial        string     `json:"serial,omitempty"`
-	Host          string     `json:"host,omitempty"`
-	Foreign       bool       `json:"foreign"`
-	State         driveState `json:"state"`
-	Changed       bool       `json:"changed"`
-	Rivals        []string   `json:"rivals"`
-	Hardware      string     `json:"labelledAs,omitempty"`
-	Identity      string     `json:"identity,omitempty"`
-	Created       time.Time  `json:"created"`
-	LUNs          []string   `json:"luns"`
+	ID            uuid.UUID      `json:"id"`
+	Path          string         `json:"path"`
+	Size          size.Bytes     `json:"sizeBytes"`
+	Free          size.Bytes     `json:"freeBytes"`
+	Grown         size.Bytes     `json:"grownBytes,omitempty"`
+	ReadOnly      bool           `json:"readOnly,omitempty"`
+	LogicalBlock  size.Bytes     `json:"logicalBlockBytes"`
+	PhysicalBlock size.Bytes     `json:"physicalBlockBytes"`
+	Model         string         `json:"model,omitempty"`
+	Serial        string         `json:"serial,omitempty"`
+	Host          string         `json:"host,omitempty"`
+	Foreign       bool           `json:"foreign"`
+	State         lun.DriveState `json:"state"`
+	Changed       bool           `json:"changed"`
+	Rivals        []string       `json:"rivals"`
+	Hardware      string         `json:"labelledAs,omitempty"`
+	Identity      string         `json:"identity,omitempty"`
+	Created       time.Time      `json:"created"`
+	LUNs          []string       `json:"luns"`
 }
-
-// driveState is what a device with a label is to this host.
-type driveState string
-
-// Values of driveState.
-const (
-	driveUsed      driveState = "used"
-	driveForeign   driveState = "foreign"
-	driveCopy      driveState = "copy"
-	driveAmbiguous driveState = "ambiguous"
-)
 
 // driveRef names a drive. Path is empty when the drive is missing.
 type driveRef struct {

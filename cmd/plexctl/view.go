@@ -23,21 +23,8 @@ func newDriveDoc(d lun.Drive) driveDoc {
 		ID: d.ID, Path: d.Info.Path, Size: d.Info.Size, Free: d.Free.Bytes(), Grown: d.Grown.Bytes(), ReadOnly: d.Info.ReadOnly,
 		LogicalBlock: d.Info.LogicalBlock, PhysicalBlock: d.Info.PhysicalBlock,
 		Model: d.Info.Model, Serial: d.Info.Serial, Host: d.Label.Host, Created: d.Label.Created.UTC(),
-		LUNs: append([]string{}, d.LUNs...), Foreign: d.Foreign, State: stateOf(d), Changed: d.Changed, Rivals: append([]string{}, d.Rivals...),
+		LUNs: append([]string{}, d.LUNs...), Foreign: d.State == lun.DriveForeign, State: d.State, Changed: d.Changed, Rivals: append([]string{}, d.Rivals...),
 		Hardware: d.Label.Hardware, Identity: string(d.Info.Identity),
-	}
-}
-
-func stateOf(d lun.Drive) driveState {
-	switch {
-	case d.Foreign:
-		return driveForeign
-	case d.Copy:
-		return driveCopy
-	case d.Ambiguous:
-		return driveAmbiguous
-	default:
-		return driveUsed
 	}
 }
 
