@@ -88,9 +88,7 @@ func (c *Control) Probe(ctx context.Context) (Report, error) {
 func raid1Support() Support {
 	mdstat, _ := os.ReadFile("/proc/mdstat") // missing until md is loaded
 	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return parsePersonality(string(mdstat), "")
-	}
+	_ = unix.Uname(&name) // it cannot fail
 	modules, _ := os.ReadFile(filepath.Join("/lib/modules", unix.ByteSliceToString(name.Release[:]), "modules.dep"))
 	return parsePersonality(string(mdstat), string(modules))
 }

@@ -14,8 +14,7 @@ import (
 )
 
 type assembleOptions struct {
-	luns     []string
-	force    bool // start the one LUN without plexes that may be newer
+	lun.AssembleOptions
 	takeOver bool
 }
 
@@ -34,20 +33,20 @@ func newAssemble(c *cli) *cobra.Command {
 			"LUNs on drives that another host has used last are not started either. --take-over makes all such drives this\n" +
 			"host's first. The other host must not use them any more, and plexctl cannot find out whether it does.",
 		PreRunE: func(cmd *cobra.Command, args []string) error {
-			if opts.force = cmd.Flags().Changed("force"); !opts.force {
+			if opts.Force = cmd.Flags().Changed("force"); !opts.Force {
 				return nil
 			}
 			if len(args) > 0 {
 				return usage("run plexctl twice", "--force starts %q and no other LUN, but %q is named too", force, args[0])
 			}
-			opts.luns = []string{force}
+			opts.LUNs = []string{force}
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&force, "force", "", "start this `LUN`, and no other, without plexes that are missing and may be newer")
 	must(cmd.RegisterFlagCompletionFunc("force", c.completion(lunNames)))
 	cmd.Flags().BoolVar(&opts.takeOver, "take-over", false, "make drives of other hosts this host's first")
-	return changing(c, cmd, &opts, assemble, all("[LUN...]", &opts.luns, lunNames))
+	return changing(c, cmd, &opts, assemble, all("[LUN...]", &opts.LUNs, lunNames))
 }
 
 func assemble(ctx context.Context, s *session, opts assembleOptions) (outcome, error) {
@@ -58,7 +57,7 @@ func assemble(ctx context.Context, s *session, opts assembleOptions) (outcome, e
 			return nil, err
 		}
 	}
-	results, err := s.Assemble(ctx, lun.AssembleOptions{LUNs: opts.luns, Force: opts.force})
+	results, err := s.Assemble(ctx, opts.AssembleOptions)
 	return s.each(results, taken, "active", err)
 }
 

@@ -17,7 +17,7 @@ import (
 
 type driveInitOptions struct {
 	devices []string
-	force   bool
+	lun.InitOptions
 }
 
 func newDriveInit(c *cli) *cobra.Command {
@@ -34,7 +34,7 @@ func newDriveInit(c *cli) *cobra.Command {
 		Example:           "  plexctl drive init /dev/sdb /dev/sdc",
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault), // files
 	}
-	cmd.Flags().BoolVar(&opts.force, "force", false, "take a device although something is recognised on it")
+	cmd.Flags().BoolVar(&opts.Force, "force", false, "take a device although something is recognised on it")
 	yesFlag(cmd)
 	return changing(c, cmd, &opts, initDrives, all("DEVICE...", &opts.devices, nil))
 }
@@ -51,7 +51,7 @@ func initDrives(ctx context.Context, s *session, opts driveInitOptions) (outcome
 	var failed error
 	for _, path := range paths {
 		var drive lun.Drive
-		if drive, failed = s.InitDrive(ctx, path, lun.InitOptions{Force: opts.force}); failed != nil {
+		if drive, failed = s.InitDrive(ctx, path, opts.InitOptions); failed != nil {
 			break
 		}
 		made = append(made, drive)
@@ -67,7 +67,7 @@ func initDrives(ctx context.Context, s *session, opts driveInitOptions) (outcome
 func (s *session) checkDevices(ctx context.Context, opts driveInitOptions) (paths, loss []string, err error) {
 	var seen []devno.No
 	for _, path := range opts.devices {
-		if err := s.CheckDrive(ctx, path, lun.InitOptions{Force: opts.force}); err != nil {
+		if err := s.CheckDrive(ctx, path, opts.InitOptions); err != nil {
 			return nil, nil, err
 		}
 		info, err := s.devices.Stat(ctx, path)

@@ -58,9 +58,8 @@ func controlFault(err error) error {
 func examineHost(ctx context.Context) facts {
 	f := facts{lockDir: filepath.Dir(lun.DefaultLockPath)}
 	var name unix.Utsname
-	if err := unix.Uname(&name); err == nil {
-		f.release = unix.ByteSliceToString(name.Release[:])
-	}
+	_ = unix.Uname(&name) // it cannot fail
+	f.release = unix.ByteSliceToString(name.Release[:])
 	_, err := os.Stat("/run/udev/control")
 	f.udev = err == nil
 	f.lockErr = writable(f.lockDir)

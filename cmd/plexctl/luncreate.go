@@ -6,18 +6,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plexctl/plexctl/lun"
-	"github.com/plexctl/plexctl/size"
 )
 
-type lunCreateOptions struct {
-	name   string
-	size   size.Bytes
-	drives []string
-	track  bool
-}
-
 func newLUNCreate(c *cli) *cobra.Command {
-	var opts lunCreateOptions
+	var spec lun.Spec
 	cmd := &cobra.Command{
 		Use:   "create NAME --size SIZE",
 		Short: "Make a LUN and activate it",
@@ -31,19 +23,19 @@ func newLUNCreate(c *cli) *cobra.Command {
 		Example: "  plexctl lun create web1 --size 10GiB --drive /dev/sdb\n" +
 			"  plexctl lun create web2 --size 10GiB --track",
 		PreRunE: func(*cobra.Command, []string) error {
-			if opts.size == 0 {
-				return usage("add --size, such as --size 10GiB", "the size of LUN %q is missing or zero", opts.name)
+			if spec.Size == 0 {
+				return usage("add --size, such as --size 10GiB", "the size of LUN %q is missing or zero", spec.Name)
 			}
 			return nil
 		},
 	}
-	sizeFlag(cmd, &opts.size, "size", "s", "size of the LUN")
-	c.driveFlag(cmd, &opts.drives, "use")
-	cmd.Flags().BoolVar(&opts.track, "track", false, "note what is written, so that a new plex gets nothing else")
-	return changing(c, cmd, &opts, createLUN, one("NAME", &opts.name, nil))
+	sizeFlag(cmd, &spec.Size, "size", "s", "size of the LUN")
+	c.driveFlag(cmd, &spec.Drives, "use")
+	cmd.Flags().BoolVar(&spec.Track, "track", false, "note what is written, so that a new plex gets nothing else")
+	return changing(c, cmd, &spec, createLUN, one("NAME", &spec.Name, nil))
 }
 
-func createLUN(ctx context.Context, s *session, opts lunCreateOptions) (outcome, error) {
-	made, err := s.CreateLUN(ctx, lun.Spec{Name: opts.name, Size: opts.size, Drives: opts.drives, Track: opts.track})
+func createLUN(ctx context.Context, s *session, spec lun.Spec) (outcome, error) {
+	made, err := s.CreateLUN(ctx, spec)
 	return s.lunLine(made).unless(err)
 }

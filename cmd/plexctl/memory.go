@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"strings"
@@ -14,20 +13,14 @@ import (
 func lockMemory() (unlock func()) {
 	// On fault: the runtime reserves far more than it uses.
 	_ = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
-	maps, err := os.Open("/proc/self/maps")
-	if err != nil {
-		return unlockMemory
-	}
-	defer maps.Close() //nolint:errcheck // read only
-	for lines := bufio.NewScanner(maps); lines.Scan(); {
-		if from, length, file := mapping(lines.Text()); file {
+	maps, _ := os.ReadFile("/proc/self/maps")
+	for line := range strings.Lines(string(maps)) {
+		if from, length, file := mapping(line); file {
 			_, _, _ = unix.Syscall(unix.SYS_MLOCK, from, length, 0) // reads it
 		}
 	}
-	return unlockMemory
+	return func() { _ = unix.Munlockall() }
 }
-
-func unlockMemory() { _ = unix.Munlockall() }
 
 // mapping is a line of /proc/self/maps: where it lies, and whether it is a file that can be read (proc_pid_maps(5)).
 func mapping(line string) (from, length uintptr, file bool) {

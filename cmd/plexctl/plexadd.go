@@ -10,17 +10,14 @@ import (
 
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
-	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
 
 type plexAddOptions struct {
 	target, source string
 	drives         []string
-	rate           size.Bytes
-	now            bool
-	scan           bool
-	wait           bool
+	scan, wait     bool
+	lun.AttachOptions
 }
 
 func newPlexAdd(c *cli) *cobra.Command {
@@ -46,8 +43,8 @@ func newPlexAdd(c *cli) *cobra.Command {
 		PreRunE: func(*cobra.Command, []string) error { return opts.check() },
 	}
 	c.driveFlag(cmd, &opts.drives, "make room for the plex on")
-	rateFlag(cmd, &opts.rate)
-	cmd.Flags().BoolVar(&opts.now, "now", false, "copy at once, though another LUN is being rebuilt on one of the drives")
+	rateFlag(cmd, &opts.Rate)
+	cmd.Flags().BoolVar(&opts.Now, "now", false, "copy at once, though another LUN is being rebuilt on one of the drives")
 	cmd.Flags().BoolVar(&opts.scan, "scan", false, "first read TARGET, and then copy nothing that is zero")
 	waitFlag(cmd, &opts.wait, "the plex holds all of the data")
 	yesFlag(cmd)
@@ -62,7 +59,7 @@ func (o plexAddOptions) check() error {
 			"SOURCE is missing: nothing is named to be a plex of %q", o.target)
 	case o.source != "" && len(o.drives) > 0:
 		return usage("leave one of them out", "SOURCE %q and --drive exclude each other", o.source)
-	case o.wait && o.rate == lun.Paused:
+	case o.wait && o.Rate == lun.Paused:
 		return usage("leave one of them out", "--wait would not end: nothing is copied with --rate paused")
 	}
 	return nil
@@ -73,16 +70,15 @@ func addPlex(ctx context.Context, s *session, opts plexAddOptions) (outcome, err
 	if err != nil {
 		return nil, err
 	}
-	how := lun.AttachOptions{Rate: opts.rate, Now: opts.now}
-	scan := lun.ScanOptions{Drives: opts.drives, Rate: how.Rate}
-	attach := func() (*resync.Async, error) { return target.AddNewPlex(ctx, opts.drives, how) }
+	scan := lun.ScanOptions{Drives: opts.drives, Rate: opts.Rate}
+	attach := func() (*resync.Async, error) { return target.AddNewPlex(ctx, opts.drives, opts.AttachOptions) }
 	if opts.source != "" {
 		source, err := s.source(ctx, target, opts)
 		if err != nil {
 			return nil, err
 		}
 		scan.Source = source.ID()
-		attach = func() (*resync.Async, error) { return target.AddPlex(ctx, source.ID(), how) }
+		attach = func() (*resync.Async, error) { return target.AddPlex(ctx, source.ID(), opts.AttachOptions) }
 	}
 	if opts.scan {
 		if err := s.scan(ctx, target, scan); err != nil {
