@@ -88,8 +88,8 @@ type crashTest struct {
 // and more are drawn until its time is up. A failure says how to play it again. There the ids of LUNs and drives, which
 // are random, are others.
 func TestCrash(t *testing.T) {
-	usual := debug.SetGCPercent(2000) // many small machines, each soon forgotten
-	t.Cleanup(func() { debug.SetGCPercent(usual) })
+	percent, limit := debug.SetGCPercent(2000), debug.SetMemoryLimit(3<<30) // many small machines, each soon forgotten
+	t.Cleanup(func() { debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) })
 	start := time.Now()
 	length, sweeping := sweep.Time(t)
 	c := &crashTest{seed: sweep.Seed(t, 1), sweeping: sweeping}

@@ -5,9 +5,9 @@
 #                   [--record] [--verbose]
 #
 #   lint      golangci-lint (with gofumpt), shellcheck, actionlint, go.mod
-#   unit      all tests that need no kernel, and every fuzz target on its seeds; those of packages that start goroutines again
-#             under the race detector, without the sweeps over crash points, faults and sequences, which it makes ten times
-#             slower; seeded bugs: one in eight, others with each commit
+#   unit      all tests that need no kernel, and every fuzz target on its seeds; packages that start goroutines run under the race
+#             detector, but for the sweeps over crash points, faults and sequences, which it makes ten times slower; seeded bugs:
+#             one in eight, others with each commit
 #   build     the static binary and its size; all packages of the product for the other architectures
 #   emulated  the pure packages on s390x, which is big-endian, and on 32-bit arm, under QEMU's user mode
 #   kernel    integration/ in virtual machines: everything on Debian's 6.12, with udevd unless it has no say in what is tested;
@@ -29,6 +29,7 @@ readonly arches=(arm64 arm riscv64 ppc64le s390x)
 readonly max_size=6501171 # 6.2 MiB
 # What the kernel tier leaves to the machines of integration/gate.
 readonly in_machines='/(integration/(product|codes|crash|kernel|harness|measure|vm)(/|$)|mutation$)'
+readonly sweeps='^Test(CodesNotice|Crash|EachHalfAlone|EarlierCopies|Faults|Guard|RecordsThatWereNotFlushed|ReturnedAsItOnceWas|RunsOnAfterAStop|ScanRandomly|Sequences)'
 readonly pure=(./dm ./dm/raidmeta ./catalog ./vds ./size ./devno ./resync ./blockdev/...)
 
 tiers=()
@@ -183,10 +184,13 @@ cross() {
 tier_lint() { checks lint golangci scripts workflows modules; }
 
 tier_unit() {
-	local packages
-	mapfile -t packages < <(go list ./... | grep -Ev "$in_machines")
-	gotest unit -timeout=45m "${packages[@]}"
-	gotest race -race -skip='^Test(CodesNotice|Crash|Faults|Guard|RecordsThatWereNotFlushed|ScanRandomly|Sequences)' -timeout=45m ./blockdev/... ./cmd/... ./dm ./lun/... ./resync
+	local all raced rest
+	mapfile -t all < <(go list ./... | grep -Ev "$in_machines")
+	mapfile -t raced < <(go list ./blockdev/... ./cmd/... ./dm ./lun/... ./resync)
+	mapfile -t rest < <(printf '%s\n' "${all[@]}" "${raced[@]}" | sort | uniq -u)
+	gotest sweeps -run="$sweeps" -timeout=45m "${raced[@]}"
+	gotest unit -timeout=45m "${rest[@]}"
+	gotest race -race -skip="$sweeps" -timeout=45m "${raced[@]}"
 	gotest mutation -timeout=45m ./mutation
 	cd bench
 	gotest bench ./...

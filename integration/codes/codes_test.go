@@ -102,7 +102,7 @@ func TestCodes(t *testing.T) { provokeAll(t, allProvocations().chosen()) }
 
 // TestCodesOfAddPlex provokes the codes of the AddPlex page where TestCodes does not run.
 //
-//gate:kernels releases
+//gate:kernels old
 func TestCodesOfAddPlex(t *testing.T) {
 	page := allProvocations().chosen()
 	maps.DeleteFunc(page, func(code vds.Code, _ map[string]provocation) bool { return !slices.Contains(addPlexPage, code) })

@@ -38,7 +38,7 @@ func TestKillPoints(t *testing.T) { killPoints(t, newKillRig(t, false)) }
 
 // TestKillPointsTracked is TestKillPoints with LUNs that are tracked. In a sweep its points are random.
 //
-//gate:kernels every
+//gate:kernels releases
 func TestKillPointsTracked(t *testing.T) { killPoints(t, newKillRig(t, true)) }
 
 func killPoints(t *testing.T, k *killRig) {

@@ -17,6 +17,7 @@ import (
 //	//gate:kernels releases  on the kernel of the full run and on the old one, which has no udevd: without udevd on the former it
 //	                         would show nothing more
 //	//gate:kernels others    where no udevd is: it would be in the way, or the full run has a larger test
+//	//gate:kernels old       on the old kernel
 //	//gate:kernels bare      on the kernel of the full run without udevd in the place of with it: udevd takes half of the time there
 //	                         and has no say in what it shows
 //	//gate:kernels plain     on the kernel of the full run, without udevd
@@ -28,7 +29,7 @@ const directive = "//gate:"
 type test struct {
 	pkg     string // folder below integration
 	name    string
-	kernels string // "" for the full run, or every, releases, others, bare, plain
+	kernels string // "" for the full run, or every, releases, others, old, bare, plain
 	when    string // "" for always, or harness, sweep
 }
 
@@ -108,7 +109,7 @@ func (t *test) read(doc *ast.CommentGroup) error {
 		}
 		key, value, _ := strings.Cut(text, " ")
 		switch {
-		case key == "kernels" && slices.Contains([]string{"every", "releases", "others", "bare", "plain"}, value):
+		case key == "kernels" && slices.Contains([]string{"every", "releases", "others", "old", "bare", "plain"}, value):
 			t.kernels = value
 		case key == "when" && slices.Contains([]string{"harness", "sweep"}, value):
 			t.when = value
@@ -135,6 +136,8 @@ func (t test) runsOn(kernel string) bool {
 		return kernel != plainKernel
 	case "others":
 		return kernel == plainKernel || kernel == oldKernel
+	case "old":
+		return kernel == oldKernel
 	case "bare":
 		return kernel != fullKernel && kernel != oldKernel
 	case "plain":

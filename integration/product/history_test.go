@@ -57,7 +57,7 @@ func restore(t *testing.T, device, image string) {
 //
 //gate:kernels releases
 func TestReplacedByItsImage(t *testing.T) {
-	rounds := 6
+	rounds := 2
 	if sweep.On() {
 		rounds = 200
 	}
