@@ -34,6 +34,7 @@ func (s Set) apply(drive uuid.UUID, put []LUN, everywhere bool) []LUN {
 	for _, l := range put {
 		i := slices.IndexFunc(luns, func(have LUN) bool { return have.ID == l.ID })
 		switch {
+		case i >= 0 && !l.comesFrom(luns[i]): // the other side of a fork stays, until somebody decides
 		case i >= 0 && l.Generation > luns[i].Generation:
 			luns[i] = l
 		case i < 0 && (everywhere || l.concerns(s.drives[drive])):

@@ -254,7 +254,8 @@ func (s Set) Reunite(l LUN, from uuid.UUID) LUN {
 		}
 	}
 	next.Histories = nil
-	for _, id := range slices.SortedFunc(maps.Keys(last), compareIDs) {
+	oldest := func(a, b uuid.UUID) int { return cmp.Or(cmp.Compare(last[a], last[b]), compareIDs(a, b)) } // are forgotten first
+	for _, id := range slices.SortedFunc(maps.Keys(last), oldest) {
 		next.Histories = append(next.Histories, History{ID: id, Last: last[id]})
 	}
 	next.Histories = append(next.Histories[max(0, len(next.Histories)-(MaxHistories-1)):], History{ID: from})

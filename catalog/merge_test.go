@@ -263,3 +263,50 @@ func TestFree(t *testing.T) {
 		})
 	}
 }
+
+// A decision comes from both sides, also if they have been through more histories than a record can hold.
+func TestReuniteComesFromBothSides(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	side := func(from LUN, generation uint64) LUN {
+		from.Generation, from.Histories = generation, slices.Clone(from.Histories)
+		if n := len(from.Histories); n > 0 {
+			from.Histories[n-1].Last = generation - 1
+		}
+		from.Histories = append(from.Histories, History{ID: uuid.UUID{byte(random.Uint32()), byte(random.Uint32()), 15: byte(generation)}})
+		from.Histories = from.Histories[max(0, len(from.Histories)-MaxHistories):]
+		return from
+	}
+	l := testLUN(3, 1, testPlex(3, 1, 20, 8), testPlex(4, 2, 20, 8))
+	for generation := uint64(2); generation < 200; generation += 5 {
+		one, two := side(l, generation), side(l, generation+1)
+		s := Merge([]Drive{drive(1, one), drive(2, two)})
+		if diff := cmp.Diff([]error{ErrForked}, kinds(s), cmpopts.EquateErrors()); diff != "" {
+			t.Fatalf("problems (-want +got):\n%s", diff)
+		}
+		l = s.Reunite(one, uuid.UUID{byte(random.Uint32()), 14: 1, 15: byte(generation)})
+		for _, old := range []LUN{one, two} {
+			if !l.comesFrom(old) || l.Generation <= old.Generation {
+				t.Fatalf("generation %d with %+v does not come from %+v", l.Generation, l.Histories, old.Histories)
+			}
+		}
+	}
+}
+
+// While nobody has decided, a change of one side leaves the record of the other side where it is.
+func TestAChangeOfOneSideOfAFork(t *testing.T) {
+	history := func(l LUN, generation uint64, id byte) LUN {
+		l.Generation, l.Histories = generation, []History{{ID: opID(1), Last: 3}, {ID: opID(int(id))}}
+		return l
+	}
+	mirror := testLUN(3, 4, testPlex(3, 1, 20, 8), testPlex(4, 2, 20, 8))
+	one, two := history(mirror, 5, 2), history(mirror, 6, 3)
+	s := Merge([]Drive{drive(1, one), drive(2, two)})
+	for id, side := range map[uuid.UUID]LUN{driveID(1): one, driveID(2): two} {
+		for _, put := range []LUN{s.Next(one), s.Next(two)} {
+			got := s.Apply(id, put)[0]
+			if want := max(side.Generation, put.Generation); put.comesFrom(side) != (got.Generation == want) {
+				t.Errorf("drive %s has generation %d, got %d of %+v", id, side.Generation, got.Generation, put.Histories)
+			}
+		}
+	}
+}
