@@ -144,7 +144,7 @@ func (h *Host) InSync(ctx context.Context, l catalog.LUN, lost uint64) (bool, er
 }
 
 // EndRun writes the metadata of a stopped mirror for the run that begins with the stop. So an earlier copy of a plex is recognised.
-// Only plexes that hold the data take part in that run. EndRun returns the record to commit then. It reports false and
+// Only plexes that hold the data and targets take part in that run. EndRun returns the record to commit then. It reports false and
 // writes nothing if some of the metadata is not complete.
 //
 // If all legs are in sync, and clean is possible, EndRun also records that the next start has nothing to copy. It flushes the data
@@ -166,9 +166,10 @@ func (h *Host) EndRun(ctx context.Context, l catalog.LUN, clean bool) (catalog.L
 			return l, false, err
 		}
 	}
-	next := h.Next(record.NewRun(l, complete, rand.Uint64()))
+	taking := slices.DeleteFunc(roles.Taking(), func(i int) bool { return unfit(i) || !roles[i].IsTarget() && !slices.Contains(complete, i) })
+	next := h.Next(record.NewRun(l, taking, rand.Uint64()))
 	raid1.Stamp(next, slots)
-	for _, i := range complete {
+	for _, i := range taking {
 		if err := h.writeExtent(ctx, record.CurrentSlot(next.Plexes[i]), 0, slots[i].Encode()); err != nil {
 			return l, false, err
 		}
