@@ -48,8 +48,8 @@ const lag = 2
 //   - So does an event count that is lower than a crash can explain, unless the other plexes say that the plex has failed. A plex
 //     that is being filled does not count here: it cannot go on without its source, but the kernel counts on for it.
 //   - A plex on a changed device is an earlier copy, too, while another plex holds the data.
-//   - The prior metadata counts too, while it is not known that the kernel has gone over to the current one. A plex that it calls
-//     failed is Lost. The regions to copy are those of both.
+//   - The prior metadata of this LUN counts too, while it is not known that the kernel has gone over to the current one. A plex that
+//     it calls failed is Lost. The regions to copy are those of both.
 func Weigh(l catalog.LUN, roles record.Roles, reads []Read) Evidence {
 	e := Evidence{Slots: make([]raidmeta.Slot, len(reads)), Old: make([]bool, len(reads)), Lost: make([]bool, len(reads))}
 	for _, i := range roles.Taking() {
@@ -91,12 +91,7 @@ func (e *Evidence) addPrior(l catalog.LUN, roles record.Roles, reads []Read) {
 	if used(e.Slots) {
 		return
 	}
-	prior := make([]raidmeta.Slot, len(reads))
-	for i, role := range roles {
-		if role == record.Source && l.Plexes[i].Prior && !e.Old[i] {
-			prior[i] = reads[i].Prior
-		}
-	}
+	prior := e.prior(l, roles, reads)
 	newest := newestOf(prior)
 	if newest == (raidmeta.Super{}) {
 		return
@@ -111,6 +106,17 @@ func (e *Evidence) addPrior(l catalog.LUN, roles record.Roles, reads []Read) {
 		}
 	}
 	e.addBits(l, prior)
+}
+
+// prior is the prior metadata that is evidence. Metadata of another LUN is of an attach that has failed.
+func (e *Evidence) prior(l catalog.LUN, roles record.Roles, reads []Read) []raidmeta.Slot {
+	prior := make([]raidmeta.Slot, len(reads))
+	for i, role := range roles {
+		if slot := reads[i].Prior; role == record.Source && l.Plexes[i].Prior && !e.Old[i] && slot.Bitmap.Run.LUN == tag(l.ID) {
+			prior[i] = slot
+		}
+	}
+	return prior
 }
 
 // addBits adds the regions to copy by the bitmaps of prior metadata. If none of them can be used, everything is copied.

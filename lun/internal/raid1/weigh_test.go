@@ -48,6 +48,12 @@ func TestWeigh(t *testing.T) {
 		"prior, one in part":     {func(l *catalog.LUN, r []raid1.Read) { prior(l, r, 8); r[2].Prior.Super.RecoveryOffset = 64 }, "==l 09"},
 		"prior, no longer":       {func(l *catalog.LUN, r []raid1.Read) { prior(l, r, 8); failed(r, 0); l.Plexes[0].Prior = false }, "=== 09"},
 		"prior, of a used table": {func(l *catalog.LUN, r []raid1.Read) { prior(l, r, 8); failed(r, 0); r[1].Slot.Super.Events++ }, "=== 01"},
+		"prior, of another LUN": {func(l *catalog.LUN, r []raid1.Read) {
+			prior(l, r, 8)
+			failed(r, 0)
+			r[1].Prior.Bitmap.Run.LUN++
+			r[2].Prior.Bitmap.Run.LUN++
+		}, "=== 09"},
 		"prior, one invalidated": {func(l *catalog.LUN, r []raid1.Read) { prior(l, r, 8); failed(r, 0); none(r, 0, 1, 2) }, "l-- unused"},
 	}
 	for name, test := range tests {
@@ -115,6 +121,7 @@ func none(r []raid1.Read, plexes ...int) {
 func prior(l *catalog.LUN, r []raid1.Read, bits ...byte) {
 	for i := range r {
 		l.Plexes[i].Prior, r[i].Prior = true, fixture.Slot(i, bits...)
+		r[i].Prior.Bitmap.Run.LUN = r[i].Slot.Bitmap.Run.LUN
 	}
 }
 
