@@ -289,3 +289,27 @@ func TestTakeOverOfACopy(t *testing.T) {
 	w.must(assemble(w))
 	w.verify()
 }
+
+// The label of a drive in use cannot be read any more, and there is a copy of it from before a LUN got a plex there. The other drive
+// of the LUN knows. So the LUN is not moved to the copy, to which nothing is written.
+func TestACloneFromBeforeTheLUN(t *testing.T) {
+	for name, act := range map[string]func(*world) error{"assemble": assemble, "reenumerate": reenumerate} {
+		t.Run(name, func(t *testing.T) {
+			w := ownWorld(t)
+			w.clone(1, 2, driveSize)
+			w.restart()
+			w.must(addPlex("web1", "other")(w))
+			w.finishAll()
+			for _, at := range []size.Bytes{0, driveSize - 4*size.MiB} {
+				w.mem.Fail(w.path(1), blocktest.Fault{Kind: "read", Offset: at, Length: 4 * size.MiB})
+			}
+			w.restart()
+			w.untouched(2)
+			w.must(act(w))
+			if tables := fmt.Sprint(w.tables()); strings.Contains(tables, w.dev(2).String()) {
+				t.Errorf("web1 is on the copy: %s", tables)
+			}
+			w.verify()
+		})
+	}
+}

@@ -234,22 +234,38 @@ func (c *census) lies(ctx context.Context, owner uuid.UUID, d dm.Device) ([]devn
 // there is none. Then a LUN in use is on no device that is there, as when a drive has come back under another number. A leg that
 // the kernel has dropped uses nothing: it gets what it lacks from the others before it counts again.
 func (c *census) occupant(ctx context.Context, same []*Drive) (string, error) {
-	for _, d := range same {
+	if len(same) == 0 {
+		return "", nil
+	}
+	drive := same[0].ID()
+	for _, d := range c.found { // another drive may know of a LUN that came to this one after a copy was made
 		for _, l := range d.Store.Catalog.LUNs {
-			for _, dev := range c.own[l.ID] {
-				p, ok := plexBelow(l, dev.UUID)
-				if !ok || !slices.Contains(record.PlexDrives(p), d.ID()) || c.dropped(ctx, l, p) {
-					continue
-				}
-				on, err := c.lies(ctx, l.ID, dev)
-				if err != nil {
-					return "", err
-				}
-				for _, below := range on {
-					if path := c.unlabelled(below); path != "" {
-						return path, nil
-					}
-				}
+			if !slices.Contains(l.Drives(), drive) {
+				continue
+			}
+			path, err := c.usedBy(ctx, l, drive)
+			if path != "" || err != nil {
+				return path, err
+			}
+		}
+	}
+	return "", nil
+}
+
+// usedBy is the path of a device without a readable label that the live tables of l use as a drive.
+func (c *census) usedBy(ctx context.Context, l catalog.LUN, drive uuid.UUID) (string, error) {
+	for _, dev := range c.own[l.ID] {
+		p, ok := plexBelow(l, dev.UUID)
+		if !ok || !slices.Contains(record.PlexDrives(p), drive) || c.dropped(ctx, l, p) {
+			continue
+		}
+		on, err := c.lies(ctx, l.ID, dev)
+		if err != nil {
+			return "", err
+		}
+		for _, below := range on {
+			if path := c.unlabelled(below); path != "" {
+				return path, nil
 			}
 		}
 	}
