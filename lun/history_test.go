@@ -154,64 +154,6 @@ func life(t *testing.T, release dmtest.Release, plexes int) (w *world, steps []s
 	return w, []step{create, stop, start, stop, start, grow, stop, start, cut, start, cut, start, grow, cut, start, stop, start, stop}
 }
 
-// TestEarlierCopies puts one drive of a mirror back to each moment of its life before the present run, whenever the mirror is at
-// rest. The mirror has its newest data, and all of its plexes have it in the end.
-func TestEarlierCopies(t *testing.T) {
-	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
-		for plexes := 2; plexes <= 3; plexes++ {
-			synctest.Test(t, func(t *testing.T) { earlierCopies(t, release, plexes) })
-		}
-	}
-}
-
-func earlierCopies(t *testing.T, release dmtest.Release, plexes int) {
-	t.Helper()
-	w, steps := life(t, release, plexes)
-	var images []*blocktest.Mem
-	n, run := 0, 0 // run is the step that has begun the present run
-	for i, step := range steps {
-		step.do(w)
-		if !step.cut {
-			run = i
-		}
-		_, err := w.kernel.Info(t.Context(), "plex-web1")
-		for k, image := range images {
-			if err == nil || k >= run { // it runs; or nothing tells the image from the plex as it was left
-				break
-			}
-			for drive := range plexes {
-				n++
-				restored(t, w, drive, image, fmt.Sprintf("%s, %d plexes: %s of step %d after step %d", release, plexes, w.path(drive), k, i))
-			}
-		}
-		_, fork := w.kernel.Fork()
-		images = append(images, fork)
-	}
-	t.Logf("%d images", n)
-}
-
-// restored starts the machine with a drive as it once was.
-func restored(t *testing.T, before *world, drive int, image *blocktest.Mem, where string) {
-	t.Helper()
-	defer func() {
-		if t.Failed() {
-			t.Log(where)
-		}
-	}()
-	w := before.freeze().crash(t, crash{}, nil)
-	w.mem.Restore(w.path(drive), image)
-	w.restart()
-	w.faulty = true
-	for _, err := range w.p.Problems() {
-		t.Errorf("%s: problem %v", where, err)
-	}
-	w.assemble()
-	w.verify()
-	w.settle()
-	w.verify()
-	w.nothingToDo(where)
-}
-
 // startAlone starts web1 by force with one of its two drives, writes, and stops.
 func startAlone(w *world, drive int, renames ...string) {
 	w.t.Helper()
