@@ -142,17 +142,18 @@ func (r *rig) unclone() {
 	}
 }
 
-// leftAlone notes an effect on one of the other disks.
+// leftAlone notes an effect on one of the other disks. The copy that may become the drive is the drive while that cannot be read.
 func (r *rig) leftAlone(a ask) {
-	if a.effect && slices.Contains(otherDisks, a.object) {
+	if a.effect && slices.Contains(otherDisks, a.object) && r.choosing == "" {
 		r.violated("%s of %s", a.kind, a.object)
 	}
 }
 
-// known is results of this rig's LUNs. A LUN of another host is refused.
+// known is results of this rig's LUNs. A LUN of another host is refused, also one that only a clone knows besides.
 func (r *rig) known(results []lun.Result) []lun.Result {
 	return slices.DeleteFunc(results, func(res lun.Result) bool {
-		return r.plugged && errors.Is(res.Err, vds.ErrAccessDenied) && r.records[res.ID].ID == uuid.Nil
+		refused := errors.Is(res.Err, vds.ErrAccessDenied) || r.cloned != "" && errors.Is(res.Err, vds.ErrDiskConfigurationNotSync)
+		return r.plugged && refused && r.records[res.ID].ID == uuid.Nil
 	})
 }
 

@@ -36,27 +36,30 @@ type rig struct {
 	procs  [2]*process
 	random *rand.Rand // of the step
 
-	records map[uuid.UUID]catalog.LUN // what all drives together say, those that are away too
-	volumes map[uuid.UUID]*volume
-	stamp   uint64
-	named   int
-	absent  map[string]bool         // drives that are away
-	sick    map[string]bool         // drives with faults
-	harmed  bool                    // a drive has had faults
-	held    map[uuid.UUID]func()    // LUNs that are open, and how to close them
-	windows map[*process]lun.Window // somebody stands by
-	cutOff  bool                    // a process was killed in a change, and nobody has assembled since
-	unsure  bool                    // what the records say is not on all the drives for good
-	quiet   bool                    // nothing is being copied
-	plugged bool                    // a disk of another host is here
-	cloned  string                  // the drive of which a clone is here
-	wrong   string                  // found where the test cannot be ended
-	trace   []string
-	tally   *tally
+	records  map[uuid.UUID]catalog.LUN // what all drives together say, those that are away too
+	volumes  map[uuid.UUID]*volume
+	stamp    uint64
+	named    int
+	absent   map[string]bool         // drives that are away
+	sick     map[string]bool         // drives with faults
+	harmed   bool                    // a drive has had faults
+	held     map[uuid.UUID]func()    // LUNs that are open, and how to close them
+	windows  map[*process]lun.Window // somebody stands by
+	cutOff   bool                    // a process was killed in a change, and nobody has assembled since
+	unsure   bool                    // what the records say is not on all the drives for good
+	quiet    bool                    // nothing is being copied
+	plugged  bool                    // a disk of another host is here
+	cloned   string                  // the drive of which a clone is here
+	photos   []photo                 // of earlier moments
+	choosing string                  // the device that is to become a drive
+	wrong    string                  // found where the test cannot be ended
+	trace    []string
+	tally    *tally
 }
 
-// tally counts the sequences, their steps and their faults, and the operations that a comparison has ended.
-type tally struct{ sequences, steps, faults, checks int }
+// tally counts the sequences, their steps and their faults, the operations that a comparison has ended, the drives and plexes that were
+// put back, and the LUNs whose plexes were used without each other.
+type tally struct{ sequences, steps, faults, checks, images, forks int }
 
 // shelf is what every sequence begins with: a machine with empty drives that is switched off.
 type shelf struct {
@@ -178,6 +181,7 @@ func (r *rig) trouble() bool { return len(r.absent)+len(r.sick) > 0 }
 // cut cuts the power and boots again.
 func (r *rig) cut(fate blocktest.Fate) {
 	r.close()
+	r.forgetCached()
 	if r.mem = r.mem.Cut(fate); r.cloned != "" { // it could not be told from the drive
 		r.mem.Vanish(otherDisks[1])
 		r.cloned = ""

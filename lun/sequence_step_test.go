@@ -74,6 +74,7 @@ type call struct {
 	must  bool       // it must succeed on a machine that is in order
 	part  uuid.UUID  // the LUN that a LUN is split off
 	done  func()     // after success
+	then  func()     // in any case
 	codes []vds.Code // of its errors when nothing is wrong with the machine
 }
 
@@ -94,6 +95,9 @@ func (m *meddler) pass(a ask) error {
 	if a.effect {
 		m.effects++
 		m.r.activity()
+		if m.r.random.IntN(12) == 0 {
+			m.r.photograph()
+		}
 	}
 	if m.struck || !m.due(a) {
 		return nil
@@ -243,6 +247,9 @@ func (r *rig) take(s seqStep) {
 	r.random = rand.New(rand.NewPCG(s.Seed, 1))
 	r.tally.steps++
 	r.quiet = false
+	if r.random.IntN(4) == 0 {
+		r.photograph()
+	}
 	a := seqActions()[s.Action]
 	if s.Quiet && a.call != nil && !r.trouble() && !r.foreign() {
 		r.quieten(r.procs[s.Process])
@@ -315,6 +322,9 @@ func (r *rig) perform(s seqStep, c call) {
 	}
 	if err == nil && !killed && c.done != nil {
 		c.done()
+	}
+	if c.then != nil {
+		c.then()
 	}
 }
 

@@ -48,8 +48,8 @@ func TestSequences(t *testing.T) {
 		if t.Failed() {
 			violations = 1
 		}
-		t.Logf("SWEEP sequences sequences=%d steps=%d faults=%d checks=%d violations=%d",
-			from.tally.sequences, from.tally.steps, from.tally.faults, from.tally.checks, violations)
+		t.Logf("SWEEP sequences sequences=%d steps=%d faults=%d checks=%d images=%d forks=%d violations=%d",
+			from.tally.sequences, from.tally.steps, from.tally.faults, from.tally.checks, from.tally.images, from.tally.forks, violations)
 	})
 	setFlags(t, map[string]string{"rapid.checks": strconv.Itoa(slice), "rapid.nofailfile": "true"})
 	random := rand.New(rand.NewPCG(seed, 0))
