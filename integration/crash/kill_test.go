@@ -212,11 +212,14 @@ func (k *killRig) aftermath(op killOp, what string, dead bool, from uint64) {
 			k.T.Logf("%s: in the end\n%s", what, k.portrait())
 		}
 	}()
+	if op.again != nil {
+		op.again(k)
+	}
 	if out, err := lab.TryTool(k.T, "plexctl", "assemble"); err != nil {
 		k.T.Fatalf("%s: assemble: %v\n%s", what, err, out)
 	}
 	k.writeOn()
-	k.settle(op.lost)
+	k.settle(op.lost || op.stale)
 	mismatches, leaks := k.verify()
 	if op.check != nil {
 		if err := op.check(k, from); err != nil {

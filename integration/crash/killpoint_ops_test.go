@@ -21,6 +21,8 @@ type killOp struct {
 	window  bool                                // the LUN is suspended on the way
 	maybe   bool                                // it may be: that depends on what is written to it
 	lost    bool                                // drive 1 has been lost, and is recovered in the end
+	stale   bool                                // a plex is out of date afterwards, and is recovered in the end
+	again   func(k *killRig)                    // does what is left to do, before anything is assembled; may be nil
 	check   func(k *killRig, from uint64) error // looks at what the operation has made; from: writes acknowledged before it. May be nil
 }
 
@@ -39,7 +41,7 @@ func command(line string) func(k *killRig) []string {
 
 // ops are all operations that can be on the rig's drives.
 func (k *killRig) ops() []killOp {
-	return slices.DeleteFunc(slices.Concat(plexOps(), stateOps(), lunOps()), func(op killOp) bool { return op.lost && k.brittle == nil })
+	return slices.DeleteFunc(slices.Concat(plexOps(), stateOps(), lunOps(), driveOps()), func(op killOp) bool { return op.lost && k.brittle == nil })
 }
 
 // plexOps are those that change which plexes there are.

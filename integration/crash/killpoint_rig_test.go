@@ -27,6 +27,7 @@ type killRig struct {
 	seed    uint64
 	brittle *lab.Brittle        // drive 1; nil where LUNs are tracked
 	effects map[string][]string // of each operation that has run to its end, by its name
+	copied  string              // a device that can be made a copy of drive 0; may be empty
 	cut.Tally
 }
 
