@@ -3,6 +3,7 @@
 package blockdev
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
@@ -105,10 +106,7 @@ func (n node) identity() Identity {
 		return ""
 	}
 	disk := n.disk()
-	id := disk.text("wwid")
-	if id == "" {
-		id = disk.text("device/wwid")
-	}
+	id := cmp.Or(disk.text("wwid"), disk.text("device/wwid"))
 	part := ""
 	if disk.name != n.name {
 		part = n.partUUID()

@@ -3,6 +3,7 @@
 package blockdev
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -98,10 +99,7 @@ func (n node) partitions() []node {
 	}
 	var parts []node
 	for _, name := range entries(n.dir) {
-		if !strings.HasPrefix(name, n.name) {
-			continue
-		}
-		if part := n.host.node(name); part.partition() {
+		if part := n.host.node(name); strings.HasPrefix(name, n.name) && part.partition() {
 			parts = append(parts, part)
 		}
 	}
@@ -180,16 +178,8 @@ func (n node) serial() string {
 	if n.mapped() || strings.HasPrefix(n.name, "loop") {
 		return ""
 	}
-	for _, attribute := range []string{"serial", "device/serial"} {
-		if text := n.text(attribute); text != "" {
-			return text
-		}
-	}
 	page := readSmall(n.dir + "/device/vpd_pg80")
-	if len(page) < 4 {
-		return ""
-	}
-	return printable(page[4:])
+	return cmp.Or(n.text("serial"), n.text("device/serial"), printable(page[min(4, len(page)):]))
 }
 
 // label is the device's name for people: that of device-mapper where it has one.

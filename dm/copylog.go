@@ -3,6 +3,7 @@
 package dm
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,16 +126,7 @@ func parseUnreadable(line string) (minor uint32, sector size.Sectors, ok bool) {
 	rest, ours := strings.CutPrefix(line, "md/raid1:")
 	before, block, about := strings.Cut(rest, ": unrecoverable I/O read error for block ")
 	_, leg, named := strings.Cut(before, ": dm-")
-	if !ours || !about || !named {
-		return 0, 0, false
-	}
-	number, err := strconv.ParseUint(leg, 10, 32)
-	if err != nil {
-		return 0, 0, false
-	}
-	at, err := strconv.ParseUint(block, 10, 64)
-	if err != nil {
-		return 0, 0, false
-	}
-	return uint32(number), size.Sectors(at), true
+	number, errLeg := strconv.ParseUint(leg, 10, 32)
+	at, errBlock := strconv.ParseUint(block, 10, 64)
+	return uint32(number), size.Sectors(at), ours && about && named && errors.Join(errLeg, errBlock) == nil
 }

@@ -182,15 +182,11 @@ func parseRecord(record string) (string, bool) {
 		return "", false
 	}
 	line, _, _ := strings.Cut(rest, "\n")
-	if line == echo {
+	by := func(prefix string) bool { return strings.HasPrefix(line, prefix) }
+	if line == echo || !slices.ContainsFunc([]string{"device-mapper:", "md:", "md/"}, by) {
 		return "", false
 	}
-	for _, by := range []string{"device-mapper:", "md:", "md/"} {
-		if strings.HasPrefix(line, by) {
-			return line, true
-		}
-	}
-	return "", false
+	return line, true
 }
 
 // about reports whether line is not about another device's table.

@@ -148,14 +148,10 @@ func (o *operation) Settle(ctx context.Context, result vds.Code) (vds.Code, erro
 
 // ended is the code of an operation that is no longer in l's record.
 func (o *operation) ended(l catalog.LUN) vds.Code {
-	switch seen := o.outcome(l); seen.State {
-	case resync.Canceled:
-		return vds.ErrOperationCanceled
-	case resync.Failed:
-		return vds.CodeOf(seen.Err)
-	default:
-		return vds.OK
+	if l.Last == nil || l.Last.ID != o.id {
+		return vds.ErrObjectDeleted
 	}
+	return l.Last.Result
 }
 
 // Check compares the next part of the plexes that the operation has filled. It takes no lock and changes nothing.
