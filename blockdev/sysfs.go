@@ -222,12 +222,9 @@ func (n node) devNoBeside(mapper devno.No) (devno.No, error) {
 	return devno.No{Major: mapper.Major, Minor: uint32(minor)}, nil
 }
 
-// entries is the names in a folder, sorted; none when it cannot be read.
+// entries is the names in a folder, sorted, as far as it can be read.
 func entries(dir string) []string {
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
+	list, _ := os.ReadDir(dir)
 	names := make([]string, len(list))
 	for i, e := range list {
 		names[i] = e.Name()

@@ -3,6 +3,7 @@
 package dm
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/plexctl/plexctl/devno"
@@ -98,10 +99,6 @@ type RaidStatus struct {
 
 // Complete reports whether the line says that nothing is left to copy, which is no proof: see RaidStatus.
 func (s RaidStatus) Complete() bool {
-	for _, leg := range s.Health {
-		if leg != LegInSync {
-			return false
-		}
-	}
-	return len(s.Health) > 0 && s.Done == s.Total && s.Action == ActionIdle
+	lacks := func(leg LegHealth) bool { return leg != LegInSync }
+	return len(s.Health) > 0 && !slices.ContainsFunc(s.Health, lacks) && s.Done == s.Total && s.Action == ActionIdle
 }

@@ -31,18 +31,17 @@ func (c *Control) List(ctx context.Context) ([]Device, error) {
 func (c *Control) complete(ctx context.Context, entries []listed) ([]Device, error) {
 	devices := make([]Device, 0, len(entries))
 	for _, e := range entries {
-		if e.uuidKnown {
-			devices = append(devices, e.Device)
-			continue
+		var err error
+		info := Info{Device: e.Device}
+		if !e.uuidKnown {
+			info, err = c.Info(ctx, e.Name)
 		}
-		info, err := c.Info(ctx, e.Name)
 		switch {
-		case errors.Is(err, ErrNotExist):
-			continue
-		case err != nil:
+		case err == nil:
+			devices = append(devices, info.Device)
+		case !errors.Is(err, ErrNotExist):
 			return nil, err
 		}
-		devices = append(devices, info.Device)
 	}
 	return devices, nil
 }

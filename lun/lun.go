@@ -1,9 +1,7 @@
 package lun
 
 import (
-	"cmp"
 	"context"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -27,7 +25,6 @@ func (p *Provider) LUNs() []*LUN {
 	for _, l := range p.host().Set.LUNs {
 		all = append(all, p.handle(l))
 	}
-	slices.SortStableFunc(all, func(a, b *LUN) int { return cmp.Compare(a.ref.Name, b.ref.Name) })
 	return all
 }
 

@@ -37,7 +37,7 @@ func (p *Provider) handleOf(l catalog.LUN) *resync.Async {
 	return resync.Finished(resync.Descriptor{ID: last.ID, Type: last.Type, LUN: l.ID, Started: last.Started}, last.Result, l.Size)
 }
 
-// Operations is a handle on every LUN's operation, running or last.
+// Operations is a handle on every LUN's operation, running or last, in the order of the LUNs' names.
 func (p *Provider) Operations() []*resync.Async {
 	var all []*resync.Async
 	for _, l := range p.host().Set.LUNs {

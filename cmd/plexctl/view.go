@@ -161,7 +161,7 @@ func driveText(drives []driveRef) string {
 	return strings.Join(texts, ",")
 }
 
-// operations looks at every operation, running or the last one of its LUN. It sorts them by the names of the LUNs.
+// operations looks at every operation, running or the last one of its LUN. They are in the order of the names of the LUNs.
 func (h *host) operations(ctx context.Context) ([]operationDoc, error) {
 	docs := []operationDoc{}
 	for _, o := range h.Operations() {
@@ -171,7 +171,6 @@ func (h *host) operations(ctx context.Context) ([]operationDoc, error) {
 		}
 		docs = append(docs, doc)
 	}
-	slices.SortStableFunc(docs, func(a, b operationDoc) int { return cmp.Compare(a.LUN.Name, b.LUN.Name) })
 	return docs, nil
 }
 

@@ -97,12 +97,9 @@ func readHolder(path string) string {
 
 // isAt reports whether file is the one that path leads to.
 func isAt(file *os.File, path string) bool {
-	mine, err := file.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Lstat(path)
-	return err == nil && os.SameFile(mine, there)
+	mine, errMine := file.Stat()
+	there, errThere := os.Lstat(path)
+	return errMine == nil && errThere == nil && os.SameFile(mine, there)
 }
 
 // Unlock releases the lock. It must not be called twice.
