@@ -226,13 +226,10 @@ func (d *hostDisk) closeDisk() {
 // RereadPartitions makes the kernel forget partitions whose table is gone. It does nothing to a device that cannot have any.
 func (d *hostDisk) RereadPartitions() error {
 	err := unix.IoctlSetInt(int(d.file.Fd()), unix.BLKRRPART, 0)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EOPNOTSUPP) {
+	if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("reread partitions of %s: %w", d.path, err)
-	}
-	return nil
+	return fmt.Errorf("reread partitions of %s: %w", d.path, err)
 }
 
 // Info is the device as it was when Info was first called.

@@ -137,16 +137,15 @@ func (h Host) table(file string) [][]string {
 
 // unescape undoes the octal escapes of procfs: "\040" is a blank.
 func unescape(text string) string {
-	var b strings.Builder
-	for i := 0; i < len(text); i++ {
-		if text[i] == '\\' && i+4 <= len(text) {
-			if c, err := strconv.ParseUint(text[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
+	const digits = 3
+	parts := strings.Split(text, `\`)
+	for i, part := range parts[1:] {
+		c, err := strconv.ParseUint(part[:min(digits, len(part))], 8, 8)
+		if err != nil || len(part) < digits {
+			parts[i+1] = `\` + part
+		} else {
+			parts[i+1] = string([]byte{byte(c)}) + part[digits:]
 		}
-		b.WriteByte(text[i])
 	}
-	return b.String()
+	return strings.Join(parts, "")
 }

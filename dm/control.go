@@ -56,11 +56,7 @@ func Open(opts Options) (*Control, error) {
 	if err != nil {
 		return nil, &Error{Op: "open", Device: controlPath, Err: err}
 	}
-	conn, err := file.SyscallConn()
-	if err != nil {
-		_ = file.Close() // err says more
-		return nil, &Error{Op: "open", Device: controlPath, Err: err}
-	}
+	conn, _ := file.SyscallConn() // an open file has one
 	log := cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	c := &Control{
 		file:    file,

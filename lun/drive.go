@@ -84,12 +84,9 @@ func describe(h *host.Host, d *host.Drive) Drive {
 		ID: d.ID(), Info: d.Info, Label: d.Store.Label, Grown: d.Store.Grown().Sectors(),
 		State: d.Standing, Rivals: d.Rivals, Changed: d.Changed(),
 	}
+	luns := d.Store.Catalog.LUNs
 	if d.Standing == host.Used {
-		out.Free = h.Room(d.ID())
-	}
-	luns := h.Set.LUNs
-	if d.Standing != host.Used {
-		luns = d.Store.Catalog.LUNs
+		out.Free, luns = h.Room(d.ID()), h.Set.LUNs
 	}
 	for _, l := range luns {
 		if !l.Deleted && slices.Contains(l.Drives(), d.ID()) && (d.Standing != host.Used || !h.Set.Unheard(l.ID)) {

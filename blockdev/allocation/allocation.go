@@ -77,7 +77,8 @@ func (a *allocation) Survey(ctx context.Context, r Range, limit int) ([]Range, e
 	if err := a.survey(ctx, r, &largest); err != nil {
 		return nil, fmt.Errorf("survey the allocation of %s: %w", a.device.Path, err)
 	}
-	return largest.all(), nil
+	largest.cut()
+	return largest.ranges, nil
 }
 
 func (a *allocation) survey(ctx context.Context, r Range, found *largest) error {
@@ -177,10 +178,4 @@ func (l *largest) cut() {
 	slices.SortStableFunc(l.ranges, byLength)
 	l.ranges = l.ranges[:min(len(l.ranges), max(0, l.limit))]
 	slices.SortStableFunc(l.ranges, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
-}
-
-// all is the ranges that were kept, in order.
-func (l *largest) all() []Range {
-	l.cut()
-	return l.ranges
 }

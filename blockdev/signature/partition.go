@@ -30,7 +30,11 @@ func gpt(p *probe, at int64) (label, id string) {
 	return "", guid.String()
 }
 
-// dos looks for a DOS partition table. It has two bytes at the end of the sector, and four entries whose first byte is 0 or
+// endLikeDOS is the types that come with what looks like a DOS partition table. A table of that kind guards a GPT, and the boot
+// sectors of some file systems end like one.
+var endLikeDOS = []string{"gpt", "vfat", "ntfs", "exfat", "refs", "bitlocker"}
+
+// dos looks for a DOS partition table, when nothing else has been found that looks like one. It has two bytes at the end of the sector, and four entries whose first byte is 0 or
 // 0x80. Many boot sectors end with these two bytes. So an entry must be in use, or the disk have an id.
 func (p *probe) dos() {
 	const id, entries, entrySize, end = 440, 446, 16, 510
@@ -45,7 +49,8 @@ func (p *probe) dos() {
 		}
 		used = used || e[4] != 0 && little.Uint32(e[12:]) != 0
 	}
-	if used {
+	explained := slices.ContainsFunc(p.found, func(s Signature) bool { return slices.Contains(endLikeDOS, s.Type) })
+	if used && !explained {
 		p.add(Signature{Type: "dos"})
 	}
 }

@@ -52,14 +52,14 @@ const unit = 4096
 func Find(r io.ReaderAt, length size.Bytes) ([]Signature, error) {
 	p := probe{r: r, size: int64(length), reads: map[int64]reading{}}
 	for _, look := range []func(*probe){
-		(*probe).ext, (*probe).magics, (*probe).vfat, (*probe).md, (*probe).drbd, (*probe).zfs, (*probe).dos,
+		(*probe).ext, (*probe).magics, (*probe).vfat, (*probe).md, (*probe).drbd, (*probe).zfs, (*probe).dos, // dos looks at what was found
 	} {
 		look(&p)
 	}
 	if p.err != nil && len(p.found) == 0 {
 		return nil, p.err
 	}
-	return withoutShadows(p.found), nil
+	return p.found, nil
 }
 
 // probe looks at one device.
@@ -156,17 +156,4 @@ func printable(b []byte) string {
 		return r
 	}, strings.ToValidUTF8(string(b), "?")))
 	return strings.TrimSpace(string(runes[:min(len(runes), longest)]))
-}
-
-// shadows is types that little speaks for, each with the types that explain that little. A GPT comes with a DOS table that
-// guards it, and the boot sectors of some file systems end like one.
-var shadows = map[string][]string{
-	"dos": {"gpt", "vfat", "ntfs", "exfat", "refs", "bitlocker"},
-}
-
-// withoutShadows drops signatures that others explain.
-func withoutShadows(found []Signature) []Signature {
-	return slices.DeleteFunc(slices.Clone(found), func(s Signature) bool {
-		return slices.ContainsFunc(found, func(by Signature) bool { return slices.Contains(shadows[s.Type], by.Type) })
-	})
 }

@@ -110,7 +110,8 @@ func checkMachine(f facts) []checkDoc {
 	}
 	lock := check("lock", f.lockErr == nil, f.lockDir+" is writable",
 		fmt.Sprintf("%s: %v", f.lockDir, f.lockErr), "make "+f.lockDir+" writable: a tmpfs at /run does")
-	return append(checks, checkUdev(f.udev), lock)
+	links := map[bool]string{true: "runs and makes the links in /dev/mapper", false: "does not run; plexctl makes the links in /dev/mapper"}
+	return append(checks, checkDoc{"udev", levelOK, links[f.udev], ""}, lock)
 }
 
 // checkRelease judges a kernel release such as "6.12.48-amd64".
@@ -149,13 +150,6 @@ func checkRaid1(s dm.Support) checkDoc {
 
 func kernelAdvice(option, module string) string {
 	return fmt.Sprintf("`modprobe %s`, install the kernel's modules, or use a kernel with %s", module, option)
-}
-
-func checkUdev(runs bool) checkDoc {
-	if runs {
-		return checkDoc{"udev", levelOK, "runs and makes the links in /dev/mapper", ""}
-	}
-	return checkDoc{"udev", levelOK, "does not run; plexctl makes the links in /dev/mapper", ""}
 }
 
 // checkDrives judges the drives and their catalogs.

@@ -27,11 +27,7 @@ func DecodeSlot(b []byte) (Slot, error) {
 	if err != nil {
 		return Slot{}, err
 	}
-	var rest []byte
-	if len(b) > bitmapOffset {
-		rest = b[bitmapOffset:]
-	}
-	bitmap, err := DecodeBitmap(rest)
+	bitmap, err := DecodeBitmap(b[min(bitmapOffset, len(b)):])
 	if err != nil {
 		return Slot{Super: super, Bitmap: Bitmap{Stale: true}}, fmt.Errorf("%w: %w", ErrBitmap, err)
 	}
