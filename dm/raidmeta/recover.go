@@ -43,7 +43,8 @@ func Returned(slots []Slot, region size.Sectors, stale []int) ([]Slot, error) {
 			return nil, err
 		}
 	}
-	if set.several() && set.source.ResyncOffset != InSync {
+	inSync := len(slots) - bits.OnesCount64(failed(set.plan.InSync))
+	if inSync > 1 && set.source.ResyncOffset != InSync {
 		return nil, invalid("the legs in sync are in the middle of a resync")
 	}
 	return recovery(set.plan, set.bits())
@@ -134,11 +135,6 @@ func (s set) mayReplace(i int) error {
 		}
 	}
 	return nil
-}
-
-// several reports whether more than one leg is in sync.
-func (s set) several() bool {
-	return len(s.plan.InSync)-bits.OnesCount64(failed(s.plan.InSync)) > 1
 }
 
 // bits is what may differ between the legs: the bits of every usable bitmap, or all.
