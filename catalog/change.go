@@ -125,8 +125,8 @@ func (l LUN) concerns(d Drive) bool {
 //
 //   - Generation: one above every generation of the LUN, the dead ones included.
 //   - Absorbed: Next adds the source of a running operation, and the LUNs that the source had absorbed. It removes a
-//     tombstone once no drive that it is for can return. The tombstone of the source stays while the operation runs. One
-//     that the caller has added stays in this version (see TakeBack).
+//     tombstone once no drive that it is for can return. The tombstone of the source stays while the operation runs,
+//     and while its plexes leave. One that the caller has added stays in this version (see TakeBack).
 //   - Former: Next adds drives on which the LUN, or a source, had a plex and has none now. It removes those that are present
 //     and hold no record of them. So the record of a deleted LUN stays until the last such drive has the deletion.
 func (s Set) Next(l LUN) LUN {
@@ -146,7 +146,7 @@ func (s Set) Next(l LUN) LUN {
 	next.Former = s.former(next, before)
 	next.Absorbed = s.neededTombstones(next, func(t Tombstone) bool {
 		isNew := slices.Contains(l.Absorbed, t) && (old == nil || !slices.Contains(old.winner.Absorbed, t))
-		return isNew || l.Operation != nil && l.Operation.Source != nil && l.Operation.Source.ID == t.LUN
+		return isNew || l.mayRestore(t.LUN)
 	})
 	return next
 }

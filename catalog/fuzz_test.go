@@ -46,6 +46,7 @@ func FuzzLabel(f *testing.F) {
 func FuzzSlot(f *testing.F) {
 	f.Add(goldenSeed(f, "slot.bin"))
 	f.Add(goldenSeed(f, "slot-stale.bin"))
+	f.Add(goldenSeed(f, "slot-leaving.bin"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b := make([]byte, max(len(data), slotBody))
 		copy(b, data)
@@ -60,7 +61,7 @@ func FuzzSlot(f *testing.F) {
 
 // FuzzBody decodes and validates any JSON, as it would be in an intact slot.
 func FuzzBody(f *testing.F) {
-	for _, name := range []string{"slot.bin", "slot-stale.bin"} {
+	for _, name := range []string{"slot.bin", "slot-stale.bin", "slot-leaving.bin"} {
 		slot := goldenSeed(f, name)
 		used, err := slotLen(slot)
 		if err != nil {
@@ -70,6 +71,7 @@ func FuzzBody(f *testing.F) {
 	}
 	f.Add([]byte(`{"luns":[{"id":"01000000-0000-0000-0000-000000000001"}]}`))
 	f.Add([]byte(`{"luns":[{"operation":{"source":{"operation":{}}}},{}]}`))
+	f.Add([]byte(`{"luns":[{"departure":{"made":{"departure":{}},"operation":{"source":{}}}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) <= maxBody {
 			checkBody(t, data)
@@ -108,6 +110,7 @@ func FuzzReadDrive(f *testing.F) {
 	f.Add(label, label, slot, uint8(0))
 	f.Add([]byte{}, label, slot[slotBody:], uint8(7))
 	f.Add(label, label, goldenSeed(f, "slot-stale.bin")[slotBody:], uint8(12))
+	f.Add(label, label, goldenSeed(f, "slot-leaving.bin")[slotBody:], uint8(12))
 	f.Add([]byte{}, []byte{}, []byte(`{"luns":[]}`), uint8(12))
 	whole, _ := newDrive(f, 1)
 	f.Fuzz(func(t *testing.T, head, tail, body []byte, flags uint8) {

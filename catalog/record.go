@@ -74,8 +74,9 @@ type LUN struct {
 	Former     []uuid.UUID // drives without a plex that may hold an older record; see Set.Next
 	Operation  *Operation  // running, or finished and its end not yet recorded
 	Last       *Outcome
-	Wipe       bool // first and last MiB must be zeroed before the LUN is activated
-	Deleted    bool // the LUN is gone; the record stays until every drive has it
+	Departure  *Departure // plexes are leaving the LUN; nil: none
+	Wipe       bool       // first and last MiB must be zeroed before the LUN is activated
+	Deleted    bool       // the LUN is gone; the record stays until every drive has it
 	// Scan names a scan for zeros that has begun and not led to a plex yet. Until then the LUN has one plex and a vacant one.
 	// The current slot of the plex has a bit for every region that is written since the scan began. Its other slot has the
 	// result of the scan.

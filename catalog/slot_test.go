@@ -60,6 +60,8 @@ func TestSlotGolden(t *testing.T) {
 	tests := map[string]Catalog{
 		"slot.bin":       {Sequence: 0x0123456789ABCDEF, LUNs: []LUN{fullLUN(), deleted}},
 		"slot-stale.bin": {Sequence: 3, LUNs: []LUN{staleLUN(), extendedLUN()}},
+
+		"slot-leaving.bin": {Sequence: 4, LUNs: []LUN{leavingLUN(), cancelledLUN()}},
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -26,13 +26,14 @@ func (c claim) fits(drive Label) bool {
 	return c.extent.Start >= FirstExtent.Sectors() && c.extent.End() <= TailStart(drive.Size).Sectors()
 }
 
-// claimsOf is every extent that l owns, metadata included. A deleted LUN owns none.
+// claimsOf is every extent that l owns, metadata and plexes that are leaving included. A deleted LUN owns none.
 func claimsOf(l LUN) []claim {
 	if l.Deleted {
 		return nil
 	}
-	claims := make([]claim, 0, 2*len(l.Plexes))
-	for _, p := range l.Plexes {
+	owned := l.owned()
+	claims := make([]claim, 0, 2*len(owned))
+	for _, p := range owned {
 		for _, e := range p.extents() {
 			claims = append(claims, claim{extent: e, lun: &l, plex: p.ID})
 		}
@@ -85,10 +86,10 @@ func compareClaims(a, b claim) int {
 	return compareIDs(a.lun.ID, b.lun.ID)
 }
 
-// Drives is every drive that a plex of l lies on, sorted.
+// Drives is every drive that a plex of l lies on, or one that is leaving l, sorted.
 func (l LUN) Drives() []uuid.UUID {
 	var drives []uuid.UUID
-	for _, p := range l.Plexes {
+	for _, p := range l.owned() {
 		for _, e := range p.extents() {
 			drives = append(drives, e.Drive)
 		}
@@ -110,7 +111,7 @@ func (l LUN) vacant() bool { return len(l.Copies()) < len(l.Plexes) }
 
 // on reports whether l owns space on the drive.
 func (l LUN) on(drive uuid.UUID) bool {
-	return !l.Deleted && slices.ContainsFunc(l.Plexes, func(p Plex) bool { return p.on(drive) })
+	return !l.Deleted && slices.ContainsFunc(l.owned(), func(p Plex) bool { return p.on(drive) })
 }
 
 // sortedIDs sorts ids in place and drops what is there twice.

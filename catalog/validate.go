@@ -45,7 +45,7 @@ func checkIDs(luns []LUN) error {
 		if l.Deleted {
 			continue
 		}
-		for _, p := range l.Plexes {
+		for _, p := range l.owned() {
 			if owner, taken := owners[p.ID]; taken {
 				return invalid("%s: GUID of plex %s is also used by %s", l.title(), p.ID, owner.title())
 			}
@@ -78,7 +78,7 @@ func checkSpace(luns []LUN, label Label) error {
 // Validate checks a record by itself. It knows neither the sizes of drives nor other LUNs. The error is ErrInvalid or
 // ErrOverlap and names LUN, plex and drive.
 func (l LUN) Validate() error {
-	checks := []func() error{l.checkValues, l.checkShape, l.checkPlexes, l.checkHistory, l.checkOrigin, l.checkLast, l.checkOperation, l.checkHolding}
+	checks := []func() error{l.checkValues, l.checkShape, l.checkPlexes, l.checkHistory, l.checkOrigin, l.checkLast, l.checkOperation, l.checkHolding, l.checkDeparture}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return fmt.Errorf("%s: %w", l.title(), err)
@@ -324,8 +324,7 @@ func (l LUN) checkSource(source LUN, filling []uuid.UUID) error {
 		return invalid("%s: is not among the absorbed luns", source.title())
 	}
 	for _, p := range source.Copies() {
-		mine, ok := l.plex(p.ID)
-		if !ok || !slices.Contains(filling, p.ID) || mine.Meta != p.Meta || !slices.Equal(mine.Data, p.Data) {
+		if !slices.Contains(filling, p.ID) || !l.hasExtents(p) {
 			return invalid("%s: plex %s is not the one being filled", source.title(), p.ID)
 		}
 	}

@@ -38,6 +38,7 @@ type lunV1 struct {
 	Former     []uuid.UUID   `json:"formerDrives,omitempty"`
 	Operation  *operationV1  `json:"operation,omitempty"`
 	Last       *outcomeV1    `json:"lastOperation,omitempty"`
+	Departure  *departureV1  `json:"departure,omitempty"`
 	Wipe       bool          `json:"wipe,omitempty"`
 	Deleted    bool          `json:"deleted,omitempty"`
 	Scan       uuid.UUID     `json:"scan,omitzero"`
@@ -87,6 +88,13 @@ type operationV1 struct {
 	Queued  bool          `json:"queued,omitempty"`
 	Earlier bool          `json:"earlier,omitempty"`
 	Source  *lunV1        `json:"source,omitempty"`
+}
+
+type departureV1 struct {
+	Plexes    []plexV1     `json:"plexes"`
+	Operation *operationV1 `json:"operation,omitempty"`
+	Last      *outcomeV1   `json:"lastOperation,omitempty"`
+	Made      *lunV1       `json:"made,omitempty"`
 }
 
 type outcomeV1 struct {
@@ -199,8 +207,8 @@ func expect(decoder *json.Decoder, want json.Token) error {
 	return invalid("%v where %v should be", token, want)
 }
 
-// checkLimits refuses a record with more of anything than one may have, and a generation that leaves no room above it. It also refuses an operation in the source of an
-// operation. Validate would check records in records, and name them in its error, once for each level.
+// checkLimits refuses a record with more of anything than one may have, and a generation that leaves no room above it. It also
+// refuses records in records in records. Validate would check them all, and name each in its error.
 func (l *lunV1) checkLimits() error {
 	if len(l.Plexes) > MaxPlexes || len(l.Absorbed) > MaxHistory || len(l.Former) > MaxHistory || len(l.Histories) > MaxHistories {
 		return invalid("record of %d plexes, %d tombstones, %d former drives and %d histories",
@@ -209,25 +217,59 @@ func (l *lunV1) checkLimits() error {
 	if l.Generation > maxRead {
 		return invalid("generation %d", l.Generation)
 	}
-	for _, p := range l.Plexes {
+	if err := checkExtents(l.Plexes); err != nil {
+		return err
+	}
+	if err := l.Operation.checkLimits(); err != nil || l.Departure == nil {
+		return err
+	}
+	return l.Departure.checkLimits()
+}
+
+// checkExtents refuses a plex with more extents than one may have.
+func checkExtents(plexes []plexV1) error {
+	for _, p := range plexes {
 		if len(p.Data) > MaxExtents {
 			return invalid("plex of %d data extents", len(p.Data))
 		}
 	}
-	if l.Operation == nil {
+	return nil
+}
+
+// checkLimits is lunV1.checkLimits for an operation, which may be nil.
+func (o *operationV1) checkLimits() error {
+	if o == nil {
 		return nil
 	}
-	if len(l.Operation.Plexes) > MaxPlexes {
-		return invalid("operation on %d plexes", len(l.Operation.Plexes))
+	if len(o.Plexes) > MaxPlexes {
+		return invalid("operation on %d plexes", len(o.Plexes))
 	}
-	source := l.Operation.Source
-	if source == nil {
+	return o.Source.checkInner("source of an operation")
+}
+
+// checkLimits is lunV1.checkLimits for a departure.
+func (d *departureV1) checkLimits() error {
+	if len(d.Plexes) > MaxPlexes {
+		return invalid("departure from %d plexes", len(d.Plexes))
+	}
+	if err := checkExtents(d.Plexes); err != nil {
+		return err
+	}
+	if err := d.Operation.checkLimits(); err != nil {
+		return err
+	}
+	return d.Made.checkInner("lun of plexes that leave")
+}
+
+// checkInner is checkLimits for a record in a record, which may be nil and has none in it.
+func (l *lunV1) checkInner(what string) error {
+	if l == nil {
 		return nil
 	}
-	if source.Operation != nil {
-		return invalid("source of an operation, with an operation")
+	if l.Operation != nil || l.Departure != nil {
+		return invalid("%s, with an operation or a departure", what)
 	}
-	return source.checkLimits()
+	return l.checkLimits()
 }
 
 // each is f of each element. A nil slice stays nil: JSON tells the two apart.
@@ -254,45 +296,65 @@ func maybe[A, B any](p *A, f func(A) B) *B {
 func toWire(l LUN) lunV1 {
 	return lunV1{
 		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
-		Plexes: each(l.Plexes, func(p Plex) plexV1 {
-			data := each(p.Data, func(e Extent) extentV1 { return extentV1(e) })
-			return plexV1{
-				ID: p.ID, Data: data, Meta: extentV1(p.Meta), Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant, Run: runV1(p.Run), Prior: p.Prior,
+		Plexes:    each(l.Plexes, plexToWire),
+		Absorbed:  each(l.Absorbed, func(t Tombstone) tombstoneV1 { return tombstoneV1(t) }),
+		Former:    l.Former,
+		Operation: maybe(l.Operation, operationToWire),
+		Last:      maybe(l.Last, func(o Outcome) outcomeV1 { return outcomeV1(o) }),
+		Departure: maybe(l.Departure, func(d Departure) departureV1 {
+			last := maybe(d.Last, func(o Outcome) outcomeV1 { return outcomeV1(o) })
+			return departureV1{
+				Plexes: each(d.Plexes, plexToWire), Operation: maybe(d.Operation, operationToWire), Last: last, Made: maybe(d.Made, toWire),
 			}
 		}),
-		Absorbed: each(l.Absorbed, func(t Tombstone) tombstoneV1 { return tombstoneV1(t) }),
-		Former:   l.Former,
-		Operation: maybe(l.Operation, func(o Operation) operationV1 {
-			source := maybe(o.Source, toWire)
-			return operationV1{
-				ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Earlier: o.Earlier, Source: source,
-			}
-		}),
-		Last: maybe(l.Last, func(o Outcome) outcomeV1 { return outcomeV1(o) }),
 		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
 		Histories: each(l.Histories, func(h History) historyV1 { return historyV1(h) }),
+	}
+}
+
+func plexToWire(p Plex) plexV1 {
+	return plexV1{
+		ID: p.ID, Data: each(p.Data, func(e Extent) extentV1 { return extentV1(e) }), Meta: extentV1(p.Meta),
+		Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant, Run: runV1(p.Run), Prior: p.Prior,
+	}
+}
+
+func operationToWire(o Operation) operationV1 {
+	return operationV1{
+		ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Earlier: o.Earlier,
+		Source: maybe(o.Source, toWire),
 	}
 }
 
 func toModel(l lunV1) LUN {
 	return LUN{
 		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
-		Plexes: each(l.Plexes, func(p plexV1) Plex {
-			data := each(p.Data, func(e extentV1) Extent { return Extent(e) })
-			return Plex{
-				ID: p.ID, Data: data, Meta: Extent(p.Meta), Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant, Run: Run(p.Run), Prior: p.Prior,
+		Plexes:    each(l.Plexes, plexToModel),
+		Absorbed:  each(l.Absorbed, func(t tombstoneV1) Tombstone { return Tombstone(t) }),
+		Former:    l.Former,
+		Operation: maybe(l.Operation, operationToModel),
+		Last:      maybe(l.Last, func(o outcomeV1) Outcome { return Outcome(o) }),
+		Departure: maybe(l.Departure, func(d departureV1) Departure {
+			last := maybe(d.Last, func(o outcomeV1) Outcome { return Outcome(o) })
+			return Departure{
+				Plexes: each(d.Plexes, plexToModel), Operation: maybe(d.Operation, operationToModel), Last: last, Made: maybe(d.Made, toModel),
 			}
 		}),
-		Absorbed: each(l.Absorbed, func(t tombstoneV1) Tombstone { return Tombstone(t) }),
-		Former:   l.Former,
-		Operation: maybe(l.Operation, func(o operationV1) Operation {
-			source := maybe(o.Source, toModel)
-			return Operation{
-				ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Earlier: o.Earlier, Source: source,
-			}
-		}),
-		Last: maybe(l.Last, func(o outcomeV1) Outcome { return Outcome(o) }),
 		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
 		Histories: each(l.Histories, func(h historyV1) History { return History(h) }),
+	}
+}
+
+func plexToModel(p plexV1) Plex {
+	return Plex{
+		ID: p.ID, Data: each(p.Data, func(e extentV1) Extent { return Extent(e) }), Meta: Extent(p.Meta),
+		Slot: p.Slot, Stale: p.Stale, Vacant: p.Vacant, Run: Run(p.Run), Prior: p.Prior,
+	}
+}
+
+func operationToModel(o operationV1) Operation {
+	return Operation{
+		ID: o.ID, Type: o.Type, Started: o.Started, Plexes: o.Plexes, Whole: o.Whole, Queued: o.Queued, Earlier: o.Earlier,
+		Source: maybe(o.Source, toModel),
 	}
 }

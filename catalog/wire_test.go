@@ -58,7 +58,8 @@ func fill(v reflect.Value, depth int) {
 func TestWireHasEverything(t *testing.T) {
 	var l LUN
 	fill(reflect.ValueOf(&l).Elem(), 2)
-	l.Operation.Source.Operation = nil // none is written
+	l.Operation.Source.Operation, l.Departure.Made.Operation = nil, nil // none is written
+	l.Departure.Operation.Source = &LUN{Name: "text"}
 	text, err := encodeBody([]LUN{l})
 	if err != nil {
 		t.Fatal(err)
@@ -97,28 +98,35 @@ func TestDecodeBodyRefuses(t *testing.T) {
 		text string
 		want error
 	}{
-		"nothing":                    {``, ErrInvalid},
-		"null":                       {`null`, ErrInvalid},
-		"no key":                     {`{}`, ErrInvalid},
-		"another key":                {`{"LUNS":[]}`, ErrInvalid},
-		"the key twice":              {`{"luns":[],"luns":[]}`, ErrInvalid},
-		"a list":                     {`[]`, ErrInvalid},
-		"no list":                    {`{"luns":{}}`, ErrInvalid},
-		"text behind":                {`{"luns":[]} 1`, ErrInvalid},
-		"no end":                     {`{"luns":[]`, ErrInvalid},
-		"no end of the list":         {`{"luns":[`, ErrInvalid},
-		"no record":                  {`{"luns":[1]}`, ErrInvalid},
-		"unknown field":              {record(`"colour":1`), ErrInvalid},
-		"unknown field, deep":        {record(`"plexes":[{"colour":1}]`), ErrInvalid},
-		"too many records":           {`{"luns":[` + list(MaxLUNs+1, `{"id":`+id+`}`) + `]}`, ErrFull},
-		"too many plexes":            {record(`"plexes":[` + list(MaxPlexes+1, `{"id":`+id+`}`) + `]`), ErrInvalid},
-		"too many extents":           {record(`"plexes":[{"data":[` + list(MaxExtents+1, extent) + `]}]`), ErrInvalid},
-		"too many tombstones":        {record(`"absorbed":[` + list(MaxHistory+1, tombstone) + `]`), ErrInvalid},
-		"too many former drives":     {record(`"formerDrives":[` + list(MaxHistory+1, id) + `]`), ErrInvalid},
-		"too many plexes to fill":    {record(`"operation":{"plexes":[` + list(MaxPlexes+1, id) + `]}`), ErrInvalid},
-		"too many in the source":     {record(`"operation":{"source":{"formerDrives":[` + list(MaxHistory+1, id) + `]}}`), ErrInvalid},
-		"operations in operations":   {record(`"operation":{"source":{"operation":{"id":` + id + `}}}`), ErrInvalid},
-		"more values than it can be": {`{"luns":[` + list(maxBody/4, `{}`) + `]}`, ErrInvalid},
+		"nothing":                     {``, ErrInvalid},
+		"null":                        {`null`, ErrInvalid},
+		"no key":                      {`{}`, ErrInvalid},
+		"another key":                 {`{"LUNS":[]}`, ErrInvalid},
+		"the key twice":               {`{"luns":[],"luns":[]}`, ErrInvalid},
+		"a list":                      {`[]`, ErrInvalid},
+		"no list":                     {`{"luns":{}}`, ErrInvalid},
+		"text behind":                 {`{"luns":[]} 1`, ErrInvalid},
+		"no end":                      {`{"luns":[]`, ErrInvalid},
+		"no end of the list":          {`{"luns":[`, ErrInvalid},
+		"no record":                   {`{"luns":[1]}`, ErrInvalid},
+		"unknown field":               {record(`"colour":1`), ErrInvalid},
+		"unknown field, deep":         {record(`"plexes":[{"colour":1}]`), ErrInvalid},
+		"too many records":            {`{"luns":[` + list(MaxLUNs+1, `{"id":`+id+`}`) + `]}`, ErrFull},
+		"too many plexes":             {record(`"plexes":[` + list(MaxPlexes+1, `{"id":`+id+`}`) + `]`), ErrInvalid},
+		"too many extents":            {record(`"plexes":[{"data":[` + list(MaxExtents+1, extent) + `]}]`), ErrInvalid},
+		"too many tombstones":         {record(`"absorbed":[` + list(MaxHistory+1, tombstone) + `]`), ErrInvalid},
+		"too many former drives":      {record(`"formerDrives":[` + list(MaxHistory+1, id) + `]`), ErrInvalid},
+		"too many plexes to fill":     {record(`"operation":{"plexes":[` + list(MaxPlexes+1, id) + `]}`), ErrInvalid},
+		"too many in the source":      {record(`"operation":{"source":{"formerDrives":[` + list(MaxHistory+1, id) + `]}}`), ErrInvalid},
+		"too many that leave":         {record(`"departure":{"plexes":[` + list(MaxPlexes+1, `{"id":`+id+`}`) + `]}`), ErrInvalid},
+		"too many extents that leave": {record(`"departure":{"plexes":[{"data":[` + list(MaxExtents+1, extent) + `]}]}`), ErrInvalid},
+		"too many to fill before":     {record(`"departure":{"operation":{"plexes":[` + list(MaxPlexes+1, id) + `]}}`), ErrInvalid},
+		"too many in what is made":    {record(`"departure":{"made":{"formerDrives":[` + list(MaxHistory+1, id) + `]}}`), ErrInvalid},
+		"departures in departures":    {record(`"departure":{"made":{"departure":{}}}`), ErrInvalid},
+		"a departure in a source":     {record(`"operation":{"source":{"departure":{}}}`), ErrInvalid},
+		"operations in departures":    {record(`"departure":{"operation":{"source":{"operation":{}}}}`), ErrInvalid},
+		"operations in operations":    {record(`"operation":{"source":{"operation":{"id":` + id + `}}}`), ErrInvalid},
+		"more values than it can be":  {`{"luns":[` + list(maxBody/4, `{}`) + `]}`, ErrInvalid},
 	} {
 		if luns, err := decodeBody([]byte(tt.text)); luns != nil || !errors.Is(err, tt.want) {
 			t.Errorf("%s: %d records, %v, want %v", name, len(luns), err, tt.want)
@@ -135,6 +143,7 @@ func TestDecodeBodyTakesLittle(t *testing.T) {
 	for _, frame := range []string{
 		`{"luns":[%s]}`, `{"luns":[{"plexes":[%s]}]}`, `{"luns":[{"plexes":[{"data":[%s]}]}]}`, `{"luns":[{"absorbed":[%s]}]}`,
 		`{"luns":[{"formerDrives":[%s]}]}`, `{"luns":[{"operation":{"plexes":[%s]}}]}`, `{"luns":[{"operation":{"source":{"plexes":[%s]}}}]}`,
+		`{"luns":[{"departure":{"plexes":[%s]}}]}`, `{"luns":[{"departure":{"made":{"absorbed":[%s]}}}]}`,
 	} {
 		for _, element := range []string{`{}`, `null`, `0`, `{             }`, `           null`, `              0`} {
 			n := (maxBody - len(frame)) / (len(element) + 1)

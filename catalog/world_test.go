@@ -116,7 +116,7 @@ func (w *world) check(t *rapid.T, at string) {
 var actions = []func(*world, *rapid.T, Set, []LUN) change{
 	(*world).create, (*world).create, (*world).attach, (*world).attach, (*world).cancel, (*world).complete,
 	(*world).removePlex, (*world).remove, (*world).split, (*world).extend, (*world).rename, (*world).addNew, (*world).fail,
-	(*world).recover,
+	(*world).recover, (*world).depart, (*world).depart, (*world).part, (*world).rejoin,
 }
 
 func (w *world) create(t *rapid.T, s Set, _ []LUN) change {
@@ -146,7 +146,7 @@ func pick(t *rapid.T, luns []LUN, fits func(LUN) bool) (LUN, bool) {
 	return rapid.SampledFrom(fitting).Draw(t, "lun"), true
 }
 
-func idle(l LUN) bool { return l.Operation == nil }
+func idle(l LUN) bool { return l.Operation == nil && l.Departure == nil }
 func busy(l LUN) bool { return l.Operation != nil }
 
 func (w *world) attach(t *rapid.T, s Set, luns []LUN) change {
