@@ -155,6 +155,9 @@ func (o *oracle) inOrder() {
 		if l.Wipe {
 			o.t.Errorf("the ends of %s are still to be wiped", l.Name)
 		}
+		for _, p := range l.Leaving() {
+			o.t.Errorf("plex %s is still leaving %s", p.ID, l.Name)
+		}
 		if l.Name == "web1" && o.healthy(l) {
 			for i := range l.Copies() {
 				o.holdsWritten(l, i)
@@ -172,7 +175,7 @@ func (o *oracle) noOverlap() {
 	}
 	used := map[uuid.UUID][]owned{}
 	for _, l := range o.luns {
-		for _, p := range l.Copies() {
+		for _, p := range slices.Concat(l.Copies(), l.Leaving()) {
 			for _, e := range append(slices.Clone(p.Data), p.Meta) {
 				used[e.Drive] = append(used[e.Drive], owned{e, l.Name + " " + p.ID.String()})
 			}

@@ -50,6 +50,9 @@ type PlexProperties struct {
 	Status vds.Status
 	Health vds.Health
 	Drives []uuid.UUID
+	// Leaving says that the plex is leaving the LUN, and that the kernel may still write to it. The change was interrupted, or is
+	// being made.
+	Leaving bool
 }
 
 // Survey is the state of every LUN, sorted by name. It reads the kernel's list once, and the status of each mirror once.
@@ -112,8 +115,23 @@ func (v viewer) unheard(l catalog.LUN, dev dm.Device) Properties {
 // viewer tells the state of LUNs on a host.
 type viewer struct{ *host.Host }
 
-// properties is the state of l. active is plexctl's devices by dm UUID.
+// properties is the state of l, with plexes that are leaving it. active is plexctl's devices by dm UUID.
 func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string]dm.Device) Properties {
+	props := v.state(ctx, l, active)
+	for _, p := range l.Leaving() {
+		plex := plexProperties(p)
+		plex.Status, plex.Leaving = props.Status, true
+		props.Plexes = append(props.Plexes, plex)
+		if props.Problem == nil || props.Problem.Code == vds.ErrProviderCacheCorrupt {
+			props.Problem = problem(vds.ErrProviderFailure, "plex "+p.ID.String()+" is leaving it: the change was interrupted, or is being made",
+				"run `plexctl assemble`")
+		}
+	}
+	return props
+}
+
+// state is properties without plexes that are leaving.
+func (v viewer) state(ctx context.Context, l catalog.LUN, active map[string]dm.Device) Properties {
 	dev, ok := active[layout.LUNUUID(l.ID)]
 	switch {
 	case v.Set.Unheard(l.ID):
@@ -258,10 +276,7 @@ func (v viewer) recorded(l catalog.LUN) Properties {
 	}
 	roles := v.Roles(l)
 	for i, p := range l.Copies() {
-		plex := PlexProperties{ID: p.ID, Type: record.PlexType(p), Status: vds.StatusOffline, Health: vds.HealthHealthy, Drives: record.PlexDrives(p)}
-		for _, e := range p.Data {
-			plex.Size += e.Length
-		}
+		plex := plexProperties(p)
 		if roles[i].IsTarget() {
 			plex.Health = vds.HealthRebuilding
 		}
@@ -279,6 +294,15 @@ func (v viewer) recorded(l catalog.LUN) Properties {
 		}
 	}
 	return props
+}
+
+// plexProperties is what the record tells about a plex that is not active.
+func plexProperties(p catalog.Plex) PlexProperties {
+	plex := PlexProperties{ID: p.ID, Type: record.PlexType(p), Status: vds.StatusOffline, Health: vds.HealthHealthy, Drives: record.PlexDrives(p)}
+	for _, e := range p.Data {
+		plex.Size += e.Length
+	}
+	return plex
 }
 
 // apply adds what the kernel says about a mirror of all plexes.

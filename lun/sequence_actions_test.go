@@ -238,6 +238,7 @@ func (r *rig) split(p *process, s seqStep) *call {
 		text: fmt.Sprintf("split plex %d of %s off as %s", s.B%max(1, len(record.Copies())), l.Name(), name), part: l.ID(),
 		do:    func(ctx context.Context) error { _, err := l.Split(ctx, plex, name); return err },
 		after: after, must: r.inOrder(record) && len(record.Copies()) > 1, codes: changeCodes(vds.ErrPlexLastActive),
+		loose: true, // its second commit may have failed
 	}
 }
 

@@ -262,12 +262,10 @@ func (r *rig) reader(mem *blocktest.Mem, hosts ...string) *lun.Provider {
 // members is records without what changes by itself.
 func (r *rig) members(records map[uuid.UUID]catalog.LUN) members {
 	m := members{}
-	for id, l := range records {
-		var drives []string
-		for _, p := range l.Copies() {
-			drives = append(drives, r.paths[p.Meta.Drive])
+	for _, all := range []map[uuid.UUID]catalog.LUN{records, made(records)} {
+		for id, l := range all {
+			m[l.Name] = member{id: id, size: l.Size, drives: on(r.drivesOf(l)...)}
 		}
-		m[l.Name] = member{id: id, size: l.Size, drives: on(drives...)}
 	}
 	return m
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -285,6 +286,7 @@ func (r *rig) quieten(p *process) {
 func (r *rig) perform(s seqStep, c call) {
 	p := r.procs[s.Process]
 	before, ill, doubt := r.members(r.records), r.trouble() || r.cutOff, r.unsure
+	departing := leaving(r.records)
 	twin := r.volumes[c.part]
 	if twin != nil {
 		twin = twin.clone()
@@ -310,7 +312,7 @@ func (r *rig) perform(s seqStep, c call) {
 	}
 	ill = ill || r.trouble()
 	now := r.members(r.records)
-	allowed, known := r.allowed(c, before, err, killed, ill), !m.off || !doubt
+	allowed, known := r.orTakenBack(r.allowed(c, before, err, killed, ill), departing), !m.off || !doubt
 	if known && !slices.ContainsFunc(allowed, now.is) {
 		r.fail("%s: %v\nLUNs were\n%s\nare\n%s\nwant\n%s", c.text, err, before, now, allowed)
 	}
@@ -369,13 +371,15 @@ func (r *rig) judge(c call, m *meddler, err error, ill bool) {
 
 // adopt makes the volumes those of the LUNs that there are.
 func (r *rig) adopt(c call, twin *volume) {
+	there := made(r.records)
+	maps.Copy(there, r.records)
 	for id := range r.volumes {
-		if _, ok := r.records[id]; !ok {
+		if _, ok := there[id]; !ok {
 			delete(r.volumes, id)
 			delete(r.held, id)
 		}
 	}
-	for id := range r.records {
+	for id := range there {
 		if r.volumes[id] != nil {
 			continue
 		}

@@ -87,6 +87,8 @@ type plexDoc struct {
 	Status vds.Status  `json:"status"`
 	Health vds.Health  `json:"health"`
 	Drives []driveRef  `json:"drives"`
+
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 // resyncDoc is what the kernel is copying between the plexes of a LUN, whether an operation asked for it or a crash did.

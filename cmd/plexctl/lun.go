@@ -111,7 +111,7 @@ func (p printer) lunTable(luns ...lunDoc) string {
 	return listing(head, luns, func(l lunDoc) []string {
 		return []string{
 			l.Name, l.Size.String(), l.Type.String(), p.lunHealth(l), l.Status.String(),
-			fmt.Sprint(len(l.Plexes)), dash(l.Device), p.id(l.ID),
+			fmt.Sprint(plexCount(l)), dash(l.Device), p.id(l.ID),
 		}
 	})
 }

@@ -37,5 +37,20 @@ func (p printer) plexTable(plexes []plexDoc) string {
 }
 
 func (p printer) plexRow(x plexDoc) []string {
-	return []string{p.id(x.ID), x.Size.String(), x.Type.String(), p.health(x.Health), x.Status.String(), driveText(x.Drives)}
+	status := x.Status.String()
+	if x.Leaving {
+		status = "leaving"
+	}
+	return []string{p.id(x.ID), x.Size.String(), x.Type.String(), p.health(x.Health), status, driveText(x.Drives)}
+}
+
+// plexCount is how many plexes a LUN has, without those that are leaving it.
+func plexCount(doc lunDoc) int {
+	n := 0
+	for _, x := range doc.Plexes {
+		if !x.Leaving {
+			n++
+		}
+	}
+	return n
 }

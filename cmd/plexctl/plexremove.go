@@ -97,8 +97,8 @@ func (h *host) plexLoss(ctx context.Context, l *lun.LUN, plex uuid.UUID) (string
 			where = driveText(p.Drives)
 		}
 	}
-	left := fmt.Sprintf("%d plexes are left", len(doc.Plexes)-1)
-	if len(doc.Plexes) == 2 {
+	left := fmt.Sprintf("%d plexes are left", plexCount(doc)-1)
+	if plexCount(doc) == 2 {
 		left = "one plex is left, and the LUN is no mirror any more"
 	}
 	return fmt.Sprintf("Plex %s of LUN %s, on %s, will be removed, and its copy of the data lost; %s.",

@@ -152,7 +152,7 @@ func newPlexDoc(p lun.PlexProperties, paths map[uuid.UUID]string) plexDoc {
 	slices.SortStableFunc(drives, func(a, b driveRef) int {
 		return cmp.Or(cmp.Compare(len(a.Path), len(b.Path)), cmp.Compare(a.Path, b.Path))
 	})
-	return plexDoc{ID: p.ID, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health, Drives: drives}
+	return plexDoc{ID: p.ID, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health, Drives: drives, Leaving: p.Leaving}
 }
 
 // driveText formats the drives of a plex as a cell.

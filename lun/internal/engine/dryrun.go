@@ -77,7 +77,9 @@ func (r *Recorder) planned(s layout.Step, at layout.Numbers) PlannedStep {
 	case layout.Rename:
 		shown.Undo = "rename it back"
 	case Commit:
-		shown.Undo, shown.Commit = "commit the records before as newer versions", true
+		if shown.Commit = true; !s.Final {
+			shown.Undo = "commit the records before as newer versions"
+		}
 	case Label, Unlabel, GrowDrive:
 		shown.Commit = true
 	}

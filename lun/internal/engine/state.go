@@ -124,6 +124,11 @@ func (e *Engine) usesSlots(l catalog.LUN, t dm.Table) bool {
 	return layout.UsesSlots(l, e.Roles(l), t, e.At)
 }
 
+// usesLeaving reports whether a table uses the metadata of a plex that is leaving l.
+func (e *Engine) usesLeaving(l catalog.LUN, t dm.Table) bool {
+	return slices.ContainsFunc(l.Leaving(), func(p catalog.Plex) bool { return layout.UsesSlot(l, p, t, e.At) })
+}
+
 // needed is what l needs, and the change for the plan.
 func (e *Engine) needed(ctx context.Context, l catalog.LUN, have *State) (raid1.Need, layout.Change, error) {
 	c := layout.Change{Want: e.Wants(l), Have: have.View, Cleanup: have.Cleanup, At: e.At}
@@ -218,7 +223,7 @@ func (e *Engine) ResumeOrphan(ctx context.Context, l catalog.LUN) (catalog.LUN, 
 	if err != nil || !top.Suspended || !top.Live {
 		return l, false, err
 	}
-	if e.usesSlots(l, top.Table) {
+	if e.usesSlots(l, top.Table) && !e.usesLeaving(l, top.Table) {
 		err = e.BringUp(ctx, l) // this may take a commit
 	} else {
 		steps := slices.Concat(layout.Present(e.invalidateUnused(l, top.Table)), have.Cleanup)

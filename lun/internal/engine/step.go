@@ -21,8 +21,9 @@ import (
 
 // Commit makes a change final.
 type Commit struct {
-	Tx   *host.Transaction
-	Text string
+	Tx    *host.Transaction
+	Text  string
+	Final bool // its failure takes nothing back
 }
 
 func (s Commit) String() string { return "commit: " + s.Text }
@@ -82,7 +83,7 @@ func (e *Engine) begin(l catalog.LUN) (PrepareStart, layout.Step) {
 	if !slices.ContainsFunc(l.Drives(), e.TakesCommits) {
 		return PrepareStart{l, tx}, nil
 	}
-	return PrepareStart{l, tx}, Commit{tx, l.Name + " starts"}
+	return PrepareStart{l, tx}, Commit{Tx: tx, Text: l.Name + " starts"}
 }
 
 // RewriteMeta writes the metadata of a LUN from its record alone. It ignores the metadata on the drives.

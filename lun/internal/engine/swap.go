@@ -33,11 +33,13 @@ type Swap struct {
 	After      []layout.Step    // run after the swap
 	Up         []catalog.LUN    // other LUNs whose devices are restored when the change is taken back
 	KeepKernel bool             // do not restore the devices of Before: the kernel had another table than the record
+
+	parted string // the text of the second commit, when plexes are leaving
 }
 
 // Swap commits the next record of a LUN and brings the kernel to it. The steps come from layout.Plan, the metadata from package
 // raid1. It uses a window if raid1 asks for one. Swap returns the record that holds afterwards. When a step fails, the change
-// is taken back.
+// is taken back. If plexes leave a live mirror, a second commit follows the swap; see Part.
 func (e *Engine) Swap(ctx context.Context, s Swap) (catalog.LUN, error) {
 	steps, tx, err := e.planSwap(&s)
 	if err != nil {
@@ -48,7 +50,10 @@ func (e *Engine) Swap(ctx context.Context, s Swap) (catalog.LUN, error) {
 		up = append([]catalog.LUN{s.Before}, up...)
 	}
 	failedStart := s.Have.View.Own(s.Before.ID).Suspended
-	return s.Next, e.carryOut(ctx, s.Op, s.Before.Name, steps, tx, failedStart, up)
+	if err := e.carryOut(ctx, s.Op, s.Before.Name, steps, tx, failedStart, up); err != nil || s.parted == "" {
+		return s.Next, err
+	}
+	return e.partAfter(ctx, s)
 }
 
 // planSwap returns the steps of a swap and their transaction. It completes s.Next.
@@ -63,10 +68,11 @@ func (e *Engine) planSwap(s *Swap) ([]layout.Step, *host.Transaction, error) {
 		if s.SwitchSlots || raid1.Clashes(s.Next, roles, s.Have.Legs) && len(s.Next.Plexes) > 1 {
 			s.Next = raid1.SwitchSlots(s.Next, roles, s.Have.Legs)
 		}
+		e.depart(s)
 		s.Next = e.Next(raid1.KeepPrior(s.Next, s.Have.Legs))
 		tx.Put = append([]catalog.LUN{s.Next}, tx.Put...)
 		tx.Back = append([]catalog.LUN{s.Before}, tx.Back...)
-		commit = Commit{tx, s.Commit}
+		commit = Commit{Tx: tx, Text: s.Commit}
 	}
 	steps, err := e.transition(s, commit)
 	return slices.Concat(s.First, steps, s.After), tx, err
@@ -139,6 +145,6 @@ func (e *Engine) Amend(
 ) (catalog.LUN, error) {
 	next = e.Next(next)
 	tx := &host.Transaction{Put: []catalog.LUN{next}, Back: []catalog.LUN{l}}
-	steps := slices.Concat(first, []layout.Step{Commit{tx, text}}, then)
+	steps := slices.Concat(first, []layout.Step{Commit{Tx: tx, Text: text}}, then)
 	return next, e.carryOut(ctx, op, l.Name, steps, tx, false, nil)
 }

@@ -183,7 +183,7 @@ func (e *Engine) NewActivate(l catalog.LUN) Activate {
 	if l.Wipe {
 		clean := e.Next(record.Wiped(l))
 		tx := &host.Transaction{Put: []catalog.LUN{clean}}
-		steps = append(steps, Wipe{l}, Commit{tx, l.Name + " is wiped"})
+		steps = append(steps, Wipe{l}, Commit{Tx: tx, Text: l.Name + " is wiped"})
 		l = clean
 	}
 	c := layout.Change{Want: e.Wants(l), At: e.At}

@@ -132,7 +132,7 @@ func TestDryRunDoesNothing(t *testing.T) {
 	e := &Engine{Host: h, Dry: NewRecorder()}
 	l := fixture.Single()
 	tx := &host.Transaction{Put: []catalog.LUN{l}}
-	steps := []layout.Step{Wipe{l}, Commit{tx, "web1 is wiped"}, Activate{l, []layout.Step{layout.Clear{Name: "plex-web1"}}}}
+	steps := []layout.Step{Wipe{l}, Commit{Tx: tx, Text: "web1 is wiped"}, Activate{l, []layout.Step{layout.Clear{Name: "plex-web1"}}}}
 	if err := e.Run(t.Context(), steps); err != nil || effects > 0 || len(k.Asked) > 0 {
 		t.Errorf("%v, %d effects, calls %q", err, effects, k.Asked)
 	}

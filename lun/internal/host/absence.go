@@ -98,8 +98,9 @@ func (h *Host) absent(l catalog.LUN) func(uuid.UUID) bool {
 	return func(id uuid.UUID) bool { return h.Absence(l, id) != nil }
 }
 
-// AbsentDrives is the drives of l that have no part in it.
+// AbsentDrives is the drives of l that have no part in it. Plexes that are leaving do not count.
 func (h *Host) AbsentDrives(l catalog.LUN) []uuid.UUID {
+	l.Departure = nil
 	return slices.DeleteFunc(l.Drives(), func(id uuid.UUID) bool { return h.Absence(l, id) == nil })
 }
 

@@ -113,11 +113,12 @@ func untouched(err error) bool {
 	return slices.ContainsFunc(reasons, func(reason error) bool { return errors.Is(err, reason) })
 }
 
-// Needed is the drives that must take these records: those of all plexes that are not stale. The drive of a failed plex must
-// not block changes of its LUN. It gets the new record when it is back.
+// Needed is the drives that must take these records: those of all plexes that are neither stale nor leaving. The drive of a failed
+// plex must not block changes of its LUN. It gets the new record when it is back.
 func Needed(luns ...catalog.LUN) []uuid.UUID {
 	drives := []uuid.UUID{}
 	for _, l := range luns {
+		l.Departure = nil
 		l.Plexes = slices.DeleteFunc(slices.Clone(l.Plexes), func(p catalog.Plex) bool { return p.Stale })
 		drives = append(drives, l.Drives()...)
 	}

@@ -282,6 +282,7 @@ func (c *census) dropped(ctx context.Context, l catalog.LUN, p catalog.Plex) boo
 	if err != nil {
 		return false
 	}
+	l = l.Before() // a plex of it that leaves is a leg until the swap
 	raid, mirrored, err := raid1.Decode(l, status)
 	return err == nil && mirrored && raid.Health[record.Index(l, p.ID)] == dm.LegFailed
 }
@@ -333,13 +334,13 @@ func mappedBy(t dm.Table) []devno.No {
 
 // plexBelow is the plex of l that a device of l with this dm UUID maps; false when it maps several, or none.
 func plexBelow(l catalog.LUN, dmUUID string) (catalog.Plex, bool) {
-	copies := l.Copies()
 	if dmUUID == layout.LUNUUID(l.ID) {
-		if len(copies) != 1 {
-			return catalog.Plex{}, false
+		if copies := l.Copies(); len(copies) == 1 && l.Departure == nil {
+			return copies[0], true
 		}
-		return copies[0], true
+		return catalog.Plex{}, false
 	}
+	copies := l.Before().Copies()
 	i := slices.IndexFunc(copies, func(p catalog.Plex) bool {
 		return slices.Contains([]string{layout.DataUUID(l, p), layout.MetaUUID(l, p, catalog.SlotA), layout.MetaUUID(l, p, catalog.SlotB)}, dmUUID)
 	})

@@ -102,7 +102,7 @@ func noteLosses(ctx context.Context, s *Session, l catalog.LUN) error {
 // needsOnlyDevices reports whether the start of l only makes devices, and begins its run. It needs nothing that belongs to another
 // LUN.
 func needsOnlyDevices(s *Session, l catalog.LUN, had layout.View, used layout.Uses) bool {
-	return len(had) == 0 && l.Operation == nil && !l.Wipe && s.Unusable("", l) == nil && len(s.AbsentDrives(l)) == 0 &&
+	return len(had) == 0 && l.Departure == nil && l.Operation == nil && !l.Wipe && s.Unusable("", l) == nil && len(s.AbsentDrives(l)) == 0 &&
 		len(used.Others(l, s.At)) == 0
 }
 
@@ -132,7 +132,7 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 	if s.Set.Unheard(l.ID) {
 		return s.Unusable("start", l)
 	}
-	l, err := s.RecordEnd(ctx, l, vds.ErrOperationPending)
+	l, err := s.conclude(ctx, l, parting{activate: true, force: force})
 	if err != nil {
 		return err
 	}
@@ -205,6 +205,11 @@ func admit(ctx context.Context, s *Session, l catalog.LUN, live, force bool) (ca
 func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	if err := h.Unusable("start", l); err != nil {
 		return err
+	}
+	if l.Departure != nil {
+		if _, why := partingOf(ctx, h, l); why != nil {
+			return why
+		}
 	}
 	absent := h.AbsentDrives(l)
 	if len(absent) == 0 {

@@ -159,7 +159,7 @@ func prepareAttach(ctx context.Context, s *Session, target, source catalog.LUN) 
 	a := attachment{target: target, source: source}
 	var err error
 	if a.source.ID != uuid.Nil {
-		if a.source, err = s.RecordEnd(ctx, a.source, vds.ErrOperationPending); err != nil {
+		if a.source, err = s.conclude(ctx, a.source, parting{activate: true}); err != nil {
 			return a, err
 		}
 		if a.from, err = s.Inspect(ctx, a.source); err != nil {

@@ -144,8 +144,8 @@ func (l LUN) In(h *host.Host, op string) (catalog.LUN, error) {
 // Verb is a change of one LUN. It gets the LUN's record and returns the next one.
 type Verb func(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error)
 
-// ChangeLUN is Change for one LUN. Before it calls f, it resumes what a dead process left suspended, and records the end of an
-// operation that has ended. It returns the record that f returns.
+// ChangeLUN is Change for one LUN. Before it calls f, it resumes what a dead process left suspended, and completes a departure of
+// plexes. It records the end of an operation that has ended. It returns the record that f returns.
 func (env *Env) ChangeLUN(ctx context.Context, l LUN, op string, f Verb) (catalog.LUN, error) {
 	var next catalog.LUN
 	err := env.Change(ctx, op+" "+record.LUNObject(l.Name), func(ctx context.Context, s *Session) error {
@@ -170,6 +170,9 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 	}
 	now, resumed, err := s.ResumeOrphan(ctx, now)
 	if err != nil {
+		return now, err
+	}
+	if now, err = s.part(ctx, now, parting{activate: true}); err != nil {
 		return now, err
 	}
 	if resumed {

@@ -32,6 +32,11 @@ func checkName(s *Session, op, name string) error {
 		if l.Name == name {
 			return refused
 		}
+		if d := l.Departure; d != nil && d.Made != nil && d.Made.Name == name {
+			refused.Reason = fmt.Sprintf("the name belongs to the LUN that is being made of a plex of %s", record.LUNObject(l.Name))
+			refused.Hint = partHint
+			return refused
+		}
 		if o := l.Operation; o != nil && o.Source != nil && o.Source.Name == name {
 			refused.Reason = fmt.Sprintf("the name belongs to the LUN that is becoming a plex of %s, and a cancel gives that back", record.LUNObject(l.Name))
 			refused.Hint = cancelHint(l)

@@ -124,7 +124,7 @@ func Delete(ctx context.Context, env *Env, l LUN) error {
 		if err != nil {
 			return err
 		}
-		if now, err = s.RecordEnd(ctx, now, vds.ErrOperationPending); err != nil {
+		if now, err = s.conclude(ctx, now, parting{activate: true}); err != nil {
 			return err
 		}
 		why := fault.Reasons{Op: "delete", Object: record.LUNObject(now.Name)}

@@ -18,6 +18,13 @@ import (
 // Deactivate takes LUNs down, all of them when none is named, several at a time.
 func Deactivate(ctx context.Context, env *Env, refs []string) ([]Result, error) {
 	return env.changeMany(ctx, "deactivate", refs, func(ctx context.Context, s *Session, chosen []catalog.LUN) ([]Result, error) {
+		for i, l := range chosen {
+			now, err := s.part(ctx, l, parting{})
+			if err != nil {
+				s.Log.WarnContext(ctx, "plexes that are leaving have not left", "lun", l.Name, "error", err)
+			}
+			chosen[i] = s.Current(now)
+		}
 		results, next := make([]Result, len(chosen)), make([]catalog.LUN, len(chosen))
 		s.each(chosen, func(s *Session, i int, l catalog.LUN) {
 			results[i] = result("deactivate", l, takeDown(ctx, s, l, &next[i]))
@@ -53,7 +60,7 @@ func takeDown(ctx context.Context, s *Session, l catalog.LUN, next *catalog.LUN)
 
 // endRun is the step that ends the run of l, if it is a mirror that runs by its record.
 func endRun(s *Session, l catalog.LUN, have engine.State, next *catalog.LUN) []layout.Step {
-	if len(l.Plexes) == 1 || !layout.UsesSlots(l, s.Roles(l), have.View.Own(l.ID).Table, s.At) {
+	if len(l.Plexes) == 1 || l.Departure != nil || !layout.UsesSlots(l, s.Roles(l), have.View.Own(l.ID).Table, s.At) {
 		return nil
 	}
 	if s.Dry != nil {

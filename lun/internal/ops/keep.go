@@ -72,6 +72,7 @@ func chooseSide(ctx context.Context, s *Session, l catalog.LUN, plex uuid.UUID, 
 func sideOf(h *host.Host, l catalog.LUN, plex uuid.UUID) (catalog.LUN, bool) {
 	for _, drive := range h.Set.Holders(l.ID) {
 		side, _ := h.Set.Side(l.ID, drive)
+		side = side.Before() // a plex that was leaving may be the one
 		if i := record.Index(side, plex); i >= 0 && !side.Plexes[i].Vacant && side.Plexes[i].Meta.Drive == drive && !h.IsMissing(side, side.Plexes[i]) {
 			return side, true
 		}

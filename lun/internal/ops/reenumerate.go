@@ -38,7 +38,10 @@ func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
 	if err := s.Unusable("reenumerate", l); err != nil {
 		return err
 	}
-	err := s.BringUp(ctx, l)
+	l, err := s.part(ctx, l, parting{activate: true})
+	if err == nil {
+		err = s.BringUp(ctx, l)
+	}
 	if !errors.Is(err, vds.ErrProviderCacheCorrupt) {
 		return err
 	}
