@@ -5,7 +5,7 @@
 //	crash      no acknowledged write is lost when plexctl is killed, the power fails, or a leg fails
 //	kernel     the kernel does what dm/dmtest, blockdev and dm assume
 //	harness    the tests themselves notice what they are there to notice
-//	measure    plexctl beside lvm2 and mdadm: times, traffic, and the same kills and cuts
+//	measure    plexctl beside lvm2 and mdadm: times, traffic, and the same kills, cuts and histories
 //	vm         the virtual machines that all of them run in
 //	internal   what they share: lab (drives, writers, inventory) and cut (power cuts)
 //

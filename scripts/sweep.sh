@@ -6,7 +6,7 @@
 #
 # It takes about MINUTES (60), and at least as long as everything that is finite takes once. As many kernels run at a time as there are processors. --seed
 # repeats what was drawn before. --lvm kills lvm2's lvconvert and cuts the power under it in place of plexctl, on the same
-# devices, for comparison.
+# devices, for comparison. It also plays histories with plexctl, lvm2 and mdadm: see docs/crash-safety.md.
 #
 # The end is one table, and "ok" or what failed; the logs stay in bin/sweep. The exit status is 1 when anything failed.
 set -euo pipefail
@@ -107,6 +107,7 @@ kernel_tests() {
 		run "lvm-kills@$1" "$(share 30)" -run='^TestHostKillPointsLVM$' ./integration/measure
 		run "beside-lvm@$1" 60 -run='^TestHostPowerCutBesideLVM$' ./integration/measure
 		run "lvm-cuts@$1" "$(share 30)" -run='^TestHostPowerCutsLVM$' ./integration/measure
+		run "histories@$1" 60 -run='^TestHostHistoriesOfPeers$' ./integration/measure
 		return
 	fi
 	run "cuts@$1" "$(share 29)" -run='^TestHostPowerCuts$' ./integration/crash
