@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,9 +24,29 @@ type app struct {
 // streams are where plexctl reads and writes.
 type streams struct {
 	in       io.Reader
-	out      io.Writer // results
-	err      io.Writer // questions, progress, warnings, errors as text
+	out      io.Writer       // results
+	err      io.Writer       // questions, progress, warnings, errors as text
+	gone     <-chan struct{} // closed when nobody reads results any more
 	terminal terminal
+}
+
+// pipe writes to a file whose reader may go away, as `head` does. It drops what is written after that. The exit status says what
+// the command has done.
+type pipe struct {
+	file *os.File
+	once sync.Once
+	gone chan struct{} // closed when the reader has gone
+}
+
+func newPipe(f *os.File) *pipe { return &pipe{file: f, gone: make(chan struct{})} }
+
+func (p *pipe) Write(b []byte) (int, error) {
+	n, err := p.file.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		p.once.Do(func() { close(p.gone) })
+		return len(b), nil
+	}
+	return n, err
 }
 
 // terminal says which streams are a terminal, and what it can do.
@@ -47,8 +69,9 @@ type factory struct {
 
 // newApp is the app of the real host.
 func newApp() *app {
+	out := newPipe(os.Stdout)
 	return &app{
-		streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, terminal: realTerminal()},
+		streams{in: os.Stdin, out: out, err: newPipe(os.Stderr), gone: out.gone, terminal: realTerminal()},
 		factory{root: os.Geteuid() == 0, open: openHost, examine: examineHost, openGuard: openGuard, after: time.After},
 	}
 }

@@ -61,7 +61,7 @@ func showStatus(ctx context.Context, s *session, opts statusOptions) error {
 	return cmp.Or(s.printStatus(doc), doc.Summary.exit())
 }
 
-// watchStatus shows doc and then the status anew at intervals until it is interrupted.
+// watchStatus shows doc and then the status anew at intervals until it is interrupted, or nobody reads it.
 func (s *session) watchStatus(ctx context.Context, opts statusOptions, doc statusDocument) error {
 	for {
 		if s.terminal.out && s.format == formatText {
@@ -72,6 +72,8 @@ func (s *session) watchStatus(ctx context.Context, opts statusOptions, doc statu
 		}
 		select {
 		case <-ctx.Done():
+			return doc.Summary.exit()
+		case <-s.gone:
 			return doc.Summary.exit()
 		case <-s.after(watchInterval):
 		}

@@ -2,6 +2,7 @@ package product
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -109,6 +110,23 @@ func TestAttachOutlivesAKilledPlexctl(t *testing.T) {
 	r.EqualLegs(r.Record("web1"))
 	if r.Record("web1").Operation != nil {
 		t.Error("the operation is not settled")
+	}
+}
+
+// A reader of plexctl's messages that goes away after so many lines ends no change.
+func TestAChangeThatNobodyReads(t *testing.T) {
+	r := lab.NewRig(t, 2, 96*size.MiB)
+	r.Create("web1", 32*size.MiB, 0)
+	for lines := range 4 {
+		r.Create("spare3", 32*size.MiB, 1)
+		for _, command := range []string{"plex add web1 spare3 --wait --yes", "plex remove web1 " + r.Record("spare3").Plexes[0].ID.String() + " --yes"} {
+			script := fmt.Sprintf("plexctl --verbose %s 2>&1 | head -n %d >/dev/null; exit ${PIPESTATUS[0]}", command, lines)
+			lab.RunTool(t, "bash", "-c", script)
+		}
+		if plexes := r.Record("web1").Plexes; len(plexes) != 1 {
+			t.Errorf("plexes after both: %+v", plexes)
+		}
+		r.StatusSays(0, "healthy")
 	}
 }
 
