@@ -1,6 +1,7 @@
 package lun_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -218,6 +219,43 @@ func TestATargetAsItOnceWas(t *testing.T) {
 			w.rest()
 			w.verify()
 			w.oracle().samePlexes()
+		})
+	}
+}
+
+// TestARefillIsCutOff stops the start of a mirror with an earlier copy of a plex in front of each of its effects, and starts the mirror
+// again. Everything is copied to that plex.
+func TestARefillIsCutOff(t *testing.T) {
+	for drive := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			w, steps := life(t, dmtest.Linux6_1, 2)
+			steps[0].do(w)
+			image := w.mem.Fork()
+			for _, step := range steps[1:4] {
+				step.do(w)
+			}
+			w.mem.Restore(w.path(drive), image)
+			for n, done := 0, false; !done; n++ {
+				at := w.freeze().crash(t, crash{}, nil)
+				effects := 0
+				at.mem.OnEffect = func(blocktest.Effect) error {
+					if effects++; effects > n {
+						return errors.New("cut off")
+					}
+					return nil
+				}
+				_ = assemble(at) // it is dead
+				done = effects <= n
+				at.cut(blocktest.Kept)
+				at.assemble()
+				at.verify()
+				at.rest()
+				at.verify()
+				at.oracle().samePlexes()
+				if t.Failed() {
+					t.Fatalf("drive %d, cut off after %d effects", drive, n)
+				}
+			}
 		})
 	}
 }

@@ -168,5 +168,13 @@ func historyMutations() []mutation {
 			test:  "TestACloneFromBeforeTheLUN",
 			in:    "lun",
 		},
+		{
+			name:  "an earlier copy gets its metadata first",
+			harm:  "believes the earlier copy if the start is killed just then",
+			file:  "lun/internal/host/meta.go",
+			edits: []edit{{"append(slices.DeleteFunc(taking, func(i int) bool { return !inSync(i) }), behind...)", "append(behind, slices.DeleteFunc(taking, func(i int) bool { return !inSync(i) })...)"}},
+			test:  "TestARefillIsCutOff",
+			in:    "lun",
+		},
 	}
 }

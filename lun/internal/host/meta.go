@@ -64,13 +64,17 @@ func (h *Host) ReadSlot(ctx context.Context, p catalog.Plex, s catalog.Slot) (ra
 	return slot, err
 }
 
-// WriteSlots writes the current metadata of every plex of l that takes part, with the run of l, and makes it durable.
+// WriteSlots writes the current metadata of every plex of l that takes part, with the run of l, and makes it durable. Plexes that are in
+// sync come first: once an earlier copy has metadata of the new run, their bits must say that it gets everything.
 func (h *Host) WriteSlots(ctx context.Context, l catalog.LUN, slots []raidmeta.Slot) error {
 	if len(slots) != len(l.Plexes) {
 		return fmt.Errorf("metadata of %q: %d slots for %d plexes", l.Name, len(slots), len(l.Plexes))
 	}
 	raid1.Stamp(l, slots)
-	for _, i := range h.Roles(l).Taking() {
+	taking := h.Roles(l).Taking()
+	inSync := func(i int) bool { return slots[i].Super.RecoveryOffset == raidmeta.InSync }
+	behind := slices.DeleteFunc(slices.Clone(taking), inSync)
+	for _, i := range append(slices.DeleteFunc(taking, func(i int) bool { return !inSync(i) }), behind...) {
 		if err := h.writeExtent(ctx, record.CurrentSlot(l.Plexes[i]), 0, slots[i].Encode()); err != nil {
 			return err
 		}
