@@ -233,11 +233,7 @@ func (a *halves) nameOn(n int) string {
 
 // decide brings a decision to its end that may have been cut off.
 func (a *halves) decide(number int) {
-	a.heal(seqStep{})
-	for len(a.absent) > 0 {
-		a.returns(seqStep{})
-	}
-	a.refreshAll()
+	a.mend()
 	p := a.procs[number]
 	if a.isForked() {
 		a.chosen = a.random.IntN(len(a.plexes))

@@ -55,11 +55,7 @@ func (r *rig) choose(p *process, s seqStep) *call {
 
 // choose makes the device that was chosen the drive, and takes the other one away.
 func (i *image) choose(chosen string) {
-	i.heal(seqStep{})
-	for len(i.absent) > 0 {
-		i.returns(seqStep{})
-	}
-	i.refreshAll()
+	i.mend()
 	if _, err := i.procs[0].provider.Choose(context.Background(), chosen); err != nil {
 		i.fail("choose %s: %v", chosen, err)
 	}
