@@ -131,13 +131,15 @@ func (k *killRig) randomPoints(end time.Time, draw *rand.Rand) {
 }
 
 // somePoints kills operations in a random order: by turns while the LUN is suspended, where it ever is, and after one of the first
-// effects.
+// effects. One more is a decision about a drive or a plex.
 func (k *killRig) somePoints(draw *rand.Rand) {
 	k.T.Helper()
+	decisions := driveOps()
+	k.point(decisions[draw.IntN(len(decisions))], lab.After(1+draw.IntN(4)))
 	ops := k.ops()
 	draw.Shuffle(len(ops), func(i, j int) { ops[i], ops[j] = ops[j], ops[i] })
 	windows := slices.DeleteFunc(slices.Clone(ops), func(op killOp) bool { return !op.window })
-	for i := 0; k.Kills < killsOfGate && i < 2*killsOfGate; i++ {
+	for i := 0; k.Kills <= killsOfGate && i < 2*killsOfGate; i++ {
 		k.point(windows[i%len(windows)], lab.InWindow)
 		k.point(ops[i%len(ops)], lab.After(1+draw.IntN(32))) // some have fewer
 	}
