@@ -39,11 +39,9 @@ const (
 // pass over, a new field in a record included.
 const slotFormat = 1
 
-// maxSequence bounds the sequences of catalogs and the generations of records.
-const maxSequence = 1 << 62
-
-// maxRead is the highest of these that is taken from a drive. It leaves room above everything that is read.
-const maxRead = maxSequence / 2
+// maxCount bounds the sequences of catalogs and the generations of records, in what is written and in what is read. So everything
+// that plexctl writes can be read. A drive or a LUN that has reached it cannot be changed any more.
+const maxCount = 1 << 62
 
 // errEmpty means that a slot was never used.
 var errEmpty = errors.New("slot is empty")
@@ -121,7 +119,7 @@ func decodeSlot(drive uuid.UUID, b []byte) (frame, error) {
 	f := frame{
 		sequence: binary.LittleEndian.Uint64(b[slotSequence:]), features: features, drive: driveSize(b), body: b[slotBody:used],
 	}
-	if f.sequence == 0 || f.sequence > maxRead {
+	if f.sequence == 0 || f.sequence > maxCount {
 		return frame{}, invalid("sequence %d", f.sequence)
 	}
 	if !validSize(f.drive) {

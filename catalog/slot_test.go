@@ -81,7 +81,7 @@ func TestSlotRoundTrip(t *testing.T) {
 	}
 	tests := map[string]Catalog{
 		"empty":            {Sequence: 1},
-		"every field":      {Sequence: maxRead, Features: Features{Compatible: 1, ReadOnly: 2}, LUNs: []LUN{fullLUN()}},
+		"every field":      {Sequence: maxCount, Features: Features{Compatible: 1, ReadOnly: 2}, LUNs: []LUN{fullLUN()}},
 		"stale and queued": {Sequence: 2, LUNs: []LUN{staleLUN(), extendedLUN()}},
 		"many blocks long": {Sequence: 2, LUNs: many},
 	}
@@ -164,7 +164,7 @@ func TestSlotDecodeRefuses(t *testing.T) {
 		"length of 4 GiB":       {change: func(b []byte) { put32(b[slotLength:], 0xffffffff) }, want: ErrInvalid},
 		"of another drive":      {change: func(b []byte) { b[slotDrive] ^= 1 }, seal: true, want: ErrInvalid},
 		"sequence zero":         {change: func(b []byte) { put64(b[slotSequence:], 0) }, seal: true, want: ErrInvalid},
-		"sequence at the end":   {change: func(b []byte) { put64(b[slotSequence:], maxRead+1) }, seal: true, want: ErrInvalid},
+		"sequence at the end":   {change: func(b []byte) { put64(b[slotSequence:], maxCount+1) }, seal: true, want: ErrInvalid},
 		"unknown feature":       {change: func(b []byte) { put32(b[slotFeature+8:], 1) }, seal: true, want: ErrVersion},
 		"drive too small":       {change: func(b []byte) { put64(b[slotSizeAt:], uint64(MinDriveSize-size.Sector)) }, seal: true, want: ErrInvalid},
 		"drive too large":       {change: func(b []byte) { put64(b[slotSizeAt:], uint64(MaxSize+size.Sector)) }, seal: true, want: ErrInvalid},

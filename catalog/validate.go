@@ -18,7 +18,7 @@ import (
 // extents on this drive must lie in its usable space and must not overlap. A deleted record owns no space. The error is
 // ErrInvalid, ErrOverlap or ErrFull and names LUN, plex and drive.
 func (c Catalog) Validate(label Label) error {
-	if c.Sequence == 0 || c.Sequence > maxSequence {
+	if c.Sequence == 0 || c.Sequence > maxCount {
 		return invalid("catalog: sequence %d", c.Sequence)
 	}
 	if len(c.LUNs) > MaxLUNs {
@@ -98,7 +98,7 @@ func (l LUN) checkValues() error {
 		return invalid("name %q: up to %d letters, digits, '.', '_' and '-', the first a letter or a digit", l.Name, MaxName)
 	case l.Size == 0 || !aligned(l.Size):
 		return invalid("size of %d sectors: not a multiple of 1 MiB, or out of range", l.Size)
-	case l.Generation == 0 || l.Generation > maxSequence:
+	case l.Generation == 0 || l.Generation > maxCount:
 		return invalid("generation %d", l.Generation)
 	case l.RegionSize != 0 && bits.OnesCount64(uint64(l.RegionSize)) != 1:
 		return invalid("region size of %d sectors: not a power of two", l.RegionSize)
@@ -212,7 +212,7 @@ func (l LUN) checkHistory() error {
 	}
 	seen := map[uuid.UUID]bool{uuid.Nil: true, l.ID: true}
 	for _, t := range l.Absorbed {
-		if seen[t.LUN] || t.Generation == 0 || t.Generation > maxSequence {
+		if seen[t.LUN] || t.Generation == 0 || t.Generation > maxCount {
 			return invalid("absorbed lun %s at generation %d", t.LUN, t.Generation)
 		}
 		seen[t.LUN] = true

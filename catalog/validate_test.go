@@ -26,7 +26,7 @@ func TestLUNValidate(t *testing.T) {
 		"64 letters":             func(l *LUN) { l.Name = strings.Repeat("n", 64) },
 		"deleted":                func(l *LUN) { l.Deleted, l.Operation = true, nil },
 		"deleted, no plex":       func(l *LUN) { l.Deleted, l.Operation, l.Plexes = true, nil, nil },
-		"last generation":        func(l *LUN) { l.Generation = maxSequence },
+		"last generation":        func(l *LUN) { l.Generation = maxCount },
 		"smallest region":        func(l *LUN) { l.RegionSize = 1 },
 		"plex longer than lun":   func(l *LUN) { l.Size = size.MiB.Sectors() },
 		"other metadata slot":    func(l *LUN) { l.Plexes[1].Slot = SlotB },
@@ -157,7 +157,7 @@ func TestLUNValidateRefuses(t *testing.T) {
 		},
 		"absorbed without GUID":    {change: func(l *LUN) { l.Absorbed[0].LUN = uuid.Nil }, want: "absorbed"},
 		"absorbed at zero":         {change: func(l *LUN) { l.Absorbed[0].Generation = 0 }, want: "absorbed"},
-		"absorbed at the end":      {change: func(l *LUN) { l.Absorbed[0].Generation = maxSequence + 1 }, want: "absorbed"},
+		"absorbed at the end":      {change: func(l *LUN) { l.Absorbed[0].Generation = maxCount + 1 }, want: "absorbed"},
 		"absorbed itself":          {change: func(l *LUN) { l.Absorbed[0].LUN = l.ID }, want: "absorbed"},
 		"absorbed twice":           {change: func(l *LUN) { l.Absorbed = slices.Repeat(l.Absorbed, 2) }, want: "absorbed"},
 		"too many tombstones":      {change: func(l *LUN) { l.Absorbed = make([]Tombstone, 257) }, want: "257 tombstones"},
@@ -255,7 +255,7 @@ func TestCatalogValidate(t *testing.T) {
 			}
 		})
 	}
-	for _, sequence := range []uint64{0, maxSequence + 1} {
+	for _, sequence := range []uint64{0, maxCount + 1} {
 		if err := (Catalog{Sequence: sequence}).Validate(testLabel(1)); !errors.Is(err, ErrInvalid) {
 			t.Errorf("sequence %d: error %v, want %v", sequence, err, ErrInvalid)
 		}

@@ -214,7 +214,7 @@ func (l *lunV1) checkLimits() error {
 		return invalid("record of %d plexes, %d tombstones, %d former drives and %d histories",
 			len(l.Plexes), len(l.Absorbed), len(l.Former), len(l.Histories))
 	}
-	if l.Generation > maxRead {
+	if l.Generation > maxCount {
 		return invalid("generation %d", l.Generation)
 	}
 	if err := checkExtents(l.Plexes); err != nil {

@@ -229,7 +229,7 @@ func TestWriteRefuses(t *testing.T) {
 		"head lost":      {change: func(d *Drive) { d.HeadLost = true }, want: ErrHeadLost},
 		"label forbids":  {change: func(d *Drive) { d.Label.Features.ReadOnly = 1 }, want: ErrReadOnlyFormat},
 		"slot forbids":   {change: func(d *Drive) { d.Catalog.Features.ReadOnly = 4 }, want: ErrReadOnlyFormat},
-		"sequence ends":  {change: func(d *Drive) { d.last = maxSequence }, want: ErrInvalid},
+		"sequence ends":  {change: func(d *Drive) { d.last = maxCount }, want: ErrInvalid},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

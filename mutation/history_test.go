@@ -40,6 +40,14 @@ func historyMutations() []mutation {
 			test:  "TestWeigh/behind those being filled",
 		},
 		{
+			name:  "more is written than is read",
+			harm:  "loses a whole catalog with the next change of one LUN",
+			file:  "catalog/validate.go",
+			edits: []edit{{"case l.Generation == 0 || l.Generation > maxCount:", "case l.Generation == 0:"}},
+			test:  "TestTheHighestGeneration",
+			in:    "lun",
+		},
+		{
 			name:  "event counts are not compared",
 			harm:  "reads from a plex that has missed a change of the mirror",
 			file:  "lun/internal/raid1/weigh.go",
