@@ -15,6 +15,7 @@ import (
 	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -258,4 +259,30 @@ func TestARefillIsCutOff(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A start that begins to fill an earlier copy says so in the kernel's log. So the copy has ended when the kernel says so, and nothing
+// is compared.
+func TestAStartLogsThatARefillBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, steps := life(t, dmtest.Linux6_12, 2)
+		steps[0].do(w)
+		w.must(deactivate(w))
+		_, image := w.kernel.Fork()
+		w.must(assemble(w))
+		w.writes(rand.New(rand.NewPCG(1, 2)), 8)
+		w.rest()
+		w.must(deactivate(w))
+		w.mem.Restore(w.path(1), image)
+		w.restart()
+		w.must(assemble(w))
+		w.rest()
+		w.must(w.p.Refresh(t.Context()))
+		if st, err := w.operation().QueryStatus(t.Context()); err != nil || st.State != resync.Done {
+			t.Errorf("%+v, %v", st, err)
+		}
+		w.settle()
+		w.verify()
+		w.oracle().samePlexes()
+	})
 }

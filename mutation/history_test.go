@@ -48,6 +48,14 @@ func historyMutations() []mutation {
 			in:    "lun",
 		},
 		{
+			name:  "a start does not say that a refill begins",
+			harm:  "reads both plexes once more after the copy",
+			file:  "lun/internal/engine/state.go",
+			edits: []edit{{"c.Mark = Mark{l, ready}", "c.Mark = Mark{l, false}"}},
+			test:  "TestAStartLogsThatARefillBegins",
+			in:    "lun",
+		},
+		{
 			name:  "event counts are not compared",
 			harm:  "reads from a plex that has missed a change of the mirror",
 			file:  "lun/internal/raid1/weigh.go",

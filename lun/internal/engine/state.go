@@ -187,7 +187,7 @@ func (e *Engine) bringUp(ctx context.Context, l catalog.LUN, ready bool, swap fu
 			c.Prepare, c.Commit = e.begin(l)
 		}
 		if l.Operation != nil {
-			c.Mark = Mark{l, false}
+			c.Mark = Mark{l, ready} // what readies a mirror may begin an operation; all others go on
 		}
 		if err := e.Run(ctx, layout.Plan(c)); err != nil {
 			return fault.Undo(err, e.TearDown(ctx, l))
