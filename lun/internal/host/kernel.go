@@ -215,9 +215,9 @@ const (
 	OtherDevice = "give that device another name, or remove it if nothing needs it"
 )
 
-// CheckNames refuses names of devices that l needs while another device has them. hint is the remedy. The kernel's list must
-// have been read.
-func (h *Host) CheckNames(op string, l catalog.LUN, hint string) error {
+// CheckNames refuses names of devices that l needs while another device has them. name is the LUN that the user named, and hint
+// is the remedy. The kernel's list must have been read.
+func (h *Host) CheckNames(op, name string, l catalog.LUN, hint string) error {
 	for _, n := range h.Wants(l) {
 		if !h.At.Taken(n) {
 			continue
@@ -225,7 +225,7 @@ func (h *Host) CheckNames(op string, l catalog.LUN, hint string) error {
 		if _, own := layout.OwnerOf(h.At.Names[n.Name]); own {
 			hint = "run `plexctl assemble`, which gives the devices of all LUNs their names"
 		}
-		return record.LUNFault(vds.ErrNameNotUnique, op, l.Name, "another device-mapper device has the name "+n.Name, hint)
+		return record.LUNFault(vds.ErrNameNotUnique, op, name, "another device-mapper device has the name "+n.Name, hint)
 	}
 	return nil
 }

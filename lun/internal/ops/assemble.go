@@ -151,7 +151,7 @@ func start(ctx context.Context, s *Session, l catalog.LUN, had layout.View, used
 		}
 	}
 	if _, exists := had[layout.LUNUUID(l.ID)]; !exists {
-		if err := s.CheckNames("start", l, freeName); err != nil {
+		if err := s.CheckNames("start", l.Name, l, freeName); err != nil {
 			return err
 		}
 	}

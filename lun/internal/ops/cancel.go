@@ -57,7 +57,7 @@ func cancel(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error)
 	if l.Operation.Source != nil {
 		source := s.Next(*l.Operation.Source)
 		source.Wipe = true // before it is used
-		if err := s.CheckNames("cancel", source, host.OtherDevice); err != nil {
+		if err := s.CheckNames("cancel", source.Name, source, host.OtherDevice); err != nil {
 			return l, err
 		}
 		swap.Commit = source.Name + " is a LUN again"

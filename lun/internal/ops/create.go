@@ -41,7 +41,7 @@ func Create(ctx context.Context, env *Env, spec Spec) (catalog.LUN, error) {
 		if err := refuseTaken(ctx, s, made); err != nil {
 			return err
 		}
-		if err := s.CheckNames("create", made, host.OtherName); err != nil {
+		if err := s.CheckNames("create", made.Name, made, host.OtherName); err != nil {
 			return err
 		}
 		if err := s.Run(interruptible, readyExtents(made)); err != nil {

@@ -48,7 +48,11 @@ func needWhole(ctx context.Context, s *Session, l catalog.LUN, have engine.State
 		}
 		meta, err := s.ReadSlot(ctx, p, slot)
 		if err != nil || s.Changed(p) || !have.Legs.Knows(p, meta) {
-			s.Log.Warn("everything is copied: the plex may be an earlier copy of itself", "lun", l.Name, "plex", id, "error", err)
+			about := []any{"lun", l.Name, "plex", id}
+			if err != nil {
+				about = append(about, "error", err)
+			}
+			s.Log.Warn("everything is copied: the plex may be an earlier copy of itself", about...)
 			return true
 		}
 		return false

@@ -47,7 +47,7 @@ func Split(plex uuid.UUID, name string, made *catalog.LUN) Verb {
 				"it does not hold all of the data", "`plexctl lun recover "+l.Name+"` first")
 		}
 		*made = s.Next(record.Split(l, plex, name))
-		if err := errors.Join(made.Validate(), s.CheckNames("split", *made, host.OtherName)); err != nil {
+		if err := errors.Join(made.Validate(), s.CheckNames("split", l.Name, *made, host.OtherName)); err != nil {
 			return l, err
 		}
 		return s.Swap(ctx, engine.Swap{

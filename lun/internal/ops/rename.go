@@ -27,7 +27,7 @@ func Rename(name string) Verb {
 		if err != nil {
 			return l, err
 		}
-		if err := s.CheckNames("rename", next, host.OtherName); err != nil {
+		if err := s.CheckNames("rename", l.Name, next, host.OtherName); err != nil {
 			return l, err
 		}
 		renames := layout.RenamePlan(layout.Change{Want: s.Wants(next), Have: have.View, At: s.At})

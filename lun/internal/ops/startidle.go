@@ -16,7 +16,7 @@ func startIdle(ctx context.Context, s *Session, idle []catalog.LUN) []Result {
 	mirror := func(l catalog.LUN) bool { return len(l.Plexes) > 1 }
 	s.each(idle, func(s *Session, i int, l catalog.LUN) {
 		next[i] = l
-		if errs[i] = s.CheckNames("start", l, freeName); errs[i] == nil && mirror(l) {
+		if errs[i] = s.CheckNames("start", l.Name, l, freeName); errs[i] == nil && mirror(l) {
 			next[i], errs[i] = s.Begin(ctx, l)
 		}
 	})
