@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"testing"
 )
 
@@ -32,12 +31,13 @@ func TestNobodyReads(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = r.Close()
-		cmd := exec.Command(os.Args[0], tt.args...)
-		cmd.Env = append(os.Environ(), mainVar+"=1")
-		cmd.Stdout, cmd.Stderr = w, w
-		err = cmd.Run()
-		if got := cmd.ProcessState.ExitCode(); got != int(tt.status) {
-			t.Errorf("plexctl %q: %v, exit status %d, want %d", tt.args, err, got, tt.status)
+		files := []*os.File{os.Stdin, w, w}
+		p, err := os.StartProcess(os.Args[0], append(os.Args[:1:1], tt.args...), &os.ProcAttr{Files: files, Env: append(os.Environ(), mainVar+"=1")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state, err := p.Wait(); err != nil || state.ExitCode() != int(tt.status) {
+			t.Errorf("plexctl %q: %v, %v, want exit status %d", tt.args, state, err, tt.status)
 		}
 		_ = w.Close()
 	}
