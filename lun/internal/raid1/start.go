@@ -143,19 +143,26 @@ func newestOf(slots []raidmeta.Slot) raidmeta.Super {
 }
 
 // MaybeNewer reports whether a plex whose drive is missing may be newer than the present ones: none of their superblocks says
-// that it has failed.
+// that it has failed. A plex that is being filled is older, unless the kernel has filled it: then it may be the only one left.
 func MaybeNewer(roles record.Roles, slots []raidmeta.Slot) bool {
 	newest := newestOf(slots)
 	for i, role := range roles {
-		if role == record.Missing && newest.FailedDevices&(1<<i) == 0 {
+		complete := role == record.Missing || role == record.AbsentTarget && wasFilled(slots)
+		if complete && newest.FailedDevices&(1<<i) == 0 {
 			return true
 		}
 	}
 	return false
 }
 
+// wasFilled reports whether the metadata shows that the kernel has filled all targets since plexctl wrote it. While a leg lacks
+// anything, the kernel does not move the count on up to which bits are cleared (md_bitmap_endwrite). It does at a write after.
+func wasFilled(slots []raidmeta.Slot) bool {
+	return slices.ContainsFunc(slots, func(s raidmeta.Slot) bool { return s.Bitmap.EventsCleared > s.Bitmap.Run.Events })
+}
+
 // checkReadable refuses to start a mirror when a plex has unreadable metadata and no superblock says that the plex has failed.
-// Such a plex may be newer than the others. Damaged metadata is no reason to refuse: plexctl ignores it.
+// Such a plex may be newer than the others; see MaybeNewer. Damaged metadata is no reason to refuse: plexctl ignores it.
 func checkReadable(l catalog.LUN, roles record.Roles, reads []Read) error {
 	slots := make([]raidmeta.Slot, len(reads))
 	for i, r := range reads {
@@ -163,7 +170,8 @@ func checkReadable(l catalog.LUN, roles record.Roles, reads []Read) error {
 	}
 	newest := newestOf(slots)
 	for i, role := range roles {
-		if role != record.Source || newest.FailedDevices&(1<<i) != 0 {
+		complete := role == record.Source || role == record.Target && wasFilled(slots)
+		if !complete || newest.FailedDevices&(1<<i) != 0 {
 			continue
 		}
 		err := reads[i].Err

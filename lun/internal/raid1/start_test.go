@@ -4,10 +4,13 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/raidmeta"
 	"github.com/plexctl/plexctl/lun/internal/fixture"
 	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/vds"
 )
 
@@ -97,6 +100,54 @@ func TestAPlexThatCannotBeReadMayBeNewer(t *testing.T) {
 		l := fixture.Mirrored(3)
 		if _, err := raid1.Start(l, fixture.Roles(l), all); errors.Is(err, vds.ErrObjectStatusFailed) != test.refused {
 			t.Errorf("%s: %v, want refused: %v", name, err, test.refused)
+		}
+	}
+}
+
+// Whether a plex that is missing may be newer than the first one, whose metadata is given.
+func TestMaybeNewer(t *testing.T) {
+	const began = 5 // events when the run began
+	filling := fixture.Under(fixture.Mirrored(2), vds.AsyncAddLUNPlex, fixture.Plex2)
+	outdated := fixture.Mirrored(2)
+	outdated.Plexes[1].Stale = true
+	tests := map[string]struct {
+		l       catalog.LUN
+		cleared uint64
+		failed  uint64
+		want    bool
+	}{
+		"it held the data":             {fixture.Mirrored(2), 1, 0, true},
+		"it has failed":                {fixture.Mirrored(2), 1, 2, false},
+		"it is out of date":            {outdated, began + 1, 0, false},
+		"it was being filled":          {filling, 1, 0, false},
+		"it was to be filled":          {filling, began, 0, false},
+		"it was filled":                {filling, began + 1, 0, true},
+		"it was filled and has failed": {filling, began + 1, 2, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			roles := record.RolesOf(test.l, func(drive uuid.UUID) bool { return drive == fixture.Drive2 })
+			slots := []raidmeta.Slot{fixture.Slot(0, 1), {}}
+			slots[0].Super.FailedDevices = test.failed
+			slots[0].Bitmap.EventsCleared, slots[0].Bitmap.Run.Events = test.cleared, began
+			if got := raid1.MaybeNewer(roles, slots); got != test.want {
+				t.Errorf("may be newer: %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// The metadata of a plex that was being filled cannot be read. Once it was filled, it may be the newest.
+func TestStartWithoutTheMetadataOfATarget(t *testing.T) {
+	l := fixture.Under(fixture.Mirrored(2), vds.AsyncAddLUNPlex, fixture.Plex2)
+	for cleared, refused := range map[uint64]bool{1: false, 10: true} {
+		slots := []raidmeta.Slot{fixture.Slot(0, 1), {}}
+		slots[0].Bitmap.EventsCleared = cleared
+		all := reads(l, slots)
+		all[1].Err = errors.New("input/output error")
+		_, err := raid1.Start(l, fixture.Roles(l), all)
+		if got := errors.Is(err, vds.ErrObjectStatusFailed); got != refused || !refused && err != nil {
+			t.Errorf("cleared at %d: %v", cleared, err)
 		}
 	}
 }
