@@ -64,7 +64,7 @@ func (s Set) shared(put []LUN) []LUN {
 
 // TakeBack is the records that take a change back when it is not known which drives the change has reached. put is the
 // change; back is every LUN that it was about, as it was before. The records are newer than those of put. A LUN that put has
-// made or restored gets a tombstone in the LUN that has its plexes again.
+// made or restored gets a tombstone in the LUN that has its plexes again. The drives of put are former drives of these LUNs.
 func (s Set) TakeBack(put, back []LUN) []LUN {
 	var records []LUN
 	for _, l := range back {
@@ -81,9 +81,21 @@ func (s Set) TakeBack(put, back []LUN) []LUN {
 		}
 		next := s.Next(l)
 		next.Generation = max(next.Generation, generation+1)
+		next.Former = next.reached(put)
 		records = append(records, next)
 	}
 	return records
+}
+
+// reached is the former drives of l, and those that may hold a record of l from the change put. What such a drive held before
+// does not matter: a write that has failed may have reached it.
+func (l LUN) reached(put []LUN) []uuid.UUID {
+	drives := slices.Clone(l.Former)
+	for _, p := range put {
+		drives = append(drives, p.Drives()...)
+	}
+	mine := l.Drives()
+	return slices.DeleteFunc(sortedIDs(drives), func(d uuid.UUID) bool { return slices.Contains(mine, d) })
 }
 
 // sharesPlex reports whether a plex of l is also one of other.

@@ -79,6 +79,29 @@ func checkAsBefore(t *testing.T, at string, sc scenario, drives []Drive) {
 	checkAtHome(t, at, settled(t, at, drives))
 }
 
+// TestTakenBackFromADriveThatVanishes takes a new plex back while its drive vanishes, which was reached nevertheless. When the
+// drive is back, the LUN that has been deleted since stays deleted.
+func TestTakenBackFromADriveThatVanishes(t *testing.T) {
+	l := testLUN(1, 4, testPlex(1, 1, 4, 8))
+	s := Merge([]Drive{drive(1, l), drive(2)})
+	mirror := s.Next(testLUN(1, 4, testPlex(1, 1, 4, 8), testPlex(2, 2, 4, 8)))
+	second := drive(2, s.Apply(driveID(2), mirror)...)
+	back := s.TakeBack([]LUN{mirror}, []LUN{l})
+	if diff := cmp.Diff([]uuid.UUID{driveID(2)}, back[0].Former); diff != "" {
+		t.Errorf("former drives (-want +got):\n%s", diff)
+	}
+	alone := settled(t, "taken back", []Drive{drive(1, s.Apply(driveID(1), back...)...)})
+	s = Merge(alone)
+	dead := s.LUNs[0]
+	dead.Deleted = true
+	alone[0].Catalog.LUNs = s.Apply(driveID(1), s.Next(dead))
+	all := settled(t, "back", append(settled(t, "deleted", alone), second))
+	if s := Merge(all); len(s.LUNs) > 0 || len(s.Problems) > 0 {
+		t.Errorf("%v, luns %v", s.Problems, names(s))
+	}
+	checkAtHome(t, "back", all)
+}
+
 // TestNextKeepsNewTombstones has callers bury LUNs themselves: what they add holds for at least one version, what was there
 // goes when nothing needs it.
 func TestNextKeepsNewTombstones(t *testing.T) {

@@ -137,6 +137,13 @@ func catalogMutations() []mutation {
 			test:  "TestTakenBack",
 		},
 		{
+			name:  "nobody waits for a drive that a failed change may have reached",
+			harm:  "brings a deleted LUN back, with a plex that it never had, once the drive is back",
+			file:  "catalog/change.go",
+			edits: []edit{{"next.Former = next.reached(put)", "_ = next.reached(put)"}},
+			test:  "TestTakenBackFromADriveThatVanishes",
+		},
+		{
 			name:  "what a change has made survives its undoing",
 			harm:  "leaves a LUN and a mirror on the same plex",
 			file:  "catalog/change.go",
