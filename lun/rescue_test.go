@@ -3,6 +3,7 @@ package lun_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -76,6 +77,53 @@ func TestTheOnlyDriveFailsInTheSwap(t *testing.T) {
 	w.settle()
 	w.verify()
 	w.nothingToDo("with the drive back")
+}
+
+// A plexctl dies between the commit of an attach and the swap. The source fails in the swap that the next one makes. The kernel may
+// not run the mirror, whose other plex is empty: the LUN's old table had no metadata from which its new one could be told.
+func TestTheSourceFailsInALateSwap(t *testing.T) {
+	for name, act := range map[string]func(*world) error{"assemble": assemble, "reenumerate": reenumerate} {
+		t.Run(name, func(t *testing.T) {
+			swap := resumeOf(lateSwap(t), act)
+			w := lateSwap(t)
+			w.faulty = true
+			p, _ := dying(w, 0, swap)
+			if err := w.on(p, act); err == nil {
+				t.Error("the call says that all is well")
+			}
+			w.notSuspended()
+			w.writes(rand.New(rand.NewPCG(1, 2)), 6)
+			_ = w.kernel.Tick(2)
+			w.mem.Heal(w.path(0))
+			w.restart()
+			w.assemble()
+			w.verify()
+			w.settle()
+			w.verify()
+		})
+	}
+}
+
+// lateSwap is a machine on which a plexctl has died between the commit of an attach to web1 and the swap.
+func lateSwap(t *testing.T) *world {
+	t.Helper()
+	w := quartet(t)
+	dead := false
+	w.mem.OnEffect = func(e blocktest.Effect) error {
+		if dead = dead || e.Kind == "resume" && e.Object == "plex-web1" || e.Kind == "suspend" && e.Object == "plex-web1"; dead {
+			return errors.New("dead")
+		}
+		return nil
+	}
+	if err := addPlex("web1", "third")(w); err == nil {
+		t.Fatal("it has not died")
+	}
+	w.mem.OnEffect = nil
+	w.restart()
+	if len(w.record("web1").Plexes) != 2 {
+		t.Fatal("it has died before the commit")
+	}
+	return w
 }
 
 // A drive of a mirror fails in the swap. The LUN goes on with the other one.

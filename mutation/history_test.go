@@ -56,6 +56,14 @@ func historyMutations() []mutation {
 			in:    "lun",
 		},
 		{
+			name:  "a table that has not started is taken for the old one",
+			harm:  "reads from an empty plex",
+			file:  "lun/internal/engine/swap.go",
+			edits: []edit{{"unstarted := top.Suspended || !e.usesSlots(s.Before, top.Table)", "unstarted := top.Suspended"}},
+			test:  "TestTheSourceFailsInALateSwap",
+			in:    "lun",
+		},
+		{
 			name:  "event counts are not compared",
 			harm:  "reads from a plex that has missed a change of the mirror",
 			file:  "lun/internal/raid1/weigh.go",

@@ -49,8 +49,9 @@ func (e *Engine) Swap(ctx context.Context, s Swap) (catalog.LUN, error) {
 	if !s.KeepKernel {
 		up = append([]catalog.LUN{s.Before}, up...)
 	}
-	failedStart := s.Have.View.Own(s.Before.ID).Suspended
-	if err := e.carryOut(ctx, s.Op, s.Before.Name, steps, tx, failedStart, up); err != nil || s.parted == "" {
+	top := s.Have.View.Own(s.Before.ID)
+	unstarted := top.Suspended || !e.usesSlots(s.Before, top.Table)
+	if err := e.carryOut(ctx, s.Op, s.Before.Name, steps, tx, unstarted, up); err != nil || s.parted == "" {
 		return s.Next, err
 	}
 	return e.partAfter(ctx, s)
@@ -125,17 +126,18 @@ func newZeroFill(s *Swap, conv *raid1.Conversion) *ZeroFill {
 }
 
 // carryOut runs the steps of a change. When one fails, it takes the change back. If the commit was begun, it first commits the
-// old records. Then it returns the devices of the LUNs in up to the old records. With failedStart the change has found the LUN
-// with a table whose first resume had failed.
+// old records. Then it returns the devices of the LUNs in up to the old records. unstarted says that a mirror's
+// table which is live by then has never started. Either the first resume of the table that the change found had failed, or that
+// table did not use the metadata of the old record.
 func (e *Engine) carryOut(
-	ctx context.Context, op, name string, steps []layout.Step, tx *host.Transaction, failedStart bool, up []catalog.LUN,
+	ctx context.Context, op, name string, steps []layout.Step, tx *host.Transaction, unstarted bool, up []catalog.LUN,
 ) error {
 	err := e.Run(ctx, steps)
 	if err == nil {
 		return nil
 	}
 	failed := fault.Of(op, record.LUNObject(name), err)
-	return fault.Undo(failed, e.takeBack(ctx, tx, failedStart, up))
+	return fault.Undo(failed, e.takeBack(ctx, tx, unstarted, up))
 }
 
 // Amend commits next, between the steps first and the others, and returns the record. next is l with something else recorded.

@@ -18,7 +18,7 @@ import (
 )
 
 // takeBack takes a change back: the records, if the commit was begun, and the devices of the LUNs in up.
-func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, failedStart bool, up []catalog.LUN) error {
+func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, unstarted bool, up []catalog.LUN) error {
 	var failed []error
 	if tx.Begun {
 		failed = append(failed, e.TakeBack(ctx, tx))
@@ -31,7 +31,7 @@ func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, failedStart
 		case tx.Begun:
 			l = now
 		}
-		failed = append(failed, e.restore(ctx, l, tx.RecordOf(l), failedStart))
+		failed = append(failed, e.restore(ctx, l, tx.RecordOf(l), unstarted))
 	}
 	return errors.Join(failed...)
 }
@@ -40,9 +40,9 @@ func (e *Engine) takeBack(ctx context.Context, tx *host.Transaction, failedStart
 // again, l may be put. If a device cannot get its table, restore at least resumes it, so that no LUN stays suspended.
 //
 // The exception is a mirror whose new table could not be resumed. A second resume would run it without its bitmap, and treat
-// targets as full copies. restore starts it degraded, or makes it fail all I/O until it is assembled. With failedStart the table from
-// before the change is such a one, too.
-func (e *Engine) restore(ctx context.Context, l, put catalog.LUN, failedStart bool) error {
+// targets as full copies. restore starts it degraded, or makes it fail all I/O until it is assembled. With unstarted every mirror's
+// table is such a one; see carryOut. Else the table from before the change is told from it by its metadata slots.
+func (e *Engine) restore(ctx context.Context, l, put catalog.LUN, unstarted bool) error {
 	l, err := e.FinishWipe(ctx, l)
 	if err == nil {
 		err = e.bringUp(ctx, l, false, e.swapForGood)
@@ -59,7 +59,7 @@ func (e *Engine) restore(ctx context.Context, l, put catalog.LUN, failedStart bo
 	switch {
 	case !live.Suspended:
 		return err // no I/O waits; a waiting table must not become live
-	case !layout.IsRaid(live.Table) || !failedStart && e.usesSlots(l, live.Table) && l.Generation != put.Generation:
+	case !layout.IsRaid(live.Table) || !unstarted && e.usesSlots(l, live.Table) && l.Generation != put.Generation:
 		again = e.Run(ctx, append(clearWaiting(live), layout.Resume{Node: own(l, live)}))
 	case len(l.Plexes) == 1: // the only plex holds the data
 		err, again = nil, e.Run(ctx, layout.Plan(layout.Change{Want: e.Wants(l), Have: have, At: e.At}))
