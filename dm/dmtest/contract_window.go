@@ -169,13 +169,17 @@ func (b *bench) testSwitchRevived() {
 }
 
 // testSwitchFailedTarget shows why the recovery offset of a failed leg must not be used: the leg has missed writes before
-// that offset.
+// that offset. It also shows that the count up to which bits are cleared moves on only after all legs were filled.
 func (b *bench) testSwitchFailedTarget() {
 	f := b.slotMirror(2)
 	order := []int{0, 1}
 	f.begin(slotPlan{legs: order, inSync: all(1, 1), slow: true})
 	f.copies(dm.ActionRecover, 0)
+	f.paint('A', 1)
 	b.must(b.k.Suspend(b.ctx, f.name, false)) // writes the offset down
+	if cleared := f.slots()[0].Bitmap.EventsCleared; cleared > f.events {
+		b.Errorf("bits are cleared up to %d events while a leg is filled, want at most the %d of its begin", cleared, f.events)
+	}
 	b.must(b.k.Resume(b.ctx, f.name, dm.Private))
 	f.breaks(1)
 	f.paint('V', 0)
@@ -194,6 +198,12 @@ func (b *bench) testSwitchFailedTarget() {
 	w.swap()
 	f.finishes("AA")
 	f.contents(over(full('A', regionCount), 'V', 0), over(full('A', regionCount), 'V', 0))
+	f.paint('A', 1)
+	b.must(b.k.Suspend(b.ctx, f.name, false))
+	if cleared := f.slots()[0].Bitmap.EventsCleared; cleared <= f.events {
+		b.Errorf("bits are cleared up to %d events once a leg is filled, want more than the %d of its begin", cleared, f.events)
+	}
+	b.must(b.k.Resume(b.ctx, f.name, dm.Private))
 }
 
 // testSwitchCleared clears the inactive table: the live table, its slots and all data stay as they are.
