@@ -55,7 +55,7 @@ func TestALeavingPlex(t *testing.T) {
 				w := at.crash(t, crash{}, nil)
 				props, err := w.find("web1").Properties(t.Context())
 				w.must(err)
-				if n := len(props.Plexes); n != 2 || props.Plexes[0].Leaving || !props.Plexes[1].Leaving {
+				if n := len(props.Plexes); n != 2 || props.Plexes[0].Leaving || !props.Plexes[1].Leaving || props.Plexes[1].Health != vds.HealthUnknown {
 					t.Errorf("%s: plexes %+v", name, props.Plexes)
 				}
 				if p := props.Problem; p == nil || !strings.Contains(p.Reason, "is leaving it") || p.Hint != "run `plexctl assemble`" {

@@ -51,7 +51,7 @@ type PlexProperties struct {
 	Health vds.Health
 	Drives []uuid.UUID
 	// Leaving says that the plex is leaving the LUN, and that the kernel may still write to it. The change was interrupted, or is
-	// being made.
+	// being made. Its Health is unknown: once the kernel has let go of it, it gets no writes.
 	Leaving bool
 }
 
@@ -120,7 +120,7 @@ func (v viewer) properties(ctx context.Context, l catalog.LUN, active map[string
 	props := v.state(ctx, l, active)
 	for _, p := range l.Leaving() {
 		plex := plexProperties(p)
-		plex.Status, plex.Leaving = props.Status, true
+		plex.Status, plex.Health, plex.Leaving = props.Status, vds.HealthUnknown, true
 		props.Plexes = append(props.Plexes, plex)
 		if props.Problem == nil || props.Problem.Code == vds.ErrProviderCacheCorrupt {
 			props.Problem = problem(vds.ErrProviderFailure, "plex "+p.ID.String()+" is leaving it: the change was interrupted, or is being made",

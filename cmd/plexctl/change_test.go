@@ -88,6 +88,11 @@ func TestPlanText(t *testing.T) {
       COMMIT POINT: cut off before it, nothing has changed; cut off after it, the next assemble completes the change
   4. activate plex-web1
 `},
+		{"two commits", []lun.PlannedStep{{Text: "commit: a plex is leaving", Commit: true}, {Text: "commit: it has left", Commit: true}}, `  1. commit: a plex is leaving
+      COMMIT POINT: cut off before it, nothing has changed; cut off after it, the next assemble completes the change
+  2. commit: it has left
+      COMMIT POINT: cut off before or after it, the next assemble completes the change
+`},
 		{"a percent sign is text", []lun.PlannedStep{{Text: "100 %d", Table: "%s"}}, "  1. 100 %d\n      %s\n"},
 	}
 	for _, tt := range tests {

@@ -32,6 +32,7 @@ func planText(steps []stepDoc) string {
 		text.WriteString("nothing to do\n")
 	}
 	below := func(format string, args ...any) { fmt.Fprintf(&text, "      "+format+"\n", args...) }
+	committed := false
 	for i, s := range steps {
 		fmt.Fprintf(&text, "%3d. %s\n", i+1, s.Text)
 		for _, line := range s.Table {
@@ -40,9 +41,13 @@ func planText(steps []stepDoc) string {
 		if s.Undo != "" {
 			below("undo: %s", s.Undo)
 		}
-		if s.Commit {
+		switch {
+		case s.Commit && committed:
+			below("COMMIT POINT: cut off before or after it, the next assemble completes the change")
+		case s.Commit:
 			below("COMMIT POINT: cut off before it, nothing has changed; cut off after it, the next assemble completes the change")
 		}
+		committed = committed || s.Commit
 	}
 	return text.String()
 }
