@@ -130,7 +130,7 @@ func operationMutations() []mutation {
 			harm:  "gives users a LUN that the kernel still copies to",
 			file:  "lun/internal/ops/cancel.go",
 			edits: []edit{{"swap.After = []layout.Step{s.NewActivate(source)}", "swap.First = []layout.Step{s.NewActivate(source)}"}},
-			test:  "TestCancelRestoresTables",
+			test:  "TestACancelledSourceIsWipedAtTheEnd",
 			in:    "lun",
 		},
 		{
