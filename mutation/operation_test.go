@@ -126,11 +126,11 @@ func operationMutations() []mutation {
 			in:    "lun",
 		},
 		{
-			name:  "a cancelled source comes back before it has been let go",
-			harm:  "gives users a LUN that the kernel still copies to",
-			file:  "lun/internal/ops/cancel.go",
-			edits: []edit{{"swap.After = []layout.Step{s.NewActivate(source)}", "swap.First = []layout.Step{s.NewActivate(source)}"}},
-			test:  "TestACancelledSourceIsWipedAtTheEnd",
+			name:  "a cancelled source comes back before the record gives it back",
+			harm:  "leaves the LUN that was given back without its device",
+			file:  "lun/internal/engine/depart.go",
+			edits: []edit{{"steps = append(steps, e.NewActivate(made))", "steps = append([]layout.Step{e.NewActivate(made)}, steps...)"}},
+			test:  "TestCancelRestoresTables",
 			in:    "lun",
 		},
 		{
