@@ -7,7 +7,9 @@ package size
 import (
 	"fmt"
 	"math"
-	"math/big"
+	"math/bits"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -55,14 +57,47 @@ func Parse(text string) (Bytes, error) {
 	if strings.Contains(text, ",") {
 		return 0, fmt.Errorf("size %q: has a comma; write 1.5GiB", text)
 	}
-	n, err := humanize.ParseBigBytes(binaryUnit(strings.TrimSpace(text)))
-	if err != nil {
+	whole, fraction, shift, ok := split(binaryUnit(strings.TrimSpace(text)))
+	if !ok {
 		return 0, fmt.Errorf("size %q: not a number with a unit such as 10GiB", text)
 	}
-	if n.Cmp(big.NewInt(math.MaxInt64)) > 0 {
+	n, err := strconv.ParseUint(whole, 10, 64)
+	if whole == "" {
+		err = nil
+	}
+	if err != nil || shift > 62 || n > math.MaxInt64>>shift {
 		return 0, fmt.Errorf("size %q: out of range", text)
 	}
-	return Bytes(n.Uint64()), nil
+	return Bytes(n<<shift + part(fraction, shift)), nil
+}
+
+// split is the digits before and behind the point of a number, and the power of two of its unit. It reports false when text is
+// something else.
+func split(text string) (whole, fraction string, shift int, ok bool) {
+	end := len(text) - len(strings.TrimLeft(text, ".0123456789"))
+	whole, fraction, _ = strings.Cut(text[:end], ".")
+	unit := strings.ToLower(strings.TrimSpace(text[end:]))
+	if unit != "" && unit != "b" {
+		letter := strings.Index("kmgtpezyrq", unit[:1])
+		shift = 10 * (letter + 1)
+		ok = letter >= 0 && slices.Contains([]string{"", "i", "ib"}, unit[1:])
+	} else {
+		ok = true
+	}
+	return whole, fraction, shift, ok && whole+fraction != "" && !strings.Contains(fraction, ".")
+}
+
+// part is this many ten-thousandths, and so on, of a unit, rounded down. The first 18 digits count.
+func part(fraction string, shift int) uint64 {
+	fraction = fraction[:min(len(fraction), 18)]
+	n, _ := strconv.ParseUint("0"+fraction, 10, 64)
+	ten := uint64(1)
+	for range fraction {
+		ten *= 10
+	}
+	high, low := bits.Mul64(n, 1<<shift)
+	of, _ := bits.Div64(high, low, ten)
+	return of
 }
 
 // binaryUnit turns the unit letter at the end of text into its binary form: "5G" and "5GB" become "5GiB".
