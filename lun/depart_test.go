@@ -10,6 +10,7 @@ import (
 	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/dm/dmtest"
 	"github.com/plexctl/plexctl/lun"
+	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
 
@@ -63,8 +64,8 @@ func TestALeavingPlex(t *testing.T) {
 				}
 				drive, err := w.p.Drive(w.path(1))
 				w.must(err)
-				_, err = w.p.CreateLUN(t.Context(), lun.Spec{Name: "more", Size: drive.Free.Bytes(), Drives: []string{w.path(1)}})
-				if !errors.Is(err, vds.ErrNotEnoughSpace) { // for its metadata there is no room any more
+				_, err = w.p.CreateLUN(t.Context(), lun.Spec{Name: "more", Size: drive.Free.Bytes() + size.MiB, Drives: []string{w.path(1)}})
+				if !errors.Is(err, vds.ErrNotEnoughSpace) {
 					t.Errorf("%s: a LUN in the space of a plex that is leaving: %v", name, err)
 				}
 				if name == "split" {

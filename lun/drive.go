@@ -20,8 +20,8 @@ type Drive struct {
 	ID    uuid.UUID
 	Info  blockdev.Info
 	Label catalog.Label
-	Free  size.Sectors
-	LUNs  []string // names of the LUNs with a plex on it, sorted
+	Free  size.Sectors // how large a new LUN or plex on it can be
+	LUNs  []string     // names of the LUNs with a plex on it, sorted
 
 	Grown size.Sectors // room that the device has got since it was labelled; see Provider.GrowDrive
 
@@ -86,7 +86,7 @@ func describe(h *host.Host, d *host.Drive) Drive {
 	}
 	luns := d.Store.Catalog.LUNs
 	if d.Standing == host.Used {
-		out.Free, luns = h.Room(d.ID()), h.Set.LUNs
+		out.Free, luns = h.Most(catalog.Plex{}, []uuid.UUID{d.ID()}), h.Set.LUNs
 	}
 	for _, l := range luns {
 		if !l.Deleted && slices.Contains(l.Drives(), d.ID()) && (d.Standing != host.Used || !h.Set.Unheard(l.ID)) {

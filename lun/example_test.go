@@ -84,7 +84,7 @@ func ExampleProvider_CreateLUN_refused() {
 	fmt.Println(vds.CodeOf(err), vds.CodeOf(err).Hex())
 	fmt.Println("hint:", vds.HintOf(err))
 	// Output:
-	// allocate 1.0 GiB: the drive with the most room has room for 55 MiB
+	// allocate 1.0 GiB: the drive with the most room, /dev/sdb, has room for 55 MiB
 	// VDS_E_NOT_ENOUGH_SPACE 0x8004240F
-	// hint: name several drives to span them, or add one with `plexctl drive init DEVICE`
+	// hint: make room, or make another drive with `plexctl drive init DEVICE`
 }

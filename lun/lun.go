@@ -95,11 +95,14 @@ func (l *LUN) Rename(ctx context.Context, name string) error {
 // nothing has changed.
 //
 // Codes: vds.ErrInvalidArg, vds.ErrNotEnoughSpace, vds.ErrObjectNotFound (a drive), vds.ErrAnotherCallInProgress,
-// vds.ErrObjectDeleted. vds.ErrObjectStatusFailed: a plex has failed or a drive is missing. vds.ErrNotSupported: a plex of a
-// mirror would span drives.
+// vds.ErrObjectDeleted. vds.ErrObjectStatusFailed: a plex has failed or a drive is missing. A plex of a mirror does not grow onto
+// another drive.
 func (l *LUN) Extend(ctx context.Context, by size.Bytes, drives []string) (*resync.Async, error) {
 	return l.begin(ctx, "extend", ops.Extend(by, drives))
 }
+
+// AllRoom is a size: all the room of the drives. CreateLUN and Extend take it.
+const AllRoom = ops.AllRoom
 
 // Unlimited and Paused are the two ends of a rate.
 const (

@@ -254,7 +254,7 @@ func TestCreateRefusals(t *testing.T) {
 		"no size":        {lun.Spec{Name: "x"}, vds.ErrInvalidArg},
 		"taken":          {lun.Spec{Name: "web1", Size: size.MiB}, vds.ErrNameNotUnique},
 		"too large":      {lun.Spec{Name: "x", Size: size.GiB}, vds.ErrNotEnoughSpace},
-		"largest of all": {lun.Spec{Name: "x", Size: ^size.Bytes(0)}, vds.ErrInvalidArg},
+		"largest of all": {lun.Spec{Name: "x", Size: lun.AllRoom - 1}, vds.ErrInvalidArg},
 		"unknown drive":  {lun.Spec{Name: "x", Size: size.MiB, Drives: []string{"/dev/nope"}}, vds.ErrObjectNotFound},
 	}
 	for name, test := range tests {

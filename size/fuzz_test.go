@@ -13,10 +13,12 @@ func FuzzParseExact(f *testing.F) {
 		f.Add(n, uint8(n))
 	}
 	f.Fuzz(func(t *testing.T, n uint64, unit uint8) {
-		exact(t, strconv.FormatUint(n, 10), n, n <= math.MaxInt64)
+		if _, err := Parse(strconv.FormatUint(n, 10)); err == nil {
+			t.Errorf("%d without a unit is taken", n)
+		}
 		shift := uint(unit%6) * 10
-		fits := n <= math.MaxInt64>>shift
-		for _, suffix := range [][]string{{""}, {"K", "KiB", "k", "KB"}, {"M", "MiB"}, {"G", " GiB"}, {"T", "TiB", "tb"}, {"P", "PiB"}}[unit%6] {
+		fits := n <= uint64(math.MaxInt64)>>shift
+		for _, suffix := range [][]string{{"B", " b"}, {"K", "KiB", "k", "KB"}, {"M", "MiB"}, {"G", " GiB"}, {"T", "TiB", "tb"}, {"P", "PiB"}}[unit%6] {
 			exact(t, strconv.FormatUint(n, 10)+suffix, n<<shift, fits)
 		}
 	})

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/dustin/go-humanize"
 )
 
 // Bytes is a length or an offset in bytes.
@@ -42,17 +40,40 @@ func (b Bytes) RoundUp(unit Bytes) Bytes { return (b + unit - 1) / unit * unit }
 // RoundDown is the largest multiple of unit that is not above b. unit must not be zero.
 func (b Bytes) RoundDown(unit Bytes) Bytes { return b / unit * unit }
 
-// String is b for people, with binary prefixes: "1.5 GiB".
-func (b Bytes) String() string { return humanize.IBytes(uint64(b)) }
+// String is b for people, with binary prefixes: "1.5 GiB". It has at least three digits if b needs them, and is never
+// more than b. So what it says is free can be had.
+func (b Bytes) String() string {
+	shift, prefix := 0, ""
+	for _, next := range []string{"Ki", "Mi", "Gi", "Ti", "Pi", "Ei"} {
+		if b>>shift < 1024 {
+			break
+		}
+		shift, prefix = shift+10, next
+	}
+	whole, rest := b>>shift, b-b>>shift<<shift
+	coarse := max(0, shift-50) // so that the products below fit
+	text := fmt.Sprintf("%d.%02d", whole, rest>>coarse*100>>(shift-coarse))
+	if whole >= 100 {
+		text = text[:len(text)-1]
+	}
+	text = strings.TrimRight(text, "0")
+	switch {
+	case whole >= 10 || shift == 0:
+		text = strings.TrimSuffix(text, ".")
+	case strings.HasSuffix(text, "."):
+		text += "0"
+	}
+	return text + " " + prefix + "B"
+}
 
 // String is s for people, with binary prefixes: "1.5 GiB".
 func (s Sectors) String() string { return s.Bytes().String() }
 
-// Parse reads a size as people write it: "10GiB", "512 MiB", "1.5T", "4096". A letter alone means the binary unit:
+// Parse reads a size as people write it: "10GiB", "512 MiB", "1.5T", "4096B". A letter alone means the binary unit:
 // K, M, G, T … are powers of 1024, as in lvm2. So do KB, MB, GB and TB. Parse drops a fraction of a byte.
 //
-// It fails for text that is no number, and for a number that does not fit 63 bits. It also fails for a comma: some people
-// mean a point by it, and others separate thousands.
+// It fails for text that is no number, and for a number that does not fit 63 bits. It also fails for a number without a unit,
+// which other tools take for MiB or for sectors. So it does for a comma: some people mean a point by it, and others separate thousands.
 func Parse(text string) (Bytes, error) {
 	if strings.Contains(text, ",") {
 		return 0, fmt.Errorf("size %q: has a comma; write 1.5GiB", text)
@@ -67,6 +88,9 @@ func Parse(text string) (Bytes, error) {
 	}
 	if err != nil || shift > 62 || n > math.MaxInt64>>shift {
 		return 0, fmt.Errorf("size %q: out of range", text)
+	}
+	if number := strings.TrimSpace(text); strings.TrimRight(number, "0123456789.") == "" {
+		return 0, fmt.Errorf("size %[1]q: has no unit; write %[2]sMiB or %[2]sGiB, say", text, number)
 	}
 	return Bytes(n<<shift + part(fraction, shift)), nil
 }

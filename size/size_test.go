@@ -10,39 +10,39 @@ import (
 
 func TestParse(t *testing.T) {
 	tests := map[string]Bytes{
-		"0":                   0,
-		"4096":                4096,
-		"5B":                  5,
-		"5b":                  5,
-		"1K":                  KiB,
-		"1k":                  KiB,
-		"1KB":                 KiB,
-		"1kb":                 KiB,
-		"1Ki":                 KiB,
-		"1KiB":                KiB,
-		"1kib":                KiB,
-		"512 MiB":             512 * MiB,
-		"512 M":               512 * MiB,
-		"10GiB":               10 * GiB,
-		"10G":                 10 * GiB,
-		"10GB":                10 * GiB,
-		"10G ":                10 * GiB,
-		" 10G":                10 * GiB,
-		"\t10 G \n":           10 * GiB,
-		"1.5T":                TiB + 512*GiB,
-		"1.5TiB":              TiB + 512*GiB,
-		".5G":                 512 * MiB,
-		"5.G":                 5 * GiB,
-		"1P":                  1024 * TiB,
-		"2PB":                 2048 * TiB,
-		"5E":                  5 << 60,
-		"5EB":                 5 << 60,
-		"0.3K":                307,
-		"0.9":                 0,
-		"1000000":             1000000,
-		"007G":                7 * GiB,
-		"9223372036854775807": math.MaxInt64,
-		"7.999E":              9222219115350168961,
+		"0B":                   0,
+		"4096B":                4096,
+		"5B":                   5,
+		"5b":                   5,
+		"1K":                   KiB,
+		"1k":                   KiB,
+		"1KB":                  KiB,
+		"1kb":                  KiB,
+		"1Ki":                  KiB,
+		"1KiB":                 KiB,
+		"1kib":                 KiB,
+		"512 MiB":              512 * MiB,
+		"512 M":                512 * MiB,
+		"10GiB":                10 * GiB,
+		"10G":                  10 * GiB,
+		"10GB":                 10 * GiB,
+		"10G ":                 10 * GiB,
+		" 10G":                 10 * GiB,
+		"\t10 G \n":            10 * GiB,
+		"1.5T":                 TiB + 512*GiB,
+		"1.5TiB":               TiB + 512*GiB,
+		".5G":                  512 * MiB,
+		"5.G":                  5 * GiB,
+		"1P":                   1024 * TiB,
+		"2PB":                  2048 * TiB,
+		"5E":                   5 << 60,
+		"5EB":                  5 << 60,
+		"0.3K":                 307,
+		"0.9B":                 0,
+		"1000000b":             1000000,
+		"007G":                 7 * GiB,
+		"9223372036854775807B": math.MaxInt64,
+		"7.999E":               9222219115350168961,
 	}
 	for text, want := range tests {
 		t.Run(text, func(t *testing.T) {
@@ -83,6 +83,10 @@ func TestParseRefuses(t *testing.T) {
 		"5 ib":                     "not a number",
 		"5 apples":                 "not a number",
 		"5\x00G":                   "not a number",
+		"0":                        "has no unit; write 0MiB or 0GiB",
+		"10":                       "has no unit; write 10MiB or 10GiB",
+		" 1.5 ":                    "has no unit; write 1.5MiB",
+		"9223372036854775807":      "has no unit",
 		"1,5G":                     "comma",
 		"1,000":                    "comma",
 		",5":                       "comma",
@@ -162,7 +166,11 @@ func TestSectors(t *testing.T) {
 }
 
 func TestString(t *testing.T) {
-	for b, want := range map[Bytes]string{0: "0 B", 512: "512 B", KiB: "1.0 KiB", 1536 * MiB: "1.5 GiB", 10 * TiB: "10 TiB"} {
+	for b, want := range map[Bytes]string{
+		0: "0 B", 9: "9 B", 512: "512 B", 1023: "1023 B", KiB: "1.0 KiB", KiB + 1: "1.0 KiB", 1536 * MiB: "1.5 GiB", 10 * TiB: "10 TiB",
+		TiB*31/2 + 1: "15.5 TiB", 504 * MiB: "504 MiB", 2*GiB - 1: "1.99 GiB", 16*TiB - 1: "15.99 TiB", 100*GiB + 99*MiB: "100 GiB",
+		999*GiB + 512*MiB: "999.5 GiB", 1321 * MiB: "1.29 GiB", GiB - 1: "1023.9 MiB", math.MaxUint64: "15.99 EiB", 5 << 60: "5.0 EiB",
+	} {
 		if got := b.String(); got != want {
 			t.Errorf("%d: %q, want %q", uint64(b), got, want)
 		}
@@ -170,4 +178,15 @@ func TestString(t *testing.T) {
 	if got := Sectors(2048).String(); got != "1.0 MiB" {
 		t.Errorf("2048 sectors: %q", got)
 	}
+}
+
+// What is shown as free can be had: text that String returns, read again, is never more. Nor is much lost.
+func TestStringIsNotMore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := Bytes(rapid.Uint64Range(0, math.MaxInt64).Draw(t, "b")) >> rapid.IntRange(0, 62).Draw(t, "shift")
+		again, err := Parse(b.String())
+		if err != nil || again > b || b-again > b/100+1 {
+			t.Fatalf("%d is shown as %s, and read as %d, %v", b, b, again, err)
+		}
+	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 
+	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -88,7 +89,6 @@ func otherCodes() map[vds.Code]map[string]situation {
 	return map[vds.Code]map[string]situation{
 		vds.ErrObjectStatusFailed: {"extend": {refused("lun extend half --by 1MiB", extending("half", size.MiB))}},
 		vds.ErrNotSupported: {
-			"extend": {refused("lun extend pairs --by 16MiB --drive /dev/sda", extending("pairs", 16*size.MiB, "/dev/sda"))},
 			"drive_init": {
 				disk("sdx", codesDrive),
 				succeeds("drive init /dev/sdx --yes"),
@@ -113,7 +113,11 @@ func otherCodes() map[vds.Code]map[string]situation {
 			"recover": {becomes("sde", largerBlocks), refused("lun recover half", recovering("half"))},
 		},
 		vds.ErrNotEnoughSpace: {
-			"extend": {refused("lun extend web1 --by 400MiB", extending("web1", 400*size.MiB))},
+			"extend": {
+				refused("lun extend web1 --by 400MiB", extending("web1", 400*size.MiB)),
+				refused("lun extend pairs --by 16MiB --drive /dev/sda", extending("pairs", 16*size.MiB, "/dev/sda")), // it would span drives
+			},
+			"extend_max": {succeeds("lun extend spare3 --size max"), refused("lun extend spare3 --size max", extending("spare3", lun.AllRoom))},
 			"drive_init": {
 				disk("tiny", 15*size.MiB),
 				refused("drive init /dev/tiny --yes", initializing("/dev/tiny", false)),
@@ -139,7 +143,7 @@ func otherCodes() map[vds.Code]map[string]situation {
 			},
 			"create":   {refused("lun create cafe-cafe --size 1MiB", creating("cafe-cafe", size.MiB))},
 			"set_rate": {refused("op set-rate busy 100B", settingRate("busy", 100))},
-			"extend":   {refused("lun extend web1 --by 0", extending("web1", 0))},
+			"extend":   {refused("lun extend web1 --by 0B", extending("web1", 0))},
 		},
 		vds.ErrObjectDeleted: {"rename": append(doomed(), refusedCall(renaming("doomed", "other")))},
 		vds.ErrInvalidOperation: {

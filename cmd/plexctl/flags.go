@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -26,12 +27,20 @@ func (c *cli) driveFlag(cmd *cobra.Command, drives *[]string, use string) {
 }
 
 // sizeHelp tells how to write a size.
-const sizeHelp = "SIZE is a number with a unit (10GiB, 512M, 1.5T; letters alone are powers of 1024) and is rounded up to a MiB."
+const sizeHelp = "SIZE is a number with a unit (10GiB, 512M, 1.5T; letters alone are powers of 1024) and is rounded up to a MiB.\n" +
+	"\"max\" is all the room that there is."
 
 // sizeFlag adds a flag whose value is a size.
 func sizeFlag(cmd *cobra.Command, into *size.Bytes, name, shorthand, usage string) {
-	parse := func(text string) (size.Bytes, error) { return size.Parse(strings.TrimSpace(text)) }
-	cmd.Flags().VarP(&value[size.Bytes]{into, parse, "SIZE"}, name, shorthand, usage)
+	cmd.Flags().VarP(&value[size.Bytes]{into, parseSize, "SIZE"}, name, shorthand, usage)
+}
+
+// parseSize reads a size as people write it.
+func parseSize(text string) (size.Bytes, error) {
+	if text = strings.TrimSpace(text); text == "max" {
+		return lun.AllRoom, nil
+	}
+	return size.Parse(text)
 }
 
 // value is the value of a flag.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -51,8 +52,8 @@ func (o lunExtendOptions) check(by, to bool) error {
 
 // growth returns by how much to extend a LUN that has the size now.
 func (o lunExtendOptions) growth(now size.Bytes) (size.Bytes, error) {
-	if o.by > 0 {
-		return o.by, nil
+	if o.by > 0 || o.to == lun.AllRoom {
+		return max(o.by, o.to), nil
 	}
 	if o.to <= now {
 		return 0, usage(fmt.Sprintf("name a size above %s, or say with --by how much larger it becomes", now),

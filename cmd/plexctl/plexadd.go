@@ -29,8 +29,8 @@ func newPlexAdd(c *cli) *cobra.Command {
 			"to TARGET goes to all its plexes. The kernel copies the rest, except what is known to be zero. This is what was never\n" +
 			"written to a tracked LUN, and what is not allocated on a loop device or a thin SCSI disk.\n\n" +
 			"The LUN SOURCE becomes the plex: all data on SOURCE is lost and SOURCE is no LUN any more. It must be at least as\n" +
-			"large as TARGET, on other drives, and not in use. With --drive instead, plexctl makes room for the plex on these\n" +
-			"drives, each used up before the next. Then no data is lost, and nothing is asked.\n\n" +
+			"large as TARGET, on other drives, and not in use. With --drive instead, plexctl makes room for the plex on the\n" +
+			"first of these drives that has enough of it. Then no data is lost, and nothing is asked.\n\n" +
 			rateHelp + "\n" +
 			"`plexctl op set-rate` changes it later. A copy is queued while another LUN is being rebuilt on one of its drives. It\n" +
 			"begins when plexctl next looks after that, with `op wait` or `status` for example. With --now it begins at once.\n\n" +

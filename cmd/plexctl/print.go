@@ -28,6 +28,13 @@ func (p printer) print(doc any, text string) error { return p.write(p.out, doc, 
 // say writes what is no result: doc to stdout with -o json, else text as a line to stderr.
 func (p printer) say(doc any, text string) error { return p.write(p.err, doc, text+"\n") }
 
+// note tells the user something on the side. With -o json it is left out.
+func (p printer) note(format string, args ...any) {
+	if p.format == formatText {
+		_ = p.say(nil, fmt.Sprintf(format, args...)) // the result fails the same way
+	}
+}
+
 func (p printer) write(w io.Writer, doc any, text string) error {
 	if p.format == formatJSON {
 		return p.encode(doc)

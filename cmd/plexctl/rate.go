@@ -12,10 +12,10 @@ import (
 
 // rateHelp tells how to write a rate.
 const rateHelp = "RATE is how much is copied to each plex in a second, at most. It is a number with a unit (50MiB, 1.5G; letters alone\n" +
-	"are powers of 1024) of at least 1KiB. \"paused\" stops the copy, \"max\" lets it run as fast as the drives are."
+	"are powers of 1024) of at least 32KiB. \"paused\" stops the copy, \"max\" lets it run as fast as the drives are."
 
-// slowest is the lowest rate that is not a pause.
-const slowest = size.KiB
+// slowest is the lowest rate that the kernel keeps to. Less than some 20 KiB a second it never copies.
+const slowest = 32 * size.KiB
 
 // rateFlag adds --rate to a command.
 func rateFlag(cmd *cobra.Command, rate *size.Bytes) {
@@ -33,9 +33,9 @@ func parseRate(text string) (size.Bytes, error) {
 	parsed, err := size.Parse(strings.TrimSuffix(text, "/s"))
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("rate %q: neither a number with a unit such as 50MiB nor paused nor max", text)
+		return 0, fmt.Errorf("rate %q: neither a number with a unit such as 50MiB, nor paused, nor max", text)
 	case parsed < slowest:
-		return 0, fmt.Errorf("rate %q: less than %s; to stop copying write paused", text, slowest)
+		return 0, fmt.Errorf("rate %q: less than %s, which is the least that the kernel keeps to; to stop copying write paused", text, slowest)
 	}
 	return parsed, nil
 }

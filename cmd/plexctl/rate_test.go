@@ -20,8 +20,8 @@ func TestParseRate(t *testing.T) {
 		{"a letter", "50M", 50 * size.MiB},
 		{"per second", "50MiB/s", 50 * size.MiB},
 		{"a fraction", "1.5G", 1536 * size.MiB},
-		{"a bare number", "4096", 4 * size.KiB},
-		{"the slowest", "1KiB", size.KiB},
+		{"bytes", "65536B", 64 * size.KiB},
+		{"the slowest", "32KiB", 32 * size.KiB},
 		{"spaces around it", " 50MiB ", 50 * size.MiB},
 		{"a space before the unit", "50 MiB", 50 * size.MiB},
 	}
@@ -37,7 +37,7 @@ func TestParseRate(t *testing.T) {
 
 func TestParseRateRefuses(t *testing.T) {
 	for _, text := range []string{
-		"", " ", "0", "1", "0KiB", "1023", "512B", "-1", "-5MiB", "fast", "Max", "PAUSED", "paused/s", "max/s", "50MiB/h", "/s", "50MiB/s/s",
+		"", " ", "0", "1", "4096", "0KiB", "1023", "1KiB", "32767B", "512B", "-1", "-5MiB", "fast", "Max", "PAUSED", "paused/s", "max/s", "50MiB/h", "/s", "50MiB/s/s",
 		"1,5M", "50 apples", "9223372036854775808", "1000E",
 	} {
 		t.Run(text, func(t *testing.T) {

@@ -28,14 +28,44 @@ func (h *Host) Room(id uuid.UUID) size.Sectors {
 // Allocate finds space for a plex of length sectors. It fills the named drives one after the other, as VDS CreateLun does.
 // Without names it uses the one drive with the most free space.
 func (h *Host) Allocate(length size.Sectors, drives []uuid.UUID) (catalog.Plex, error) {
-	if len(drives) == 0 {
-		drives = h.DriveWithMostFree()
+	on := drives
+	if len(on) == 0 {
+		on = h.DriveWithMostFree()
 	}
 	plex := catalog.Plex{ID: uuid.New(), Slot: catalog.SlotA}
-	if need := h.fill(&plex, length, drives); need > 0 || len(plex.Data) > catalog.MaxExtents {
+	if need := h.fill(&plex, length, on); need > 0 || len(plex.Data) > catalog.MaxExtents {
 		return catalog.Plex{}, h.noSpace(length, drives)
 	}
 	return plex, nil
+}
+
+// Most is the length that a plex can have on these drives, with what it has already. An empty one is a new plex. Without drives it
+// is that on the drive with the most free space.
+func (h *Host) Most(p catalog.Plex, drives []uuid.UUID) size.Sectors {
+	if len(drives) == 0 {
+		drives = h.DriveWithMostFree()
+	}
+	p.Data = slices.Clone(p.Data)
+	h.fill(&p, catalog.MaxSize.Sectors(), drives)
+	var length size.Sectors
+	for _, e := range p.Data[:min(len(p.Data), catalog.MaxExtents)] {
+		length += e.Length
+	}
+	return length
+}
+
+// AllocateOnOne finds space for a plex of length sectors on the first of the drives that has room for all of it.
+func (h *Host) AllocateOnOne(length size.Sectors, drives []uuid.UUID) (catalog.Plex, error) {
+	best := drives[:1]
+	for _, id := range drives {
+		if plex, err := h.Allocate(length, []uuid.UUID{id}); err == nil {
+			return plex, nil
+		}
+		if h.Room(id) > h.Room(best[0]) {
+			best = []uuid.UUID{id}
+		}
+	}
+	return catalog.Plex{}, h.noSpace(length, best)
 }
 
 // fill adds free space of the drives to a plex, one after the other, and returns the sectors that it still needs. A plex without
@@ -65,18 +95,26 @@ func (h *Host) GrowPlex(l catalog.LUN, p catalog.Plex, named []uuid.UUID) (catal
 	for _, e := range p.Data {
 		need -= min(need, e.Length)
 	}
-	p.Data = slices.Clone(p.Data)
-	need = h.fill(&p, need, drives)
-	switch {
-	case need == 0 && len(p.Data) <= catalog.MaxExtents:
-		return p, nil
-	case len(others) > 0:
-		return p, record.LUNFault(vds.ErrNotSupported, "extend", l.Name,
-			fmt.Sprintf("plex %s would have to span drives: %s more than its own drive has room for", p.ID, need),
-			"put the plex on a larger drive: add one there with `plexctl plex add`, then remove this one")
-	default:
-		return p, h.noSpace(need, drives)
+	next := p
+	next.Data = slices.Clone(p.Data)
+	need = h.fill(&next, need, drives)
+	if need == 0 && len(next.Data) <= catalog.MaxExtents {
+		return next, nil
 	}
+	hint := "`plexctl lun extend " + l.Name + " --size max` takes all room that there is"
+	if len(others) > 0 {
+		hint = "put the plex on a larger drive: add one there with `plexctl plex add`, then remove this one"
+	}
+	return p, record.LUNFault(vds.ErrNotEnoughSpace, "extend", l.Name, "plex "+p.ID.String()+" can have "+h.Most(p, drives).String()+" there, and no more", hint)
+}
+
+// MostFor is how large l can become: as large as each of its plexes can.
+func (h *Host) MostFor(l catalog.LUN, named []uuid.UUID) size.Sectors {
+	most := catalog.MaxSize.Sectors()
+	for _, p := range l.Copies() {
+		most = min(most, h.Most(p, drivesToGrow(record.PlexDrives(p), record.Without(l, p.ID).Drives(), named)))
+	}
+	return most
 }
 
 // drivesToGrow returns the drives on which a plex can grow, in the order of their use: those named, then its own ones. The
@@ -116,27 +154,37 @@ func (h *Host) DriveWithMostFree(but ...uuid.UUID) []uuid.UUID {
 	return best
 }
 
-func (h *Host) noSpace(length size.Sectors, drives []uuid.UUID) error {
-	var most size.Sectors
-	for _, id := range drives {
-		most += max(h.Room(id), metaLength) - metaLength
+// noSpace is why a new plex does not fit on the named drives, or without names on any.
+func (h *Host) noSpace(length size.Sectors, named []uuid.UUID) error {
+	room := h.Most(catalog.Plex{}, named)
+	err := &vds.Error{
+		Code: vds.ErrNotEnoughSpace, Op: "allocate", Object: length.String(),
+		Hint: "name a drive with more room, or make one with `plexctl drive init DEVICE`",
 	}
-	if len(drives) == 0 {
-		for _, d := range h.Drives {
-			if err := d.Unwritable(); err != nil {
-				return err
-			}
-		}
-	}
-	err := &vds.Error{Code: vds.ErrNotEnoughSpace, Op: "allocate", Object: length.String()}
+	most := h.DriveWithMostFree()
 	switch {
 	case len(h.Drives) == 0:
 		err.Code, err.Reason, err.Hint = vds.ErrNotEnoughDrive, "there is no drive", "make one with `plexctl drive init DEVICE`"
-	case len(drives) > 1:
-		err.Reason = "the named drives have room for " + most.String() + " together"
+	case len(named) > 1:
+		err.Reason = "the named drives have room for " + room.String() + " together"
+	case len(named) == 1:
+		err.Reason = fmt.Sprintf("drive %s has room for %s", h.Drives[named[0]].Info.Path, room)
+	case len(most) == 1:
+		err.Reason = fmt.Sprintf("the drive with the most room, %s, has room for %s", h.Drives[most[0]].Info.Path, room)
+		err.Hint = "make room, or make another drive with `plexctl drive init DEVICE`"
 	default:
-		err.Reason = "the drive with the most room has room for " + most.String()
-		err.Hint = "name several drives to span them, or add one with `plexctl drive init DEVICE`"
+		return h.noneWritable(err)
 	}
 	return err
+}
+
+// noneWritable says why no drive can be written; no if none says so itself.
+func (h *Host) noneWritable(no *vds.Error) error {
+	for _, d := range h.Drives {
+		if err := d.Unwritable(); err != nil {
+			return err
+		}
+	}
+	no.Reason = "no drive can be written"
+	return no
 }

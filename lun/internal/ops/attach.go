@@ -134,7 +134,8 @@ func sourceOf(s *Session, op string, id uuid.UUID) (catalog.LUN, error) {
 	return from, nil
 }
 
-// roomFor allocates space for a plex of l, on drives or on the drive with the most free space. It uses no drive that l lies on.
+// roomFor allocates space for a plex of l, on the first of the drives that has room for all of it. A plex of a mirror does not span
+// drives. Without names roomFor takes the drive with the most free space of those that l does not lie on.
 // The result is a LUN without an ID.
 func roomFor(s *Session, l catalog.LUN, drives []string) (catalog.LUN, error) {
 	room := catalog.LUN{ID: uuid.Nil, Name: "the new plex", Size: l.Size}
@@ -149,7 +150,7 @@ func roomFor(s *Session, l catalog.LUN, drives []string) (catalog.LUN, error) {
 		return room, record.LUNFault(vds.ErrNotEnoughDrive, "add plex to", l.Name,
 			"it has a plex on every drive that can be used", "make another one with `plexctl drive init DEVICE`")
 	}
-	plex, err := s.Allocate(l.Size, ids)
+	plex, err := s.AllocateOnOne(l.Size, ids)
 	room.Plexes = []catalog.Plex{plex}
 	return room, err
 }

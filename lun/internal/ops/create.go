@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/google/uuid"
@@ -17,10 +18,13 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
+// AllRoom is the size of a LUN that takes all the room of its drives.
+const AllRoom size.Bytes = math.MaxUint64
+
 // Spec describes a LUN to make.
 type Spec struct {
 	Name   string     // letters, digits, '.', '_' and '-'; starts with a letter or digit; at most catalog.MaxName bytes
-	Size   size.Bytes // rounded up to a MiB
+	Size   size.Bytes // rounded up to a MiB; AllRoom: all that there is room for
 	Drives []string   // drives to use, each filled before the next; empty: the one with the most free space
 	// Track makes the kernel record every MiB that is ever written, so that a new plex gets only these. All of the LUN is
 	// zeroed first. Its drive does that, or, if it cannot, plexctl writes the zeros, which takes as long as filling the LUN.
@@ -59,12 +63,15 @@ func newLUN(s *Session, spec Spec) (catalog.LUN, error) {
 		return catalog.LUN{}, err
 	}
 	length := spec.Size.RoundUp(size.MiB).Sectors()
-	if length == 0 {
-		return catalog.LUN{}, &vds.Error{Code: vds.ErrInvalidArg, Op: "create", Object: object, Reason: "the size is zero"}
+	if length == 0 && spec.Size != AllRoom {
+		return catalog.LUN{}, &vds.Error{Code: vds.ErrInvalidArg, Op: "create", Object: object, Reason: "the size is zero, or too large"}
 	}
 	drives, err := s.DriveIDs(spec.Drives)
 	if err != nil {
 		return catalog.LUN{}, err
+	}
+	if spec.Size == AllRoom {
+		length = max(size.MiB.Sectors(), s.Most(catalog.Plex{}, drives))
 	}
 	plex, err := s.Allocate(length, drives)
 	if err != nil {

@@ -70,13 +70,18 @@ func checkExtend(ctx context.Context, s *Session, l catalog.LUN) (engine.State, 
 
 // grown is l with larger plexes.
 func grown(s *Session, l catalog.LUN, by size.Bytes, drives []string) (catalog.LUN, error) {
-	more := by.RoundUp(size.MiB).Sectors()
-	if more == 0 || l.Size+more < l.Size {
-		return l, record.LUNFault(vds.ErrInvalidArg, "extend", l.Name, fmt.Sprintf("it cannot grow by %s", by), "")
-	}
 	ids, err := s.DriveIDs(drives)
 	if err != nil {
 		return l, err
+	}
+	more := by.RoundUp(size.MiB).Sectors()
+	if by == AllRoom {
+		if more = s.MostFor(l, ids) - l.Size; more == 0 {
+			return l, record.LUNFault(vds.ErrNotEnoughSpace, "extend", l.Name, "a drive of it has no room left", "add one with `plexctl drive init DEVICE`")
+		}
+	}
+	if more == 0 || l.Size+more < l.Size {
+		return l, record.LUNFault(vds.ErrInvalidArg, "extend", l.Name, fmt.Sprintf("it cannot grow by %s", by), "")
 	}
 	next := l
 	next.Size += more
