@@ -5,6 +5,7 @@ package dm
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,9 +69,31 @@ func (e *Error) Is(target error) bool {
 	case ErrBusy:
 		return errors.Is(e.Err, unix.EBUSY)
 	case ErrNotSupported:
-		return unknownCommand(e.Err)
+		return unknownCommand(e.Err) || e.module() != ""
 	}
 	return false
+}
+
+// MissingModule is the kernel module without which a call failed: "dm-raid", "raid1"; "" if err does not tell.
+func MissingModule(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.module()
+	}
+	return ""
+}
+
+// module finds the module in what the kernel logs (drivers/md/dm-table.c, dm_table_add_target; drivers/md/md.c, md_run), or in the
+// question that was answered with ErrNotSupported.
+func (e *Error) module() string {
+	for name, module := range map[string]string{"linear": "dm-mod", "raid": "dm-raid", "raid1": "raid1"} {
+		if strings.Contains(e.KernelLog, ": "+name+": unknown target type") || e.Device == name && errors.Is(e.Err, ErrNotSupported) {
+			return module
+		}
+	}
+	if strings.Contains(e.KernelLog, "personality for level 1 is not loaded") {
+		return "raid1"
+	}
+	return ""
 }
 
 // unknownCommand reports whether the kernel does not have a command: ENOTTY, and ENOSYS from what emulates a kernel.

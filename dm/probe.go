@@ -84,6 +84,18 @@ func (c *Control) Probe(ctx context.Context) (Report, error) {
 	return report, nil
 }
 
+// CanMirror fails with ErrNotSupported when the kernel has no raid target or no raid1 personality. See MissingModule. The kernel
+// loads the module of the target for it.
+func (c *Control) CanMirror(ctx context.Context) error {
+	if _, err := c.TargetVersion(ctx, "raid"); err != nil {
+		return err
+	}
+	if raid1Support() == Missing {
+		return &Error{Op: "find personality", Device: "raid1", Err: ErrNotSupported}
+	}
+	return nil
+}
+
 // raid1Support looks for the personality in /proc/mdstat and among the installed modules.
 func raid1Support() Support {
 	mdstat, _ := os.ReadFile("/proc/mdstat") // missing until md is loaded

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/ops"
 	"github.com/plexctl/plexctl/resync"
@@ -120,12 +121,15 @@ func (p *Provider) publish(h *host.Host) {
 	p.current = h
 }
 
-// Problems is all faults of drives and catalogs: unreadable ones, duplicates, conflicts.
+// Problems is all faults of drives and catalogs: unreadable ones, duplicates, conflicts. Each has a code.
 func (p *Provider) Problems() []error {
 	h := p.host()
-	problems := append([]error(nil), h.Problems...)
+	var problems []error
+	for _, problem := range h.Problems {
+		problems = append(problems, fault.Of("", "", problem))
+	}
 	for _, problem := range h.Set.Problems {
-		problems = append(problems, problem)
+		problems = append(problems, fault.Of("", "", problem))
 	}
 	return problems
 }

@@ -99,6 +99,14 @@ func recordMutations() []mutation {
 			in:    "lun",
 		},
 		{
+			name:  "a process without open files takes a drive for missing",
+			harm:  "ends a copy at boot, and marks its plex as out of date",
+			file:  "lun/internal/host/read.go",
+			edits: []edit{{"case fault.Code(errs[i]) == vds.ErrOutOfMemory:", "case false && fault.Code(errs[i]) == vds.ErrOutOfMemory:"}},
+			test:  "TestShortageIsNotAbsence",
+			in:    "lun",
+		},
+		{
 			name:  "a source keeps its place in the kernel",
 			harm:  "leaves the source's device over room that is a plex of another LUN",
 			file:  "lun/internal/ops/attach.go",

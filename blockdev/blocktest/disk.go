@@ -93,6 +93,9 @@ func (m *Mem) openDisk(d *device, mode blockdev.Mode) (blockdev.Disk, error) {
 	if d.info.ReadOnly && mode != blockdev.Read {
 		return nil, blockdev.ErrReadOnly
 	}
+	if err := d.fault("open", 0, 0); err != nil {
+		return nil, err
+	}
 	h := &handle{mem: m, disk: d, mode: mode, life: m.life, info: m.describe(d)}
 	if mode == blockdev.Exclusive {
 		claimed := slices.ContainsFunc(m.claims, func(c claim) bool { return c.dev == d.info.Dev })

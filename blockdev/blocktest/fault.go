@@ -16,7 +16,7 @@ import (
 
 // Fault is I/O that a drive refuses, to every caller.
 type Fault struct {
-	Kind   string     // "read", "write", "zero", "flush" or "allocation"
+	Kind   string     // "open", "read", "write", "zero", "flush" or "allocation"
 	Offset size.Bytes // with Length: only what touches these bytes
 	Length size.Bytes // 0: anywhere
 	Nth    int        // only the n-th one from now, 1 being the next; 0: every one

@@ -103,7 +103,14 @@ func addCodes() map[vds.Code]map[string]situation {
 		vds.ErrInvalidArg: {"rate": {
 			refused("plex add web1 spare3 --yes --rate 100B", addingAt(100, "web1", "spare3")),
 		}},
-		vds.ErrNotSupported: {"span": {
+		vds.ErrNotSupported: {"module": {
+			happens(func(r *codeRig) { r.kernel.Unload("dm-raid") }),
+			refused("plex add web1 spare3 --yes", adding("web1", "spare3")),
+			refused("plex add web1 spare3 --dry-run"),
+			refused("lun create kept --size 1MiB --drive /dev/sda --track --dry-run"),
+			happens(func(r *codeRig) { r.kernel.Unload("raid1") }),
+			refused("plex add web1 spare3 --yes", adding("web1", "spare3")),
+		}, "span": {
 			emptied(3),
 			succeeds("lun create web1 --size 4MiB --drive /dev/sda"),
 			succeeds("lun create wide --size 24MiB --drive /dev/sdb --drive /dev/sdc"),

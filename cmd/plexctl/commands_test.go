@@ -215,6 +215,9 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 			s.facts.release = args[0]
 		}
 	}),
+	// unload MODULE: the kernel has lost that module, dm-raid or raid1. load: it is back.
+	"unload": on(func(_ *testscript.TestScript, s *stage, args []string) { s.kernel.Unload(args[0]) }),
+	"load":   on(func(_ *testscript.TestScript, s *stage, _ []string) { s.kernel.Unload("") }),
 	// snapshot: remembers all tables and drives. unchanged: they are as they were then.
 	"snapshot": on(func(ts *testscript.TestScript, s *stage, _ []string) {
 		var err error

@@ -14,7 +14,7 @@ func (k *Kernel) Fork() (*Kernel, *blocktest.Mem) {
 	defer k.mu.Unlock()
 	after := New(k.mem.Fork(), k.release)
 	after.minors, after.events, after.seen = k.minors, k.events, k.seen
-	after.log, after.noLog = slices.Clone(k.log), k.noLog
+	after.log, after.noLog, after.lacks = slices.Clone(k.log), k.noLog, k.lacks
 	f := fork{after: after, devices: make(map[*device]*device, len(k.devices))}
 	for _, d := range k.devices {
 		f.devices[d] = &device{name: d.name, uuid: d.uuid, dev: d.dev, event: d.event, openers: d.openers, suspended: d.suspended}

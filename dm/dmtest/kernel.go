@@ -59,6 +59,8 @@ type Kernel struct {
 	log    []string // records of the kernel's log that concern copies
 	noLog  bool     // the log cannot be read or written
 	buffer []byte   // of what is being copied
+
+	lacks string // the module that the kernel does not have, "dm-raid" or "raid1"
 }
 
 // device is one device-mapper device.

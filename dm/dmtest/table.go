@@ -101,6 +101,9 @@ func (t *table) construct(kind string, words []string, length size.Sectors) (tar
 	case "zero":
 		return zeroes{}, nil
 	case "raid":
+		if err := t.lacking(); err != nil {
+			return nil, err
+		}
 		return newRaid(t, words, length)
 	}
 	return nil, refuse("%v: unknown target type", t.holder.dev)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/plexctl/plexctl/lun/internal/host"
@@ -26,6 +27,11 @@ type runner interface {
 // Run carries steps out in order and stops at the first error. If a step suspends a LUN, Run starts a guard beforehand.
 func (e *Engine) Run(ctx context.Context, steps []layout.Step) error {
 	if e.Dry != nil {
+		if slices.ContainsFunc(steps, loadsMirror) {
+			if err := e.Kernel.CanMirror(ctx); err != nil {
+				return err
+			}
+		}
 		e.Dry.record(steps, e.At)
 		return nil
 	}
@@ -51,6 +57,17 @@ func (e *Engine) Run(ctx context.Context, steps []layout.Step) error {
 		}
 	}
 	return nil
+}
+
+// loadsMirror reports whether a step loads the table of a mirror.
+func loadsMirror(s layout.Step) bool {
+	switch s := s.(type) {
+	case layout.Load:
+		return s.Node.Mirror != nil
+	case Activate:
+		return slices.ContainsFunc(s.Steps, loadsMirror)
+	}
+	return false
 }
 
 // do carries one step out.

@@ -3,14 +3,18 @@ package fault
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -24,36 +28,67 @@ func Of(op, object string, err error) error {
 	if _, ok := errors.AsType[*vds.Error](err); ok {
 		return err
 	}
-	e := &vds.Error{Code: codeFor(err), Op: op, Object: object, Err: err}
-	switch e.Code { //nolint:exhaustive // the others need no hint
-	case vds.ErrAccessDenied:
-		e.Hint = "run plexctl as root"
-	case vds.ErrMediaWriteProtected:
-		e.Hint = ProtectedHint
-	}
-	return e
+	code := codeFor(err)
+	return &vds.Error{Code: code, Op: op, Object: object, Err: err, Hint: hintFor(code, err, os.Geteuid() == 0)}
 }
 
-// codeFor is the VDS code for an error of the system (reference: the common return codes).
+// causes is the VDS code for errors of the system (reference: the common return codes). The first row that has the error counts.
+//
+// The kernel's block layer has an error of its own for most ways in which a device can fail (block/blk-core.c, blk_errors).
+var causes = []struct {
+	code   vds.Code
+	errors []error
+}{
+	{vds.ErrAbort, []error{context.Canceled}},
+	{vds.ErrTimeout, []error{context.DeadlineExceeded}},
+	{vds.ErrMediaWriteProtected, []error{blockdev.ErrReadOnly, unix.EROFS}},
+	{vds.ErrAccessDenied, []error{os.ErrPermission}}, // EACCES and EPERM
+	{vds.ErrDeviceInUse, []error{dm.ErrBusy, blockdev.ErrBusy, unix.EBUSY}},
+	{vds.ErrNotSupported, []error{dm.ErrNotSupported, unix.EOPNOTSUPP}},
+	{vds.ErrObjectNotFound, []error{dm.ErrNotExist, blockdev.ErrNotExist, blockdev.ErrNotBlock}},
+	{vds.ErrOutOfMemory, []error{unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EAGAIN}},
+	{vds.ErrNotEnoughSpace, []error{unix.ENOSPC, unix.EDQUOT}},
+	{vds.ErrIO, []error{
+		unix.EIO, unix.ENODATA, unix.EREMOTEIO, unix.ENOLINK, unix.ETIMEDOUT, unix.EBADE, unix.EILSEQ, unix.ENXIO, unix.ENODEV,
+		unix.ENOMEDIUM, unix.ETIME, unix.EREMCHG, unix.ETOOMANYREFS, unix.EOVERFLOW, io.EOF, io.ErrUnexpectedEOF,
+	}},
+	{vds.ErrNotSupported, []error{catalog.ErrVersion, catalog.ErrReadOnlyFormat}},
+	{vds.ErrDiskConfigurationNotSync, []error{
+		catalog.ErrConflict, catalog.ErrForked, catalog.ErrDuplicateDrive, catalog.ErrOverlap, catalog.ErrDuplicateName,
+	}},
+	{vds.ErrDiskConfigurationCorrupt, []error{
+		catalog.ErrChecksum, catalog.ErrCorrupt, catalog.ErrInvalid, catalog.ErrHeadLost, catalog.ErrTooSmall,
+	}},
+}
+
+// codeFor is the VDS code for an error of the system.
 func codeFor(err error) vds.Code {
-	switch {
-	case errors.Is(err, blockdev.ErrReadOnly), errors.Is(err, unix.EROFS):
-		return vds.ErrMediaWriteProtected
-	case errors.Is(err, os.ErrPermission): // EACCES and EPERM
-		return vds.ErrAccessDenied
-	case errors.Is(err, dm.ErrBusy), errors.Is(err, blockdev.ErrBusy), errors.Is(err, unix.EBUSY):
-		return vds.ErrDeviceInUse
-	case errors.Is(err, blockdev.ErrNotExist), errors.Is(err, blockdev.ErrNotBlock):
-		return vds.ErrObjectNotFound
-	case errors.Is(err, unix.EIO):
-		return vds.ErrIO
-	case errors.Is(err, unix.ENOMEM):
-		return vds.ErrOutOfMemory
-	case errors.Is(err, unix.ENOSPC):
-		return vds.ErrNotEnoughSpace
-	default:
-		return vds.ErrProviderFailure
+	for _, cause := range causes {
+		if slices.ContainsFunc(cause.errors, func(target error) bool { return errors.Is(err, target) }) {
+			return cause.code
+		}
 	}
+	return vds.ErrProviderFailure
+}
+
+// hintFor is the remedy for an error of the system; "" if none is known.
+func hintFor(code vds.Code, err error, root bool) string {
+	module := dm.MissingModule(err)
+	switch {
+	case module != "":
+		return "load what the kernel lacks: `modprobe " + module + "`; `plexctl doctor` tells more"
+	case code == vds.ErrAccessDenied && root:
+		return "plexctl runs as root, so something else forbids it: the device list of a container, a kernel lockdown, a security module"
+	case code == vds.ErrAccessDenied:
+		return "run plexctl as root"
+	case code == vds.ErrMediaWriteProtected:
+		return ProtectedHint
+	case code == vds.ErrOutOfMemory:
+		return "free memory, or allow plexctl more open files (`ulimit -n`), and try again"
+	case errors.Is(err, unix.EBADE):
+		return "another host has reserved the device"
+	}
+	return ""
 }
 
 // ProtectedHint is the remedy when a device takes no writes.

@@ -19,6 +19,8 @@ type Kernel interface {
 	Info(ctx context.Context, name string) (dm.Info, error)
 	// Create makes a device without a table.
 	Create(ctx context.Context, name, uuid string) (devno.No, error)
+	// CanMirror fails when the kernel lacks what a mirror's table needs.
+	CanMirror(ctx context.Context) error
 	// Load builds t and puts it in the inactive slot. The live table is not touched.
 	Load(ctx context.Context, name string, t dm.Table) error
 	// Clear empties the inactive slot.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
@@ -17,9 +19,11 @@ import (
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/vds"
 )
 
-// Read reads the catalogs of all drives. If it cannot read a device, the device is no drive, or a problem if it looks like one.
+// Read reads the catalogs of all drives. A device that cannot be read is a problem, unless it has no medium or must not be opened.
+// Read fails when the machine lacks memory or open files for it: a drive would only seem to be missing then.
 func Read(ctx context.Context, opts Options) (*Host, error) {
 	h := &Host{
 		Options: opts,
@@ -41,7 +45,9 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 		return nil, fault.Of("read drives", "", err)
 	}
 	c := h.newCensus(withoutOwn(infos, own), list)
-	c.readStores(ctx)
+	if err := c.readStores(ctx); err != nil {
+		return nil, fault.Of("read drives", "", err)
+	}
 	if err := c.identify(ctx); err != nil {
 		return nil, fault.Of("read drives", "", err)
 	}
@@ -51,13 +57,16 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 }
 
 // readStores reads the label and catalog of every device.
-func (c *census) readStores(ctx context.Context) {
+func (c *census) readStores(ctx context.Context) error {
 	infos := slices.SortedStableFunc(maps.Values(c.infos), func(a, b blockdev.Info) int { return strings.Compare(a.Path, b.Path) })
 	read, errs := make([]catalog.Drive, len(infos)), make([]error, len(infos))
 	Parallel(c.Workers, len(infos), func(i int) { read[i], errs[i] = c.readStore(ctx, infos[i]) }) // a device may take seconds to answer
 	for i, info := range infos {
-		if errors.Is(errs[i], catalog.ErrNoLabel) {
+		switch {
+		case errors.Is(errs[i], catalog.ErrNoLabel):
 			continue
+		case fault.Code(errs[i]) == vds.ErrOutOfMemory:
+			return fmt.Errorf("%s: %w", info.Path, errs[i])
 		}
 		c.Marked = append(c.Marked, info)
 		if errs[i] != nil {
@@ -66,6 +75,7 @@ func (c *census) readStores(ctx context.Context) {
 		}
 		c.found = append(c.found, &Drive{Info: info, Store: read[i]})
 	}
+	return ctx.Err()
 }
 
 // publish gives the host the drives that were found, and the problems with them.
@@ -128,10 +138,20 @@ func Parallel(workers, n int, f func(i int)) {
 func (h *Host) readStore(ctx context.Context, info blockdev.Info) (catalog.Drive, error) {
 	disk, err := h.Devices.Open(ctx, info.Path, blockdev.Read)
 	if err != nil {
-		// A device that cannot be opened (no medium, permission of a cgroup) has no label that plexctl could use.
 		h.Log.Debug("skip device", "path", info.Path, "error", err)
-		return catalog.Drive{}, catalog.ErrNoLabel
+		if hasNothing(err) {
+			err = catalog.ErrNoLabel
+		}
+		return catalog.Drive{}, err
 	}
 	defer disk.Close() //nolint:errcheck // nothing was written
 	return catalog.ReadDrive(disk, info.Size)
+}
+
+// hasNothing reports whether a device that cannot be opened has no label for this host. It is gone, or has no medium. It is the
+// secondary side of a DRBD mirror, or a container may not use it.
+func hasNothing(err error) bool {
+	return slices.ContainsFunc([]error{blockdev.ErrNotExist, fs.ErrNotExist, fs.ErrPermission, unix.ENOMEDIUM, unix.EMEDIUMTYPE}, func(target error) bool {
+		return errors.Is(err, target)
+	})
 }

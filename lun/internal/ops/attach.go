@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -187,6 +188,7 @@ func checkAttach(ctx context.Context, s *Session, a attachment) error {
 	}
 	checkShape(t, from, &why)
 	checkDrives(s, t, from, &why)
+	checkMirror(ctx, s, a.have, &why)
 	return s.RefuseOpen(ctx, from, &why)
 }
 
@@ -227,6 +229,16 @@ func checkShape(t, from catalog.LUN, why *fault.Reasons) {
 			why.Add(vds.ErrInvalidOperation, "a plex on the same drive protects from nothing; use a source on another drive",
 				"%s and %s share %s", record.LUNObject(t.Name), record.LUNObject(from.Name), record.DriveObject(id))
 		}
+	}
+}
+
+// checkMirror adds a reason when the kernel cannot run a mirror. A LUN that is one already proves that it can.
+func checkMirror(ctx context.Context, s *Session, have engine.State, why *fault.Reasons) {
+	if have.Legs.Mirror {
+		return
+	}
+	if err, lacks := errors.AsType[*vds.Error](fault.Of("", "", s.Kernel.CanMirror(ctx))); lacks {
+		why.AddError(err)
 	}
 }
 
