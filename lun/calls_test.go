@@ -77,8 +77,8 @@ func TestLookingIsCheap(t *testing.T) {
 	if _, err := p.Survey(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]int{"list": 1, "info": 1, "status": 1}, kernel.asked); diff != "" {
-		t.Errorf("calls of a survey of 2 LUNs (-want +got):\n%s", diff)
+	if diff := cmp.Diff(map[string]int{"list": 1, "observe": 6, "status": 1}, kernel.asked); diff != "" {
+		t.Errorf("calls of a survey of a LUN and a mirror with 4 private devices (-want +got):\n%s", diff)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -39,7 +40,11 @@ type Properties struct {
 	Tracked   bool               // every written region is recorded, and only those are copied to a new plex
 	Scanning  bool               // a scan has begun, and has not led to a plex yet; see Scan
 	Foreign   bool               // it is on drives of another host, and is none of this host's
-	Problem   *vds.Error         // why the LUN is not in order, and the remedy; nil when it is in order
+	Orphan    bool               // the kernel has its device, and no drive that can be read has its record
+	Redundant bool               // at least two plexes hold all of the data, by the kernel
+	// Mismatches is how much a check has found that differs between the plexes. The kernel forgets it when the LUN is stopped.
+	Mismatches size.Sectors
+	Problem    *vds.Error // why the LUN is not in order, and the remedy; nil when it is in order
 }
 
 // PlexProperties is the state of a plex (VDS_LUN_PLEX_PROP).
@@ -55,7 +60,8 @@ type PlexProperties struct {
 	Leaving bool
 }
 
-// Survey is the state of every LUN, sorted by name. It reads the kernel's list once, and the status of each mirror once.
+// Survey is the state of every LUN, sorted by name. Devices of the kernel that no record on this host explains are among them: see
+// Properties.Orphan. It reads the kernel's list once, the table of each device once, and the status of each mirror.
 func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
 	v := viewer{p.host()}
 	active, err := v.Active(ctx)
@@ -69,6 +75,8 @@ func (p *Provider) Survey(ctx context.Context) ([]Properties, error) {
 			all = append(all, v.properties(ctx, now, active))
 		}
 	}
+	all = append(all, v.orphans(ctx, active)...)
+	slices.SortStableFunc(all, func(a, b Properties) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 
@@ -150,31 +158,46 @@ func (v viewer) active(ctx context.Context, l catalog.LUN, dev dm.Device, active
 		props.Status = vds.StatusOnline
 	}
 	props.Device = "/dev/mapper/" + dev.Name
-	status, err := v.status(ctx, l, dev.Name)
+	view, err := v.View(ctx, l.ID)
+	top, exists := view[layout.LUNUUID(l.ID)]
+	switch {
+	case err != nil:
+		return props.unreadable(err)
+	case !exists:
+		return v.recorded(l).failed(ops.Startable(ctx, v.Host, l))
+	case layout.FailsAll(top.Table):
+		return v.recorded(l).failed(problem(vds.ErrObjectStatusFailed, "its drive failed in the middle of a change, so all of its I/O fails",
+			"see to the drive, then run `plexctl assemble "+l.Name+"`"))
+	case !top.Live:
+		return props.failed(problem(vds.ErrProviderFailure, "it was not started to the end", "run `plexctl assemble`"))
+	}
+	v.device(ctx, l, &props, top)
+	if len(l.Plexes) == 1 {
+		if props.Plexes[0].Status != vds.StatusFailed {
+			props.Plexes[0].Status = vds.StatusOnline
+		}
+		return v.linear(l, props, view)
+	}
+	status, err := v.Kernel.Status(ctx, dev.Name)
 	switch {
 	case fault.IsGone(err):
 		return v.recorded(l).failed(ops.Startable(ctx, v.Host, l))
 	case err != nil:
 		return props.unreadable(err)
-	case len(status.Targets) == 1 && status.Targets[0].Type == layout.ErrorTarget:
-		return v.recorded(l).failed(problem(vds.ErrObjectStatusFailed, "its drive failed in the middle of a change, so all of its I/O fails",
-			"see to the drive, then run `plexctl assemble "+l.Name+"`"))
 	}
-	props.Open = status.OpenCount
-	if status.Suspended {
+	return v.mirror(l, props, status, view, active)
+}
+
+// device adds what the kernel says about the LUN's own device.
+func (v viewer) device(ctx context.Context, l catalog.LUN, props *Properties, top layout.Observed) {
+	props.Open = top.OpenCount
+	if top.Suspended {
 		props.Status = vds.StatusNotReady
 		props.Problem = problem(vds.ErrProviderFailure, "its I/O waits: a change was interrupted", "run `plexctl assemble`")
 	}
-	if props.Problem == nil && dev.Name != layout.LUNName(l.Name) {
-		props.Problem = v.misnamed(ctx, l, dev.Name)
+	if props.Problem == nil && top.Name != layout.LUNName(l.Name) {
+		props.Problem = v.misnamed(ctx, l, top.Name)
 	}
-	if len(l.Plexes) == 1 {
-		if props.Plexes[0].Status != vds.StatusFailed {
-			props.Plexes[0].Status = vds.StatusOnline
-		}
-		return props
-	}
-	return v.mirror(l, props, status, active)
 }
 
 // misnamed says why l's device has another name than its record.
@@ -191,17 +214,22 @@ func (v viewer) misnamed(ctx context.Context, l catalog.LUN, device string) *vds
 	}
 }
 
-// mirror completes props, the properties of a mirror, with what the kernel says about its legs.
-func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, active map[string]dm.Device) Properties {
+// mirror completes props, the properties of a mirror, with what the kernel says about its legs. view is what the kernel has of it.
+func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, view layout.View, active map[string]dm.Device) Properties {
 	raid, mirrored, err := raid1.Decode(l, status)
 	switch {
 	case err != nil:
 		return props.unreadable(fault.Of("read status of", record.LUNObject(l.Name), err))
 	case mirrored:
 		props.apply(l, v.Roles(l), raid)
-	default:
+		if props = v.legs(l, props, view); props.Status == vds.StatusFailed {
+			return props
+		}
+	case v.knows(l, view.Own(l.ID).Table, view):
 		props.Health = vds.HealthFailedRedundancy
 		props.Problem = problem(vds.ErrProviderCacheCorrupt, "the kernel has another table than the catalog", raid1.CacheHint)
+	default:
+		return props.failed(foreign("its device"))
 	}
 	if props.Problem == nil && l.Operation != nil && l.Operation.Earlier {
 		props.Problem = problem(vds.ErrObjectStatusFailed, "plex "+l.Operation.Plexes[0].String()+" is an earlier copy of itself, and is filled anew",
@@ -211,15 +239,6 @@ func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, active
 		props.Problem = problem(vds.ErrProviderFailure, "a change was interrupted, or is being made", "run `plexctl assemble`")
 	}
 	return props
-}
-
-// status is the state of l's device, and the status of its legs if l is a mirror.
-func (v viewer) status(ctx context.Context, l catalog.LUN, device string) (dm.Status, error) {
-	if len(l.Plexes) > 1 {
-		return v.Kernel.Status(ctx, device)
-	}
-	info, err := v.Kernel.Info(ctx, device)
-	return dm.Status{Info: info}, err
 }
 
 // interrupted reports whether a plex has devices for both of its metadata slots. Then a change was cut off: one device belongs
@@ -253,7 +272,7 @@ func (v viewer) served(l catalog.LUN) *vds.Error {
 			return v.Absence(l, id)
 		}
 	}
-	return problem(vds.ErrObjectStatusFailed, "every plex that holds its data is on a drive that is missing", "attach the drive")
+	return problem(vds.ErrObjectStatusFailed, "every plex that holds its data is on a drive that is missing", "attach the drive and run `plexctl reenumerate`")
 }
 
 // unreadable is p when the kernel does not tell the LUN's state.
@@ -289,12 +308,15 @@ func (v viewer) recorded(l catalog.LUN) Properties {
 				props.Problem = why
 			}
 			if v.Absent(id) && v.Lack(id).Standing == "" && roles[i].Excluded() {
-				props.Problem.Hint = "attach the drive and run `plexctl lun recover " + l.Name + "`"
+				props.Problem.Hint = "attach the drive and " + recoverHint(l)
 			}
 		}
 	}
 	return props
 }
+
+// recoverHint is how a plex gets what it has missed.
+func recoverHint(l catalog.LUN) string { return "run `plexctl lun recover " + l.Name + "`" }
 
 // plexProperties is what the record tells about a plex that is not active.
 func plexProperties(p catalog.Plex) PlexProperties {
@@ -307,7 +329,7 @@ func plexProperties(p catalog.Plex) PlexProperties {
 
 // apply adds what the kernel says about a mirror of all plexes.
 func (p *Properties) apply(l catalog.LUN, roles record.Roles, status dm.RaidStatus) {
-	complete := raid1.Claimed(roles, status)
+	complete := raid1.Claimed(roles, status) || raid1.Scrubs(status)
 	if len(p.Plexes) == 1 && status.Health[0] == dm.LegSyncing { // at first the kernel shows any leg as syncing; there is nothing to copy
 		complete, status.Health, status.Done = true, []dm.LegHealth{dm.LegInSync}, status.Total
 	}
@@ -316,15 +338,36 @@ func (p *Properties) apply(l catalog.LUN, roles record.Roles, status dm.RaidStat
 	if l.Operation != nil || !complete {
 		p.Health = vds.HealthRebuilding
 	}
+	serving := 0
 	for i, health := range status.Health[:len(p.Plexes)] { // without a vacant one
-		p.applyLeg(l, i, health, roles[i].IsTarget())
+		if p.applyLeg(l, i, health, roles[i].IsTarget()); health == dm.LegInSync && p.Plexes[i].Health == vds.HealthHealthy {
+			serving++
+		}
+	}
+	p.Redundant = serving > 1
+	p.differ(size.Sectors(status.Mismatches))
+}
+
+// differ notes that a check has found sectors in which the plexes differ.
+func (p *Properties) differ(sectors size.Sectors) {
+	if p.Mismatches = sectors; sectors == 0 {
+		return
+	}
+	if p.Health == vds.HealthHealthy {
+		p.Health = vds.HealthFailingRedundancy
+	}
+	if p.Problem == nil {
+		p.Problem = problem(vds.ErrObjectStatusFailed, fmt.Sprintf("its plexes differ in %d sectors, by a check of the kernel", sectors),
+			"find out which plex is right; remove the other one with `plexctl plex remove "+p.Name+"`, and add it again")
 	}
 }
 
 // applyLeg adds what the kernel says about a leg.
 func (p *Properties) applyLeg(l catalog.LUN, i int, health dm.LegHealth, target bool) {
 	if p.Plexes[i].Status == vds.StatusFailed { // its drive is missing; the kernel notices at its next I/O
-		p.Health = vds.HealthFailedRedundancy
+		if p.Health = vds.HealthFailedRedundancy; health == dm.LegInSync && p.Problem != nil {
+			p.Problem.Hint = strings.Replace(p.Problem.Hint, recoverHint(l), "run `plexctl reenumerate`, then see `plexctl status`", 1)
+		}
 		return
 	}
 	p.Plexes[i].Status, p.Plexes[i].Health = vds.StatusOnline, vds.HealthHealthy

@@ -10,19 +10,21 @@ type Health int32
 
 // Values of Health that a LUN or a plex can have.
 const (
-	HealthUnknown          Health = 0
-	HealthHealthy          Health = 1
-	HealthRebuilding       Health = 2
-	HealthFailedRedundancy Health = 6
-	HealthFailed           Health = 8
+	HealthUnknown           Health = 0
+	HealthHealthy           Health = 1
+	HealthRebuilding        Health = 2
+	HealthFailingRedundancy Health = 5 // all plexes work, and a check has found that they differ
+	HealthFailedRedundancy  Health = 6
+	HealthFailed            Health = 8
 )
 
 var healthNames = names[Health]{
-	HealthUnknown:          "unknown",
-	HealthHealthy:          "healthy",
-	HealthRebuilding:       "rebuilding",
-	HealthFailedRedundancy: "failed-redundancy",
-	HealthFailed:           "failed",
+	HealthUnknown:           "unknown",
+	HealthHealthy:           "healthy",
+	HealthRebuilding:        "rebuilding",
+	HealthFailingRedundancy: "failing-redundancy",
+	HealthFailedRedundancy:  "failed-redundancy",
+	HealthFailed:            "failed",
 }
 
 // String is the name used in output: "failed-redundancy".

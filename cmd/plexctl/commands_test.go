@@ -218,6 +218,20 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	// unload MODULE: the kernel has lost that module, dm-raid or raid1. load: it is back.
 	"unload": on(func(_ *testscript.TestScript, s *stage, args []string) { s.kernel.Unload(args[0]) }),
 	"load":   on(func(_ *testscript.TestScript, s *stage, _ []string) { s.kernel.Unload("") }),
+	// message LUN TEXT: somebody sends a message to the LUN's device.
+	"message": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		_, err := s.kernel.Message(context.Background(), "plex-"+args[0], 0, args[1])
+		ts.Check(err)
+	}),
+	// differ NAME: somebody has written over what LUNs have on the disk.
+	"differ": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		info, err := s.mem.Stat(context.Background(), "/dev/"+args[0])
+		ts.Check(err)
+		disk, err := s.mem.Medium(info.Dev)
+		ts.Check(err)
+		_, err = disk.WriteAt(bytes.Repeat([]byte{0xA5}, int(size.MiB)), int64(info.Size/4))
+		ts.Check(err)
+	}),
 	// snapshot: remembers all tables and drives. unchanged: they are as they were then.
 	"snapshot": on(func(ts *testscript.TestScript, s *stage, _ []string) {
 		var err error

@@ -173,8 +173,8 @@ func checkDevices(devices []dm.Device, h *host) []checkDoc {
 			continue
 		}
 		checks = append(checks, checkDoc{
-			"devices", levelWarn, d.Name + " (" + d.UUID + ") belongs to no LUN on the drives that are here",
-			"attach its drives and run `plexctl assemble`, or remove it: `dmsetup remove " + d.Name + "`",
+			"devices", levelFail, d.Name + " (" + d.UUID + ") belongs to no LUN on the drives that are here",
+			"attach its drives and run `plexctl reenumerate`; if its data is not needed, remove it: `dmsetup remove " + d.Name + "`",
 		})
 	}
 	if len(checks) == 0 {

@@ -27,6 +27,7 @@ const (
 	exitTimeout     exit = 10
 	exitDegraded    exit = 20
 	exitUnavailable exit = 21
+	exitInactive    exit = 22
 	exitInterrupted exit = 130 // 128 + SIGINT, as shells have it
 )
 

@@ -64,6 +64,9 @@ type lunDoc struct {
 	Written   *size.Bytes   `json:"writtenBytes,omitempty"`
 	Scanning  bool          `json:"scanning,omitempty"`
 	Foreign   bool          `json:"foreign,omitempty"`
+	Orphan    bool          `json:"orphan,omitempty"`
+	Redundant bool          `json:"redundant,omitempty"`
+	Mismatch  size.Bytes    `json:"mismatchBytes,omitempty"`
 	Plexes    []plexDoc     `json:"plexes"`
 	Resync    *resyncDoc    `json:"resync,omitempty"`
 	Operation *operationDoc `json:"operation,omitempty"`
@@ -184,9 +187,10 @@ type (
 		LUN       *lunDoc      `json:"lun,omitempty"` // at the end of a wait
 	}
 	statusDocument struct {
-		Summary  summary    `json:"summary"`
-		LUNs     []lunDoc   `json:"luns"`
-		Problems []errorDoc `json:"problems"`
+		Summary    summary    `json:"summary"`
+		DriveCount int        `json:"driveCount"`
+		LUNs       []lunDoc   `json:"luns"`
+		Problems   []errorDoc `json:"problems"`
 	}
 	resultsDocument struct {
 		Results   []resultDoc `json:"results"`

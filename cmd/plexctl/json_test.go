@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,8 +69,73 @@ func TestJSONIsDocumented(t *testing.T) {
 	} {
 		want[title] = fields(reflect.TypeOf(value))
 	}
-	if diff := cmp.Diff(want, page(t)); diff != "" {
+	got := page(t)
+	delete(got, "words") // see TestJSONWordsAreDocumented
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("docs/json.md differs from json.go (-code +page):\n%s", diff)
+	}
+}
+
+// wordsOf is the words of every exported constant of a type in the Go files of a folder: the value of a text, or text of a number.
+func wordsOf[T ~int32](t testing.TB, dir, kind string, text func(T) string) []string {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern := regexp.MustCompile(`(?m)^\t([A-Za-z]\w*) +` + kind + ` += ("[^"]+"|\d+)`)
+	var words []string
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range pattern.FindAllStringSubmatch(string(source), -1) {
+			word := strings.Trim(m[2], `"`)
+			if number, err := strconv.Atoi(word); err == nil {
+				word = text(T(number))
+			}
+			if m[1] != "lower" { // of a device that is not listed
+				words = append(words, word)
+			}
+		}
+	}
+	slices.Sort(words)
+	return words
+}
+
+// TestJSONWordsAreDocumented holds the section of words against the constants of the code: each word, and no other.
+func TestJSONWordsAreDocumented(t *testing.T) {
+	want := map[string][]string{
+		"`summary`":                 wordsOf(t, ".", "summary", vds.Status.String),
+		"`status` of a LUN or plex": wordsOf(t, "../../vds", "Status", vds.Status.String),
+		"`health` of a LUN or plex": wordsOf(t, "../../vds", "Health", vds.Health.String),
+		"`type` of a LUN or plex":   wordsOf(t, "../../vds", "LUNType", vds.LUNType.String),
+		"`type` of an operation":    wordsOf(t, "../../vds", "AsyncType", vds.AsyncType.String),
+		"`state` of an operation":   wordsOf(t, "../../resync", "State", vds.Status.String),
+		"`state` of a drive":        wordsOf(t, "../../lun/internal/host", "Standing", vds.Status.String),
+		"`action` of a resync":      wordsOf(t, "../../dm", "Action", vds.Status.String),
+		"`level` of a check":        wordsOf(t, ".", "level", vds.Status.String),
+	}
+	text, err := os.ReadFile("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n### words\n")
+	got := map[string][]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| (`\\w+`[^|]*) \\| (.*) \\|$").FindAllStringSubmatch(section, -1) {
+		for _, word := range regexp.MustCompile("`([a-z-]+)`").FindAllStringSubmatch(m[2], -1) {
+			got[m[1]] = append(got[m[1]], word[1])
+		}
+		slices.Sort(got[m[1]])
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the words of docs/json.md (-code +page):\n%s", diff)
+	}
+	for kind, words := range want {
+		if len(words) < 3 {
+			t.Errorf("%s: only %q were found in the code", kind, words)
+		}
 	}
 }
 

@@ -20,16 +20,19 @@ const watchInterval = 2 * time.Second
 // summary is the worst of everything that status shows.
 type summary string
 
-// Values of summary.
+// Values of summary, from best to worst.
 const (
-	allHealthy summary = "healthy"  // every LUN is healthy, and so are the drives
-	degraded   summary = "degraded" // a LUN is being rebuilt or lacks a plex, or a drive has a problem; all data is there
-	failed     summary = "failed"   // a LUN has no usable plex, or its I/O waits
+	allHealthy summary = "healthy"   // every LUN is healthy, and so are the drives
+	working    summary = "working"   // so they are, and a plex is being added to a LUN that is redundant without it
+	noDrives   summary = "no-drives" // there is no drive, so there is no LUN
+	inactive   summary = "inactive"  // a LUN is not active
+	degraded   summary = "degraded"  // a LUN is being rebuilt or lacks a plex, or a drive has a problem; all data is there
+	failed     summary = "failed"    // a LUN has no usable plex, or its I/O waits
 )
 
 // exit returns the exit status that goes with s, nil for that of success.
 func (s summary) exit() error {
-	return map[summary]error{degraded: exitDegraded, failed: exitUnavailable}[s]
+	return map[summary]error{noDrives: exitInactive, inactive: exitInactive, degraded: exitDegraded, failed: exitUnavailable}[s]
 }
 
 type statusOptions struct {
@@ -44,7 +47,7 @@ func newStatus(c *cli) *cobra.Command {
 		Short: "Show the health of everything on one page",
 		Long: "Status shows every LUN with its plexes and their drives, what is being copied, what is wrong and what to run.\n" +
 			"The exit status is 0 when all is healthy, 20 when something is degraded or being rebuilt, 21 when a LUN has failed.\n" +
-			"With --watch it is that of the last look.",
+			"It is 22 when a LUN is not active, or there is no drive. With --watch it is that of the last look.",
 	}
 	cmd.Flags().BoolVarP(&opts.watch, "watch", "w", false, "look again every 2 seconds until interrupted")
 	return reading(c, cmd, &opts, showStatus, all("[LUN...]", &opts.luns, lunNames))
@@ -95,21 +98,40 @@ func (h *host) statusAnew(ctx context.Context, refs []string) (statusDocument, e
 	return h.status(ctx, refs)
 }
 
-// status looks at the LUNs named by refs, or at all of them and the drives.
+// status looks at the LUNs named by refs, or at all of them and the drives. It looks again before it says that the kernel contradicts
+// the records. Drives and kernel are read one after the other, so a change in between looks like a fault.
 func (h *host) status(ctx context.Context, refs []string) (statusDocument, error) {
-	wanted := map[uuid.UUID]bool{}
-	for _, ref := range refs {
-		l, err := h.LUN(ref)
-		if err != nil {
-			return statusDocument{}, err
+	doc, err := h.look(ctx, refs)
+	if err == nil && slices.ContainsFunc(doc.LUNs, contradicts) {
+		if err = h.Refresh(ctx); err == nil {
+			doc, err = h.look(ctx, refs)
 		}
-		wanted[l.ID()] = true
 	}
+	return doc, err
+}
+
+// contradicts reports whether the kernel has something of a LUN that its record does not explain.
+func contradicts(l lunDoc) bool {
+	return l.Orphan || slices.ContainsFunc(l.Problems, func(p errorDoc) bool {
+		return p.value == vds.ErrProviderCacheCorrupt || p.value == vds.ErrProviderFailure
+	})
+}
+
+// look is status by what was read last.
+func (h *host) look(ctx context.Context, refs []string) (statusDocument, error) {
 	luns, err := h.luns(ctx)
 	if err != nil {
 		return statusDocument{}, err
 	}
-	doc := statusDocument{LUNs: luns, Problems: []errorDoc{}}
+	wanted := map[uuid.UUID]bool{}
+	for _, ref := range refs {
+		id, err := h.lunID(ref, luns)
+		if err != nil {
+			return statusDocument{}, err
+		}
+		wanted[id] = true
+	}
+	doc := statusDocument{DriveCount: len(h.Drives()), LUNs: luns, Problems: []errorDoc{}}
 	if len(refs) > 0 {
 		doc.LUNs = slices.DeleteFunc(luns, func(l lunDoc) bool { return !wanted[l.ID] })
 	} else {
@@ -119,21 +141,60 @@ func (h *host) status(ctx context.Context, refs []string) (statusDocument, error
 	return doc, nil
 }
 
-// summarize returns the worst state in doc.
-func summarize(doc statusDocument) summary {
-	worst := allHealthy
-	if len(doc.Problems) > 0 {
-		worst = degraded
+// lunID is the GUID of the LUN that ref names. A LUN without a record has the name of its device.
+func (h *host) lunID(ref string, luns []lunDoc) (uuid.UUID, error) {
+	l, err := h.LUN(ref)
+	if err == nil {
+		return l.ID(), nil
 	}
-	for _, l := range doc.LUNs {
-		switch {
-		case l.Health == vds.HealthFailed, l.Status == vds.StatusFailed, l.Status == vds.StatusNotReady:
-			return failed
-		case l.Health != vds.HealthHealthy, len(l.Problems) > 0:
-			worst = degraded
+	for _, doc := range luns {
+		if doc.Orphan && (doc.Name == ref || doc.ID.String() == ref) {
+			return doc.ID, nil
 		}
 	}
-	return worst
+	return uuid.Nil, err
+}
+
+// summarize returns the worst state in doc.
+func summarize(doc statusDocument) summary {
+	worst := 0
+	all := []summary{allHealthy, working, noDrives, inactive, degraded, failed}
+	note := func(s summary) { worst = max(worst, slices.Index(all, s)) }
+	if len(doc.Problems) > 0 {
+		note(degraded)
+	}
+	if doc.DriveCount == 0 {
+		note(noDrives)
+	}
+	for _, l := range doc.LUNs {
+		note(l.summary())
+	}
+	return all[worst]
+}
+
+// summary is the summary for one LUN.
+func (l lunDoc) summary() summary {
+	switch {
+	case l.Health == vds.HealthFailed, l.Status == vds.StatusFailed, l.Status == vds.StatusNotReady:
+		return failed
+	case l.Health == vds.HealthRebuilding && l.Redundant && len(l.Problems) == 0 && l.adding():
+		return working
+	case l.Health != vds.HealthHealthy && !l.waits(), len(l.Problems) > 0:
+		return degraded
+	case l.Status == vds.StatusOffline:
+		return inactive
+	}
+	return allHealthy
+}
+
+// adding reports whether a plex is being added to the LUN.
+func (l lunDoc) adding() bool {
+	return l.Operation != nil && l.Operation.Type == vds.AsyncAddLUNPlex && l.Operation.pending()
+}
+
+// waits reports whether an operation of the LUN goes on as soon as the LUN is active.
+func (l lunDoc) waits() bool {
+	return l.Status == vds.StatusOffline && l.Health == vds.HealthRebuilding
 }
 
 func (p printer) printStatus(doc statusDocument) error {
@@ -144,7 +205,31 @@ func (p printer) printStatus(doc statusDocument) error {
 	for _, l := range doc.LUNs {
 		text += problemText(l.Name+": ", l.Problems)
 	}
-	return p.print(doc, text+problemText("", doc.Problems)+"\n"+p.summary(doc.Summary)+"\n")
+	text += problemText("", doc.Problems) + "\n"
+	if n := doc.inactive(); n > 0 && doc.Summary != inactive {
+		text += inactiveText(n) + "\n"
+	}
+	return p.print(doc, text+p.summary(doc)+"\n")
+}
+
+// inactive is how many LUNs are not active and could be.
+func (doc statusDocument) inactive() int {
+	n := 0
+	for _, l := range doc.LUNs {
+		if l.Status == vds.StatusOffline && !l.Foreign {
+			n++
+		}
+	}
+	return n
+}
+
+// inactiveText says how many LUNs are not active, and what to run.
+func inactiveText(n int) string {
+	text := fmt.Sprintf("%d LUNs are not active", n)
+	if n == 1 {
+		text = "1 LUN is not active"
+	}
+	return text + ": run `plexctl assemble`"
 }
 
 // statusTable is the LUNs, each with its plexes below it.
@@ -185,11 +270,14 @@ func problemText(object string, problems []errorDoc) string {
 	return text.String()
 }
 
-// summary formats a summary.
-func (p printer) summary(s summary) string {
+// summary formats the summary of doc.
+func (p printer) summary(doc statusDocument) string {
 	return map[summary]string{
 		allHealthy: p.paint(sgrGreen, "all is healthy"),
+		working:    p.paint(sgrGreen, "all is healthy; a plex is being added"),
+		noDrives:   p.paint(sgrYellow, "no drives: `plexctl drive init DEVICE` makes one"),
+		inactive:   p.paint(sgrYellow, "inactive: "+inactiveText(doc.inactive())),
 		degraded:   p.paint(sgrYellow, "degraded: the data is there, not everything is as it should be"),
 		failed:     p.paint(sgrRed, "failed: a LUN cannot be used"),
-	}[s]
+	}[doc.Summary]
 }

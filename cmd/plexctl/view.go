@@ -113,6 +113,7 @@ func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string, operations ...opera
 	doc := lunDoc{
 		ID: p.ID, Name: p.Name, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health,
 		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Scanning: p.Scanning, Foreign: p.Foreign, Resync: newResyncDoc(p),
+		Orphan: p.Orphan, Redundant: p.Redundant, Mismatch: p.Mismatches.Bytes(), Plexes: []plexDoc{},
 	}
 	if p.Problem != nil {
 		doc.Problems = append(doc.Problems, newErrorDoc(p.Problem))

@@ -143,7 +143,7 @@ func TestCopyGoesOnAfterDeactivateAndAssemble(t *testing.T) {
 	lab.WaitFor(t, "some writes during the copy", 20*time.Second, func() bool { return w.Acked.Load() > 50 })
 	w.Stop()
 	r.Run("deactivate")
-	r.Refuse(20, []string{"status"}, "offline", "rebuilding")
+	r.Refuse(22, []string{"status"}, "offline", "rebuilding", "not active")
 	r.Run("assemble")
 	w.Verify(t, "/dev/mapper/plex-web1")
 	r.Run("op", "wait", "web1", "--timeout", lab.SyncLimit.String())

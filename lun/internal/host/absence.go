@@ -121,11 +121,14 @@ func (h *Host) TrustShrunk(l catalog.LUN) bool {
 	return false
 }
 
-// Seeing is h for a reader who knows plexctl's devices, by dm UUID.
+// Seeing is h for a reader who knows plexctl's devices, by dm UUID. Device numbers that the reader learns do not get into h.
 func (h *Host) Seeing(active map[string]dm.Device) *Host {
-	f := *h
-	f.running = running(active)
-	return &f
+	f := h.Fork()
+	f.running, f.listed = running(active), listing{}
+	for id, d := range active {
+		f.listed.add(id, d.Name)
+	}
+	return f
 }
 
 // running is the LUNs that have a device. active is plexctl's devices by dm UUID.

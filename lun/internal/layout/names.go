@@ -21,6 +21,12 @@ func LUNUUID(id uuid.UUID) string { return uuidPrefix + id.String() }
 // LUNName is the dm name of a LUN's own device.
 func LUNName(name string) string { return namePrefix + name }
 
+// NameOf is the name of the LUN that a device has its name from.
+func NameOf(device string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(device, namePrefix), nameSep)
+	return name
+}
+
 // MetaUUID is the dm UUID of the private device over a metadata slot of a plex.
 func MetaUUID(l catalog.LUN, p catalog.Plex, s catalog.Slot) string {
 	p.Slot = s

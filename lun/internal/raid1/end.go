@@ -34,6 +34,11 @@ func Claimed(roles record.Roles, status dm.RaidStatus) bool {
 	return status.Done == status.Total && status.Action == dm.ActionIdle
 }
 
+// Scrubs reports whether the kernel compares plexes that are all in sync. It copies nothing that any of them lacks.
+func Scrubs(status dm.RaidStatus) bool {
+	return (status.Action == dm.ActionCheck || status.Action == dm.ActionRepair) && !slices.Contains(status.Health, dm.LegSyncing)
+}
+
 // Lost is the plexes that the kernel has dropped and that no operation fills, one bit for each.
 func Lost(roles record.Roles, status dm.RaidStatus) uint64 {
 	var lost uint64
