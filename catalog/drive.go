@@ -26,6 +26,8 @@ type Drive struct {
 	Catalog Catalog
 	// HeadLost says that the label was read from its copy at the end. Write refuses such a drive; see ErrHeadLost.
 	HeadLost bool
+	// CopyLost says that the label was read, and that its copy at the end is missing, damaged, or another one. See Repair.
+	CopyLost bool
 	// Device is the size of the device that it was read from; 0: not known. See Shrunk and Grown.
 	Device size.Bytes
 	// Problems is damage in spite of which the drive could be read. The next Write repairs it, or Repair if it is in a label.
@@ -36,7 +38,7 @@ type Drive struct {
 
 	slots [slotCount]uint64 // sequence of the last that each slot is known to have held; 0: nothing of use
 	last  uint64            // highest sequence that any slot may hold
-	torn  bool              // with HeadLost: the label at the start is there, and its checksum is wrong
+	lost  error             // with HeadLost or CopyLost: why that label cannot be used
 }
 
 // slotAt is where a slot is on the drive.
@@ -198,12 +200,12 @@ func plexes(luns []LUN) int {
 func (d *Drive) Writable() error {
 	unknown := d.Label.Features.ReadOnly | d.Catalog.Features.ReadOnly
 	switch {
-	case d.HeadLost:
-		return ErrHeadLost
 	case d.Shrunk():
 		return shrunk(d.Label, d.Device)
 	case unknown != 0:
 		return fmt.Errorf("feature %#x: %w", unknown, ErrReadOnlyFormat)
+	case d.HeadLost:
+		return ErrHeadLost
 	}
 	return nil
 }

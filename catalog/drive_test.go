@@ -191,14 +191,16 @@ func checkProblems(t *testing.T, got []error, want []string) {
 func checkMended(t *testing.T, m *media, d Drive) {
 	t.Helper()
 	luns := d.Catalog.LUNs
-	if err := d.Repair(m); err != nil {
+	if err := d.Repair(m, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Write(m, luns); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := d.Write(m, luns); err != nil {
+			t.Fatal(err)
+		}
 	}
 	got := mustRead(t, m)
-	if len(got.Problems) > 0 || got.HeadLost {
+	if len(got.Problems) > 0 || got.LabelLost() {
 		t.Errorf("after repair: %v", got.Problems)
 	}
 	if diff := cmp.Diff(luns, got.Catalog.LUNs, cmpopts.EquateEmpty()); diff != "" {

@@ -26,9 +26,12 @@ var (
 	// ErrTooSmall means that a device is smaller than a drive must be, or than its label says.
 	ErrTooSmall = errors.New("device is too small")
 	// ErrHeadLost means that the label at the start of a drive is gone while its copy at the end is there. Another program may
-	// have overwritten the start, so nothing is written to such a drive before Drive.Repair.
+	// have overwritten the start, so nothing but Drive.Repair writes to such a drive.
 	ErrHeadLost = errors.New("label at the start of the drive is lost")
 )
+
+// errBlank is ErrNoLabel where a label should be and there are zeros.
+var errBlank = fmt.Errorf("%w, but zeros", ErrNoLabel)
 
 // Errors about several drives together, carried by a Problem.
 var (

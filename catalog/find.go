@@ -34,11 +34,12 @@ func readLabels(m Media, deviceSize size.Bytes) (Drive, error) {
 	case headErr == nil && tailErr == nil && head.equal(tail):
 		return Drive{Label: head, Device: deviceSize}, nil
 	case headErr == nil:
-		err := fmt.Errorf("drive %s: copy of the label: %w", head.Drive, cmp.Or(tailErr, differs(head, tail)))
-		return Drive{Label: head, Device: deviceSize, Problems: []error{err}}, nil
+		lost := cmp.Or(tailErr, differs(head, tail))
+		err := fmt.Errorf("drive %s: copy of the label: %w", head.Drive, lost)
+		return Drive{Label: head, Device: deviceSize, CopyLost: true, lost: lost, Problems: []error{err}}, nil
 	case tailErr == nil:
 		err := fmt.Errorf("drive %s: %w: %w", tail.Drive, ErrHeadLost, headErr)
-		return Drive{Label: tail, Device: deviceSize, HeadLost: true, torn: errors.Is(headErr, ErrChecksum), Problems: []error{err}}, nil
+		return Drive{Label: tail, Device: deviceSize, HeadLost: true, lost: headErr, Problems: []error{err}}, nil
 	}
 	return Drive{}, labelError(headErr, tailErr)
 }

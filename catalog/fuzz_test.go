@@ -125,7 +125,7 @@ func FuzzReadDrive(f *testing.F) {
 			return
 		}
 		luns := d.Catalog.LUNs
-		if err := d.Repair(m); err != nil {
+		if err := d.Repair(m, false); err != nil {
 			t.Fatalf("repair of what was read: %v", err)
 		}
 		again, err := ReadDrive(m, testDriveSize)

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/plexctl/plexctl/size"
@@ -39,8 +40,8 @@ func (d *Drive) Has(l LUN) bool {
 //
 // After any error, read the drive again before it is used.
 func (d *Drive) Grow(m Media) error {
-	if d.torn {
-		return d.Repair(m)
+	if errors.Is(d.lost, ErrChecksum) && d.HeadLost {
+		return d.Repair(m, false)
 	}
 	if d.Grown() == 0 {
 		return invalid("grow drive %s: the device has %d bytes, its label says %d", d.Label.Drive, d.Device, d.Label.Size)

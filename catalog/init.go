@@ -76,20 +76,6 @@ func Wipe(m Media, drive size.Bytes) error {
 	return nil
 }
 
-// Repair writes both labels anew and then the catalog. It is for a drive with HeadLost, or with a damaged label among its
-// Problems. The caller must have made sure that nobody else uses the device by now. Errors are those of Write.
-func (d *Drive) Repair(m Media) error {
-	block, err := encodeLabel(d.Label)
-	if err != nil {
-		return fmt.Errorf("repair drive %s: %w", d.Label.Drive, err)
-	}
-	if err := writeLabels(m, d.Label, block); err != nil {
-		return &WriteError{Drive: d.Label.Drive, Err: err}
-	}
-	d.HeadLost = false
-	return d.Write(m, d.Catalog.LUNs)
-}
-
 // Relabel says anew whose the drive is, and on which device: it gives the label Host, Hardware and Created of to. It changes both
 // labels and nothing else. It refuses a drive with HeadLost (ErrHeadLost), and text that a label cannot hold (ErrInvalid);
 // nothing was written then. After any other error the drive may have the one label or the other: call Relabel again.

@@ -109,6 +109,9 @@ func encodeLabel(l Label) ([]byte, error) {
 
 // decodeLabel is the reverse of encodeLabel. It checks for ErrNoLabel, ErrVersion, ErrChecksum and ErrInvalid, in this order.
 func decodeLabel(b []byte) (Label, error) {
+	if isZero(b) {
+		return Label{}, errBlank
+	}
 	if string(b[:labelVersion]) != labelMagic {
 		return Label{}, ErrNoLabel
 	}

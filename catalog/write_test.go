@@ -304,7 +304,7 @@ func TestRepairFails(t *testing.T) {
 		delete(m.blocks, atHeadLabel)
 		d := mustRead(t, m)
 		m.calls, m.fail = 0, failAt(at)
-		if err := d.Repair(m); !errors.Is(err, errMedia) {
+		if err := d.Repair(m, false); !errors.Is(err, errMedia) {
 			t.Fatalf("effect %d: error %v", at, err)
 		}
 		m.fail = nil

@@ -1,10 +1,13 @@
 package lun_test
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -20,6 +23,19 @@ func driveScenarios() []scenario {
 			attached(w, 3)
 			enlarged(20 * size.MiB)(w)
 		}, act: growDrive, retry: growDrive},
+		{name: "repair a drive", prepare: func(w *world) { attached(w, -1); loseLabel(w, 0, 0) }, act: repairDrive, retry: repairDrive},
+		{name: "repair the end of a drive", prepare: func(w *world) {
+			attached(w, 3)
+			loseLabel(w, 0, catalog.TailStart(driveSize))
+		}, act: repairDrive, retry: repairDrive},
+		{name: "repair a drive that was written over", prepare: writtenOver, act: repairDrive, retry: repairDrive},
+		{name: "assemble without labels", prepare: func(w *world) {
+			attached(w, -1)
+			w.put(noise)
+			w.cut(blocktest.Lost)
+			loseLabel(w, 0, 0)
+			loseLabel(w, 1, 0)
+		}, act: assemble},
 		{name: "take over", prepare: foreign, act: takeOver, retry: takeOver},
 		{name: "choose", prepare: replaced, act: choose, retry: choose},
 		{name: "start by force", prepare: func(w *world) { attached(w, -1); alone(w) }, act: byForce, retry: byForce, after: reunited},
@@ -63,6 +79,33 @@ func growDrive(w *world) error {
 		return nil
 	}
 	return err
+}
+
+// loseLabel zeroes the label of a drive at one end.
+func loseLabel(w *world, drive int, start size.Bytes) {
+	m := w.medium(drive)
+	_, err := m.WriteAt(make([]byte, 4*size.KiB), int64(start+4*size.KiB))
+	w.must(errors.Join(err, m.Sync()))
+	w.restart()
+}
+
+// repairDrive does nothing to a drive whose label is in order.
+func repairDrive(w *world) error {
+	err := w.p.RepairDrive(w.t.Context(), w.path(0))
+	if errors.Is(err, vds.ErrInvalidOperation) {
+		return nil
+	}
+	return err
+}
+
+// writtenOver takes a mirror down, and has somebody write over the start of its first drive.
+func writtenOver(w *world) {
+	attached(w, -1)
+	w.must(deactivate(w))
+	m := w.medium(0)
+	_, err := m.WriteAt(bytes.Repeat([]byte("LABELONE"), int(5*size.MiB/8)), 0)
+	w.must(errors.Join(err, m.Sync()))
+	w.restart()
 }
 
 // foreign adds a drive with a LUN of another host.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/ops"
@@ -133,6 +134,31 @@ func (p *Provider) CheckDrive(ctx context.Context, path string, opts InitOptions
 // more room than its label says. If it is cut off, the drive has its old size or its new one, and everything on it is there.
 func (p *Provider) GrowDrive(ctx context.Context, ref string) error {
 	return ops.GrowDrive(ctx, p.env, ref)
+}
+
+// Repair is what RepairDrive does to a drive besides.
+type Repair struct {
+	Signatures []signature.Signature // recognised there, of others
+	Other      bool                  // somebody else may have written there, recognised or not; what they wrote at both ends goes
+	Stale      []string              // names of mirrors whose plex on the drive is out of date then: LUN.Recover fills it
+}
+
+// CheckRepair says what RepairDrive would do, or why it would refuse. It changes nothing.
+func (p *Provider) CheckRepair(ctx context.Context, ref string) (Repair, error) {
+	r, err := ops.CheckRepair(ctx, p.host(), ref)
+	out := Repair{Signatures: r.Signatures, Other: r.Other}
+	for _, l := range r.Stale {
+		out.Stale = append(out.Stale, l.Name)
+	}
+	return out, err
+}
+
+// RepairDrive writes the lost label of a drive anew from its copy at the other end. Extents stay as they are. If somebody else may have
+// written to the drive, its plexes of mirrors are out of date, as far as other plexes hold the data. vds.ErrInvalidOperation when
+// nothing is lost; vds.ErrDeviceInUse when others use the device. If it is cut off, the label is written, or still lost.
+// Assemble and Reenumerate do the same by themselves where nobody else has written to the drive, and no other device has its label.
+func (p *Provider) RepairDrive(ctx context.Context, ref string) error {
+	return ops.RepairDrive(ctx, p.env, ref)
 }
 
 // DriveAt is the drive on the device that ref names by a path, also when another device has the same label. Otherwise it is Drive.

@@ -29,7 +29,7 @@ func seqActions() map[string]seqAction {
 		"split": {5, (*rig).split, nil}, "recover": {7, (*rig).recover, nil}, "extend": {4, (*rig).extend, nil},
 		"rename": {3, (*rig).rename, nil}, "rate": {4, (*rig).setRate, nil}, "assemble": {8, (*rig).assemble, nil},
 		"assemble one": {3, (*rig).assembleOne, nil}, "force": {2, (*rig).force, nil}, "deactivate": {4, (*rig).deactivate, nil},
-		"scan": {4, (*rig).scan, nil}, "end scan": {2, (*rig).endScan, nil}, "reenumerate": {3, (*rig).reenumerate, nil}, "take over": {2, (*rig).takeOver, nil}, "grow": {2, (*rig).growDrive, nil}, "look": {5, (*rig).observe, nil},
+		"scan": {4, (*rig).scan, nil}, "end scan": {2, (*rig).endScan, nil}, "reenumerate": {3, (*rig).reenumerate, nil}, "take over": {2, (*rig).takeOver, nil}, "grow": {2, (*rig).growDrive, nil}, "repair": {3, (*rig).repairDrive, nil}, "look": {5, (*rig).observe, nil},
 		"wait": {3, (*rig).wait, nil}, "restore": {10, (*rig).restore, nil}, "apart": {4, (*rig).useApart, nil}, "choose": {4, (*rig).choose, nil}, "roll back": {4, (*rig).rollBack, nil},
 
 		"nothing": {0, nil, func(*rig, seqStep) {}},

@@ -3,7 +3,38 @@ package mutation
 // driveMutations are bugs in what plexctl writes over, and in which drives it uses.
 func driveMutations() []mutation {
 	const absence, named = "lun/internal/host/absence.go", "lun/internal/host/named.go"
+	const repair = "catalog/repair.go"
 	return []mutation{
+		{
+			name: "a repair does not write the catalog to the end that stays",
+			harm: "the newest catalog is zeroed with the lost label, and the power fails: LUNs are gone",
+			file: repair, test: "TestRepair",
+			edits: []edit{{"if err := d.put(m, d.older(other, other+1), sequence, data); err != nil {", "if err := error(nil); err != nil || other < 0 {"}},
+		},
+		{
+			name: "a repair begins with the label that is left",
+			harm: "the only label of a drive is zeroed, and the power fails: every LUN on it is gone",
+			file: repair, test: "TestRepair",
+			edits: []edit{{"	if d.CopyLost {\n		lost = tailA", "	if d.HeadLost {\n		lost = tailA"}},
+		},
+		{
+			name: "a repair does not read back what it has written",
+			harm: "a drive that cannot keep its first blocks loses the other label, too",
+			file: repair, test: "TestRepairReadsBack",
+			edits: []edit{{"		_, err = readLabel(m, start, start+FirstExtent)", "		_ = start"}},
+		},
+		{
+			name: "assemble repairs a drive that somebody else has written to",
+			harm: "a new file system loses its start, and a plex that was written over counts",
+			file: "lun/internal/ops/repair.go", test: "TestScripts/drive-repair", in: "cmd/plexctl",
+			edits: []edit{{"if err == nil && !remains.Other {", "if err == nil && (!remains.Other || d != nil) {"}},
+		},
+		{
+			name: "a plex on a drive that was written over counts",
+			harm: "a mirror is read from, and filled from, a plex with another program's data in it",
+			file: "lun/internal/record/repair.go", test: "TestCrash/stops/repair_a_drive_that_was_written_over_on_6.12", in: "lun",
+			edits: []edit{{"l.Plexes[i].Stale = p.Stale || hit ||", "l.Plexes[i].Stale = p.Stale ||"}},
+		},
 		{
 			name: "a drive above a LUN may be initialised",
 			harm: "a label on a loop device whose file lies on a LUN, or on a mapping of it, destroys what the LUN holds",

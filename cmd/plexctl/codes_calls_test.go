@@ -92,6 +92,10 @@ func growingDrive(path string) call {
 	return call{"GrowDrive " + path, func(ctx context.Context, r *codeRig) error { return r.provider().GrowDrive(ctx, path) }}
 }
 
+func repairingDrive(path string) call {
+	return call{"RepairDrive " + path, func(ctx context.Context, r *codeRig) error { return r.provider().RepairDrive(ctx, path) }}
+}
+
 func takingOver(path string) call {
 	return call{"TakeOver " + path, func(ctx context.Context, r *codeRig) error { _, err := r.provider().TakeOver(ctx, path); return err }}
 }

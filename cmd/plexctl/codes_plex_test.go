@@ -102,6 +102,10 @@ func otherCodes() map[vds.Code]map[string]situation {
 			"recover":    {becomes("sde", protected), refused("lun recover half", recovering("half"))},
 			"drive_init": {disk("sdx", codesDrive), becomes("sdx", protected), refused("drive init /dev/sdx --yes", initializing("/dev/sdx", false))},
 			"drive_grow": {becomes("sde", protected), refused("drive grow /dev/sde", growingDrive("/dev/sde"))},
+			"drive_repair": {
+				happens(func(r *codeRig) { r.edit("sde", func(label []byte) { clear(label) }) }),
+				becomes("sde", protected), refused("drive repair /dev/sde --yes", repairingDrive("/dev/sde")),
+			},
 		},
 		vds.ErrInvalidSectorSize: {
 			"extend": {
@@ -147,9 +151,10 @@ func otherCodes() map[vds.Code]map[string]situation {
 		},
 		vds.ErrObjectDeleted: {"rename": append(doomed(), refusedCall(renaming("doomed", "other")))},
 		vds.ErrInvalidOperation: {
-			"set_rate":   {refused("op set-rate pairs 1MiB", settingRate("pairs", size.MiB))},
-			"drive_grow": {refused("drive grow /dev/sda", growingDrive("/dev/sda"))},
-			"drive_init": {refused("drive init /dev/mapper/plex-web1 --yes --force", initializing("/dev/mapper/plex-web1", true))},
+			"set_rate":     {refused("op set-rate pairs 1MiB", settingRate("pairs", size.MiB))},
+			"drive_grow":   {refused("drive grow /dev/sda", growingDrive("/dev/sda"))},
+			"drive_repair": {refused("drive repair /dev/sda --yes", repairingDrive("/dev/sda"))},
+			"drive_init":   {refused("drive init /dev/mapper/plex-web1 --yes --force", initializing("/dev/mapper/plex-web1", true))},
 		},
 		vds.ErrDiskNotEmpty: {
 			"drive_init": {
@@ -180,7 +185,13 @@ func otherCodes() map[vds.Code]map[string]situation {
 				refused("drive take-over /dev/sdg --yes", takingOver("/dev/sdg")),
 			},
 		},
-		vds.ErrDeviceInUse: {"drive_choose": {
+		vds.ErrDeviceInUse: {"drive_repair": {
+			happens(func(r *codeRig) {
+				r.edit("sde", func(label []byte) { clear(label) })
+				r.mem.SetSignatures("/dev/sde", ext4)
+			}),
+			refused("drive repair /dev/sde --yes", repairingDrive("/dev/sde")),
+		}, "drive_choose": {
 			emptied(1),
 			succeeds("lun create web1 --size 4MiB"),
 			cloned("sda", "sdf"),

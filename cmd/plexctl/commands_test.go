@@ -119,6 +119,17 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 			ts.Check(err)
 		}
 	}),
+	// wipe NAME AT LENGTH: somebody zeroes that much of the disk there.
+	"wipe": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		at, err := size.Parse(args[1])
+		ts.Check(err)
+		length, err := size.Parse(args[2])
+		ts.Check(err)
+		disk, err := s.mem.Open(context.Background(), "/dev/"+args[0], blockdev.Write)
+		ts.Check(err)
+		defer disk.Close()
+		ts.Check(blockdev.Zero(context.Background(), disk, at, length))
+	}),
 	// hold LUN: somebody has the LUN open. release LUN: no more.
 	"hold": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		release, err := s.kernel.Hold("plex-" + args[0])

@@ -23,7 +23,7 @@ func newDrive(c *cli) *cobra.Command {
 				"plexctl knows it by its GUID, whatever its path is. Name it by its path, its GUID, or a unique beginning of its GUID\n" +
 				"of at least 4 digits.",
 		},
-		newDriveInit(c), newDriveList(c), newDriveShow(c), newDriveTakeOver(c), newDriveChoose(c), newDriveGrow(c), newDriveRemove(c),
+		newDriveInit(c), newDriveList(c), newDriveShow(c), newDriveTakeOver(c), newDriveChoose(c), newDriveGrow(c), newDriveRepair(c), newDriveRemove(c),
 	)
 }
 

@@ -34,6 +34,15 @@ func driveOps() []killOp {
 			check: (*killRig).checkGrown,
 		},
 		{
+			name: "repair a drive", from: "web1=01", prepare: func(k *killRig) { k.loseLabel(0); k.loseLabel(1) }, args: command("drive repair @0"),
+			again: func(k *killRig) { k.repeat(command("drive repair @0")) }, done: "web1=01", check: (*killRig).checkLabels,
+		},
+		{
+			name: "assemble without labels", from: "web1=01",
+			prepare: func(k *killRig) { k.Down(true); k.loseLabel(0); k.loseLabel(1) },
+			args:    command("assemble"), done: "web1=01", check: (*killRig).checkLabels,
+		},
+		{
 			name: "choose a drive", from: "web1=01", prepare: func(k *killRig) { k.Down(false); k.copyDrive() },
 			args: command("drive choose @0 --yes"), again: (*killRig).chooseAgain, done: "web1=01",
 		},
@@ -93,6 +102,24 @@ func (k *killRig) hide(drive int) (back func()) {
 			lab.Must(k.T, unix.Munmap(label))
 		}
 	}
+}
+
+// loseLabel zeroes the start of a drive, with its label.
+func (k *killRig) loseLabel(drive int) {
+	k.T.Helper()
+	b := lab.AlignedBuffer(size.MiB)
+	defer unix.Munmap(b)
+	lab.Must(k.T, direct(k.Drives[drive], func(f *os.File) error { _, err := f.WriteAt(b, 0); return err }))
+}
+
+// checkLabels expects no label to be lost.
+func (k *killRig) checkLabels(uint64) error {
+	k.T.Helper()
+	k.Refresh()
+	if problems := k.Provider.Problems(); len(problems) > 0 {
+		return fmt.Errorf("problems %v", problems)
+	}
+	return nil
 }
 
 // labels is where a drive has its label, and the copy of it.

@@ -80,7 +80,7 @@ func (r *Recorder) planned(s layout.Step, at layout.Numbers) PlannedStep {
 		if shown.Commit = true; !s.Final {
 			shown.Undo = "commit the records before as newer versions"
 		}
-	case Label, Unlabel, GrowDrive:
+	case Label, Unlabel, GrowDrive, RepairDrive:
 		shown.Commit = true
 	}
 	return shown

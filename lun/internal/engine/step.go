@@ -270,6 +270,22 @@ func (s GrowDrive) String() string {
 
 func (s GrowDrive) run(ctx context.Context, e *Engine) error { return e.Grow(ctx, s.Drive) }
 
+// RepairDrive writes the lost label of a drive anew.
+type RepairDrive struct {
+	Drive *host.Drive
+	Wipe  bool // what others have written at both ends goes
+}
+
+func (s RepairDrive) String() string {
+	text := "write the label of " + s.Drive.Info.Path + " anew from its copy"
+	if s.Wipe {
+		text = "zero both ends of " + s.Drive.Info.Path + ", and " + text
+	}
+	return text
+}
+
+func (s RepairDrive) run(ctx context.Context, e *Engine) error { return e.Repair(ctx, s.Drive, s.Wipe) }
+
 // Relabel writes a drive's label anew.
 type Relabel struct {
 	Drive *host.Drive

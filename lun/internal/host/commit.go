@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -79,7 +80,7 @@ func (h *Host) writeAll(ctx context.Context, tx *Transaction, drives, need []uui
 		}
 		fault := &vds.Error{
 			Code: vds.ErrDiskConfigurationNotSaved, Op: "commit", Object: record.DriveObject(id), Err: err,
-			Hint: "check the drive; `plexctl assemble` brings every LUN to its last committed state",
+			Hint: cmp.Or(vds.HintOf(err), "check the drive; `plexctl assemble` brings every LUN to its last committed state"),
 		}
 		if !slices.Contains(need, id) {
 			h.Log.Warn("a drive does not learn of the change", "drive", id, "error", err)
@@ -194,7 +195,7 @@ func (h *Host) merge() {
 func (h *Host) Heal(ctx context.Context) error {
 	outdated := h.Set.Heal()
 	for id, d := range h.Drives {
-		if _, ok := outdated[id]; !ok && len(d.Store.Problems) > 0 && !d.Store.HeadLost {
+		if _, ok := outdated[id]; !ok && d.Store.SlotsDamaged() && !d.Store.HeadLost {
 			outdated[id] = d.Store.Catalog.LUNs
 		}
 	}
@@ -243,7 +244,7 @@ func (h *Host) healOnce(ctx context.Context, outdated map[uuid.UUID][]catalog.LU
 		n++
 		h.Log.Info("heal catalog", "drive", id)
 		failed = append(failed, h.writeCatalog(ctx, id, luns))
-		h.Drives[id].Store.Problems = nil
+		h.Drives[id].Store.Problems = nil // a lost label stays so: see Repair
 	}
 	h.merge()
 	return n, errors.Join(failed...)

@@ -214,7 +214,11 @@ func (h *Host) write(ctx context.Context, d *Drive, f func(blockdev.Disk) error)
 		err = disk.Sync()
 	}
 	d.note(err)
-	return fault.Of("write", d.Info.Path, errors.Join(err, disk.Close()))
+	err = errors.Join(err, disk.Close())
+	if errors.Is(err, catalog.ErrHeadLost) {
+		return &vds.Error{Code: vds.ErrDiskConfigurationCorrupt, Op: "write", Object: d.Info.Path, Err: err, Hint: repairHint(d.Info.Path)}
+	}
+	return fault.Of("write", d.Info.Path, err)
 }
 
 // Flush makes durable what was written to a drive.

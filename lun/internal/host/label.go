@@ -2,9 +2,12 @@ package host
 
 import (
 	"context"
+	"slices"
 
 	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/size"
 )
 
@@ -37,6 +40,31 @@ func (h *Host) Label(ctx context.Context, info blockdev.Info, label catalog.Labe
 func (h *Host) Grow(ctx context.Context, d *Drive) error {
 	h.Outdated = true
 	return h.withDisk(ctx, d.ID(), func(disk blockdev.Disk) error { return d.Store.Grow(disk) })
+}
+
+// Repair writes the lost label of a device anew. With wipe, what others have written at both ends goes. See catalog.Drive.Repair.
+func (h *Host) Repair(ctx context.Context, d *Drive, wipe bool) error {
+	h.Outdated = true
+	return h.write(ctx, d, func(disk blockdev.Disk) error {
+		if err := d.Store.Repair(disk, wipe); err != nil || !wipe {
+			return err
+		}
+		end := catalog.TailStart(d.Info.Size) + catalog.FirstExtent // behind the last whole MiB
+		return blockdev.Zero(ctx, disk, end, d.Info.Size-end)
+	})
+}
+
+// Remains says what others have left in the places of the label and the catalog of a device whose label is lost.
+type Remains struct {
+	Signatures []signature.Signature // recognised there, but for plexctl's own
+	Other      bool                  // somebody else may have written there, recognised or not
+}
+
+// Remains looks at a device whose label is lost.
+func (h *Host) Remains(ctx context.Context, d *Drive) (Remains, error) {
+	found, err := h.Devices.Signatures(ctx, d.Info.Path)
+	found = slices.DeleteFunc(found, func(s signature.Signature) bool { return s.Type == signature.Own })
+	return Remains{found, len(found) > 0 || !d.Store.Blank()}, fault.Of("look at", d.Info.Path, err)
 }
 
 // Unlabel removes the label from a drive.

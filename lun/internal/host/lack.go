@@ -109,6 +109,27 @@ func (d *Drive) Refused() error {
 	return &vds.Error{Code: code, Op: "use", Object: d.Info.Path, Reason: lack.Reason, Hint: lack.Hint}
 }
 
+// damage is the problems of a device. A lost label is the first.
+func (d *Drive) damage() []error {
+	var problems []error
+	for i, problem := range d.Store.Problems {
+		e := &vds.Error{Code: vds.ErrDiskConfigurationCorrupt, Object: d.Info.Path, Err: problem}
+		switch {
+		case i == 0 && d.Store.LabelLost():
+			e.Hint = repairHint(d.Info.Path)
+		case !d.Store.Shrunk():
+			e.Hint = "`plexctl reenumerate` writes it anew"
+		}
+		problems = append(problems, e)
+	}
+	return problems
+}
+
+// repairHint is the remedy for a lost label.
+func repairHint(path string) string {
+	return "write it anew from its copy: `plexctl drive repair " + path + "`"
+}
+
 // identityProblems is several devices with one label, and drives that are on another device than the label was written to.
 func (h *Host) identityProblems() []error {
 	var problems []error
@@ -121,9 +142,7 @@ func (h *Host) identityProblems() []error {
 			told = append(told, d.ID())
 		}
 		if d.Store.Shrunk() {
-			for _, problem := range d.Store.Problems {
-				problems = append(problems, fmt.Errorf("%s: %w", d.Info.Path, problem))
-			}
+			problems = append(problems, d.damage()...)
 			continue
 		}
 		lack := d.lack()
@@ -131,7 +150,7 @@ func (h *Host) identityProblems() []error {
 			Code: vds.ErrDiskConfigurationNotSync, Reason: lack.Reason, Hint: lack.Hint, Err: catalog.ErrDuplicateDrive,
 		})
 	}
-	for _, d := range h.byPath() {
+	for _, d := range h.ByPath() {
 		if d.Changed() {
 			problems = append(problems, d.changed())
 		}
@@ -139,8 +158,8 @@ func (h *Host) identityProblems() []error {
 	return problems
 }
 
-// byPath is the drives that are used, sorted by path.
-func (h *Host) byPath() []*Drive {
+// ByPath is the drives that are used, sorted by path.
+func (h *Host) ByPath() []*Drive {
 	all := h.All()[:len(h.Drives)]
 	slices.SortStableFunc(all, func(a, b *Drive) int { return strings.Compare(a.Info.Path, b.Info.Path) })
 	return all

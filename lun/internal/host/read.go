@@ -88,9 +88,7 @@ func (c *census) publish() {
 		case Used:
 			c.Drives[d.ID()] = d
 			c.At.Drives[d.ID()] = d.Info.Dev
-			for _, problem := range d.Store.Problems {
-				c.Problems = append(c.Problems, fmt.Errorf("%s: %w", d.Info.Path, problem))
-			}
+			c.Problems = append(c.Problems, d.damage()...)
 		case Foreign, Copy, Ambiguous:
 			c.Others = append(c.Others, d)
 		}

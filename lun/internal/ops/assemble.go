@@ -26,6 +26,7 @@ func Assemble(ctx context.Context, env *Env, refs []string, force bool) ([]Resul
 		if force && len(refs) == 0 {
 			return nil, &vds.Error{Code: vds.ErrInvalidArg, Op: "assemble", Object: "by force", Reason: "no LUN is named"}
 		}
+		repairDrives(ctx, s)
 		return assemble(ctx, s, chosen, len(refs) > 0, force)
 	})
 }

@@ -18,6 +18,7 @@ import (
 // has the truth.
 func Reenumerate(ctx context.Context, env *Env) ([]Result, error) {
 	return env.changeMany(ctx, "reenumerate", nil, func(ctx context.Context, s *Session, luns []catalog.LUN) ([]Result, error) {
+		repairDrives(ctx, s)
 		all, err := s.Observe(ctx)
 		if err != nil {
 			return nil, err
