@@ -130,7 +130,7 @@ func (a *Async) Cancel(ctx context.Context) error {
 	case vds.ErrOperationCanceled:
 		return a.fault(vds.ErrOperationCanceled, "cancel", "it was cancelled before")
 	default:
-		return a.fault(vds.ErrCancelTooLate, "cancel", "it has ended")
+		return a.fault(vds.ErrCancelTooLate, "cancel", "too late, it has ended")
 	}
 	if err := a.op.Cancel(ctx); err != nil {
 		a.wake()

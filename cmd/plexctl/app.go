@@ -92,18 +92,25 @@ func realTerminal() terminal {
 
 // run carries out one command line and returns the exit status.
 func (a *app) run(ctx context.Context, args []string) int {
+	status, _ := a.execute(ctx, args)
+	return int(status)
+}
+
+// execute carries out one command line, and reports its error.
+func (a *app) execute(ctx context.Context, args []string) (exit, error) {
 	c := newCLI(a)
 	root := newRoot(c)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return int(exitDone)
+		return exitDone, nil
 	}
 	if status, ok := errors.AsType[exit](err); ok {
-		return int(status)
+		return status, err
 	}
-	printer{a.streams, formatOf(args, c.global.format)}.report(err)
-	return int(exitOf(codeOf(err)))
+	c.global.format = formatOf(args, c.global.format)
+	c.printer().report(err)
+	return exitOf(codeOf(err)), err
 }
 
 // canAsk reports whether there is somebody who sees a question and can answer it.

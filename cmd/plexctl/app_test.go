@@ -39,8 +39,12 @@ func TestConfirm(t *testing.T) {
 		{"yes", false, terminals, "yes\n", vds.OK, true},
 		{"yes without an end of line", false, terminals, "yes", vds.OK, true},
 		{"yes with spaces", false, terminals, " yes \n", vds.OK, true},
-		{"y", false, terminals, "y\n", vds.ErrOperationCanceled, true},
-		{"Yes", false, terminals, "Yes\n", vds.ErrOperationCanceled, true},
+		{"y", false, terminals, "y\n", vds.OK, true},
+		{"Y", false, terminals, "Y\r\n", vds.OK, true},
+		{"YES", false, terminals, "YES\n", vds.OK, true},
+		{"n", false, terminals, "n\n", vds.ErrOperationCanceled, true},
+		{"ye", false, terminals, "ye\n", vds.ErrOperationCanceled, true},
+		{"nothing", false, terminals, "\n", vds.ErrOperationCanceled, true},
 		{"yes, but", false, terminals, "yes but\n", vds.ErrOperationCanceled, true},
 		{"the second line counts for nothing", false, terminals, "no\nyes\n", vds.ErrOperationCanceled, true},
 		{"end of input", false, terminals, "", vds.ErrOperationCanceled, true},
@@ -61,7 +65,7 @@ func TestConfirm(t *testing.T) {
 			}
 			want := ""
 			if tt.asked {
-				want = "All is lost.\nThat too.\nType yes to go on: "
+				want = "All is lost.\nThat too.\nGo on? [y/N] "
 			}
 			if diff := cmp.Diff(want, talk.String()); diff != "" {
 				t.Errorf("question (-want +got):\n%s", diff)
@@ -217,16 +221,22 @@ func TestVersionDocument(t *testing.T) {
 }
 
 func TestLoggerLevel(t *testing.T) {
-	for verbose, want := range map[bool]string{false: "level=WARN msg=w\n", true: "level=DEBUG msg=d\nlevel=WARN msg=w\n"} {
+	for verbose, want := range map[bool]string{
+		false: "plexctl: warning: w (lun web1, at 7): it has\\x1bfailed; twice\n",
+		true:  "level=DEBUG msg=d\nlevel=WARN msg=w lun=web1 error=\"it has\\x1bfailed\\ntwice\" at=7\n",
+	} {
 		var talk bytes.Buffer
 		c := newCLI(&app{streams: streams{err: &talk}})
 		c.global.verbose = verbose
 		log := c.logger()
 		log.Log(t.Context(), slog.LevelDebug, "d")
-		log.Log(t.Context(), slog.LevelWarn, "w")
+		log.Log(t.Context(), slog.LevelWarn, "w", "lun", "web1", "error", errors.New("it has\x1bfailed\ntwice"), "at", 7)
 		var got strings.Builder
 		for line := range strings.Lines(talk.String()) {
 			_, text, _ := strings.Cut(line, " ") // the time
+			if !verbose {
+				text = line
+			}
 			got.WriteString(text)
 		}
 		if diff := cmp.Diff(want, got.String()); diff != "" {
@@ -253,7 +263,7 @@ func TestNewProgress(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out, talk bytes.Buffer
-			p := printer{streams{out: &out, err: &talk, terminal: tt.terminal}, tt.format}
+			p := printer{streams: streams{out: &out, err: &talk, terminal: tt.terminal}, format: tt.format}
 			got := p.newProgress()
 			if tt.want == bar {
 				got.close()

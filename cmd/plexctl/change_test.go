@@ -130,7 +130,7 @@ func TestPrintPlan(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			p := printer{streams{out: &out}, tt.format}
+			p := printer{streams: streams{out: &out}, format: tt.format}
 			err := p.printPlan(tt.steps, tt.refused)
 			if !errors.Is(err, tt.refused) || codeOf(err) != codeOf(tt.refused) || vds.HintOf(err) != vds.HintOf(tt.refused) {
 				t.Errorf("error %v, want %v", err, tt.refused)
@@ -143,7 +143,7 @@ func TestPrintPlan(t *testing.T) {
 }
 
 func TestPrintPlanFails(t *testing.T) {
-	p := printer{streams{out: full{}}, formatText}
+	p := printer{streams: streams{out: full{}}, format: formatText}
 	if err := p.printPlan(aPlan(), nil); err == nil {
 		t.Error("a plan that could not be written is no error")
 	}

@@ -23,6 +23,7 @@ type globalOptions struct {
 type cli struct {
 	*app
 	global globalOptions
+	named  func(string) string // of the host, once it is open; see printer
 }
 
 func newCLI(a *app) *cli {
@@ -97,17 +98,19 @@ func (c *cli) with(ctx context.Context, f func(context.Context, *session) error)
 		return err
 	}
 	defer h.close()
+	c.named = h.named
 	return lockFault(f(ctx, &session{host: h, printer: c.printer(), after: c.after}))
 }
 
 // printer is how the user wants the output.
-func (c *cli) printer() printer { return printer{c.streams, c.global.format} }
+func (c *cli) printer() printer {
+	return printer{c.streams, c.global.format, c.global.verbose, c.named}
+}
 
 // logger is where the library reports: warnings, and with --verbose every step.
 func (c *cli) logger() *slog.Logger {
-	level := slog.LevelWarn
 	if c.global.verbose {
-		level = slog.LevelDebug
+		return slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	return slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
+	return slog.New(warnings{c})
 }

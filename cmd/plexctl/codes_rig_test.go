@@ -256,7 +256,7 @@ func (r *codeRig) written(was *blocktest.Mem) []string {
 // refusedCommand runs a command for people and for programs, which must both be refused alike, and returns the message.
 func (r *codeRig) refusedCommand(args string) string {
 	r.t.Helper()
-	text, program := r.plexctl(args), r.plexctl(args+" -o json")
+	text, program := r.plexctl("-v "+args), r.plexctl(args+" -o json")
 	lines := strings.Split(strings.TrimSpace(program.out), "\n")
 	var doc struct{ Error errorDoc }
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &doc); err != nil {
@@ -270,6 +270,9 @@ func (r *codeRig) refusedCommand(args string) string {
 	if doc.Error.Hint != "" {
 		want += "hint: " + doc.Error.Hint + "\n"
 	}
+	p := r.provider()
+	defer p.Close()
+	want = (&host{Provider: p}).named(want)
 	if !strings.HasSuffix(text.talk, want) || text.out != "" {
 		r.wrong("plexctl %s: people and programs are told different things:\n%s%s\nwant %s", args, text.out, text.talk, want)
 	}

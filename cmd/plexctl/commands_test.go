@@ -32,6 +32,12 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 			ts.Fatalf("exit status %s, want %s", got, args[0])
 		}
 	}),
+	// coded CODE: the last plexctl ended with an error of this code.
+	"coded": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		if got := codeOf(s.err).String(); got != args[0] {
+			ts.Fatalf("%s, want %s: %v", got, args[0], s.err)
+		}
+	}),
 	// capture VAR PATTERN: sets VAR to what the group in PATTERN matches in the stdout of the last plexctl.
 	"capture": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		m := regexp.MustCompile(args[1]).FindStringSubmatch(s.raw)
@@ -295,7 +301,8 @@ func plexctlCmd(ts *testscript.TestScript, neg bool, args []string) {
 		return nil
 	}
 	var out, talk bytes.Buffer
-	s.status = s.app(&out, &talk, interrupt).run(ctx, args)
+	status, err := s.app(&out, &talk, interrupt).execute(ctx, args)
+	s.status, s.err = int(status), err
 	s.typed, s.raw = "", out.String()
 	fmt.Fprint(ts.Stdout(), s.normalize(out.String()))
 	fmt.Fprint(ts.Stderr(), s.normalize(talk.String()))

@@ -29,7 +29,7 @@ func newDrive(c *cli) *cobra.Command {
 
 func newDriveList(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "list",
+		Use: "list", Aliases: []string{"ls"},
 		Short: "List drives",
 		Long: "List shows every device with a plexctl label. STATE says what it is to this host:\n" +
 			"  used       it is a drive of this host\n" +
@@ -213,7 +213,7 @@ func chooseDrive(ctx context.Context, s *session, ref string) (outcome, error) {
 func newDriveRemove(c *cli) *cobra.Command {
 	var ref string
 	cmd := &cobra.Command{
-		Use:   "remove DRIVE",
+		Use: "remove DRIVE", Aliases: []string{"rm"}, SuggestFor: []string{"delete"},
 		Short: "Take the label off a drive without plexes",
 		Long:  "Remove takes the label off a drive, which is an ordinary device again. A drive with plexes is refused.",
 	}

@@ -82,7 +82,7 @@ func (s *session) checkDevices(ctx context.Context, opts driveInitOptions) (path
 			return nil, nil, err
 		}
 		seen, paths = append(seen, info.Dev), append(paths, path)
-		loss = append(loss, fmt.Sprintf("Everything on %s (%s) will be lost: %s.", path, deviceText(info), content))
+		loss = append(loss, fmt.Sprintf("%s (%s) becomes a drive, and everything on it will be lost: %s.", path, deviceText(info), content))
 	}
 	return paths, loss, nil
 }
@@ -97,7 +97,7 @@ func (s *session) contentText(ctx context.Context, info blockdev.Info) (string, 
 		return "it is a drive of plexctl, " + drive.ID.String(), nil
 	}
 	if len(found) == 0 {
-		return "nothing is recognised on it", nil
+		return "plexctl recognises nothing there", nil
 	}
 	return strings.Join(listOf(found, signature.Signature.String), ", "), nil
 }

@@ -43,7 +43,7 @@ func interrupted(operation *resync.Async, err error) error {
 	if codeOf(err) != vds.ErrAbort {
 		return err
 	}
-	hint := fmt.Sprintf("come back with `plexctl op wait %s`", operation.ID)
+	hint := fmt.Sprintf("come back with `plexctl op wait %s`", operation.ID) // with the name of the LUN: see named
 	if canCancel(operation.Type) {
 		hint += fmt.Sprintf(", or end it with `plexctl op cancel %s`", operation.ID)
 	}
@@ -110,9 +110,7 @@ func (s *session) begun(operation *resync.Async, wait bool) outcome {
 		if wait || !doc.pending() {
 			return s.follow(ctx, operation)
 		}
-		if s.format == formatText {
-			fmt.Fprintf(s.err, "%s; watch it with `plexctl op wait %s`\n", nextText(doc), operation.ID)
-		}
+		s.note("%s; watch it with `plexctl op wait %s`", nextText(doc), operation.ID)
 		return s.printOperation(doc)
 	}
 }

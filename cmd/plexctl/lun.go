@@ -23,7 +23,7 @@ func newLUN(c *cli) *cobra.Command {
 }
 
 func newLUNList(c *cli) *cobra.Command {
-	return reading(c, &cobra.Command{Use: "list", Short: "List LUNs"}, &noOptions{}, listLUNs)
+	return reading(c, &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List LUNs"}, &noOptions{}, listLUNs)
 }
 
 func listLUNs(ctx context.Context, s *session, _ noOptions) error {
@@ -71,7 +71,7 @@ func renameLUN(ctx context.Context, s *session, opts lunRenameOptions) (outcome,
 func newLUNDelete(c *cli) *cobra.Command {
 	var ref string
 	cmd := &cobra.Command{
-		Use:   "delete LUN",
+		Use: "delete LUN", Aliases: []string{"rm"}, SuggestFor: []string{"remove"},
 		Short: "Delete a LUN with all its plexes and data",
 		Long:  "Delete takes a LUN down and frees its space; its data is lost. A LUN that is open is refused.",
 	}

@@ -51,8 +51,8 @@ func recoverLUN(ctx context.Context, s *session, opts lunRecoverOptions) (outcom
 	return func(ctx context.Context) error {
 		_, err := s.Operation(operation.ID.String())
 		nothing := errors.Is(err, vds.ErrObjectNotFound) // it is on no record
-		if nothing && s.format == formatText {
-			fmt.Fprintf(s.err, "nothing to recover: no plex of LUN %q has failed\n", l.Name())
+		if nothing {
+			s.note("nothing to recover: no plex of LUN %q has failed", l.Name())
 		}
 		return s.begun(operation, opts.wait || nothing)(ctx)
 	}, nil

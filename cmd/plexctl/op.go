@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
 	"github.com/plexctl/plexctl/size"
+	"github.com/plexctl/plexctl/vds"
 )
 
 func newOp(c *cli) *cobra.Command {
@@ -25,7 +27,7 @@ func newOp(c *cli) *cobra.Command {
 }
 
 func newOpList(c *cli) *cobra.Command {
-	return reading(c, &cobra.Command{Use: "list", Short: "List the operation of each LUN, running or last"}, &noOptions{}, listOps)
+	return reading(c, &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List the operation of each LUN, running or last"}, &noOptions{}, listOps)
 }
 
 func listOps(ctx context.Context, s *session, _ noOptions) error {
@@ -91,7 +93,7 @@ func showOp(ctx context.Context, s *session, ref string) error {
 		[2]string{"LUN", doc.LUN.Name},
 		[2]string{"started", stamp(doc.Started)},
 		[2]string{"state", string(doc.State)},
-		[2]string{"result", fmt.Sprintf("%s (%s)", doc.Result.Code, doc.Result.HResult)},
+		[2]string{"result", doc.Result.Code},
 		[2]string{"done", progressText(doc.Percent, doc.Done, doc.Total, doc.Rate, time.Duration(doc.ETA)*time.Second)},
 		[2]string{"limit", doc.limitText()},
 	))
@@ -131,7 +133,15 @@ func waitOp(ctx context.Context, s *session, opts opWaitOptions) error {
 		ctx, cancel = context.WithTimeout(ctx, opts.timeout)
 		defer cancel()
 	}
-	return s.follow(ctx, operation)
+	err = s.follow(ctx, operation)
+	if errors.Is(err, vds.ErrTimeout) && errors.Is(err, context.DeadlineExceeded) {
+		return &vds.Error{
+			Code: vds.ErrTimeout, Op: "wait for", Object: "operation " + operation.ID.String(),
+			Reason: fmt.Sprintf("not done after %s; the operation goes on", opts.timeout),
+			Hint:   fmt.Sprintf("wait again with `plexctl op wait %s`", operation.ID),
+		}
+	}
+	return err
 }
 
 type opSetRateOptions struct {

@@ -41,8 +41,8 @@ func cancelOp(ctx context.Context, s *session, ref string) (outcome, error) {
 		return nil, err
 	}
 	if doc.cancellable() {
-		loss := fmt.Sprintf("Operation %s (%s of LUN %q, %d %%) will be cancelled; what it has copied is lost.",
-			doc.ID, doc.Type, doc.LUN.Name, doc.Percent)
+		loss := fmt.Sprintf("The operation %s of LUN %q (%d %%) will be cancelled; what it has copied is lost.",
+			doc.Type, doc.LUN.Name, doc.Percent)
 		if err := s.confirm(ctx, loss); err != nil {
 			return nil, err
 		}
@@ -52,13 +52,20 @@ func cancelOp(ctx context.Context, s *session, ref string) (outcome, error) {
 	}
 	doc.State, doc.Percent, doc.Rate, doc.ETA = resync.Canceled, 0, 0, 0
 	doc.Result = newCode(vds.ErrOperationCanceled)
-	return s.saying(operationDocument{Operation: doc}, fmt.Sprintf("operation %s is cancelled", doc.ID)), nil
+	return s.saying(operationDocument{Operation: doc}, fmt.Sprintf("%s of LUN %q is cancelled", doc.Type, doc.LUN.Name)), nil
 }
 
-// tooLate returns err. If o has failed, so that it cannot be cancelled any more, a hint tells what to do instead.
+// tooLate returns err. If o has ended or failed, so that it cannot be cancelled any more, a hint tells what to do instead.
 func tooLate(o operationDoc, err error) error {
-	if !errors.Is(err, vds.ErrCancelTooLate) || o.State != resync.Failed {
+	if !errors.Is(err, vds.ErrCancelTooLate) {
 		return err
+	}
+	if o.State != resync.Failed {
+		hint := fmt.Sprintf("`plexctl plex remove %s PLEX` takes the new plex away", o.LUN.Name)
+		if !canCancel(o.Type) {
+			hint = ""
+		}
+		return &vds.Error{Code: vds.ErrCancelTooLate, Err: err, Hint: hint}
 	}
 	hint := fmt.Sprintf("`plexctl lun recover %[1]s` tries again, and `plexctl plex remove %[1]s PLEX` gives the plex up", o.LUN.Name)
 	return &vds.Error{Code: vds.ErrCancelTooLate, Err: err, Hint: hint}

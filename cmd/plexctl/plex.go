@@ -20,7 +20,7 @@ func newPlex(c *cli) *cobra.Command {
 
 func newPlexList(c *cli) *cobra.Command {
 	var ref string
-	return reading(c, &cobra.Command{Use: "list LUN", Short: "List the plexes of a LUN"}, &ref, listPlexes, one("LUN", &ref, lunNames))
+	return reading(c, &cobra.Command{Use: "list LUN", Aliases: []string{"ls"}, Short: "List the plexes of a LUN"}, &ref, listPlexes, one("LUN", &ref, lunNames))
 }
 
 func listPlexes(ctx context.Context, s *session, ref string) error {

@@ -15,7 +15,7 @@ type plexRemoveOptions struct{ lun, plex string }
 func newPlexRemove(c *cli) *cobra.Command {
 	var opts plexRemoveOptions
 	cmd := &cobra.Command{
-		Use:   "remove LUN PLEX",
+		Use: "remove LUN PLEX", Aliases: []string{"rm"}, SuggestFor: []string{"delete"},
 		Short: "Take a plex away from a mirror, and free its room",
 		Long: "Remove takes a plex away from a LUN, which may be in use meanwhile. The plex ceases to exist, its copy of the data is\n" +
 			"lost and its room is free; the LUN and its data stay. `plexctl plex split` keeps the copy as a LUN.\n" +
@@ -101,6 +101,5 @@ func (h *host) plexLoss(ctx context.Context, l *lun.LUN, plex uuid.UUID) (string
 	if plexCount(doc) == 2 {
 		left = "one plex is left, and the LUN is no mirror any more"
 	}
-	return fmt.Sprintf("Plex %s of LUN %s, on %s, will be removed, and its copy of the data lost; %s.",
-		plex, lunText(l, doc.Size), where, left), nil
+	return fmt.Sprintf("The plex on %s of LUN %s will be removed, and its copy of the data lost; %s.", where, lunText(l, doc.Size), left), nil
 }

@@ -19,7 +19,9 @@ import (
 // printer writes results in the format that the user wants.
 type printer struct {
 	streams
-	format format
+	format  format
+	verbose bool
+	named   func(string) string // puts names in the place of GUIDs; nil: leaves them
 }
 
 // print writes a result to stdout: doc with -o json, else text.
@@ -43,8 +45,11 @@ func (p printer) write(w io.Writer, doc any, text string) error {
 	return err
 }
 
-// shown is text for a terminal. Of control characters it has line breaks, and colours if the terminal has them.
+// shown is text for a user, with the names of objects. Of control characters it has line breaks, and colours if the terminal has them.
 func (p printer) shown(text string) string {
+	if p.named != nil {
+		text = p.named(text)
+	}
 	if !p.terminal.color {
 		return visible.Text(text)
 	}
@@ -64,7 +69,10 @@ func (p printer) encode(doc any) error {
 // report writes an error: as text to stderr, or with -o json as a document to stdout, where a script expects the result.
 func (p printer) report(err error) {
 	doc := newErrorDoc(err)
-	text := fmt.Sprintf("plexctl: %s (%s, %s)", doc.Message, doc.Code, doc.HResult)
+	text := "plexctl: " + doc.Message
+	if p.verbose {
+		text += fmt.Sprintf(" (%s, %s)", doc.Code, doc.HResult)
+	}
 	if doc.Hint != "" {
 		text += "\nhint: " + doc.Hint
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -66,12 +67,15 @@ func group(cmd *cobra.Command, sub ...*cobra.Command) *cobra.Command {
 			return nil
 		}
 		hint := helpHint(cmd)
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		near := slices.DeleteFunc(cmd.SuggestionsFor(args[0]), func(name string) bool {
+			return !strings.HasPrefix(name, args[0]) && max(len(name), len(args[0]))-min(len(name), len(args[0])) > 1
+		})
+		if len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, " or ") + "?"
 		}
 		return usage(hint, "unknown command %q for %q", args[0], cmd.CommandPath())
 	}
-	cmd.SuggestionsMinimumDistance = 1
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.DisableFlagsInUseLine = true
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

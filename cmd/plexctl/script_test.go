@@ -58,6 +58,7 @@ type stage struct {
 	interrupt   int    // the user presses Ctrl-C after so many looks; 0: never
 
 	status int    // exit status of the last command
+	err    error  // what it reported
 	raw    string // its stdout as it was
 	before state  // the last snapshot
 }

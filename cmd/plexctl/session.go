@@ -56,7 +56,7 @@ func (s *session) plan(change func(*session) (outcome, error)) ([]lun.PlannedSte
 	return h.Plan(), err
 }
 
-// confirm returns nil if a command may destroy something: with --yes, or when the user at the terminal answers yes. loss
+// confirm returns nil if a command may destroy something: with --yes, or when the user at the terminal answers y or yes. loss
 // says what will be lost, in whole sentences. A dry run loses nothing.
 func (s *session) confirm(ctx context.Context, loss string) error {
 	if s.yes || s.dryRun {
@@ -65,12 +65,12 @@ func (s *session) confirm(ctx context.Context, loss string) error {
 	if !s.canAsk() {
 		return usage("if that is wanted, add --yes", "there is no terminal to ask at: %s", strings.ReplaceAll(loss, "\n", " "))
 	}
-	fmt.Fprint(s.err, s.shown(loss+"\nType yes to go on: "))
+	fmt.Fprint(s.err, s.shown(loss+"\nGo on? [y/N] "))
 	answer, err := s.readLine(ctx)
 	if err != nil {
 		return err
 	}
-	if strings.TrimSpace(answer) != "yes" {
+	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
 		return &vds.Error{Code: vds.ErrOperationCanceled, Reason: "not confirmed, nothing has changed"}
 	}
 	return nil

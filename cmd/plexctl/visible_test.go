@@ -49,13 +49,13 @@ func TestOutputIsVisible(t *testing.T) {
 			if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
 				t.Errorf("%s has %q", name, text[i:])
 			}
-			if lines := strings.Count(strings.TrimSuffix(text, "Type yes to go on: "), "\n"); lines > output.lines {
+			if lines := strings.Count(strings.TrimSuffix(text, "Go on? [y/N] "), "\n"); lines > output.lines {
 				t.Errorf("%s has %d lines, want %d:\n%s", name, lines, output.lines, text)
 			}
 		}
 	}
 	var out bytes.Buffer
-	p := printer{streams{out: &out}, formatJSON}
+	p := printer{streams: streams{out: &out}, format: formatJSON}
 	if err := p.printDrives([]lun.Drive{drive}); err != nil {
 		t.Fatal(err)
 	}

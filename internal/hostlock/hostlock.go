@@ -37,8 +37,11 @@ type HeldError struct {
 // Error names the holder.
 func (e *HeldError) Error() string {
 	holder := "another process"
-	if e.Holder != "" {
-		holder = "process " + e.Holder
+	if pid, purpose, ok := strings.Cut(e.Holder, " "); ok {
+		holder = fmt.Sprintf("process %s (%s)", pid, purpose)
+	}
+	if errors.Is(e.Err, context.DeadlineExceeded) {
+		return fmt.Sprintf("lock %s: held by %s, and not free in time", e.Path, holder)
 	}
 	return fmt.Sprintf("lock %s: held by %s: %v", e.Path, holder, e.Err)
 }

@@ -95,10 +95,10 @@ func (r *Rig) Run(args ...string) string {
 	return RunTool(r.T, "plexctl", args...)
 }
 
-// Refuse runs plexctl, which must end with the exit status and say every one of the texts.
+// Refuse runs plexctl, which must end with the exit status and say every one of the texts. With -v it names the code.
 func (r *Rig) Refuse(status int, args []string, says ...string) {
 	r.T.Helper()
-	out, err := TryTool(r.T, "plexctl", args...)
+	out, err := TryTool(r.T, "plexctl", append([]string{"-v"}, args...)...)
 	if got := ExitStatus(err); got != status {
 		r.T.Errorf("plexctl %s: exit status %d, want %d\n%s", strings.Join(args, " "), got, status, out)
 	}

@@ -34,7 +34,7 @@ func Cancel(id uuid.UUID) Verb {
 
 // tooLate is the reason why an operation that is not l's present one cannot be cancelled.
 func tooLate(l catalog.LUN, id uuid.UUID) error {
-	err := &vds.Error{Code: vds.ErrCancelTooLate, Op: "cancel", Object: "operation " + id.String(), Reason: "it has ended"}
+	err := &vds.Error{Code: vds.ErrCancelTooLate, Op: "cancel", Object: "operation " + id.String(), Reason: "too late, it has ended"}
 	if l.Last != nil && l.Last.ID == id && l.Last.Result == vds.ErrOperationCanceled {
 		err.Code, err.Reason = vds.ErrOperationCanceled, "it was cancelled before"
 	}
