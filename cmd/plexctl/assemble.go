@@ -103,10 +103,13 @@ func (p printer) printResults(results []lun.Result, taken []lun.Drive, state str
 	doc := resultsDocument{[]resultDoc{}, listOf(taken, newDriveRef)}
 	var text strings.Builder
 	for _, r := range results {
-		one := resultDoc{lunRef: lunRef{ID: r.ID, Name: r.Name}}
-		if r.Err == nil {
+		one := resultDoc{lunRef: lunRef{ID: r.ID, Name: r.Name}, Changed: r.Changed}
+		switch {
+		case r.Changed:
+			fmt.Fprintf(&text, "%s was not as recorded, and is corrected\n", r.Name)
+		case r.Err == nil:
 			fmt.Fprintf(&text, "%s is %s\n", r.Name, state)
-		} else {
+		default:
 			shown := newErrorDoc(r.Err)
 			one.Error, err = &shown, cmp.Or(err, error(exitOf(codeOf(r.Err))))
 			if p.format == formatText {

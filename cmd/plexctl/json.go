@@ -153,7 +153,8 @@ type errorDoc struct {
 // resultDoc is the result for one LUN of a command that takes several.
 type resultDoc struct {
 	lunRef
-	Error *errorDoc `json:"error,omitempty"`
+	Changed bool      `json:"changed,omitempty"`
+	Error   *errorDoc `json:"error,omitempty"`
 }
 
 // stepDoc is one step of a plan.

@@ -30,8 +30,9 @@ func newReenumerate(c *cli) *cobra.Command {
 		Use:   "reenumerate",
 		Short: "Look for new drives, and bring catalogs and kernel to agree",
 		Long: "Reenumerate looks for drives anew and brings their catalogs to agree. Then it brings the kernel's devices of every\n" +
-			"active LUN to what its record says. It is what to run after VDS_E_PROVIDER_CACHE_CORRUPT. LUNs that are not\n" +
-			"active stay so; `plexctl assemble` activates them.",
+			"active LUN to what its record says, and tells which it has corrected. It is what to run after a drive has come back\n" +
+			"under another number, and after VDS_E_PROVIDER_CACHE_CORRUPT. LUNs that are not active stay so; `plexctl assemble`\n" +
+			"activates them.",
 	}
 	return changing(c, cmd, &noOptions{}, reenumerate)
 }

@@ -323,7 +323,7 @@ func TestAllocationThinSCSI(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab.NewLab(t)
-			newChurn(t, newSCSI(t, "dev_size_mb=24 "+parameters)).run(2)
+			newChurn(t, lab.NewSCSI(t, "dev_size_mb=24 "+parameters)).run(2)
 		})
 	}
 	for name, parameters := range map[string]string{
@@ -332,7 +332,7 @@ func TestAllocationThinSCSI(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab.NewLab(t)
-			unknown(t, newSCSI(t, "dev_size_mb=24 "+parameters))
+			unknown(t, lab.NewSCSI(t, "dev_size_mb=24 "+parameters))
 		})
 	}
 }
@@ -343,7 +343,7 @@ func TestAllocationThinSCSI(t *testing.T) {
 func TestAllocationPartition(t *testing.T) {
 	lab.NewLab(t)
 	for name, device := range map[string]string{
-		"SCSI": newSCSI(t, "dev_size_mb=24 lbpws=1 lbprz=1 unmap_granularity=8"),
+		"SCSI": lab.NewSCSI(t, "dev_size_mb=24 lbpws=1 lbprz=1 unmap_granularity=8"),
 		"loop": sparseLoop(t, filepath.Join(mountTmpfs(t), "image"), unix.LO_FLAGS_PARTSCAN),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,9 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/allocation"
@@ -123,7 +120,7 @@ func TestOffloadThinSCSI(t *testing.T) {
 		"blocks of 4 KiB":  "lbpws=1 unmap_granularity=16 sector_size=4096 write_same_length=250",
 	} {
 		t.Run(name, func(t *testing.T) {
-			device := newSCSI(t, "dev_size_mb=8 lbprz=1 "+parameters)
+			device := lab.NewSCSI(t, "dev_size_mb=8 lbprz=1 "+parameters)
 			if !dropsParts(t, device) {
 				t.Error("this disk does its duty: the test proves nothing")
 			}
@@ -131,7 +128,7 @@ func TestOffloadThinSCSI(t *testing.T) {
 		})
 	}
 	t.Run("discards disabled", func(t *testing.T) {
-		device := newSCSI(t, "dev_size_mb=8 lbprz=1 lbpws=1 unmap_granularity=64")
+		device := lab.NewSCSI(t, "dev_size_mb=8 lbprz=1 lbpws=1 unmap_granularity=64")
 		for _, mode := range lab.Glob(t, "/sys/block/"+filepath.Base(device)+"/device/scsi_disk/*/provisioning_mode") {
 			lab.Must(t, os.WriteFile(mode, []byte("disabled"), 0))
 		}
@@ -144,7 +141,7 @@ func TestOffloadThinSCSI(t *testing.T) {
 		}
 	})
 	t.Run("stacked", func(t *testing.T) {
-		device := newSCSI(t, "dev_size_mb=8 lbprz=1 lbpws=1 unmap_granularity=64")
+		device := lab.NewSCSI(t, "dev_size_mb=8 lbprz=1 lbpws=1 unmap_granularity=64")
 		name := "plexctl-test-offload"
 		lab.RunTool(t, "dmsetup", "create", name, "--table", fmt.Sprintf("0 8192 linear %s 8", device))
 		defer lab.RunTool(t, "dmsetup", "remove", "--retry", name)
@@ -164,25 +161,6 @@ func dropsParts(t testing.TB, device string) bool {
 		t.Fatal(err)
 	}
 	return b[0] != 0
-}
-
-// newSCSI makes a disk with the module scsi_debug, until the test ends. Another test may have left the module behind.
-func newSCSI(t testing.TB, parameters string) string {
-	t.Helper()
-	lab.LoadModule(t, "sd_mod")
-	unloadSCSI(t)
-	lab.LoadModule(t, "scsi_debug delay=0 "+parameters)
-	t.Cleanup(func() { unloadSCSI(t) })
-	return lab.ScsiDebug(t)
-}
-
-// unloadSCSI removes the disk of scsi_debug.
-func unloadSCSI(t testing.TB) {
-	t.Helper()
-	lab.WaitFor(t, "scsi_debug to go", 10*time.Second, func() bool {
-		err := unix.DeleteModule("scsi_debug", unix.O_NONBLOCK)
-		return err == nil || errors.Is(err, unix.ENOENT)
-	})
 }
 
 //gate:kernels releases

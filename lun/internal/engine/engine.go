@@ -16,6 +16,7 @@ type Engine struct {
 	Now   time.Time
 	Guard Guard     // nil: a LUN stays suspended when the process dies in a window
 	Dry   *Recorder // not nil: steps are recorded, not carried out
+	Acted bool      // steps have been carried out, or recorded
 }
 
 // runner is a step of this package, which can concern drives. The steps of package layout concern devices only.
@@ -26,6 +27,7 @@ type runner interface {
 
 // Run carries steps out in order and stops at the first error. If a step suspends a LUN, Run starts a guard beforehand.
 func (e *Engine) Run(ctx context.Context, steps []layout.Step) error {
+	e.Acted = e.Acted || len(steps) > 0
 	if e.Dry != nil {
 		if slices.ContainsFunc(steps, loadsMirror) {
 			if err := e.Kernel.CanMirror(ctx); err != nil {

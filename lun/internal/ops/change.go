@@ -96,9 +96,10 @@ func (env *Env) lock(ctx context.Context, timeout time.Duration, purpose string)
 
 // Result is the outcome for one LUN.
 type Result struct {
-	ID   uuid.UUID
-	Name string
-	Err  error // nil after a success
+	ID      uuid.UUID
+	Name    string
+	Err     error // nil after a success
+	Changed bool  // of Reenumerate: the kernel or the record was not as it should be, and has been corrected
 }
 
 // result is the outcome of op for l.

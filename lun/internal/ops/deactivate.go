@@ -2,17 +2,21 @@ package ops
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/raid1"
 	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
 )
 
 // Deactivate takes LUNs down, all of them when none is named, several at a time.
@@ -36,8 +40,34 @@ func Deactivate(ctx context.Context, env *Env, refs []string) ([]Result, error) 
 				s.Log.Warn("an older copy of what was stopped may not be recognised", "error", err)
 			}
 		}
-		return results, nil
+		if len(refs) > 0 {
+			return results, nil
+		}
+		strays, err := strayResults(ctx, s)
+		return append(results, strays...), err
 	})
+}
+
+// strayResults is an error for each LUN that has devices, and no record on the drives that are here. Its devices stay: their tables
+// may be all that still tells where its data is.
+func strayResults(ctx context.Context, s *Session) ([]Result, error) {
+	devices, err := s.Active(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var results []Result
+	for _, d := range slices.SortedFunc(maps.Values(devices), func(a, b dm.Device) int { return strings.Compare(a.Name, b.Name) }) {
+		owner, _ := layout.OwnerOf(d.UUID)
+		_, recorded := s.Record(owner)
+		if recorded || slices.ContainsFunc(results, func(r Result) bool { return r.ID == owner }) {
+			continue
+		}
+		name := layout.NameOf(d.Name)
+		results = append(results, Result{ID: owner, Name: name, Err: record.LUNFault(vds.ErrObjectStatusFailed, "deactivate", name,
+			"no drive here has its record, so its device "+d.Name+" stays",
+			"attach its drive and run `plexctl reenumerate`; if its data is not needed, remove the device: `dmsetup remove "+d.Name+"`")})
+	}
+	return results, nil
 }
 
 // takeDown removes the devices of l. If l is a mirror, it ends its run in the metadata, and sets next to the record that has to be

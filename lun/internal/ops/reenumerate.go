@@ -25,9 +25,13 @@ func Reenumerate(ctx context.Context, env *Env) ([]Result, error) {
 		}
 		var results []Result
 		for _, l := range luns {
-			if len(all[l.ID]) > 0 {
-				results = append(results, result("reenumerate", l, reconcile(ctx, s, l)))
+			if len(all[l.ID]) == 0 {
+				continue
 			}
+			s.Acted = false
+			r := result("reenumerate", l, reconcile(ctx, s, l))
+			r.Changed = s.Acted && r.Err == nil
+			results = append(results, r)
 		}
 		return results, nil
 	})
