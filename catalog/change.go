@@ -80,7 +80,7 @@ func (s Set) TakeBack(put, back []LUN) []LUN {
 			}
 		}
 		next := s.Next(l)
-		next.Generation = max(next.Generation, generation+1)
+		next = next.Above(generation)
 		next.Former = next.reached(put)
 		records = append(records, next)
 	}
@@ -135,7 +135,7 @@ func (l LUN) concerns(d Drive) bool {
 // Next is l as the next version of its LUN. l is the current record with the caller's changes, or a LUN that is new, or one
 // that the LUN that absorbed it restores. Next sets the fields that only the set knows:
 //
-//   - Generation: one above every generation of the LUN, the dead ones included.
+//   - Generation: one above every generation of the LUN, the dead and overruled ones included. Behind goes with it.
 //   - Absorbed: Next adds the source of a running operation, and the LUNs that the source had absorbed. It removes a
 //     tombstone once no drive that it is for can return. The tombstone of the source stays while the operation runs,
 //     and while its plexes leave. One that the caller has added stays in this version (see TakeBack).
@@ -146,7 +146,7 @@ func (s Set) Next(l LUN) LUN {
 	generation := s.absorbed[l.ID].generation
 	var before []LUN
 	if old != nil {
-		generation = max(generation, old.winner.Generation)
+		generation = max(generation, old.newest, old.winner.Generation)
 		before = append(before, old.winner)
 	}
 	if l.Operation != nil && l.Operation.Source != nil {
@@ -154,6 +154,7 @@ func (s Set) Next(l LUN) LUN {
 	}
 	next := l
 	next.Generation = generation + 1
+	next.Behind = s.behindBy(next)
 	next.Absorbed = s.tombstones(l, before)
 	next.Former = s.former(next, before)
 	next.Absorbed = s.neededTombstones(next, func(t Tombstone) bool {
@@ -161,6 +162,31 @@ func (s Set) Next(l LUN) LUN {
 		return isNew || l.mayRestore(t.LUN)
 	})
 	return next
+}
+
+// Above is l with a generation above another one, if it is not above already.
+func (l LUN) Above(generation uint64) LUN {
+	if l.Generation <= generation {
+		l.Behind += generation + 1 - l.Generation
+		l.Generation = generation + 1
+	}
+	return l
+}
+
+// behindBy is Behind of l, a record that is about to be made. It is 0 when no drive of l has a record of it.
+func (s Set) behindBy(l LUN) uint64 {
+	newest := uint64(0)
+	if g := s.groups[l.ID]; g != nil {
+		for drive, have := range g.records {
+			if l.at(drive) {
+				newest = max(newest, have.Generation)
+			}
+		}
+	}
+	if newest == 0 {
+		return 0
+	}
+	return l.Generation - 1 - newest
 }
 
 // tombstones is the LUNs that l has absorbed, directly or with another one.

@@ -87,7 +87,7 @@ func TestHeal(t *testing.T) {
 		"absorber absorbed, source haunts":   {drives: []Drive{drive(1, joined), drive(2, two), drive(3, inherits(buries(testLUN(5, 1, testPlex(5, 3, 4, 8)), joined), joined))}, want: map[int][]string{1: {}, 2: {}}},
 		"absorber cannot be used":            {drives: []Drive{drive(1, joined, testLUN(5, 1, testPlex(5, 1, 8, 8))), drive(2, two)}},
 		"cannot be used, one behind":         {drives: []Drive{drive(1, mirror, testLUN(5, 1, testPlex(5, 1, 21, 8))), drive(2, version(mirror, 3))}},
-		"conflict":                           {drives: []Drive{drive(1, mirror), drive(2, version(one, 4), version(mirror, 4)), drive(3, LUN{ID: mirror.ID, Name: "x", Generation: 4})}, want: map[int][]string{1: {"lun1@4", "lun3@4"}}},
+		"conflict":                           {drives: []Drive{drive(1, mirror), drive(2, version(one, 4), version(mirror, 4)), drive(3, testLUN(3, 4, testPlex(7, 3, 20, 8)))}, want: map[int][]string{1: {"lun1@4", "lun3@4"}}},
 		"drive without its first label":      {drives: []Drive{drive(1, version(mirror, 5)), lost}},
 		"deleted, drive without first label": {drives: []Drive{drive(1, deleted(mirror)), lost}},
 		"duplicate drive":                    {drives: []Drive{drive(1, mirror), drive(2, version(mirror, 3)), drive(2, mirror)}},

@@ -232,3 +232,9 @@ func mustRead(t testing.TB, m Media) Drive {
 	}
 	return d
 }
+
+// lent is l, whose record a drive without a plex of it holds too.
+func lent(l LUN, to int) LUN {
+	l.Former = []uuid.UUID{driveID(to)}
+	return l
+}

@@ -3,9 +3,7 @@ package catalog
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -31,6 +29,7 @@ type group struct {
 	winner      LUN                // the current record
 	conflicting []LUN              // different records of the highest generation; the winner is the first
 	records     map[uuid.UUID]*LUN // by drive
+	newest      uint64             // the highest generation, overruled records included
 	unheard     bool               // the winner is from a drive that is not heard, or there twice
 	mute        bool               // the winner is from a drive that is not heard, and from none that is there twice
 }
@@ -61,6 +60,7 @@ func (p Problem) Unwrap() error { return p.Err }
 //
 //   - The record of a LUN with the highest generation wins. If there are different ones, that is ErrConflict. It is ErrForked if
 //     it does not come from every other record, whatever the generations: the copies were changed without each other.
+//   - A record that is on a drive where the LUN has no plex by it does not count if it is overruled; see there.
 //   - A LUN does not exist if its record says that it is deleted. Neither does it exist if the current record of another
 //     LUN has a tombstone for its generation or a later one.
 //   - Two drives with one GUID are ErrDuplicateDrive. Neither is used: their records of LUNs on other drives do not count,
@@ -171,65 +171,6 @@ func (s *Set) group(lun uuid.UUID) *group {
 	return s.groups[lun]
 }
 
-// elect finds the winner of each group, and conflicts.
-func (s *Set) elect() {
-	for _, id := range s.ids() {
-		g := s.groups[id]
-		var winners []LUN
-		for _, l := range g.records {
-			if len(winners) > 0 && l.Generation > winners[0].Generation {
-				winners = nil
-			}
-			if len(winners) == 0 || l.Generation == winners[0].Generation {
-				winners = append(winners, *l)
-			}
-		}
-		g.conflicting = distinct(winners)
-		g.winner = g.conflicting[0]
-		if forked := s.findForks(id, g); !forked && len(g.conflicting) > 1 {
-			detail := fmt.Sprintf("%s: %d different records of generation %d", g.winner.title(), len(g.conflicting), g.winner.Generation)
-			luns := []uuid.UUID{id}
-			s.problem(Problem{Err: ErrConflict, Detail: detail, LUNs: luns, Drives: s.Holders(id), Unfit: luns})
-		}
-	}
-}
-
-// findForks finds records that the winner of a group does not come from. It reports whether there are any.
-func (s *Set) findForks(id uuid.UUID, g *group) bool {
-	var forks []LUN
-	sides := fmt.Sprintf("generation %d of host %q", g.winner.Generation, g.winner.Host)
-	for _, drive := range s.Holders(id) {
-		l := *g.records[drive]
-		if g.winner.comesFrom(l) {
-			continue
-		}
-		forks = append(forks, l)
-		sides += fmt.Sprintf(" and, on drive %s, generation %d of host %q", drive, l.Generation, l.Host)
-	}
-	if len(forks) == 0 {
-		return false
-	}
-	forks = distinct(forks)
-	g.conflicting = append(g.conflicting, forks...)
-	if g.winner.Deleted { // not on the other side
-		g.winner = forks[0]
-	}
-	luns := []uuid.UUID{id}
-	detail := fmt.Sprintf("%s: its copies were used without each other: %s", g.winner.title(), sides)
-	s.problem(Problem{Err: ErrForked, Detail: detail, LUNs: luns, Drives: s.Holders(id), Unfit: luns})
-	return true
-}
-
-// comesFrom reports whether l is a later version of the record old, or old itself.
-func (l LUN) comesFrom(old LUN) bool {
-	if len(old.Histories) == 0 {
-		return true
-	}
-	last := old.Histories[len(old.Histories)-1].ID
-	i := slices.IndexFunc(l.Histories, func(h History) bool { return h.ID == last })
-	return i >= 0 && (l.Histories[i].Last == 0 || old.Generation <= l.Histories[i].Last)
-}
-
 // Side is the record of a LUN that a drive holds; false when it holds none. It is one side of a fork or of a conflict.
 func (s Set) Side(lun, drive uuid.UUID) (LUN, bool) {
 	g, ok := s.groups[lun]
@@ -245,7 +186,7 @@ func (s Set) Reunite(l LUN, from uuid.UUID) LUN {
 	next := s.Next(l)
 	last := map[uuid.UUID]uint64{}
 	for _, side := range s.groups[l.ID].conflicting {
-		next.Generation = max(next.Generation, side.Generation+1)
+		next = next.Above(side.Generation)
 		for _, h := range side.Histories {
 			if h.Last == 0 {
 				h.Last = side.Generation
@@ -260,28 +201,6 @@ func (s Set) Reunite(l LUN, from uuid.UUID) LUN {
 	}
 	next.Histories = append(next.Histories[max(0, len(next.Histories)-(MaxHistories-1)):], History{ID: from})
 	return next
-}
-
-// distinct drops records that say the same. It sorts the others in an order that depends on nothing but them, deleted ones
-// last.
-func distinct(luns []LUN) []LUN {
-	luns = slices.CompactFunc(luns, func(a, b LUN) bool { return reflect.DeepEqual(a, b) })
-	if len(luns) == 1 {
-		return luns // as nearly always; a record that was read may differ in memory from an equal one that was built
-	}
-	texts := make(map[string]LUN, 1)
-	for _, l := range luns {
-		texts[encodeRecord(l)] = l
-	}
-	var alive, deleted []LUN
-	for _, text := range slices.Sorted(maps.Keys(texts)) {
-		if l := texts[text]; l.Deleted {
-			deleted = append(deleted, l)
-		} else {
-			alive = append(alive, l)
-		}
-	}
-	return append(alive, deleted...)
 }
 
 // noteAbsorbed notes the LUNs that every winner has absorbed. The tombstones of a LUN that is itself gone count too, and so do

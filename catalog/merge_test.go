@@ -43,6 +43,9 @@ func TestMerge(t *testing.T) {
 	renamed := func(l LUN, name string) LUN { l.Name = name; return l }
 	deleted := func(l LUN) LUN { l.Deleted = true; l.Generation++; return l }
 	joined := attach(one, two)
+	wider := testLUN(1, 2, testPlex(1, 1, 4, 8), testPlex(5, 2, 40, 8), testPlex(6, 4, 4, 8))
+	witness := version(one, 3) // of a change that reached drive 2 alone, and was taken back
+	witness.Behind = 1
 	joinedDeleted := deleted(joined)
 	joinedDeleted.Operation = nil
 	back := version(two, 2)
@@ -59,6 +62,13 @@ func TestMerge(t *testing.T) {
 		"same record twice":               {drives: []Drive{drive(1, mirror), drive(2, mirror)}, want: []string{"lun3@4"}},
 		"higher generation wins":          {drives: []Drive{drive(1, mirror), drive(2, version(mirror, 5))}, want: []string{"lun3@5"}},
 		"witness wins":                    {drives: []Drive{drive(1, one), drive(2, version(one, 2))}, want: []string{"lun1@2"}},
+		"witness of a change taken back":  {drives: []Drive{drive(1, renamed(version(one, 2), "a")), drive(2, witness)}, want: []string{"a@2"}},
+		"witness of the same generation":  {drives: []Drive{drive(1, renamed(version(one, 3), "a")), drive(2, witness)}, want: []string{"a@3"}},
+		"witness over the change itself":  {drives: []Drive{drive(1, version(wider, 2)), drive(2, witness), drive(4)}, want: []string{"lun1@3"}},
+		"witness over what it has seen":   {drives: []Drive{drive(1, one), drive(2, witness)}, want: []string{"lun1@3"}},
+		"witness, lent to that drive":     {drives: []Drive{drive(1, lent(version(one, 2), 2)), drive(2, witness)}, want: []string{"lun1@3"}},
+		"witness against a witness":       {drives: []Drive{drive(2, witness), drive(3, renamed(version(one, 2), "a"))}, want: []string{"lun1@3"}},
+		"two witnesses":                   {drives: []Drive{drive(1, renamed(version(one, 2), "a")), drive(2, witness), drive(3, witness)}, want: []string{"a@2"}},
 		"conflict":                        {drives: []Drive{drive(1, mirror), drive(2, renamed(mirror, "other"))}, want: []string{"!lun3@4"}, problems: []error{ErrConflict}},
 		"conflict, one deleted":           {drives: []Drive{drive(1, version(mirror, 5)), drive(2, deleted(mirror))}, want: []string{"!lun3@5"}, problems: []error{ErrConflict}},
 		"conflict that is settled":        {drives: []Drive{drive(1, mirror), drive(2, renamed(mirror, "other")), drive(3, version(mirror, 5))}, want: []string{"lun3@5"}},
@@ -72,7 +82,7 @@ func TestMerge(t *testing.T) {
 		"absorber deleted":                {drives: []Drive{drive(1, joinedDeleted), drive(2, two)}},
 		"absorber's record is older":      {drives: []Drive{drive(1, joined), drive(2, two, version(one, 3))}, want: []string{"lun1@3", "lun2@1"}},
 		"absorbed both by each other":     {drives: []Drive{drive(1, buries(one, two)), drive(2, buries(two, one))}},
-		"conflict whose rival absorbed":   {drives: []Drive{drive(1, joined), drive(2, two), drive(3, version(renamed(one, "a"), 2))}, want: []string{"!a@2"}, problems: []error{ErrConflict}},
+		"conflict whose rival absorbed":   {drives: []Drive{drive(1, lent(joined, 3)), drive(2, two), drive(3, version(renamed(one, "a"), 2))}, want: []string{"!a@2"}, problems: []error{ErrConflict}},
 		"duplicate drive":                 {drives: []Drive{drive(1, one), drive(1, one), drive(2, two)}, want: []string{"!lun1@1", "lun2@1"}, problems: []error{ErrDuplicateDrive}},
 		"duplicate drive, three":          {drives: []Drive{drive(1), drive(1), drive(1)}, problems: []error{ErrDuplicateDrive}},
 		"two duplicate drives":            {drives: []Drive{drive(1, mirror), drive(2, mirror), drive(1, mirror), drive(2, mirror)}, want: []string{"!lun3@4"}, problems: []error{ErrDuplicateDrive, ErrDuplicateDrive}},

@@ -66,7 +66,10 @@ type LUN struct {
 	ID         uuid.UUID
 	Name       string
 	Size       size.Sectors
-	Generation uint64 // rises by one with every change; the highest wins
+	Generation uint64 // rises with every change; the highest wins
+	// Behind says how much older the newest record on the LUN's own drives was than Generation-1 when this record was made. It is 0
+	// for nearly all records. See Merge.
+	Behind     uint64
 	Plexes     []Plex // in leg order
 	RegionSize size.Sectors
 	MaxRate    uint64      // resync limit, KiB/s for each leg; 0: the default; 1: paused

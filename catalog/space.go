@@ -110,8 +110,11 @@ func (l LUN) Tracked() bool { return l.vacant() && l.Scan == uuid.Nil }
 func (l LUN) vacant() bool { return len(l.Copies()) < len(l.Plexes) }
 
 // on reports whether l owns space on the drive.
-func (l LUN) on(drive uuid.UUID) bool {
-	return !l.Deleted && slices.ContainsFunc(l.owned(), func(p Plex) bool { return p.on(drive) })
+func (l LUN) on(drive uuid.UUID) bool { return !l.Deleted && l.at(drive) }
+
+// at reports whether l owns space on the drive, or did so until it was deleted.
+func (l LUN) at(drive uuid.UUID) bool {
+	return slices.ContainsFunc(l.owned(), func(p Plex) bool { return p.on(drive) })
 }
 
 // sortedIDs sorts ids in place and drops what is there twice.

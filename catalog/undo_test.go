@@ -70,7 +70,7 @@ func checkAsBefore(t *testing.T, at string, sc scenario, drives []Drive) {
 	want := slices.Clone(Merge(sc.drives).LUNs)
 	for i, l := range s.LUNs {
 		if i < len(want) {
-			want[i].Generation, want[i].Absorbed, want[i].Former = l.Generation, l.Absorbed, l.Former
+			want[i].Generation, want[i].Behind, want[i].Absorbed, want[i].Former = l.Generation, l.Behind, l.Absorbed, l.Former
 		}
 	}
 	if diff := cmp.Diff(want, s.LUNs); diff != "" || len(s.Problems) > 0 {

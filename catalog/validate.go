@@ -100,6 +100,8 @@ func (l LUN) checkValues() error {
 		return invalid("size of %d sectors: not a multiple of 1 MiB, or out of range", l.Size)
 	case l.Generation == 0 || l.Generation > maxCount:
 		return invalid("generation %d", l.Generation)
+	case l.Behind >= l.Generation:
+		return invalid("generation %d, behind by %d", l.Generation, l.Behind)
 	case l.RegionSize != 0 && bits.OnesCount64(uint64(l.RegionSize)) != 1:
 		return invalid("region size of %d sectors: not a power of two", l.RegionSize)
 	}

@@ -31,6 +31,7 @@ type lunV1 struct {
 	Name       string        `json:"name"`
 	Size       size.Sectors  `json:"sectors"`
 	Generation uint64        `json:"generation"`
+	Behind     uint64        `json:"behind,omitempty"`
 	Plexes     []plexV1      `json:"plexes"`
 	RegionSize size.Sectors  `json:"regionSectors,omitempty"`
 	MaxRate    uint64        `json:"maxRateKiB,omitempty"`
@@ -295,7 +296,7 @@ func maybe[A, B any](p *A, f func(A) B) *B {
 
 func toWire(l LUN) lunV1 {
 	return lunV1{
-		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
+		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, Behind: l.Behind, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
 		Plexes:    each(l.Plexes, plexToWire),
 		Absorbed:  each(l.Absorbed, func(t Tombstone) tombstoneV1 { return tombstoneV1(t) }),
 		Former:    l.Former,
@@ -328,7 +329,7 @@ func operationToWire(o Operation) operationV1 {
 
 func toModel(l lunV1) LUN {
 	return LUN{
-		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
+		ID: l.ID, Name: l.Name, Size: l.Size, Generation: l.Generation, Behind: l.Behind, RegionSize: l.RegionSize, MaxRate: l.MaxRate,
 		Plexes:    each(l.Plexes, plexToModel),
 		Absorbed:  each(l.Absorbed, func(t tombstoneV1) Tombstone { return Tombstone(t) }),
 		Former:    l.Former,

@@ -4,6 +4,34 @@ package mutation
 func catalogMutations() []mutation {
 	return []mutation{
 		{
+			name:  "a witness of a change that was taken back wins over a later change",
+			harm:  "undoes a change that was reported as done",
+			file:  "catalog/elect.go",
+			edits: []edit{{"if g.overruled(drive, *l) {", "if g.overruled(drive, *l) && false {"}},
+			test:  "TestAFailedChangeOverridesNone",
+		},
+		{
+			name:  "a witness loses against the change that it takes back",
+			harm:  "brings a failed change back",
+			file:  "catalog/elect.go",
+			edits: []edit{{" && !by.at(drive)", ""}},
+			test:  "TestMerge/witness over the change itself",
+		},
+		{
+			name:  "a witness loses against a record from before",
+			harm:  "undoes a change whose first write was followed by a crash",
+			file:  "catalog/elect.go",
+			edits: []edit{{"if known < by.Generation && ", "if known > 0 && "}},
+			test:  "TestMerge/witness wins",
+		},
+		{
+			name:  "a new record is not above a witness that does not count",
+			harm:  "makes two records of one generation",
+			file:  "catalog/change.go",
+			edits: []edit{{"max(generation, old.newest, old.winner.Generation)", "max(generation, old.winner.Generation)"}},
+			test:  "TestNextAboveAWitness",
+		},
+		{
 			name:  "a catalog write is not flushed",
 			harm:  "acts on a change that a power cut takes away",
 			file:  "catalog/drive.go",
@@ -62,14 +90,14 @@ func catalogMutations() []mutation {
 		{
 			name:  "the older generation wins",
 			harm:  "brings back every LUN as it was before its last change",
-			file:  "catalog/merge.go",
+			file:  "catalog/elect.go",
 			edits: []edit{{"if len(winners) > 0 && l.Generation > winners[0].Generation {", "if len(winners) > 0 && l.Generation < winners[0].Generation {"}},
 			test:  "TestMerge/higher generation wins",
 		},
 		{
 			name:  "different records of one generation are no conflict",
 			harm:  "guesses which of two truths holds",
-			file:  "catalog/merge.go",
+			file:  "catalog/elect.go",
 			edits: []edit{{"!forked && len(g.conflicting) > 1 {", "!forked && len(g.conflicting) > 9 {"}},
 			test:  "TestMerge/conflict",
 		},
@@ -133,7 +161,7 @@ func catalogMutations() []mutation {
 			name:  "what is taken back is no newer than what it takes back",
 			harm:  "lets a drive that got the failed change win when it comes back",
 			file:  "catalog/change.go",
-			edits: []edit{{"next.Generation = max(next.Generation, generation+1)", "_ = generation"}},
+			edits: []edit{{"next = next.Above(generation)", "_ = generation"}},
 			test:  "TestTakenBack",
 		},
 		{

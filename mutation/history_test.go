@@ -135,7 +135,7 @@ func historyMutations() []mutation {
 		{
 			name:  "the higher generation wins whatever its history",
 			harm:  "drops the writes of one half without a word",
-			file:  "catalog/merge.go",
+			file:  "catalog/elect.go",
 			edits: []edit{{"return i >= 0 && (l.Histories[i].Last == 0 || old.Generation <= l.Histories[i].Last)", "return i >= -1"}},
 			test:  "TestEachHalfAlone",
 			in:    "lun",

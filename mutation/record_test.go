@@ -86,7 +86,7 @@ func recordMutations() []mutation {
 			name:  "what was taken back is no newer than what it takes back",
 			harm:  "lets a drive that got the failed change win against the others",
 			file:  "lun/internal/host/commit.go",
-			edits: []edit{{"next.Generation = max(next.Generation, l.Generation+1)", "next.Generation = l.Generation"}},
+			edits: []edit{{"next := h.Set.Next(l).Above(l.Generation)", "next := h.Set.Next(l)\n\tnext.Generation = l.Generation"}},
 			test:  "TestAttachFillsThePlexAndKeepsTheData",
 			in:    "lun",
 		},

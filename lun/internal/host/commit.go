@@ -155,8 +155,7 @@ func (h *Host) TakeBack(ctx context.Context, tx *Transaction) error {
 // Next is l with the LUN's next generation. It is newer than every record that a drive may hold. It is also newer than l,
 // because a commit of l may have been tried, and may have reached a drive. It names this host. A new LUN begins its history with it.
 func (h *Host) Next(l catalog.LUN) catalog.LUN {
-	next := h.Set.Next(l)
-	next.Generation = max(next.Generation, l.Generation+1)
+	next := h.Set.Next(l).Above(l.Generation)
 	next.BlockSize = h.blockSize(next)
 	next.Host = h.ID()
 	if len(next.Histories) == 0 {
