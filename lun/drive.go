@@ -177,23 +177,43 @@ func (p *Provider) RemoveDrive(ctx context.Context, ref string) error {
 	return ops.RemoveDrive(ctx, p.env, ref)
 }
 
+// ForeignDrives is the drives of other hosts that LUNs need, sorted by path: the LUNs that refs name, or all such drives.
+func (p *Provider) ForeignDrives(refs ...string) ([]Drive, error) {
+	h := p.host()
+	chosen, err := h.Choose(refs)
+	if err != nil {
+		return nil, err
+	}
+	var needed []Drive
+	for _, d := range h.Others {
+		needs := func(l catalog.LUN) bool {
+			holds := func(have catalog.LUN) bool { return have.ID == l.ID }
+			return slices.Contains(l.Drives(), d.ID()) || slices.ContainsFunc(d.Store.Catalog.LUNs, holds)
+		}
+		if d.Standing == host.Foreign && (len(refs) == 0 || slices.ContainsFunc(chosen, needs)) {
+			needed = append(needed, describe(h, d))
+		}
+	}
+	return needed, nil
+}
+
 // TakeOver makes drives of this host out of drives that another host used last, so that their LUNs can be started here. refs
 // are paths or GUIDs; without any, TakeOver takes all such drives. The other host must not use them any more, and only the user
-// can know that. TakeOver returns the drives it has taken over. vds.ErrObjectExists when another device has the same label.
+// can know that. TakeOver returns the drives it has taken over, also with an error. vds.ErrObjectExists when another device has the same label.
 func (p *Provider) TakeOver(ctx context.Context, refs ...string) ([]Drive, error) {
 	paths, err := ops.TakeOver(ctx, p.env, refs)
-	if err != nil || p.isDry() {
+	if p.isDry() {
 		return nil, err
 	}
 	var taken []Drive
 	for _, path := range paths {
-		d, err := p.Drive(path)
-		if err != nil {
-			return taken, err
+		d, findErr := p.Drive(path)
+		if findErr != nil {
+			return taken, cmp.Or(err, findErr)
 		}
 		taken = append(taken, d)
 	}
-	return taken, nil
+	return taken, err
 }
 
 // Choose makes a device the drive of its label, where several devices have the same label. It also confirms a drive that is

@@ -30,8 +30,9 @@ func newAssemble(c *cli) *cobra.Command {
 			"A mirror is not started without a plex that held the data, because the plexes that are left may be older.\n" +
 			"--force LUN starts that LUN, and no other, nevertheless. It loses for good what only the missing plex has: that plex\n" +
 			"counts as out of date from then on. When its drive is back, `plexctl lun recover` overwrites it.\n\n" +
-			"LUNs on drives that another host has used last are not started either. --take-over makes all such drives this\n" +
-			"host's first. The other host must not use them any more, and plexctl cannot find out whether it does.",
+			"LUNs on drives that another host has used last are not started either. --take-over makes the drives that\n" +
+			"the LUNs need, or all such drives, this host's first. The other host must not use them any more, and plexctl cannot find\n" +
+			"out whether it does. Both flags ask before they do something that cannot be undone.",
 		PreRunE: func(cmd *cobra.Command, args []string) error {
 			if opts.Force = cmd.Flags().Changed("force"); !opts.Force {
 				return nil
@@ -45,20 +46,58 @@ func newAssemble(c *cli) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&force, "force", "", "start this `LUN`, and no other, without plexes that are missing and may be newer")
 	must(cmd.RegisterFlagCompletionFunc("force", c.completion(lunNames)))
-	cmd.Flags().BoolVar(&opts.takeOver, "take-over", false, "make drives of other hosts this host's first")
+	cmd.Flags().BoolVar(&opts.takeOver, "take-over", false, "make drives of other hosts that the LUNs need this host's first")
+	yesFlag(cmd)
 	return changing(c, cmd, &opts, assemble, all("[LUN...]", &opts.LUNs, lunNames))
 }
 
 func assemble(ctx context.Context, s *session, opts assembleOptions) (outcome, error) {
-	var taken []lun.Drive
-	if opts.takeOver {
-		var err error
-		if taken, err = s.TakeOver(ctx); err != nil {
-			return nil, err
-		}
+	taken, err := s.takeOverFor(ctx, opts)
+	if err != nil && len(taken) == 0 {
+		return nil, err
 	}
-	results, err := s.Assemble(ctx, opts.AssembleOptions)
+	var results []lun.Result
+	if err == nil && opts.Force {
+		err = s.confirmForce(ctx, opts.AssembleOptions)
+	}
+	if err == nil && (!s.dryRun || len(taken) == 0) { // a dry run takes nothing over, and so could start nothing
+		results, err = s.Assemble(ctx, opts.AssembleOptions)
+	}
 	return s.each(results, taken, "active", err)
+}
+
+// takeOverFor takes the drives over that the LUNs need, if that is wanted. In a dry run it returns those that it would.
+func (s *session) takeOverFor(ctx context.Context, opts assembleOptions) ([]lun.Drive, error) {
+	if !opts.takeOver {
+		return nil, nil
+	}
+	foreign, err := s.ForeignDrives(opts.LUNs...)
+	if err != nil || len(foreign) == 0 {
+		return nil, err
+	}
+	paths := listOf(foreign, func(d lun.Drive) string { return d.Info.Path })
+	if err := s.confirmTakeOver(ctx, paths); err != nil {
+		return nil, err
+	}
+	taken, err := s.TakeOver(ctx, paths...)
+	if s.dryRun {
+		taken = foreign
+	}
+	return taken, err
+}
+
+// confirmForce asks before a LUN is started by force, if it would not start without.
+func (s *session) confirmForce(ctx context.Context, opts lun.AssembleOptions) error {
+	if s.dryRun {
+		return nil
+	}
+	forced, err := s.DryRun().Assemble(ctx, opts)
+	opts.Force = false
+	plain, plainErr := s.DryRun().Assemble(ctx, opts)
+	if err := cmp.Or(err, plainErr); err != nil || forced[0].Err != nil || plain[0].Err == nil {
+		return err // there is no choice
+	}
+	return s.confirm(ctx, plain[0].Err.Error()+".\nIt is started nevertheless. What only a missing plex has is lost for good: that plex is out of date then.")
 }
 
 func newDeactivate(c *cli) *cobra.Command {
@@ -98,7 +137,10 @@ func (s *session) each(results []lun.Result, taken []lun.Drive, state string, er
 // status is that of err, else of the first LUN that failed.
 func (p printer) printResults(results []lun.Result, taken []lun.Drive, state string, err error) error {
 	if err != nil && len(results) == 0 {
-		return err
+		if len(taken) == 0 || p.format == formatText {
+			return err
+		}
+		return cmp.Or(p.encode(document{"error": newErrorDoc(err), "takenOver": listOf(taken, newDriveRef)}), error(exitOf(codeOf(err))))
 	}
 	doc := resultsDocument{[]resultDoc{}, listOf(taken, newDriveRef)}
 	var text strings.Builder

@@ -50,7 +50,7 @@ func TestEveryChangeHasADryRun(t *testing.T) {
 
 // TestEveryDestructiveCommandAsks lists the commands that ask, each with --yes.
 func TestEveryDestructiveCommandAsks(t *testing.T) {
-	asking := []string{"drive choose", "drive init", "drive remove", "drive repair", "drive take-over", "lun delete", "lun recover", "op cancel", "plex add", "plex remove"}
+	asking := []string{"assemble", "drive choose", "drive init", "drive remove", "drive repair", "drive take-over", "lun delete", "lun recover", "op cancel", "plex add", "plex remove"}
 	for path, cmd := range leaves(newRoot(newCLI(newApp()))) {
 		if asks := cmd.Flags().Lookup("yes") != nil; asks != slices.Contains(asking, path) {
 			t.Errorf("%s: --yes is %t", path, asks)

@@ -63,11 +63,7 @@ func changing[O any](
 				return s.printPlan(s.plan(change))
 			}
 			s.yes, _ = cmd.Flags().GetBool("yes") // a command without the flag asks nothing
-			if yes := cmd.Flags().Lookup("yes"); yes != nil && !yes.Changed && s.canAsk() {
-				if _, err := s.plan(change); err != nil {
-					return err
-				}
-			}
+			s.rehearse = func() error { return s.refusal(change) }
 			show, err := change(s)
 			if show == nil {
 				return err

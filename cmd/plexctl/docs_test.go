@@ -80,13 +80,20 @@ heal sdc
 	},
 	"A drive is there and cannot be used": {
 		[]string{
-			mirrored + "reboot\ntrait sdc readonly\nplexctl assemble --force web1\n! plexctl status web1\ncode 20\nstdout write-protected\ntrait sdc writable\n",
+			mirrored + "reboot\ntrait sdc readonly\nplexctl assemble --force web1 --yes\n! plexctl status web1\ncode 20\nstdout write-protected\ntrait sdc writable\n",
 			healthy + "plexctl plex remove web1 /dev/sdc --yes\nreboot\nresize sdb 63MiB\n! plexctl assemble\nstderr 'its label says 64 MiB'\n",
 		}, "plexctl lun show web1\nstdout /dev/mapper/plex-web1\n",
 	},
 	"A drive has become larger": {
 		[]string{mirrored + "plexctl plex remove web1 /dev/sdc --yes\nresize sdb 128MiB\n"},
 		"plexctl lun show web1\nstdout '20 MiB'\n",
+	},
+	"A label is lost": {
+		[]string{
+			mirrored + "wipe sdb 0B 1MiB\nwipe sdc 4KiB 4KiB\n! plexctl status\ncode 20\nstdout 'label at the start of the drive is lost'\n",
+			"plexctl status\nrelease web1\nplexctl deactivate\nwipe sdb 0B 1MiB\nsignature sdb lvm2\n! plexctl assemble\ncode 6\n",
+		},
+		healthy,
 	},
 	"A host was replaced": {
 		[]string{"host old\n" + twoLUNs + "plexctl deactivate\nreboot\nhost new\n"},

@@ -120,7 +120,7 @@ func newDriveTakeOver(c *cli) *cobra.Command {
 		Short: "Make drives of another host this host's",
 		Long: "Take-over makes drives that another host has used last this host's, so that their LUNs can be started here.\n" +
 			"The other host must not use them any more, and plexctl cannot find out whether it does. Two hosts that write to the\n" +
-			"same drives destroy each other's data. Name all drives of a LUN; `plexctl assemble --take-over` takes every drive.\n" +
+			"same drives destroy each other's data. Name all drives of a LUN; `plexctl assemble LUN --take-over` finds them.\n" +
 			"A drive whose label names no host is taken over in the same way.",
 		Example: "  plexctl drive take-over /dev/sdb /dev/sdc",
 	}
@@ -133,7 +133,10 @@ func takeOverDrives(ctx context.Context, s *session, refs []string) (outcome, er
 		return nil, err
 	}
 	drives, err := s.TakeOver(ctx, refs...)
-	return outcome(func(context.Context) error { return s.printDrives(drives) }).unless(err)
+	if err != nil && len(drives) == 0 {
+		return nil, err
+	}
+	return func(context.Context) error { return cmp.Or(s.printDrives(drives), err) }, err
 }
 
 func newDriveGrow(c *cli) *cobra.Command {

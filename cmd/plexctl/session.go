@@ -20,6 +20,8 @@ type session struct {
 	after  func(time.Duration) <-chan time.Time
 	dryRun bool // the host plans changes and carries none out
 	yes    bool // --yes: the user has agreed to lose data
+
+	rehearse func() error // why the change would be refused; asked before the user is
 }
 
 // outcome shows what a change has led to. A dry run shows none.
@@ -45,15 +47,31 @@ func (s *session) saying(doc any, text string) outcome {
 // plan returns the steps of a change. It asks nothing and changes nothing. There are no steps if the whole change would be
 // refused.
 func (s *session) plan(change func(*session) (outcome, error)) ([]lun.PlannedStep, error) {
+	dry := s.dry()
+	show, err := change(dry)
+	if show == nil {
+		return nil, err
+	}
+	return dry.Plan(), err
+}
+
+// dry is s with a host that plans changes and carries none out.
+func (s *session) dry() *session {
 	h := *s.host
 	h.Provider = s.DryRun()
 	dry := *s
 	dry.host, dry.dryRun = &h, true
-	show, err := change(&dry)
-	if show == nil {
-		return nil, err
+	return &dry
+}
+
+// refusal is the error with which a whole change would be refused; nil when it would not.
+func (s *session) refusal(change func(*session) (outcome, error)) error {
+	dry := s.dry()
+	show, err := change(dry)
+	if show != nil {
+		return nil
 	}
-	return h.Plan(), err
+	return err
 }
 
 // confirm returns nil if a command may destroy something: with --yes, or when the user at the terminal answers y or yes. loss
@@ -64,6 +82,11 @@ func (s *session) confirm(ctx context.Context, loss string) error {
 	}
 	if !s.canAsk() {
 		return usage("if that is wanted, add --yes", "there is no terminal to ask at: %s", strings.ReplaceAll(loss, "\n", " "))
+	}
+	if s.rehearse != nil {
+		if err := s.rehearse(); err != nil {
+			return err
+		}
 	}
 	fmt.Fprint(s.err, s.shown(loss+"\nGo on? [y/N] "))
 	answer, err := s.readLine(ctx)

@@ -64,14 +64,14 @@ func (k *killRig) fork(junk, good int) {
 	k.T.Helper()
 	k.Down(false)
 	back := k.hide(good)
-	k.Run("assemble", "--force", cut.WebName)
+	k.Run("assemble", "--force", cut.WebName, "--yes")
 	for at := size.Bytes(0); at < cut.KillLength; at += size.MiB {
 		overwrite(k.T, "/dev/mapper/plex-"+cut.WebName, at)
 	}
 	k.Run("deactivate")
 	back()
 	back = k.hide(junk)
-	k.Run("assemble", "--force", cut.WebName)
+	k.Run("assemble", "--force", cut.WebName, "--yes")
 	k.writeOn()
 	k.Writer.Stop()
 	back()

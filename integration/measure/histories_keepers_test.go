@@ -50,7 +50,7 @@ func (p plexctlKeeper) start(_ []string, alone bool) (said string, isStarted boo
 	p.t.Helper()
 	args := []string{"assemble"}
 	if alone {
-		args = append(args, "--force", "web1")
+		args = append(args, "--force", "web1", "--yes")
 	}
 	out, _ := lab.TryTool(p.t, "plexctl", args...)
 	_, err := os.Stat(p.path())

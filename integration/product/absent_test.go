@@ -55,7 +55,7 @@ func TestStartByForce(t *testing.T) {
 	r.Refuse(6, []string{"assemble"}, "may be newer", "--force")
 	r.StatusSays(21, "failed")
 	r.ExactDevices("refused", l.LUN.ID(), "web1", 0)
-	r.Run("assemble", "--force", "web1")
+	r.Run("assemble", "--force", "web1", "--yes")
 	l.Writer.Verify(t, l.Writer.Path)
 	l.Writer.GoOn(t)
 	l.More(50)

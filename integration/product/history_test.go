@@ -106,7 +106,7 @@ func TestForkedMirror(t *testing.T) {
 	l.Down(false)
 	alone := func(drive int) {
 		drives[1-drive].Pull()
-		r.Run("assemble", "--force", "web1")
+		r.Run("assemble", "--force", "web1", "--yes")
 		l.Writer.Verify(t, l.Writer.Path)
 	}
 	alone(1)

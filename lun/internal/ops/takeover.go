@@ -12,7 +12,7 @@ import (
 )
 
 // TakeOver makes drives of this host out of drives that another host used last, or that name no host: those that refs name, or
-// all. It returns the paths of the drives that it has taken over.
+// all. It returns the paths of the drives that it has taken over, also with an error.
 func TakeOver(ctx context.Context, env *Env, refs []string) ([]string, error) {
 	var taken []string
 	err := env.Change(ctx, "take over drives", func(ctx context.Context, s *Session) error {
@@ -20,16 +20,13 @@ func TakeOver(ctx context.Context, env *Env, refs []string) ([]string, error) {
 		if err != nil {
 			return err
 		}
-		var steps []layout.Step
-		var paths []string
 		for _, d := range chosen {
-			steps = append(steps, engine.Relabel{Drive: d, Label: s.OwnLabel(d), Text: "write this host's id into the label of " + d.Info.Path})
-			paths = append(paths, d.Info.Path)
+			step := engine.Relabel{Drive: d, Label: s.OwnLabel(d), Text: "write this host's id into the label of " + d.Info.Path}
+			if err := s.Run(ctx, []layout.Step{step}); err != nil {
+				return err
+			}
+			taken = append(taken, d.Info.Path)
 		}
-		if err := s.Run(ctx, steps); err != nil {
-			return err
-		}
-		taken = paths
 		return nil
 	})
 	return taken, err
