@@ -37,8 +37,17 @@ func (r *rig) repairDrive(p *process, s seqStep) *call {
 	}
 }
 
-// repairAgain repairs a drive whose label is still lost.
+// repairAgain repairs a drive whose label is still lost, once it is there and works.
 func (r *rig) repairAgain(drive string) {
+	if r.absent[drive] {
+		r.mem.Return(drive)
+		delete(r.absent, drive)
+	}
+	if r.sick[drive] {
+		r.mem.Heal(drive)
+		r.mem.Change(drive, readOnly(false))
+		delete(r.sick, drive)
+	}
 	m := r.media(drive)
 	d, err := catalog.ReadDrive(m, m.Info().Size)
 	if err == nil {
