@@ -7,7 +7,8 @@
 // steps. After a crash, planning again repairs what is left. A Provider reads all
 // drives; a LUN is a handle on one record; AddPlex returns a resync.Async.
 //
-// The package holds no global state, starts no process, needs no udev, and moves no user data: the kernel does. Several
+// The package needs no udev, and moves no user data: the kernel does. It starts one process: the program itself a second time, to
+// stand by while a LUN is suspended. A program calls BeGuard first in its main function for that. Several
 // goroutines may use one Provider. Several processes may work on the drives of one host, because they all take the same lock
 // for changes.
 //

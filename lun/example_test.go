@@ -16,10 +16,7 @@ import (
 	"github.com/plexctl/plexctl/vds"
 )
 
-// exampleMachine is a machine in memory with two drives. On a real one the Options are
-//
-//	control, err := dm.Open(dm.Options{})
-//	lun.Options{Kernel: control, Devices: blockdev.Host{}}
+// exampleMachine is a machine in memory with two drives. On a real one there are no Options to set.
 func exampleMachine(ctx context.Context) (p *lun.Provider, kernel *dmtest.Kernel, done func()) {
 	mem := blocktest.New()
 	kernel = dmtest.New(mem, dmtest.Linux6_12)
@@ -31,8 +28,8 @@ func exampleMachine(ctx context.Context) (p *lun.Provider, kernel *dmtest.Kernel
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, path := range []string{"/dev/sdb", "/dev/sdc"} {
-		mem.AddDisk(blockdev.Info{Path: path, Size: 64 * size.MiB})
+	for i, path := range []string{"/dev/sdb", "/dev/sdc"} {
+		mem.AddDisk(blockdev.Info{Path: path, Size: size.Bytes(64-8*i) * size.MiB})
 		if _, err := p.InitDrive(ctx, path, lun.InitOptions{}); err != nil {
 			log.Fatal(err)
 		}

@@ -26,6 +26,8 @@ type watchman struct {
 	on      *lun.Window
 	called  int
 	refuses error
+
+	dismissed func() // called when he is sent away; may be nil
 }
 
 func (g *watchman) guard(_ context.Context, w lun.Window) (lun.Post, error) {
@@ -37,7 +39,12 @@ func (g *watchman) guard(_ context.Context, w lun.Window) (lun.Post, error) {
 			}
 			return g.refuses
 		},
-		Dismiss: func() { g.on = nil },
+		Dismiss: func() {
+			g.on = nil
+			if g.dismissed != nil {
+				g.dismissed()
+			}
+		},
 	}, nil
 }
 

@@ -7,12 +7,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/ops"
+	"github.com/plexctl/plexctl/lun/internal/standby"
 	"github.com/plexctl/plexctl/resync"
 )
 
@@ -26,58 +27,89 @@ type Kernel = host.Kernel
 // Devices finds and opens block devices: blockdev.Host on a real machine, *blocktest.Mem in tests.
 type Devices = host.Devices
 
-// Options configure a Provider. Kernel and Devices are required; the zero values of the others are right.
+// Options configure a Provider. The zero value is right for a program that manages the LUNs of the machine that it runs on.
 type Options struct {
-	Kernel   Kernel
-	Devices  Devices
+	Kernel   Kernel           // nil: this machine's device-mapper, which Close closes
+	Devices  Devices          // nil: this machine's block devices
 	Logger   *slog.Logger     // where the Provider reports what it does; nil: nowhere
 	LockPath string           // "": DefaultLockPath
-	Hosts    []string         // ids of this host; plexctl writes the first into labels. None: drives of other hosts count as its own
+	Hosts    []string         // ids of this host; plexctl writes the first into labels. None: those of this machine
 	Now      func() time.Time // for the times in records; nil: time.Now
 	Workers  int              // how many drives are read, and LUNs are started or taken down, at the same time; less than 1: 16
-	Guard    Guard            // nil: a LUN stays suspended when the process dies in a window, until the next Assemble
+	Guard    Guard            // nil: StandBy
 
 	// LockTimeout is how long a change waits for the host's lock, which another process may hold. Then the change fails with
 	// vds.ErrAnotherCallInProgress. 0: wait until the context of the change ends. Negative: do not wait.
 	LockTimeout time.Duration
 }
 
-// Guard starts another process for a window in which a LUN is suspended. If this process dies in the window, the other one
-// calls Provider.Wake, which resumes the LUN. Guard is called when a change begins, and does not wait until the process is
-// ready.
-type Guard = engine.Guard
-
-// Post is a guard that has been started for a window: functions that wait for it and send it away.
-type Post = engine.Post
-
-// Window is what a guard must know: the LUN, and the drives that Wake needs.
-type Window = engine.Watched
-
 // Provider knows the drives and LUNs of one host (IVdsHwProvider, IVdsSubSystem). Its answers are as of the last Refresh or
 // change. A change reads the drives anew under the host's lock, so old answers never lead to a wrong change.
 type Provider struct {
 	env     *ops.Env
 	monitor *resync.Monitor
+	control *dm.Control // Open has opened it; nil: Options had one
 
 	mu      sync.Mutex
 	current *host.Host
 	dries   []*Provider // made by DryRun
 }
 
-// Open reads all drives and returns a Provider. It takes no lock and changes nothing. Close the Provider when done.
+// Open reads all drives and returns a Provider. It takes no lock and changes nothing. Close the Provider when done. Open fails in
+// a program that has not called BeGuard, unless Options have another Guard.
 func Open(ctx context.Context, opts Options) (*Provider, error) {
+	control, err := opts.complete()
+	if err != nil {
+		return nil, err
+	}
 	env := &ops.Env{
-		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)), IDs: opts.Hosts, Workers: opts.Workers},
-		LockPath: cmp.Or(opts.LockPath, DefaultLockPath), LockTimeout: opts.LockTimeout, Now: opts.Now, Guard: opts.Guard,
-	}
-	if env.Workers < 1 { // without a worker nothing would be done, and no error would say so
-		env.Workers = 16
-	}
-	if env.Now == nil {
-		env.Now = time.Now
+		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers},
+		LockPath: opts.LockPath, LockTimeout: opts.LockTimeout, Now: opts.Now, Guard: opts.Guard,
 	}
 	p := newProvider(env)
-	return p, p.Refresh(ctx)
+	p.control = control
+	if err := p.Refresh(ctx); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// simulated is a kernel that no other process sees: no guard could resume its devices, and its machine is not this one.
+type simulated interface{ Simulated() }
+
+// complete gives options their default values. It returns the device-mapper that it has opened, or nil.
+func (o *Options) complete() (control *dm.Control, err error) {
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.LockPath = cmp.Or(o.LockPath, DefaultLockPath)
+	if o.Workers < 1 { // without a worker nothing would be done, and no error would say so
+		o.Workers = 16
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Devices == nil {
+		o.Devices = blockdev.Host{}
+	}
+	if _, ok := o.Kernel.(simulated); ok {
+		return nil, nil
+	}
+	if len(o.Hosts) == 0 {
+		o.Hosts = blockdev.Host{}.IDs()
+	}
+	if o.Guard == nil {
+		if err := standby.Prepared(); err != nil {
+			return nil, err
+		}
+		o.Guard = StandBy
+	}
+	if o.Kernel == nil {
+		if control, err = dm.Open(dm.Options{Logger: o.Logger}); err != nil {
+			return nil, err
+		}
+		o.Kernel = control
+	}
+	return control, nil
 }
 
 func newProvider(env *ops.Env) *Provider {
@@ -87,13 +119,16 @@ func newProvider(env *ops.Env) *Provider {
 }
 
 // Close stops watching operations; the kernel continues them. A Wait for one returns resync.ErrClosed. Close does not close what
-// Options handed in.
+// Options handed in. Call it when no other call is running.
 func (p *Provider) Close() {
 	p.monitor.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, dry := range p.dries {
 		dry.Close()
+	}
+	if p.control != nil {
+		_ = p.control.Close() // nothing is buffered in it
 	}
 }
 
@@ -167,11 +202,6 @@ func (p *Provider) Deactivate(ctx context.Context, refs ...string) ([]Result, er
 func (p *Provider) Reenumerate(ctx context.Context) ([]Result, error) {
 	return ops.Reenumerate(ctx, p.env)
 }
-
-// Wake resumes a LUN that an interrupted change has left suspended. The next change of that LUN, or Assemble, completes the
-// change. Wake does nothing to a LUN that is not suspended or does not exist. It needs only the drives of this LUN. It waits
-// while another process makes a change.
-func (p *Provider) Wake(ctx context.Context, id uuid.UUID) error { return ops.Resume(ctx, p.env, id) }
 
 // PlannedStep is one step of a change, as it is shown to a user: Text, Table, Undo, and Commit.
 type PlannedStep = engine.PlannedStep

@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/term"
 
 	"github.com/plexctl/plexctl/lun"
@@ -62,9 +61,7 @@ type factory struct {
 	// open opens the host. opts has what the command line says, and nothing else.
 	open    func(ctx context.Context, opts lun.Options) (*host, error)
 	examine func(context.Context) facts
-	// openGuard makes ready what a guard needs to resume a LUN on these drives, by number.
-	openGuard func(drives []string) (resume func(context.Context, uuid.UUID) error, err error)
-	after     func(time.Duration) <-chan time.Time
+	after   func(time.Duration) <-chan time.Time
 }
 
 // newApp is the app of the real host.
@@ -72,7 +69,7 @@ func newApp() *app {
 	out := newPipe(os.Stdout)
 	return &app{
 		streams{in: os.Stdin, out: out, err: newPipe(os.Stderr), gone: out.gone, terminal: realTerminal()},
-		factory{root: os.Geteuid() == 0, open: openHost, examine: examineHost, openGuard: openGuard, after: time.After},
+		factory{root: os.Geteuid() == 0, open: openHost, examine: examineHost, after: time.After},
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +32,7 @@ func openHost(ctx context.Context, opts lun.Options) (*host, error) {
 		return nil, controlFault(err)
 	}
 	devices := blockdev.Host{}
-	opts.Kernel, opts.Devices, opts.Hosts, opts.Guard = control, devices, devices.IDs(), startGuard
+	opts.Kernel, opts.Devices, opts.Guard = control, devices, standBy
 	provider, err := lun.Open(ctx, opts)
 	if err != nil {
 		control.Close() //nolint:errcheck // err says more
@@ -40,6 +42,24 @@ func openHost(ctx context.Context, opts lun.Options) (*host, error) {
 		provider.Close()
 		control.Close() //nolint:errcheck // nothing is buffered in it
 	}}, nil
+}
+
+// standBy is lun.StandBy, and keeps Ctrl-Z from stopping the LUN's users, too.
+func standBy(ctx context.Context, w lun.Window) (lun.Post, error) {
+	post, err := lun.StandBy(ctx, w)
+	if err != nil {
+		return post, err
+	}
+	ready, dismiss := post.Ready, post.Dismiss
+	post.Ready = func() error {
+		signal.Ignore(syscall.SIGTSTP)
+		return ready()
+	}
+	post.Dismiss = func() {
+		signal.Reset(syscall.SIGTSTP)
+		dismiss()
+	}
+	return post, nil
 }
 
 // controlFault gives an error of opening device-mapper a code and a hint.

@@ -15,9 +15,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/plexctl/plexctl/lun"
 )
 
 func main() {
+	if lun.BeGuard() {
+		return
+	}
 	signal.Ignore(syscall.SIGPIPE) // a reader that goes away must not end a change half-way; see pipe
 	// A change ends at its next safe point. SIGHUP is a terminal that goes away.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

@@ -23,7 +23,7 @@ func newRoot(c *cli) *cobra.Command {
 		DisableAutoGenTag: true,
 	},
 		newDrive(c), newLUN(c), newPlex(c), newOp(c),
-		newStatus(c), newAssemble(c), newDeactivate(c), newRefresh(c), newReenumerate(c), newDoctor(c), newVersion(c), newGuard(c),
+		newStatus(c), newAssemble(c), newDeactivate(c), newRefresh(c), newReenumerate(c), newDoctor(c), newVersion(c),
 	)
 	root.SetIn(c.in)
 	root.SetOut(c.out)

@@ -82,6 +82,9 @@ func New(mem *blocktest.Mem, release Release) *Kernel {
 	return &Kernel{mem: mem, release: release, moved: make(chan struct{})}
 }
 
+// Simulated marks a device-mapper that no other process sees; see lun.Options.
+func (*Kernel) Simulated() {}
+
 // refusal is an errno with what the kernel's log says about it.
 type refusal struct {
 	errno   unix.Errno

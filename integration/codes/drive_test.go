@@ -72,7 +72,7 @@ func noDriveAtAll(t *testing.T, code vds.Code) {
 // ofHost is another Provider on the rig's devices, of a host with these ids.
 func ofHost(r *lab.Rig, ids ...string) *lun.Provider {
 	r.T.Helper()
-	p, err := lun.Open(r.T.Context(), lun.Options{Kernel: r.Control, Devices: blockdev.Host{}, Hosts: ids})
+	p, err := lun.Open(r.T.Context(), lun.Options{Kernel: r.Control, Hosts: ids, Guard: lun.Unguarded})
 	if err != nil {
 		r.T.Fatal(err)
 	}

@@ -119,7 +119,7 @@ func TestADiskOfAnotherHost(t *testing.T) {
 	r.Label(r.Drives[0])
 	l := r.LiveOn("web1", lab.SmallLUN, 0)
 	own := r.Record("web1")
-	there, err := lun.Open(t.Context(), lun.Options{Kernel: r.Control, Devices: blockdev.Host{}, Hosts: []string{"0123456789abcdef0123456789abcdef"}})
+	there, err := lun.Open(t.Context(), lun.Options{Kernel: r.Control, Hosts: []string{"0123456789abcdef0123456789abcdef"}, Guard: lun.Unguarded})
 	lab.Must(t, err)
 	t.Cleanup(there.Close)
 	theirs, err := there.InitDrive(t.Context(), r.Drives[1], lun.InitOptions{})

@@ -105,7 +105,10 @@ func isAt(file *os.File, path string) bool {
 	return errMine == nil && errThere == nil && os.SameFile(mine, there)
 }
 
-// Unlock releases the lock. It must not be called twice.
+// File is the file with the lock. A process that gets it as an open file shares the lock, until it closes the file or ends.
+func (l *Lock) File() *os.File { return l.file }
+
+// Unlock releases the lock, if no other process shares it. It must not be called twice.
 func (l *Lock) Unlock() {
 	_ = l.file.Truncate(0) // a waiter would name a holder that is gone
 	_ = l.file.Close()

@@ -159,6 +159,14 @@ func (r *Rig) Mismatches(name string) uint64 {
 	return seen.Mismatches
 }
 
+// IsSuspended reports whether a LUN's device is suspended.
+func (r *Rig) IsSuspended(name string) bool {
+	r.T.Helper()
+	info, err := r.Control.Info(r.T.Context(), "plex-"+name)
+	Must(r.T, err)
+	return info.Suspended
+}
+
 // RaidStatus is what the kernel says of a LUN's mirror.
 func (r *Rig) RaidStatus(name string) dm.RaidStatus {
 	r.T.Helper()

@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun"
@@ -64,7 +63,7 @@ func OpenRig(t testing.TB, devices ...string) *Rig {
 		}
 	})
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	p, err := lun.Open(t.Context(), lun.Options{Kernel: control, Devices: blockdev.Host{}, Logger: log, Hosts: blockdev.Host{}.IDs()})
+	p, err := lun.Open(t.Context(), lun.Options{Kernel: control, Logger: log, Guard: lun.Unguarded})
 	if err != nil {
 		t.Fatal(err)
 	}

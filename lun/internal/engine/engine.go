@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ type Engine struct {
 	*host.Host
 	Now   time.Time
 	Guard Guard     // nil: a LUN stays suspended when the process dies in a window
+	Lock  *os.File  // the host's lock, for the guard
 	Dry   *Recorder // not nil: steps are recorded, not carried out
 	Acted bool      // steps have been carried out, or recorded
 }

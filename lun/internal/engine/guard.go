@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"os"
 	"slices"
 
 	"github.com/google/uuid"
@@ -25,6 +26,7 @@ type Post struct {
 type Watched struct {
 	LUN    uuid.UUID
 	Drives []devno.No // all that lun.Provider.Wake needs; other drives may be slow to answer, or lie on the LUN itself
+	Lock   *os.File   // the host's lock, which this process holds. A guard that gets the file shares the lock
 }
 
 // standBy starts the guard when one of these steps suspends a LUN. The guard must be ready before the step at the index.
@@ -37,7 +39,7 @@ func (e *Engine) standBy(ctx context.Context, steps []layout.Step) (post Post, a
 	}
 	l := window.Conv.LUN
 	before, _ := e.Record(l.ID)
-	if post, err = e.Guard(ctx, Watched{LUN: l.ID, Drives: e.DevicesOf(l, before)}); err != nil {
+	if post, err = e.Guard(ctx, Watched{LUN: l.ID, Drives: e.DevicesOf(l, before), Lock: e.Lock}); err != nil {
 		return none, -1, fault.Of("guard", record.LUNObject(l.Name), err)
 	}
 	ready := post.Ready

@@ -112,11 +112,19 @@ func (e *Engine) onlyIn(l catalog.LUN, a, b dm.Table) []catalog.Plex {
 // invalidateUnused is the step that invalidates the current metadata of l that this live table does not use. Later writes may
 // be missing from that metadata. nil when there is none.
 func (e *Engine) invalidateUnused(l catalog.LUN, live dm.Table) layout.Step {
-	unused := slices.DeleteFunc(e.Roles(l).Plexes(l), func(p catalog.Plex) bool { return layout.UsesSlot(l, p, live, e.At) })
-	if len(unused) == 0 || len(l.Plexes) == 1 {
+	unused := e.unused(l, live)
+	if len(unused) == 0 {
 		return nil
 	}
 	return Invalidate{l.Name, unused}
+}
+
+// unused is the plexes of mirror l whose current slots a table does not use.
+func (e *Engine) unused(l catalog.LUN, t dm.Table) []catalog.Plex {
+	if len(l.Plexes) == 1 {
+		return nil
+	}
+	return slices.DeleteFunc(e.Roles(l).Plexes(l), func(p catalog.Plex) bool { return layout.UsesSlot(l, p, t, e.At) })
 }
 
 // usesSlots reports whether a table uses the current slots of all plexes of l that take part.

@@ -44,7 +44,20 @@ func (s Window) run(ctx context.Context, e *Engine) error {
 	if err != nil {
 		return errors.Join(err, e.abortSwap(ctx, s.Node))
 	}
-	return e.Kernel.Resume(ctx, s.Node.Name, s.Node.Visibility)
+	if err := e.Kernel.Resume(ctx, s.Node.Name, s.Node.Visibility); err != nil {
+		return err
+	}
+	return s.stands(ctx, e)
+}
+
+// stands returns an error if the LUN runs on with its old table, because the guard has overtaken this process.
+func (s Window) stands(ctx context.Context, e *Engine) error {
+	table, err := e.Kernel.Table(ctx, s.Node.Name)
+	if err != nil || e.serves(s.Conv.LUN, table) {
+		return err
+	}
+	return record.LUNFault(vds.ErrProviderFailure, "change", s.Conv.LUN.Name,
+		"this process stood still while the LUN was suspended, so its guard has resumed the LUN with the old table", "try again")
 }
 
 // abortSwap resumes a LUN with its live table. It drops the waiting table, whose metadata no other table uses.

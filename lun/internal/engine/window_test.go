@@ -25,23 +25,30 @@ func TestWindow(t *testing.T) {
 		letters, fail string
 		want          string
 		bad           bool
+		overtaken     bool
 	}{
-		"all is well":                 {"AAA", "", "suspend table status carry resume", false},
-		"a leg that does not count":   {"AAD", "", "suspend table status carry resume", false},
-		"a leg has failed":            {"ADA", "", "suspend table status clear resume", true},
-		"a leg is away":               {"-AA", "", "suspend table status clear resume", true},
-		"it cannot be suspended":      {"AAA", "suspend", "suspend clear resume", true},
-		"the table cannot be read":    {"AAA", "table", "suspend table clear resume", true},
-		"the status cannot be read":   {"AAA", "status", "suspend table status clear resume", true},
-		"the bits cannot be written":  {"AAA", "carry", "suspend table status carry clear resume", true},
-		"the table cannot be cleared": {"DAA", "clear", "suspend table status clear resume", true},
+		"all is well":                 {"AAA", "", "suspend table status carry resume table", false, false},
+		"a leg that does not count":   {"AAD", "", "suspend table status carry resume table", false, false},
+		"the old table is still live": {"AAA", "", "suspend table status carry resume table", true, true},
+		"a leg has failed":            {"ADA", "", "suspend table status clear resume", true, false},
+		"a leg is away":               {"-AA", "", "suspend table status clear resume", true, false},
+		"it cannot be suspended":      {"AAA", "suspend", "suspend clear resume", true, false},
+		"the table cannot be read":    {"AAA", "table", "suspend table clear resume", true, false},
+		"the status cannot be read":   {"AAA", "status", "suspend table status clear resume", true, false},
+		"the bits cannot be written":  {"AAA", "carry", "suspend table status carry clear resume", true, false},
+		"the table cannot be cleared": {"DAA", "clear", "suspend table status clear resume", true, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			l := fixture.Mirrored(3)
 			h, mem := fixture.Host(t, l, []raidmeta.Slot{fixture.Slot(0, 1), fixture.Slot(1, 1), fixture.Slot(2, 1)})
 			k := &fixture.Kernel{Letters: test.letters, Fail: test.fail}
-			h.Kernel = k
+			h.Kernel, h.At = k, fixture.At()
+			for i, p := range l.Plexes {
+				if !test.overtaken {
+					h.At.Nodes[layout.MetaUUID(l, p, p.Slot)] = devno.No{Major: 252, Minor: uint32(i)}
+				}
+			}
 			mem.OnEffect = func(e blocktest.Effect) error {
 				if e.Kind == "write" && e.Object == "/dev/d1" {
 					return k.Note("carry")

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -107,6 +108,32 @@ func (h *Host) Invalidate(ctx context.Context, plexes []catalog.Plex) error {
 		}
 	}
 	return nil
+}
+
+// Withdraw is Invalidate for metadata that a table of another process may come to use meanwhile. Then restore puts back what the
+// kernel has not written anew.
+func (h *Host) Withdraw(ctx context.Context, plexes []catalog.Plex) (restore func(context.Context) error, err error) {
+	before := make([][]byte, len(plexes))
+	for i, p := range plexes {
+		before[i] = make([]byte, blockdev.Align)
+		if err := h.readExtent(ctx, record.CurrentSlot(p), before[i]); err != nil {
+			return nil, err
+		}
+	}
+	restore = func(ctx context.Context) error {
+		now := make([]byte, blockdev.Align)
+		for i, p := range plexes {
+			err := h.readExtent(ctx, record.CurrentSlot(p), now)
+			if err == nil && bytes.Equal(now, make([]byte, len(now))) {
+				err = h.writeExtent(ctx, record.CurrentSlot(p), 0, before[i])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return restore, h.Invalidate(ctx, plexes)
 }
 
 // Writable tests whether a plex's drive can be written: it writes back the first block of the current metadata. No table may

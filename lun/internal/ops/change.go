@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,7 @@ type Env struct {
 	LockPath string
 	// LockTimeout is how long a change waits for the host's lock. 0: until its context ends; negative: not at all.
 	LockTimeout time.Duration
+	Held        bool // this process shares the host's lock with the one that has started it, and takes none
 
 	Now     func() time.Time
 	Guard   engine.Guard
@@ -45,18 +47,20 @@ func (env *Env) Change(ctx context.Context, purpose string, f func(context.Conte
 func (env *Env) ChangeWithin(
 	ctx context.Context, timeout time.Duration, purpose string, f func(context.Context, *Session) error,
 ) error {
-	if env.Dry == nil {
+	var file *os.File
+	if env.Dry == nil && !env.Held {
 		lock, err := env.lock(ctx, timeout, purpose)
 		if err != nil {
 			return err
 		}
 		defer lock.Unlock()
+		file = lock.File()
 	}
 	h, err := host.Read(ctx, env.Options)
 	if err != nil {
 		return err
 	}
-	s := &Session{Engine: &engine.Engine{Host: h, Now: env.Now(), Guard: env.Guard, Dry: env.Dry}}
+	s := &Session{Engine: &engine.Engine{Host: h, Now: env.Now(), Guard: env.Guard, Lock: file, Dry: env.Dry}}
 	if env.Dry != nil {
 		return f(ctx, s)
 	}
@@ -204,7 +208,7 @@ func (s *Session) each(luns []catalog.LUN, f func(s *Session, i int, l catalog.L
 	}
 	forks := make([]*Session, len(luns))
 	for i, l := range luns {
-		forks[i] = &Session{Engine: &engine.Engine{Host: s.ForkFor(l.ID), Now: s.Now, Guard: s.Guard, Dry: s.Dry}}
+		forks[i] = &Session{Engine: &engine.Engine{Host: s.ForkFor(l.ID), Now: s.Now, Guard: s.Guard, Lock: s.Lock, Dry: s.Dry}}
 	}
 	host.Parallel(workers, len(luns), func(i int) { f(forks[i], i, luns[i]) })
 	for i, l := range luns {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/vds"
@@ -83,4 +84,18 @@ func Resume(ctx context.Context, env *Env, id uuid.UUID) error {
 		_, _, err := s.ResumeOrphan(ctx, l)
 		return err
 	})
+}
+
+// Overtake resumes a LUN in place of a process that lives and does not go on in its window; see engine.Engine.Overtake. This process
+// shares the host's lock with that one. Overtake changes no record.
+func Overtake(ctx context.Context, env *Env, id uuid.UUID) (bool, error) {
+	h, err := host.Read(ctx, env.Options)
+	if err != nil {
+		return false, err
+	}
+	l, ok := h.Record(id)
+	if !ok {
+		return false, nil
+	}
+	return (&engine.Engine{Host: h, Now: env.Now()}).Overtake(ctx, l)
 }
