@@ -141,8 +141,7 @@ func (c *Control) Suspend(ctx context.Context, name string, freeze bool) error {
 // bitmap cannot be read, say. In the second case another Resume would succeed, without what was missing (measured). So do not
 // try again: load the table that ran before, and resume with that.
 //
-// Kernels older than the stable releases of August 2024 answer EINVAL also when a signal interrupts the swap. The old table
-// is live then, the device runs, and the new table is gone.
+// No signal interrupts the swap: see despiteSignals.
 func (c *Control) Resume(ctx context.Context, name string, v Visibility) error {
 	rep, err := c.explained(ctx, "resume", name, request{
 		command: unix.DM_DEV_SUSPEND,

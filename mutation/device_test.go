@@ -52,5 +52,21 @@ func deviceMutations() []mutation {
 			edits: []edit{{"if isAt(file, path) {", "if file != nil {"}},
 			test:  "TestFileRemoved",
 		},
+		{
+			name:  "a signal interrupts a swap",
+			harm:  "fails a change on older kernels, with a reason that is none",
+			file:  "dm/ioctl.go",
+			edits: []edit{{"command == unix.DM_DEV_SUSPEND", "command == unix.DM_DEV_WAIT"}},
+			test:  "TestNoSignalInterruptsASwap",
+			in:    "dm",
+		},
+		{
+			name:  "a signal ends a change half-way",
+			harm:  "leaves a LUN suspended, or a change half made",
+			file:  "lun/internal/ops/change.go",
+			edits: []edit{{"ctx = context.WithoutCancel(ctx)\n	if err := h.Heal", "if err := h.Heal"}},
+			test:  "TestSignals/extend on 6.12",
+			in:    "lun",
+		},
 	}
 }

@@ -103,7 +103,7 @@ func stalled(operation *resync.Async, props lun.Properties) error {
 // Otherwise it tells how to wait for it later.
 func (s *session) begun(operation *resync.Async, wait bool) outcome {
 	return func(ctx context.Context) error {
-		doc, err := s.limitedOperation(ctx, operation)
+		doc, err := s.limitedOperation(context.WithoutCancel(ctx), operation)
 		if err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func deleteLUN(ctx context.Context, s *session, ref string) (outcome, error) {
 // lunLine shows a LUN that was made or changed, as a line.
 func (s *session) lunLine(l *lun.LUN) outcome {
 	return func(ctx context.Context) error {
-		doc, err := s.lun(ctx, l.ID().String())
+		doc, err := s.lun(context.WithoutCancel(ctx), l.ID().String())
 		if err != nil {
 			return err
 		}

@@ -179,7 +179,7 @@ func setRate(ctx context.Context, s *session, opts opSetRateOptions) (outcome, e
 		return nil, err
 	}
 	limited := func(ctx context.Context) error {
-		doc, err := s.limitedOperation(ctx, operation)
+		doc, err := s.limitedOperation(context.WithoutCancel(ctx), operation)
 		if err != nil {
 			return err
 		}

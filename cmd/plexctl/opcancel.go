@@ -85,7 +85,7 @@ func (h *host) withScan(ctx context.Context, ref string) *lun.LUN {
 
 func (s *session) cancelScan(ctx context.Context, l *lun.LUN) (outcome, error) {
 	ended := func(ctx context.Context) error {
-		doc, err := s.lun(ctx, l.ID().String())
+		doc, err := s.lun(context.WithoutCancel(ctx), l.ID().String())
 		if err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ type session struct {
 	rehearse func() error // why the change would be refused; asked before the user is
 }
 
-// outcome shows what a change has led to. A dry run shows none.
+// outcome shows what a change has led to. A dry run shows none. An interrupt ends a wait, and not the look at what was changed.
 //
 // A run function that changes something returns one. If the change was made in part, it returns an error with an outcome,
 // and the outcome tells of the error too. If the change was refused, it returns an error alone. In a dry run the handles that

@@ -130,6 +130,49 @@ func TestAChangeThatNobodyReads(t *testing.T) {
 	}
 }
 
+// A signal at any moment leaves a change whole or taken back, and says which: the status is 0 when it was made.
+func TestASignalInTheMiddleOfAChange(t *testing.T) {
+	r := lab.NewRig(t, 2, 96*size.MiB)
+	r.Create("web1", 32*size.MiB, 0)
+	for i, signal := range []string{"INT", "TERM", "HUP", "INT", "TERM", "HUP", "INT", "TERM"} {
+		r.Create("spare3", 32*size.MiB, 1)
+		add := "plex add web1 spare3 --yes"
+		made := signalled(t, add, signal, time.Duration(i)*30*time.Millisecond)
+		if n := len(r.Record("web1").Plexes); (n == 2) != made {
+			t.Errorf("%s, SIG%s: made %t, and web1 has %d plexes", add, signal, made, n)
+		}
+		if !made {
+			r.StatusSays(0, "healthy")
+			r.Run("lun", "delete", "spare3", "--yes")
+			continue
+		}
+		r.Run("op", "wait", "web1")
+		remove := "plex remove web1 " + r.Drives[1] + " --yes"
+		made = signalled(t, remove, signal, time.Duration(i)*30*time.Millisecond)
+		if n := len(r.Record("web1").Plexes); (n == 1) != made {
+			t.Errorf("%s, SIG%s: made %t, and web1 has %d plexes", remove, signal, made, n)
+		}
+		r.StatusSays(0, "healthy")
+		if !made {
+			r.Run("plex", "remove", "web1", r.Drives[1], "--yes")
+		}
+	}
+}
+
+// signalled runs plexctl, sends it a signal after a time, and reports whether it ended with 0. Otherwise it must end with 130, or
+// be ended by the signal before it has begun to listen.
+func signalled(t *testing.T, command, signal string, after time.Duration) bool {
+	t.Helper()
+	script := fmt.Sprintf("trap - INT; plexctl %s & sleep %f; kill -%s $!; wait $!; echo status $?", command, after.Seconds(), signal)
+	out := lab.RunTool(t, "bash", "-m", "-c", script)
+	made := strings.Contains(out, "status 0")
+	if made || strings.Contains(out, "status 130") || after == 0 || strings.Contains(out, "status 129") || strings.Contains(out, "status 143") {
+		return made
+	}
+	t.Errorf("plexctl %s, SIG%s after %v: %s", command, signal, after, out)
+	return false
+}
+
 // Taking everything down in mid-copy and assembling it again is what a reboot does.
 //
 //gate:kernels releases
