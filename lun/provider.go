@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/engine"
@@ -38,6 +40,9 @@ type Options struct {
 	Workers  int              // how many drives are read, and LUNs are started or taken down, at the same time; less than 1: 16
 	Guard    Guard            // nil: StandBy
 
+	Release   string // of the kernel, such as "6.12.48"; "": that of the running one
+	AnyKernel bool   // plexes are added and recovered also on a kernel that is known to hurt mirrors; see dm.FaultOf
+
 	// LockTimeout is how long a change waits for the host's lock, which another process may hold. Then the change fails with
 	// vds.ErrAnotherCallInProgress. 0: wait until the context of the change ends. Negative: do not wait.
 	LockTimeout time.Duration
@@ -63,7 +68,7 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 		return nil, err
 	}
 	env := &ops.Env{
-		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers},
+		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers, Release: opts.Release, AnyKernel: opts.AnyKernel},
 		LockPath: opts.LockPath, LockTimeout: opts.LockTimeout, Now: opts.Now, Guard: opts.Guard,
 	}
 	p := newProvider(env)
@@ -93,6 +98,11 @@ func (o *Options) complete() (control *dm.Control, err error) {
 	}
 	if _, ok := o.Kernel.(simulated); ok {
 		return nil, nil
+	}
+	if o.Release == "" {
+		var name unix.Utsname
+		_ = unix.Uname(&name) // it cannot fail
+		o.Release = unix.ByteSliceToString(name.Release[:])
 	}
 	if len(o.Hosts) == 0 {
 		o.Hosts = blockdev.Host{}.IDs()

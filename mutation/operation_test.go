@@ -4,6 +4,14 @@ package mutation
 func operationMutations() []mutation {
 	return []mutation{
 		{
+			name:  "a kernel that hangs gets a plex to fill",
+			harm:  "a LUN whose I/O never ends, until the machine is reset",
+			file:  "lun/internal/ops/check.go",
+			edits: []edit{{"bad && !s.AnyKernel", "bad && false"}},
+			test:  "TestScripts/kernel-fault",
+			in:    "cmd/plexctl",
+		},
+		{
 			name:  "an operation has ended when the status line says so",
 			harm:  "records a plex as whole that the kernel has not finished",
 			file:  "lun/internal/ops/operation.go",

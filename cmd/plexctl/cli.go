@@ -16,6 +16,7 @@ type globalOptions struct {
 	format      format        // -o
 	verbose     bool          // -v
 	lockTimeout time.Duration // --lock-timeout
+	anyKernel   bool          // --force of the commands that add and recover plexes
 }
 
 // cli is a command line: an app, and the flags that all commands have. Constructors of commands get it. Run functions do not:
@@ -85,7 +86,7 @@ func (c *cli) with(ctx context.Context, f func(context.Context, *session) error)
 	if c.global.lockTimeout < 0 {
 		return usage("name a time such as 30s, or 0", "--lock-timeout is negative")
 	}
-	opts := lun.Options{Logger: c.logger(), LockTimeout: c.global.lockTimeout}
+	opts := lun.Options{Logger: c.logger(), LockTimeout: c.global.lockTimeout, AnyKernel: c.global.anyKernel}
 	if opts.LockTimeout == 0 {
 		opts.LockTimeout = -1 // lun's word for not waiting
 	}

@@ -123,9 +123,8 @@ func checkRelease(release string) checkDoc {
 	if major < 5 || major == 5 && minor < 10 {
 		return checkDoc{"kernel", levelFail, release + " is older than 5.10", "use a kernel of 5.10 or later"}
 	}
-	if major == 6 && (minor == 7 || minor == 8) { // "dm-raid: fix v6.7 regressions", dm-devel, 2024; the hang is in md's stop_sync_thread
-		why := ": replacing the table of a mirror while it resyncs can hang for good; fixed in 6.9"
-		return checkDoc{"kernel", levelFail, release + why, "use another kernel before mirroring a LUN"}
+	if fault, bad := dm.FaultOf(release); bad {
+		return checkDoc{"kernel", levelFail, release + ": " + fault.Text, "use another kernel before mirroring a LUN; see " + fault.Link}
 	}
 	return checkDoc{"kernel", levelOK, release, ""}
 }

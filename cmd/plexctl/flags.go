@@ -15,6 +15,11 @@ func yesFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolP("yes", "y", false, "do not ask; required when there is no terminal")
 }
 
+// anyKernelFlag adds --force to a command that has the kernel fill plexes.
+func (c *cli) anyKernelFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.global.anyKernel, "force", false, "work with a kernel that is known to hang, or to lose data")
+}
+
 // waitFlag adds --wait to a command that begins an operation. end completes the sentence "wait until …".
 func waitFlag(cmd *cobra.Command, wait *bool, end string) {
 	cmd.Flags().BoolVar(wait, "wait", false, "wait until "+end+", and show how it gets on")

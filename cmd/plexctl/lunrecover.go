@@ -32,6 +32,7 @@ func newLUNRecover(c *cli) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&opts.keep, "keep", "", "go on with this `PLEX` (its drive, or its GUID), and not with the others")
 	yesFlag(cmd)
+	c.anyKernelFlag(cmd)
 	waitFlag(cmd, &opts.wait, "the plexes hold all of the data")
 	return changing(c, cmd, &opts, recoverLUN, one("LUN", &opts.ref, lunNames))
 }

@@ -48,6 +48,7 @@ func newPlexAdd(c *cli) *cobra.Command {
 	cmd.Flags().BoolVar(&opts.scan, "scan", false, "first read TARGET, and then copy nothing that is zero")
 	waitFlag(cmd, &opts.wait, "the plex holds all of the data")
 	yesFlag(cmd)
+	c.anyKernelFlag(cmd)
 	return changing(c, cmd, &opts, addPlex, one("TARGET", &opts.target, lunNames), one("[SOURCE]", &opts.source, lunNames))
 }
 

@@ -146,6 +146,7 @@ func (s *stage) open(ctx context.Context, opts lun.Options) (*host, error) {
 		return nil, controlFault(s.broken)
 	}
 	opts.Kernel, opts.Devices, opts.LockPath, opts.Hosts = s.kernel, s.mem, s.lockPath, s.hosts
+	opts.Release = s.facts.release
 	opts.Now = func() time.Time { return scriptTime }
 	if s.lock != nil && opts.LockTimeout == defaultLockTimeout {
 		opts.LockTimeout = 30 * time.Millisecond // the script knows that the default is in vain

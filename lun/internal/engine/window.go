@@ -35,6 +35,12 @@ func (s Window) String() string {
 
 func (s Window) run(ctx context.Context, e *Engine) error {
 	if err := e.Kernel.Suspend(ctx, s.Node.Name, s.Freeze); err != nil {
+		if s.Freeze && errors.Is(err, dm.ErrBusy) { // on 6.1; 6.12 freezes it once more
+			err = &vds.Error{
+				Code: vds.ErrDeviceInUse, Reason: "a file system on it is frozen already, by `fsfreeze` or a backup program", Err: err,
+				Hint: "wait until it is thawed, or run `fsfreeze --unfreeze` on its mount point, and try again",
+			}
+		}
 		return errors.Join(err, e.abortSwap(ctx, s.Node))
 	}
 	health, err := s.check(ctx, e)

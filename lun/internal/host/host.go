@@ -26,6 +26,9 @@ type Options struct {
 	Log     *slog.Logger
 	IDs     []string // IDs of this host; plexctl writes the first into labels. None: drives of other hosts count as its own
 	Workers int      // how many drives are read, and LUNs started or taken down, at the same time
+
+	Release   string // of the kernel; "": unknown
+	AnyKernel bool   // a kernel that is known to hurt mirrors is used all the same
 }
 
 // Host is all drives and their catalogs, read at one moment, with the means to change them. A change needs a Host of its own

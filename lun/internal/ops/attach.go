@@ -183,6 +183,7 @@ func checkAttach(ctx context.Context, s *Session, a attachment) error {
 		return why.Err()
 	}
 	checkTarget(s, t, a.have, &why)
+	checkRelease(s, &why)
 	if from.ID != uuid.Nil {
 		checkSource(s, from, a.from, &why)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/layout"
@@ -54,6 +55,13 @@ func checkName(s *Session, op, name string) error {
 			"put another letter, a dot or an underscore into it, such as lun-"+name)
 	}
 	return nil
+}
+
+// checkRelease adds a reason when the kernel is known to hurt mirrors.
+func checkRelease(s *Session, why *fault.Reasons) {
+	if f, bad := dm.FaultOf(s.Release); bad && !s.AnyKernel {
+		why.Add(vds.ErrNotSupported, "use another kernel, or add --force if yours has the fix; see "+f.Link, "Linux %s: %s", s.Release, f.Text)
+	}
 }
 
 // checkUsable adds a reason when a drive of l is missing or cannot be used, or its records conflict.

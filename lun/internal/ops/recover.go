@@ -25,6 +25,10 @@ func Recover(ctx context.Context, s *Session, l catalog.LUN) (catalog.LUN, error
 	if len(failed) == 0 {
 		return record.Conclude(next, vds.OK, s.Now), nil // not recorded, because nothing has changed
 	}
+	why := fault.Reasons{Op: "recover", Object: record.LUNObject(l.Name)}
+	if checkRelease(s, &why); why.Err() != nil {
+		return l, why.Err()
+	}
 	whole := needWhole(ctx, s, l, have, failed)
 	next = record.Recover(next, failed)
 	next.Operation.Whole = next.Operation.Whole || whole
