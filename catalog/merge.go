@@ -184,6 +184,7 @@ func (s Set) Side(lun, drive uuid.UUID) (LUN, bool) {
 // the history that begins with it.
 func (s Set) Reunite(l LUN, from uuid.UUID) LUN {
 	next := s.Next(l)
+	next.Former = s.former(next, s.groups[l.ID].conflicting)
 	last := map[uuid.UUID]uint64{}
 	for _, side := range s.groups[l.ID].conflicting {
 		next = next.Above(side.Generation)

@@ -72,7 +72,9 @@ func (r *rig) restore(p *process, s seqStep) *call {
 		return nil
 	}
 	r.records = r.truth(blocktest.Kept)
-	all := r.images(s.B%4 < 2)
+	// What the image of a whole drive says is the truth while the drives that know better cannot be read.
+	whole := s.B%4 < 2 && s.Trouble != troubleErrno && s.Trouble != troubleShort
+	all := r.images(whole)
 	if len(all) == 0 {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -25,6 +26,9 @@ func (r *rig) repairDrive(p *process, s seqStep) *call {
 	if s.A%2 == 0 {
 		at = catalog.TailStart(d.Label.Size)
 	}
+	if !r.survives(drive, d, at, length) {
+		return nil
+	}
 	_, err = m.WriteAt(make([]byte, length), int64(at))
 	if syncErr := m.Sync(); err != nil || syncErr != nil {
 		return nil // the disk is broken
@@ -35,6 +39,25 @@ func (r *rig) repairDrive(p *process, s seqStep) *call {
 		codes: []vds.Code{vds.ErrObjectNotFound, vds.ErrAccessDenied},
 		then:  func() { r.repairAgain(drive) },
 	}
+}
+
+// survives reports whether what a drive says can still be read once some of it is zeroed. A copy that was not written to the end says
+// less, and one that lies in front of the end of a larger device is not found.
+func (r *rig) survives(drive string, d catalog.Drive, at, length size.Bytes) bool {
+	mem := r.mem.Cut(blocktest.Kept)
+	info, err := mem.Stat(context.Background(), drive)
+	if err != nil {
+		return false
+	}
+	m, err := mem.Medium(info.Dev)
+	if err != nil {
+		return false
+	}
+	if _, err := m.WriteAt(make([]byte, length), int64(at)); err != nil {
+		return false
+	}
+	left, err := catalog.ReadDrive(m, info.Size)
+	return err == nil && left.Catalog.Sequence == d.Catalog.Sequence
 }
 
 // repairAgain repairs a drive whose label is still lost, once it is there and works.

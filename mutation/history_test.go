@@ -4,6 +4,30 @@ package mutation
 func historyMutations() []mutation {
 	return []mutation{
 		{
+			name:  "a decision writes over the metadata that counts until it is committed",
+			harm:  "lets an earlier copy pass for a newer one when the decision is cut off",
+			file:  "lun/internal/ops/keep.go",
+			edits: []edit{{"l = raid1.SwitchSlots(l, s.Roles(l), raid1.LegState{})", "_ = raid1.SwitchSlots"}},
+			test:  "TestADecisionForAnEarlierCopyIsCutOff",
+			in:    "lun",
+		},
+		{
+			name:  "a LUN whose plex is kept takes what the other side has given away",
+			harm:  "gives one plex to two LUNs",
+			file:  "lun/internal/ops/keep.go",
+			edits: []edit{{"owner(s, l, p.ID); taken {", "owner(s, l, p.ID); taken && false {"}},
+			test:  "TestAHalfThatGaveTheOtherUp",
+			in:    "lun",
+		},
+		{
+			name:  "the only plex of one side cannot be kept",
+			harm:  "leaves no way out of a fork but to lose the newer data",
+			file:  "lun/internal/ops/keep.go",
+			edits: []edit{{"len(side.Copies()) == 1 && s.Set.Usable(l.ID)", "len(side.Copies()) == 1"}},
+			test:  "TestAHalfThatGaveTheOtherUp",
+			in:    "lun",
+		},
+		{
 			name:  "metadata of an earlier run is believed",
 			harm:  "copies an old plex over the newest one",
 			file:  "lun/internal/raid1/weigh.go",

@@ -278,14 +278,14 @@ func forceStart(ctx context.Context, s *Session, l catalog.LUN, why *vds.Error) 
 	if !left || len(l.Copies()) == 1 {
 		return l, why
 	}
-	var then []layout.Step
+	var first []layout.Step
 	if len(sources) == 0 {
 		if best := raid1.Best(l, roles, reads); best >= 0 {
 			next, _ = record.SoleHolder(next, l.Plexes[best].ID)
 		}
-		next = record.Swapped(next)
-		then = append(then, engine.RewriteMeta{LUN: next})
+		next = afresh(s, next)
+		first = append(first, engine.RewriteMeta{LUN: next})
 	}
 	next = record.Fork(next, l, uuid.New())
-	return s.Amend(ctx, "start", l, next, "plexes of "+l.Name+" that are missing are out of date", nil, then...)
+	return s.Amend(ctx, "start", l, next, "plexes of "+l.Name+" that are missing are out of date", first)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
+	"github.com/plexctl/plexctl/lun/internal/raid1"
 	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -53,10 +55,13 @@ func chooseSide(ctx context.Context, s *Session, l catalog.LUN, plex uuid.UUID, 
 	why := fault.Reasons{Op: "recover", Object: record.LUNObject(l.Name)}
 	side, found := sideOf(s.Host, l, plex)
 	i := record.Index(side, plex)
+	other, taken := owner(s, l, plex)
 	switch {
+	case taken:
+		why.Add(vds.ErrInvalidOperation, "keep another plex", "plex %s is one of LUN %q now", plex, other.Name)
 	case !found:
 		why.Add(vds.ErrObjectNotFound, "see `plexctl lun show "+l.Name+"`", "no drive that is here has a record with plex %s", plex)
-	case len(side.Copies()) == 1:
+	case len(side.Copies()) == 1 && s.Set.Usable(l.ID):
 		why.Add(vds.ErrInvalidOperation, "", "plex %s is the only one", plex)
 	case record.RolesOf(side, record.AllHere)[i] != record.Source:
 		why.Add(vds.ErrPlexLastActive, "keep another plex", "plex %s does not hold all of the data", plex)
@@ -85,15 +90,39 @@ func startsAlone(ctx context.Context, s *Session, l catalog.LUN) bool {
 	return Startable(ctx, s.Host, l) == nil
 }
 
+// owner is another LUN that has a plex of l. The other side of a fork has given the plex up, and this LUN was made of it.
+func owner(s *Session, l catalog.LUN, plex uuid.UUID) (catalog.LUN, bool) {
+	i := slices.IndexFunc(s.Set.LUNs, func(other catalog.LUN) bool { return other.ID != l.ID && record.Index(other, plex) >= 0 })
+	if i < 0 {
+		return catalog.LUN{}, false
+	}
+	return s.Set.LUNs[i], true
+}
+
+// afresh is l, which is not active, with metadata that RewriteMeta writes before l is committed. It lies in the other slots: until the
+// commit, what the present ones say of each plex counts. Afterwards nothing but the new metadata does.
+func afresh(s *Session, l catalog.LUN) catalog.LUN {
+	l = raid1.SwitchSlots(l, s.Roles(l), raid1.LegState{})
+	return record.Swapped(record.NewRun(l, s.Roles(l).Taking(), rand.Uint64()))
+}
+
 // keep makes next, of which one plex holds the data, the record of l.
 func keep(ctx context.Context, s *Session, l, next catalog.LUN, live bool) error {
 	if !live {
-		next = record.NewRun(next, s.Roles(next).Taking(), rand.Uint64())
+		next = afresh(s, next)
+	}
+	for _, p := range next.Copies() {
+		if _, taken := owner(s, l, p.ID); taken {
+			next = record.Without(next, p.ID)
+		}
 	}
 	next = s.Set.Reunite(next, uuid.New())
 	next.Host = s.ID()
+	if len(next.Plexes) == 1 {
+		next = record.Single(next)
+	}
 	var steps []layout.Step
-	if !live {
+	if !live && len(next.Plexes) > 1 {
 		steps = append(steps, engine.RewriteMeta{LUN: next})
 	}
 	tx := &host.Transaction{Put: []catalog.LUN{next}}
