@@ -98,6 +98,9 @@ func (s Set) Usable(lun uuid.UUID) bool {
 	return exists && !s.blocked[lun]
 }
 
+// Blocked reports whether the records of a LUN that any drive has cannot be used.
+func (s Set) Blocked(lun uuid.UUID) bool { return s.blocked[lun] }
+
 // Unheard reports whether a LUN is known only by records that do not count. So there is no telling what has become of it.
 func (s Set) Unheard(lun uuid.UUID) bool {
 	g, ok := s.groups[lun]

@@ -6,6 +6,12 @@ func driveMutations() []mutation {
 	const repair = "catalog/repair.go"
 	return []mutation{
 		{
+			name: "a drive with plexes may be removed",
+			harm: "the labels and catalogs of a drive go, and with them the LUNs on it",
+			file: named, test: "TestScripts/drive-remove", in: "cmd/plexctl",
+			edits: []edit{{"		if !l.Deleted && slices.Contains(l.Drives(), d.ID()) {", "		if l.Deleted && slices.Contains(l.Drives(), d.ID()) {"}, {"if d.Standing == Used && !known &&", "if d.Standing == Foreign && !known &&"}},
+		},
+		{
 			name: "a repair does not write the catalog to the end that stays",
 			harm: "the newest catalog is zeroed with the lost label, and the power fails: LUNs are gone",
 			file: repair, test: "TestRepair",

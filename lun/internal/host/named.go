@@ -115,12 +115,32 @@ func (h *Host) RefuseLabelled(ctx context.Context, info blockdev.Info, force boo
 		if !force {
 			why.Add(vds.ErrObjectExists, "--force makes it a new, empty drive", "it is a copy of the drive on %s", h.Drives[store.Label.Drive].Info.Path)
 		}
-	case len(store.Catalog.LUNs) > 0:
-		why.Add(vds.ErrObjectExists, "delete them first", "it is a drive with plexes of %s", Names(store.Catalog.LUNs))
+	case len(h.occupantsOf(info, store)) > 0:
+		luns := h.occupantsOf(info, store)
+		why.Add(vds.ErrObjectExists, freeHint(luns, store.Label.Drive, info.Path), "it is a drive with plexes of %s", Names(luns))
 	case !force:
 		why.Add(vds.ErrObjectExists, "--force makes it a new, empty drive", "it is a drive already")
 	}
 	return true
+}
+
+// occupantsOf is Occupants for the device with this label and catalog.
+func (h *Host) occupantsOf(info blockdev.Info, store catalog.Drive) []catalog.LUN {
+	for _, d := range h.All() {
+		if d.Info.Dev == info.Dev {
+			return h.Occupants(d)
+		}
+	}
+	return h.Occupants(&Drive{Info: info, Store: store})
+}
+
+// RefuseOccupied is why the label of a drive must not be removed: LUNs have plexes there.
+func (h *Host) RefuseOccupied(d *Drive) error {
+	luns := h.Occupants(d)
+	if len(luns) == 0 || h.IsSpare(d) {
+		return nil
+	}
+	return record.Fault(vds.ErrDiskNotEmpty, "remove", d.Info.Path, "it has plexes of "+Names(luns), freeHint(luns, d.ID(), d.Info.Path))
 }
 
 func (h *Host) refuseNewer(why *fault.Reasons) {
@@ -160,6 +180,45 @@ func (h *Host) refuseDamaged(ctx context.Context, info blockdev.Info, damage err
 	case !force:
 		why.Add(vds.ErrDiskNotEmpty, "if nothing on it counts, add --force", "it is a damaged drive: %v", damage)
 	}
+}
+
+// Occupants is the LUNs that have a plex on a device with a label. A record on it that is not that of a LUN any more, or that the LUN
+// has left the drive since, does not count.
+func (h *Host) Occupants(d *Drive) []catalog.LUN {
+	var found []catalog.LUN
+	for _, l := range d.Store.Catalog.LUNs {
+		if now, exists := h.Record(l.ID); d.Standing == Used && !h.Set.Blocked(l.ID) {
+			l, l.Deleted = now, !exists
+		}
+		if !l.Deleted && slices.Contains(l.Drives(), d.ID()) {
+			found = append(found, l)
+		}
+	}
+	for _, l := range h.Set.LUNs {
+		known := slices.ContainsFunc(found, func(other catalog.LUN) bool { return other.ID == l.ID })
+		if d.Standing == Used && !known && slices.Contains(l.Drives(), d.ID()) {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// freeHint says how a drive with these LUNs gets free, and nothing of them is lost.
+func freeHint(luns []catalog.LUN, id uuid.UUID, path string) string {
+	var steps []string
+	for _, l := range luns {
+		remove := "`plexctl plex remove " + l.Name + " " + path + "`"
+		elsewhere := func(p catalog.Plex) bool { return !p.Stale && !slices.Contains(record.PlexDrives(p), id) }
+		if !slices.ContainsFunc(l.Copies(), elsewhere) {
+			remove = "`plexctl plex add " + l.Name + " --drive OTHER --wait`, then " + remove
+		}
+		steps = append(steps, remove)
+	}
+	const some = 3
+	if len(steps) > some {
+		steps = append(steps[:some], "and so on")
+	}
+	return "move its plexes: " + strings.Join(steps, "; ")
 }
 
 // Names lists LUNs for an error text, each once.

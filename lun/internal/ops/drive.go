@@ -104,8 +104,8 @@ func RemoveDrive(ctx context.Context, env *Env, ref string) error {
 		if err := d.Store.Writable(); errors.Is(err, catalog.ErrReadOnlyFormat) {
 			return &vds.Error{Code: vds.ErrNotSupported, Op: "remove", Object: d.Info.Path, Err: err, Hint: "use the plexctl that wrote it"}
 		}
-		if luns := d.Store.Catalog.LUNs; len(luns) > 0 && !s.IsSpare(d) {
-			return record.Fault(vds.ErrDiskNotEmpty, "remove", record.DriveObject(d.ID()), "it has plexes of "+host.Names(luns), "delete these LUNs first")
+		if err := s.RefuseOccupied(d); err != nil {
+			return err
 		}
 		return fault.Of("remove", record.DriveObject(d.ID()), s.Run(ctx, []layout.Step{engine.Unlabel{Drive: d}}))
 	})
