@@ -48,6 +48,10 @@ func driveScenarios() []scenario {
 			attached(w, -1)
 			w.replaceTable("plex-web1", w.plexOn(1))
 		}, act: reenumerate, retry: reenumerate, alive: true},
+		{name: "replace a table in pieces", prepare: func(w *world) {
+			attached(w, -1)
+			w.replaceTable("plex-web1", w.plexOn(1), 2)
+		}, act: reenumerate, retry: reenumerate, alive: true},
 	}
 }
 

@@ -247,15 +247,23 @@ func (w *world) verifyPart(name string) {
 	}
 }
 
-// replaceTable does what a user may do by hand: it maps a LUN's device onto one plex alone.
-func (w *world) replaceTable(device string, p catalog.Plex) {
+// replaceTable does what a user may do by hand: it maps a LUN's device onto one plex alone, in one piece or in several.
+func (w *world) replaceTable(device string, p catalog.Plex, pieces ...int) {
 	w.t.Helper()
 	d, err := w.p.Drive(p.Data[0].Drive.String())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	ctx := w.t.Context()
-	table := dm.Table{{Length: lunSize.Sectors(), Target: dm.Linear{Dev: d.Info.Dev, Offset: p.Data[0].Start}}}
+	var table dm.Table
+	n := size.Sectors(1)
+	for _, more := range pieces {
+		n = size.Sectors(more)
+	}
+	for i := range n {
+		part := lunSize.Sectors() / n
+		table = append(table, dm.Segment{Start: i * part, Length: part, Target: dm.Linear{Dev: d.Info.Dev, Offset: p.Data[0].Start + i*part}})
+	}
 	if err := errors.Join(w.kernel.Load(ctx, device, table), w.kernel.Resume(ctx, device, dm.Public)); err != nil {
 		w.t.Fatal(err)
 	}

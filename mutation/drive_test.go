@@ -6,6 +6,18 @@ func driveMutations() []mutation {
 	const repair = "catalog/repair.go"
 	return []mutation{
 		{
+			name: "a table that may have written to both plexes is replaced",
+			harm: "a mirror goes on with plexes that differ, and nobody knows where",
+			file: "lun/internal/ops/reenumerate.go", test: "TestScripts/foreign-table", in: "cmd/plexctl",
+			edits: []edit{{"if !known || len(plexes) > 1 {", "if !known {"}},
+		},
+		{
+			name: "a table that has written to one plex is replaced, and both count",
+			harm: "what was written through the table is gone where reads go to the other plex",
+			file: "lun/internal/ops/reenumerate.go", test: "TestScripts/foreign-table", in: "cmd/plexctl",
+			edits: []edit{{"if known && len(plexes) == 1 {", "if known && len(plexes) == 1 && table == nil {"}},
+		},
+		{
 			name: "a drive with plexes may be removed",
 			harm: "the labels and catalogs of a drive go, and with them the LUNs on it",
 			file: named, test: "TestScripts/drive-remove", in: "cmd/plexctl",

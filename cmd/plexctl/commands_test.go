@@ -136,6 +136,27 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		defer disk.Close()
 		ts.Check(blockdev.Zero(context.Background(), disk, at, length))
 	}),
+	// table LUN TARGET...: somebody has given the device of the LUN this table. A TARGET is linear:DISK:START:LENGTH or zero:LENGTH.
+	"table": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		var table dm.Table
+		var from size.Sectors
+		for _, text := range args[1:] {
+			part := strings.Split(text, ":")
+			length, err := size.Parse(part[len(part)-1])
+			ts.Check(err)
+			segment := dm.Segment{Start: from, Length: length.Sectors(), Target: dm.Other{Name: part[0]}}
+			if part[0] == "linear" {
+				info, err := s.mem.Stat(context.Background(), "/dev/"+part[1])
+				ts.Check(err)
+				start, err := size.Parse(part[2])
+				ts.Check(err)
+				segment.Target = dm.Linear{Dev: info.Dev, Offset: start.Sectors()}
+			}
+			table, from = append(table, segment), from+segment.Length
+		}
+		ts.Check(s.kernel.Load(context.Background(), "plex-"+args[0], table))
+		ts.Check(s.kernel.Resume(context.Background(), "plex-"+args[0], dm.Public))
+	}),
 	// hold LUN: somebody has the LUN open. release LUN: no more.
 	"hold": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		release, err := s.kernel.Hold("plex-" + args[0])

@@ -110,9 +110,15 @@ heal sdc
 		[]string{"disk sdc 64MiB\nterminal\nidentity sdc serial:old\nplexctl drive init /dev/sdc --yes\nidentity sdc serial:new\n! plexctl status\ncode 20\n"},
 		"plexctl status\n",
 	},
-	"Throttle a copy":              {[]string{twoLUNs}, healthy},
-	"The kernel has another table": {[]string{mirrored}, healthy},
-	"Start and stop the machine":   {[]string{mirrored + "release web1\nreboot\n", "run-to-end\n"}, "plexctl lun list\nstdout ' offline '\n"},
+	"Throttle a copy": {[]string{twoLUNs}, healthy},
+	"The kernel has another table": {
+		[]string{
+			mirrored + "release web1\ntable web1 zero:16MiB\n",
+			"plexctl plex list web1 -o json\ncapture PLEX '\"plexes\":\\[.\"id\":\"([^\"]+)\"'\n" +
+				"table web1 linear:sdb:5MiB:8MiB linear:sdc:5MiB:8MiB\n! plexctl reenumerate\ncode 6\n",
+		}, "plexctl lun recover web1 --wait\n" + healthy,
+	},
+	"Start and stop the machine": {[]string{mirrored + "release web1\nreboot\n", "run-to-end\n"}, "plexctl lun list\nstdout ' offline '\n"},
 }
 
 // TestAdministration runs every command that docs/administration.md shows, section by section.

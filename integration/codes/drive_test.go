@@ -194,7 +194,7 @@ func sourcePlexFailed(_ *testing.T, w *world, code vds.Code) {
 func targetTable(t *testing.T, code vds.Code) {
 	r, target, source := lab.Pair(t)
 	foreignLinear(r, target)
-	refusedAdd(r, code, target, source, "run `plexctl reenumerate`, then `plexctl refresh`", "another table")
+	refusedAdd(r, code, target, source, "run `plexctl reenumerate`", "another table")
 	r.Run("reenumerate")
 	r.Run("refresh")
 	r.Refresh()
@@ -205,7 +205,7 @@ func targetTable(t *testing.T, code vds.Code) {
 func sourceTable(t *testing.T, code vds.Code) {
 	r, target, source := lab.Pair(t)
 	foreignLinear(r, source)
-	refusedAdd(r, code, target, source, "run `plexctl reenumerate`, then `plexctl refresh`", "another table")
+	refusedAdd(r, code, target, source, "run `plexctl reenumerate`", "another table")
 	r.Run("reenumerate")
 }
 

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -37,6 +38,41 @@ func UsesOf(views map[uuid.UUID]View) Uses {
 		}
 	}
 	return all
+}
+
+// Touched is the plexes of l on whose extents or devices a table lies, and which it may have written. It reports false when it
+// cannot tell: a target other than linear, or a device that is none of plexctl's.
+func Touched(l catalog.LUN, have View, t dm.Table, at Numbers) (plexes []uuid.UUID, known bool) {
+	drives := slices.Collect(maps.Values(at.Drives))
+	for _, s := range t {
+		on, linear := s.Target.(dm.Linear)
+		if other, ok := s.Target.(dm.Other); ok && slices.Contains([]string{ErrorTarget, "zero"}, other.Name) {
+			continue
+		}
+		if !linear {
+			return nil, false
+		}
+		known := slices.Contains(drives, on.Dev)
+		for _, p := range l.Before().Copies() {
+			private := slices.ContainsFunc([]string{DataUUID(l, p), MetaUUID(l, p, catalog.SlotA), MetaUUID(l, p, catalog.SlotB)},
+				func(id string) bool { return have[id].Dev == on.Dev })
+			known = known || private
+			if (private || mapsPart(p, on, s.Length, at)) && !slices.Contains(plexes, p.ID) {
+				plexes = append(plexes, p.ID)
+			}
+		}
+		if !known {
+			return nil, false
+		}
+	}
+	return plexes, true
+}
+
+// mapsPart reports whether a linear segment lies on an extent of a plex.
+func mapsPart(p catalog.Plex, on dm.Linear, length size.Sectors, at Numbers) bool {
+	return slices.ContainsFunc(append(slices.Clone(p.Data), p.Meta), func(e catalog.Extent) bool {
+		return at.Drives[e.Drive] == on.Dev && on.Offset < e.End() && e.Start < on.Offset+length
+	})
 }
 
 // Idle reports whether a device is a private one that no table uses, so that nothing writes through it.

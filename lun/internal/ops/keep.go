@@ -41,17 +41,37 @@ func Keep(ctx context.Context, env *Env, l LUN, plex uuid.UUID) error {
 		if have.Legs, err = s.ReadLegs(ctx, now, have.View); err != nil {
 			return err
 		}
-		side, err := chooseSide(ctx, s, now, plex, have)
+		foreign, err := closeForeign(ctx, s, now, &have)
+		if err != nil {
+			return err
+		}
+		side, err := chooseSide(ctx, s, now, plex, have, foreign)
 		if err != nil {
 			return err
 		}
 		next, _ := record.SoleHolder(side, plex)
-		return keep(ctx, s, now, next, have.Legs.Live)
+		if err := keep(ctx, s, now, next, have.Legs.Live); err != nil || !foreign {
+			return err
+		}
+		return takeTable(ctx, s, now, have.View.Own(now.ID).Table)
 	})
 }
 
-// chooseSide is the record of l on the drive of a plex, or the reason why l cannot go on with that plex.
-func chooseSide(ctx context.Context, s *Session, l catalog.LUN, plex uuid.UUID, have engine.State) (catalog.LUN, error) {
+// closeForeign reports whether the live table of a mirror is one that plexctl has not loaded. It refuses when something has the LUN
+// open. have then says that the LUN is not live.
+func closeForeign(ctx context.Context, s *Session, l catalog.LUN, have *engine.State) (bool, error) {
+	known := have.Legs.Sole != uuid.Nil || have.Legs.Mirror && len(have.Legs.Health) > 0
+	if !have.Legs.Live || known || len(l.Copies()) == 1 {
+		return false, nil
+	}
+	have.Legs = raid1.LegState{}
+	why := fault.Reasons{Op: "recover", Object: record.LUNObject(l.Name)}
+	return true, s.RefuseOpen(ctx, l, &why)
+}
+
+// chooseSide is the record of l on the drive of a plex, or the reason why l cannot go on with that plex. open says that there is
+// something to decide.
+func chooseSide(ctx context.Context, s *Session, l catalog.LUN, plex uuid.UUID, have engine.State, open bool) (catalog.LUN, error) {
 	why := fault.Reasons{Op: "recover", Object: record.LUNObject(l.Name)}
 	side, found := sideOf(s.Host, l, plex)
 	i := record.Index(side, plex)
@@ -67,7 +87,7 @@ func chooseSide(ctx context.Context, s *Session, l catalog.LUN, plex uuid.UUID, 
 		why.Add(vds.ErrPlexLastActive, "keep another plex", "plex %s does not hold all of the data", plex)
 	case have.Legs.Live && !have.Legs.Complete(plex):
 		why.Add(vds.ErrDeviceInUse, "keep a plex that it uses, or run `plexctl deactivate "+l.Name+"` first", "it is in use, without plex %s", plex)
-	case s.Set.Usable(l.ID) && (have.Legs.Live || startsAlone(ctx, s, l)):
+	case !open && s.Set.Usable(l.ID) && (have.Legs.Live || startsAlone(ctx, s, l)):
 		why.Add(vds.ErrInvalidOperation, "`plexctl lun recover "+l.Name+"` fills its plexes", "there is nothing to decide: it is known which of its plexes hold the data")
 	}
 	return side, why.Err()

@@ -8,7 +8,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
+	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/engine"
+	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/record"
@@ -60,7 +62,7 @@ func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
 			Want: s.Wants(l), Have: have.View, Cleanup: have.Cleanup, At: s.At, Prepare: engine.RewriteMeta{LUN: l},
 		}))
 	case have.Legs.Sole == uuid.Nil:
-		return err
+		return replaceForeign(ctx, s, l, have)
 	}
 	next, ok := record.SoleHolder(l, have.Legs.Sole)
 	if !ok {
@@ -71,6 +73,40 @@ func reconcile(ctx context.Context, s *Session, l catalog.LUN) error {
 		Commit: fmt.Sprintf("only plex %s holds the data of %s", have.Legs.Sole, l.Name),
 	})
 	return err
+}
+
+// replaceForeign replaces the live table of a mirror that plexctl has not loaded, if nothing has the LUN open. If the table may have
+// written to one plex, this one holds the data. If it may have written to several, only the user knows.
+func replaceForeign(ctx context.Context, s *Session, l catalog.LUN, have engine.State) error {
+	why := fault.Reasons{Op: "reenumerate", Object: record.LUNObject(l.Name)}
+	if err := s.RefuseOpen(ctx, l, &why); err != nil {
+		return err
+	}
+	table := have.View.Own(l.ID).Table
+	plexes, known := layout.Touched(l, have.View, table, s.At)
+	if known && len(plexes) == 1 {
+		next, holds := record.SoleHolder(l, plexes[0])
+		if known = holds; holds {
+			if err := keep(ctx, s, l, next, false); err != nil { // before the table goes: nothing else says which plexes differ
+				return err
+			}
+		}
+	}
+	if !known || len(plexes) > 1 {
+		return record.LUNFault(vds.ErrProviderCacheCorrupt, "reenumerate", l.Name,
+			"the kernel has a table that plexctl has not loaded, and that may have written to any of its plexes",
+			"say which plex holds the data: `plexctl lun recover "+l.Name+" --keep PLEX`")
+	}
+	return takeTable(ctx, s, l, table)
+}
+
+// takeTable takes a table away that plexctl has not loaded, and starts the LUN by its record.
+func takeTable(ctx context.Context, s *Session, l catalog.LUN, table dm.Table) error {
+	if err := s.TearDown(ctx, l); err != nil || s.Dry != nil {
+		return err
+	}
+	s.Log.WarnContext(ctx, "a table that plexctl had not loaded was removed", "lun", l.Name, "table", table.String())
+	return s.BringUp(ctx, s.Current(l))
 }
 
 // Resume resumes a LUN that an interrupted change has left suspended. The next change of that LUN, or Assemble, completes the

@@ -128,4 +128,4 @@ func ForeignTable(l catalog.LUN) error {
 }
 
 // CacheHint is the remedy for vds.ErrProviderCacheCorrupt.
-const CacheHint = "run `plexctl reenumerate`, then `plexctl refresh`"
+const CacheHint = "run `plexctl reenumerate`"
