@@ -80,6 +80,8 @@ type LUN struct {
 	Departure  *Departure // plexes are leaving the LUN; nil: none
 	Wipe       bool       // first and last MiB must be zeroed before the LUN is activated
 	Deleted    bool       // the LUN is gone; the record stays until every drive has it
+	// Copy says that the LUN was split off. A file system on it may have the label and the UUID of one on another LUN.
+	Copy bool
 	// Scan names a scan for zeros that has begun and not led to a plex yet. Until then the LUN has one plex and a vacant one.
 	// The current slot of the plex has a bit for every region that is written since the scan began. Its other slot has the
 	// result of the scan.

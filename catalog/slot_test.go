@@ -27,7 +27,7 @@ func fullLUN() LUN {
 		ID: opID(2), Type: vds.AsyncCreateLUN, Started: testTime, Ended: testTime.Add(time.Minute), Result: vds.ErrIO,
 	}
 	l.Wipe = true
-	l.BlockSize, l.Host = 4096, "host-1"
+	l.BlockSize, l.Host, l.Copy = 4096, "host-1", true
 	l.Histories = []History{{ID: opID(7), Last: 2}, {ID: opID(8)}}
 	l.Plexes[0].Run, l.Plexes[0].Prior = Run{Number: 6, Nonce: math.MaxUint64}, true
 	return l

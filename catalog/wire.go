@@ -42,6 +42,7 @@ type lunV1 struct {
 	Departure  *departureV1  `json:"departure,omitempty"`
 	Wipe       bool          `json:"wipe,omitempty"`
 	Deleted    bool          `json:"deleted,omitempty"`
+	Copy       bool          `json:"copy,omitempty"`
 	Scan       uuid.UUID     `json:"scan,omitzero"`
 	BlockSize  size.Bytes    `json:"blockBytes,omitempty"`
 	Host       string        `json:"host,omitempty"`
@@ -308,7 +309,7 @@ func toWire(l LUN) lunV1 {
 				Plexes: each(d.Plexes, plexToWire), Operation: maybe(d.Operation, operationToWire), Last: last, Made: maybe(d.Made, toWire),
 			}
 		}),
-		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
+		Wipe: l.Wipe, Deleted: l.Deleted, Copy: l.Copy, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
 		Histories: each(l.Histories, func(h History) historyV1 { return historyV1(h) }),
 	}
 }
@@ -341,7 +342,7 @@ func toModel(l lunV1) LUN {
 				Plexes: each(d.Plexes, plexToModel), Operation: maybe(d.Operation, operationToModel), Last: last, Made: maybe(d.Made, toModel),
 			}
 		}),
-		Wipe: l.Wipe, Deleted: l.Deleted, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
+		Wipe: l.Wipe, Deleted: l.Deleted, Copy: l.Copy, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
 		Histories: each(l.Histories, func(h historyV1) History { return History(h) }),
 	}
 }

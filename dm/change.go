@@ -21,6 +21,7 @@ const (
 	udevNoSubsystem = 0x0002 << 16
 	udevNoDisk      = 0x0004 << 16
 	udevNoOther     = 0x0008 << 16
+	udevLesser      = 0x0010 << 16 // the links of this device have a lower priority
 	udevPrimary     = 0x0040 << 16 // marks a real event; without it udev drops the link at the next coldplug
 )
 
@@ -33,10 +34,14 @@ const (
 // udevFlags is what event_nr tells udev's rules about a device. Every event that udev acts on carries them: after one
 // without, udev would probe a private device.
 func (v Visibility) udevFlags() uint32 {
-	if v == Private {
+	switch v {
+	case Private:
 		return udevPrimary | udevNoSubsystem | udevNoDisk | udevNoOther
+	case Copy:
+		return udevPrimary | udevLesser
+	default:
+		return udevPrimary
 	}
-	return udevPrimary
 }
 
 // Create makes a device without a table and returns its number. A name has 1 to 127 bytes and a UUID 0 to 128, out of
@@ -129,7 +134,7 @@ func (c *Control) Suspend(ctx context.Context, name string, freeze bool) error {
 }
 
 // Resume makes the inactive table the live one, if there is one, and lets I/O continue. Then it takes care of the device's
-// name in /dev: it waits for udev's link to a Public device, or makes one. A link that cannot be made is logged and is no
+// name in /dev: it waits for udev's link to a device for users, or makes one. A link that cannot be made is logged and is no
 // error. So an error means that the kernel did not resume the device.
 //
 // Resume is one ioctl. On a running device the kernel suspends, swaps the tables and resumes inside it, without freezing the
@@ -182,7 +187,7 @@ func (c *Control) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// Name repairs the link of a running Public device. A process that was killed right after a change may not have made it, or
+// Name repairs the link of a running device for users. A process that was killed right after a change may not have made it, or
 // may have left it under the old name. If the link is right, Name does nothing.
 func (c *Control) Name(ctx context.Context, name string, v Visibility) error {
 	rep, err := c.device(ctx, "name", name, request{command: unix.DM_DEV_STATUS})

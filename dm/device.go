@@ -53,6 +53,9 @@ const (
 	Public Visibility = iota
 	// Private devices are parts of another device: udev does not probe them, and makes no links to their content.
 	Private
+	// Copy devices are for users too, and may hold a copy of what is on another device. Links by content, such as those in
+	// /dev/disk/by-uuid, lead to the other device as long as it is there.
+	Copy
 )
 
 // LegHealth is one letter of the health string of a raid status line.

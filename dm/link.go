@@ -35,7 +35,7 @@ type links struct {
 // would take it for a device that does not run.
 func (l *links) follow(ctx context.Context, name string, dev devno.No, v Visibility) {
 	err := l.ensureNode(dev)
-	if err == nil && v == Public && !l.right(name, dev) && !l.await(ctx, name, dev) {
+	if err == nil && v != Private && !l.right(name, dev) && !l.await(ctx, name, dev) {
 		err = l.make(name, dev)
 	}
 	if err != nil {
@@ -57,7 +57,7 @@ func (l *links) drop(ctx context.Context, name string, dev devno.No) {
 // repair makes the link of a running device. It removes links that a killed process may have left: the name from before a
 // rename, and a draft. If the link is right, it looks for no others.
 func (l *links) repair(ctx context.Context, name string, dev devno.No, v Visibility) {
-	if v != Public || l.right(name, dev) {
+	if v == Private || l.right(name, dev) {
 		return
 	}
 	l.follow(ctx, name, dev, v)

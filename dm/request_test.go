@@ -37,6 +37,11 @@ func TestRequestBytes(t *testing.T) {
 			request{command: unix.DM_DEV_SUSPEND, name: "plex-a-data0", event: Private.udevFlags()},
 			header{name: "plex-a-data0", event: 0x004E_0000},
 		},
+		{
+			"resume of a copy",
+			request{command: unix.DM_DEV_SUSPEND, name: "plex-a", event: Copy.udevFlags()},
+			header{name: "plex-a", event: 0x0050_0000},
+		},
 		{"payload", request{targets: 1, payload: []byte("abc")}, header{targets: 1, payload: wire("abc")}},
 		{"room", request{room: 16}, header{payload: make(wire, 16)}},
 		{"payload shorter than room", request{payload: []byte("abc"), room: 8}, header{payload: wire{}.text("abc", 8)}},

@@ -4,6 +4,22 @@ package mutation
 func operationMutations() []mutation {
 	return []mutation{
 		{
+			name:  "a copy that is split off is no copy for udev",
+			harm:  "mounts the copy in the place of the original at the next boot",
+			file:  "lun/internal/record/remove.go",
+			edits: []edit{{"Copy: true, ", ""}},
+			test:  "TestACopyIsShownAsOne",
+			in:    "lun",
+		},
+		{
+			name:  "a copy is shown like any other LUN when it starts",
+			harm:  "mounts the copy in the place of the original at the next boot",
+			file:  "lun/internal/layout/layout.go",
+			edits: []edit{{"if l.Copy {", "if l.Copy && len(l.Plexes) > 1 {"}},
+			test:  "TestACopyIsShownAsOne",
+			in:    "lun",
+		},
+		{
 			name:  "a kernel that hangs gets a plex to fill",
 			harm:  "a LUN whose I/O never ends, until the machine is reset",
 			file:  "lun/internal/ops/check.go",

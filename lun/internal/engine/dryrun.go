@@ -67,7 +67,7 @@ func (r *Recorder) planned(s layout.Step, at layout.Numbers) PlannedStep {
 	case layout.Load:
 		shown.Table, shown.Undo = r.table(s.Node, at), "clear the waiting table of "+s.Node.Name
 	case layout.Resume:
-		if s.Node.Visibility == dm.Public {
+		if s.Node.Visibility != dm.Private {
 			shown.Undo = swapBack
 		}
 	case Window:

@@ -37,7 +37,7 @@ func (e *Engine) Overtake(ctx context.Context, l catalog.LUN) (bool, error) {
 	}
 	time.Sleep(overtakePause)
 	if top, err = e.orphan(ctx, l); err == nil && top.Live {
-		return true, e.Kernel.Resume(ctx, top.Name, dm.Public)
+		return true, e.Kernel.Resume(ctx, top.Name, layout.VisibilityOf(l))
 	}
 	view, viewErr := e.View(ctx, l.ID)
 	if viewErr == nil && e.serves(l, view.Own(l.ID).Table) {

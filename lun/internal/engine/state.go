@@ -91,7 +91,7 @@ func (e *Engine) AfterCleanup(ctx context.Context, l catalog.LUN) (State, error)
 
 // own is the node of a LUN's own device as the kernel has it.
 func own(l catalog.LUN, top layout.Observed) layout.Node {
-	return layout.Node{Name: top.Name, UUID: layout.LUNUUID(l.ID), Visibility: dm.Public}
+	return layout.Node{Name: top.Name, UUID: layout.LUNUUID(l.ID), Visibility: layout.VisibilityOf(l)}
 }
 
 // clearWaiting is the step that drops the waiting table of a LUN's own device, if there is one.

@@ -156,5 +156,5 @@ func (e *Engine) failAllIO(ctx context.Context, l catalog.LUN) error {
 			steps = append(steps, FailIO{meta, dm.Private})
 		}
 	}
-	return e.Run(ctx, append(steps, FailIO{top, dm.Public}))
+	return e.Run(ctx, append(steps, FailIO{top, layout.VisibilityOf(l)}))
 }

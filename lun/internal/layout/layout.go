@@ -55,7 +55,7 @@ type Leg struct {
 // Of is the devices that a LUN needs, the LUN's own device last. A LUN with one plex is linear. With more plexes it is a raid1
 // over private devices. Excluded plexes are legs without devices.
 func Of(l catalog.LUN, roles record.Roles) []Node {
-	top := Node{Name: LUNName(l.Name), UUID: LUNUUID(l.ID), Visibility: dm.Public}
+	top := Node{Name: LUNName(l.Name), UUID: LUNUUID(l.ID), Visibility: VisibilityOf(l)}
 	if len(l.Plexes) == 1 {
 		top.Runs = RunsOf(l.Plexes[0].Data, l.Size)
 		return []Node{top}
@@ -79,6 +79,14 @@ func Of(l catalog.LUN, roles record.Roles) []Node {
 		top.Mirror.Legs = append(top.Mirror.Legs, Leg{Meta: meta.UUID, Data: data.UUID})
 	}
 	return append(nodes, top)
+}
+
+// VisibilityOf is the visibility of the own device of l.
+func VisibilityOf(l catalog.LUN) dm.Visibility {
+	if l.Copy {
+		return dm.Copy
+	}
+	return dm.Public
 }
 
 func metaNode(l catalog.LUN, p catalog.Plex) Node {

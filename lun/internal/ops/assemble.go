@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
-	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/layout"
@@ -175,7 +174,7 @@ func showName(ctx context.Context, s *Session, l catalog.LUN, had layout.View) e
 	if wanted := layout.LUNName(l.Name); name != wanted {
 		s.Log.WarnContext(ctx, "the LUN works under an old name, because another device has its name", "lun", l.Name, "device", name, "taken", wanted)
 	}
-	return s.Kernel.Name(ctx, name, dm.Public)
+	return s.Kernel.Name(ctx, name, layout.VisibilityOf(l))
 }
 
 // admit is l with the record for its start, or the reason why it must not be started. A live LUN has been started already.

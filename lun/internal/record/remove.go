@@ -29,7 +29,7 @@ func MarkLost(l catalog.LUN, lost func(plex uuid.UUID) bool) catalog.LUN {
 
 // Split is the new LUN that is made of a plex of l.
 func Split(l catalog.LUN, plex uuid.UUID, name string) catalog.LUN {
-	made := catalog.LUN{ID: uuid.New(), Name: name, Size: l.Size, Plexes: []catalog.Plex{l.Plexes[Index(l, plex)]}}
+	made := catalog.LUN{ID: uuid.New(), Name: name, Size: l.Size, Copy: true, Plexes: []catalog.Plex{l.Plexes[Index(l, plex)]}}
 	if l.Tracked() {
 		made = Track(made)
 		made.RegionSize = l.RegionSize
