@@ -37,6 +37,8 @@ var (
 	ErrNotBlock = errors.New("not a block device")
 	// ErrReadOnly means that the device takes no writes: it is write-protected, or set read-only in the kernel.
 	ErrReadOnly = errors.New("device is write-protected")
+	// ErrSilent means that the device does not answer: a read of it has not ended in time, or cannot end now.
+	ErrSilent = errors.New("device does not answer")
 	// ErrAlign means that an offset or a length is not a multiple of Align.
 	ErrAlign = errors.New("offset or length is not a multiple of 4096")
 )
@@ -51,6 +53,7 @@ type Info struct {
 	ReadOnly      bool
 	Zoned         bool       // queue/zoned is not "none"
 	DAX           bool       // queue/dax is 1
+	Suspended     bool       // a device-mapper device that is suspended: a read waits until it is resumed
 	Integrity     bool       // T10 protection information is formatted and in use
 	Model         string     // model or backing file, for people; may be empty
 	Serial        string     // may be empty
@@ -67,6 +70,9 @@ type Mode int
 const (
 	// Read opens for reading only and conflicts with nobody.
 	Read Mode = iota
+	// Look is Read for a device that may never answer. No signal ends a read of such a device, nor the process that reads. So package
+	// apart reads in another process. Host itself reads as with Read.
+	Look
 	// Write opens for reading and writing and conflicts with nobody: device-mapper may hold the device.
 	Write
 	// Exclusive opens for reading and writing with O_EXCL and flock(LOCK_EX), as udev expects. It fails with ErrBusy when

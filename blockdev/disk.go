@@ -67,7 +67,7 @@ func (h Host) open(ctx context.Context, path string, mode Mode) (*hostDisk, erro
 
 // openError is why a device cannot be opened. The kernel may refuse to open a read-only device for writing with EACCES.
 func (h Host) openError(path string, dev devno.No, mode Mode, err error) error {
-	if mode != Read && errors.Is(err, fs.ErrPermission) {
+	if mode != Read && mode != Look && errors.Is(err, fs.ErrPermission) {
 		if n, nodeErr := h.nodeOf(dev); nodeErr == nil && n.readOnly() {
 			err = unix.EROFS
 		}
@@ -77,7 +77,7 @@ func (h Host) openError(path string, dev devno.No, mode Mode, err error) error {
 
 func openFlags(mode Mode) int {
 	flags := unix.O_DIRECT | unix.O_CLOEXEC
-	if mode == Read {
+	if mode == Read || mode == Look {
 		return flags | os.O_RDONLY
 	}
 	if mode == Exclusive {

@@ -32,7 +32,6 @@ func (h Host) dev(path string) string  { return h.Root + "/dev/" + path }
 //
 //   - devices that hold no data now: size zero, hidden paths of multipath NVMe
 //   - devices that are no disks: CD, floppy
-//   - suspended device-mapper devices, because a read of one would block
 //   - devices whose kernel path is in but; Scan skips them unread, to save time where there are thousands of nodes
 func (h Host) Scan(ctx context.Context, but ...string) ([]Info, error) {
 	known := make(map[string]bool, len(but))

@@ -143,9 +143,11 @@ func (tr *tree) wanted() []Info {
 	vda.Serial, vda.Identity, loop.Model = "disk-7", "serial:disk-7", "/srv/a b.img"
 	dm.Identity = "id:LVM-abc"
 	dm.Model, dm.DMUUID, dm.Slaves = "vg-root", "LVM-abc", []devno.No{{Major: 8, Minor: 2}}
+	asleep := info("dm-1", 253, 1)
+	asleep.Model, asleep.DMUUID, asleep.Suspended, asleep.Slaves = "plex-web", "PLEX-1", true, dm.Slaves
 	md := info("md0", 9, 0)
 	md.Slaves = []devno.No{{Major: 8, Minor: 16}}
-	return []Info{info("cciss/c0d0", 104, 0), dm, loop, md, nvme, sda, sda1, sda2, sdb, vda}
+	return []Info{info("cciss/c0d0", 104, 0), dm, asleep, loop, md, nvme, sda, sda1, sda2, sdb, vda}
 }
 
 func TestScan(t *testing.T) {

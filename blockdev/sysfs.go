@@ -64,7 +64,7 @@ func (n node) usable(i Info) bool {
 	case i.Size == 0, i.Dev.Major == majorFloppy, i.Dev.Major == majorCD:
 		return false
 	case n.mapped():
-		return n.text("dm/suspended") != "1"
+		return true
 	}
 	return n.number("hidden") != 1
 }
@@ -157,7 +157,7 @@ func (n node) infoOf(dev devno.No) Info {
 		Slaves:        devNos(n.related("slaves")),
 	}
 	if n.mapped() {
-		info.DMUUID = n.text("dm/uuid")
+		info.DMUUID, info.Suspended = n.text("dm/uuid"), n.number("dm/suspended") == 1
 	}
 	return info
 }

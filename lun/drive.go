@@ -39,6 +39,7 @@ const (
 	DriveUsed      = host.Used      // it is a drive of this host
 	DriveForeign   = host.Foreign   // it is not this host's: its LUNs are not started here before Provider.TakeOver
 	DriveCopy      = host.Copy      // another device is the drive of this label
+	DriveSilent    = host.Mute      // it does not answer, and may be a drive; see Provider.Silent
 	DriveAmbiguous = host.Ambiguous // so may one of Rivals be; no LUN is started from it before Provider.Choose
 )
 
@@ -226,3 +227,9 @@ func (p *Provider) Choose(ctx context.Context, ref string) (Drive, error) {
 	}
 	return p.Drive(path)
 }
+
+// Silent is a device that does not answer, and may be a drive: its Info, and Err, which says why it is left out.
+type Silent = host.Silent
+
+// Silent is the devices that did not answer at the last read, sorted by path. Each is among Problems, unless it lies below a drive.
+func (p *Provider) Silent() []Silent { return p.host().Silent }

@@ -43,6 +43,11 @@ type Options struct {
 	Release   string // of the kernel, such as "6.12.48"; "": that of the running one
 	AnyKernel bool   // plexes are added and recovered also on a kernel that is known to hurt mirrors; see dm.FaultOf
 
+	// Patience is how long a device may take to answer; 0: 4 seconds. Then the Provider does without it, and names it in Problems.
+	// A read that does not end goes on in a goroutine, and the process cannot end before it does. If that matters, let Devices
+	// read in another process when it opens a device with blockdev.Look, as package apart does.
+	Patience time.Duration
+
 	// LockTimeout is how long a change waits for the host's lock, which another process may hold. Then the change fails with
 	// vds.ErrAnotherCallInProgress. 0: wait until the context of the change ends. Negative: do not wait.
 	LockTimeout time.Duration
@@ -68,7 +73,7 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 		return nil, err
 	}
 	env := &ops.Env{
-		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers, Release: opts.Release, AnyKernel: opts.AnyKernel},
+		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers, Release: opts.Release, AnyKernel: opts.AnyKernel, Patience: opts.Patience, Questions: &host.Questions{}},
 		LockPath: opts.LockPath, LockTimeout: opts.LockTimeout, Now: opts.Now, Guard: opts.Guard,
 	}
 	p := newProvider(env)

@@ -90,7 +90,7 @@ func (m *Mem) mounted(dev devno.No) bool {
 
 // openDisk opens a drive. m.mu is held.
 func (m *Mem) openDisk(d *device, mode blockdev.Mode) (blockdev.Disk, error) {
-	if d.info.ReadOnly && mode != blockdev.Read {
+	if d.info.ReadOnly && mode != blockdev.Read && mode != blockdev.Look {
 		return nil, blockdev.ErrReadOnly
 	}
 	if err := d.fault("open", 0, 0); err != nil {
@@ -211,7 +211,7 @@ func (h *handle) usable(kind string) error {
 		return ErrDead
 	case h.closed:
 		return os.ErrClosed
-	case (kind == "write" || kind == "zero") && h.mode == blockdev.Read:
+	case (kind == "write" || kind == "zero") && (h.mode == blockdev.Read || h.mode == blockdev.Look):
 		return unix.EBADF
 	}
 	return nil

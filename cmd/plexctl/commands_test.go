@@ -79,7 +79,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		ts.Check(err)
 		s.mem.SetUsers(info.Dev, blockdev.User{Kind: "mount", Name: args[1]})
 	}),
-	// trait NAME readonly|writable|zoned|dax|integrity: the disk is that.
+	// trait NAME readonly|writable|suspended|resumed|zoned|dax|integrity: the disk is that.
 	"trait": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		s.mem.Change("/dev/"+args[0], func(i *blockdev.Info) {
 			switch args[1] {
@@ -87,6 +87,11 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 				i.ReadOnly = true
 			case "writable":
 				i.ReadOnly = false
+			case "suspended":
+				i.Suspended = true
+				s.patience = 100 * time.Millisecond
+			case "resumed":
+				i.Suspended = false
 			case "zoned":
 				i.Zoned = true
 			case "dax":

@@ -36,21 +36,29 @@ func newDriveList(c *cli) *cobra.Command {
 			"  changed    so it is, but the label was written to another device; it may be a copy\n" +
 			"  foreign    it is not this host's, and is left alone\n" +
 			"  copy       another device is the drive of this label, and this one is left alone\n" +
-			"  ambiguous  several devices have this label, and none is used before one is chosen",
+			"  ambiguous  several devices have this label, and none is used before one is chosen\n" +
+			"  silent     it does not answer, so it may be a drive or not; plexctl does without it",
 	}
 	return reading(c, cmd, &noOptions{}, listDrives)
 }
 
 func listDrives(_ context.Context, s *session, _ noOptions) error {
-	return s.printDrives(s.Drives())
+	drives := s.Drives()
+	for _, d := range s.Silent() {
+		drives = append(drives, lun.Drive{Info: d.Info, State: lun.DriveSilent})
+	}
+	return s.printDrives(drives)
 }
 
 func (p printer) printDrives(drives []lun.Drive) error {
 	docs := listOf(drives, newDriveDoc)
 	head := []string{"DRIVE", "SIZE", "FREE", "HOST", "STATE", "LUNS", "GUID", "MODEL"}
 	return p.print(document{"drives": docs}, listing(head, docs, func(d driveDoc) []string {
-		luns := dash(strings.Join(d.LUNs, ","))
-		return []string{d.Path, d.Size.String(), d.Free.String(), hostText(d), d.stateText(), luns, p.id(d.ID), dash(d.Model)}
+		luns, free := dash(strings.Join(d.LUNs, ",")), d.Free.String()
+		if d.State == lun.DriveSilent {
+			free = "-"
+		}
+		return []string{d.Path, d.Size.String(), free, hostText(d), d.stateText(), luns, p.id(d.ID), dash(d.Model)}
 	}))
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/apart"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/vds"
@@ -31,15 +31,17 @@ func openHost(ctx context.Context, opts lun.Options) (*host, error) {
 	if err != nil {
 		return nil, controlFault(err)
 	}
-	devices := blockdev.Host{}
+	devices := apart.New(startReader)
 	opts.Kernel, opts.Devices, opts.Guard = control, devices, standBy
 	provider, err := lun.Open(ctx, opts)
 	if err != nil {
+		devices.Close()
 		control.Close() //nolint:errcheck // err says more
 		return nil, err
 	}
 	return &host{Provider: provider, devices: devices, now: time.Now, close: func() {
 		provider.Close()
+		devices.Close()
 		control.Close() //nolint:errcheck // nothing is buffered in it
 	}}, nil
 }

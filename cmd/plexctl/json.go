@@ -15,9 +15,9 @@ import (
 // version. To take one away, or to change its meaning, raise the version.
 const schemaVersion = 1
 
-// driveDoc is a drive.
+// driveDoc is a drive, or a device that does not answer and may be one: nothing is known of its label then.
 type driveDoc struct {
-	ID            uuid.UUID      `json:"id"`
+	ID            uuid.UUID      `json:"id,omitzero"`
 	Path          string         `json:"path"`
 	Size          size.Bytes     `json:"sizeBytes"`
 	Free          size.Bytes     `json:"freeBytes"`
@@ -34,7 +34,7 @@ type driveDoc struct {
 	Rivals        []string       `json:"rivals"`
 	Hardware      string         `json:"labelledAs,omitempty"`
 	Identity      string         `json:"identity,omitempty"`
-	Created       time.Time      `json:"created"`
+	Created       time.Time      `json:"created,omitzero"`
 	LUNs          []string       `json:"luns"`
 }
 
@@ -148,6 +148,7 @@ type errorDoc struct {
 	codeDoc
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+	Kind    string `json:"kind,omitempty"` // a word for what programs may want to tell apart
 }
 
 // resultDoc is the result for one LUN of a command that takes several.

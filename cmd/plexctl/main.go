@@ -14,12 +14,16 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/plexctl/plexctl/lun"
 )
 
 func main() {
+	if slices.Equal(os.Args[1:], []string{readerName}) {
+		os.Exit(serveReader())
+	}
 	if lun.BeGuard() {
 		return
 	}

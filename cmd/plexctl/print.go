@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/internal/visible"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
@@ -81,11 +83,15 @@ func (p printer) report(err error) {
 
 // newErrorDoc puts an error on one line, as it is shown.
 func newErrorDoc(err error) errorDoc {
-	return errorDoc{
+	doc := errorDoc{
 		codeDoc: newCode(codeOf(err)),
 		Message: strings.ReplaceAll(err.Error(), "\n", "; "),
 		Hint:    vds.HintOf(err),
 	}
+	if errors.Is(err, blockdev.ErrSilent) {
+		doc.Kind = "silent"
+	}
+	return doc
 }
 
 // table is rows of cells as text. Columns line up, with so many blanks between them.
@@ -156,9 +162,12 @@ func (p printer) health(h vds.Health) string {
 	return p.paint(cmp.Or(colours[h], sgrYellow), h.String())
 }
 
-// id formats a GUID as a cell: its first digits for a reader at a terminal, the whole for a program behind a pipe.
+// id formats a GUID as a cell. It is a dash if there is none, its first digits for a reader at a terminal, the whole for a program behind a pipe.
 func (p printer) id(id uuid.UUID) string {
-	if p.terminal.out {
+	switch {
+	case id == uuid.Nil:
+		return "-"
+	case p.terminal.out:
 		return id.String()[:8]
 	}
 	return id.String()

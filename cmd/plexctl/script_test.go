@@ -48,8 +48,9 @@ type stage struct {
 	held     map[string]func() // releases what a script holds open, by LUN
 	facts    facts
 	root     bool
-	hosts    []string // ids of this host
-	broken   error    // of opening the machine
+	hosts    []string      // ids of this host
+	broken   error         // of opening the machine
+	patience time.Duration // for devices that do not answer
 
 	terminal    terminal
 	typed       string // what the user types at the next command
@@ -147,7 +148,7 @@ func (s *stage) open(ctx context.Context, opts lun.Options) (*host, error) {
 	}
 	opts.Kernel, opts.Devices, opts.LockPath, opts.Hosts = s.kernel, s.mem, s.lockPath, s.hosts
 	opts.Release = s.facts.release
-	opts.Now = func() time.Time { return scriptTime }
+	opts.Now, opts.Patience = func() time.Time { return scriptTime }, s.patience
 	if s.lock != nil && opts.LockTimeout == defaultLockTimeout {
 		opts.LockTimeout = 30 * time.Millisecond // the script knows that the default is in vain
 	}

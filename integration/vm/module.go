@@ -35,7 +35,7 @@ func bootModules() []string {
 // extraModules are in every guest for the kernel, or a test, to ask for.
 func extraModules() []string {
 	return []string{
-		"dm-mirror", "dm-flakey", "dm-delay", "dm-log-writes", "dm-zero", "dm-snapshot", "dm-thin-pool", "dm-crypt",
+		"dm-mirror", "dm-flakey", "dm-delay", "dm-multipath", "dm-round-robin", "dm-log-writes", "dm-zero", "dm-snapshot", "dm-thin-pool", "dm-crypt",
 		"brd", "null_blk", "scsi_debug", "sd_mod", "nbd", "xfs",
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -29,6 +30,9 @@ type Options struct {
 
 	Release   string // of the kernel; "": unknown
 	AnyKernel bool   // a kernel that is known to hurt mirrors is used all the same
+
+	Patience  time.Duration // how long a device may take to answer; 0: the constant of this name
+	Questions *Questions    // shared by all reads of a process; nil: each read waits anew for devices that do not answer
 }
 
 // Host is all drives and their catalogs, read at one moment, with the means to change them. A change needs a Host of its own
@@ -41,6 +45,7 @@ type Host struct {
 	Set      catalog.Set
 	Problems []error         // errors from reading drives
 	Marked   []blockdev.Info // devices with a label, also with one that cannot be read or that another device has too
+	Silent   []Silent        // devices that have not answered, sorted by path
 	Outdated bool            // the drives have changed since they were read, and must be read anew
 	At       layout.Numbers
 

@@ -15,7 +15,6 @@ import (
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/layout"
-	"github.com/plexctl/plexctl/lun/internal/raid1"
 	"github.com/plexctl/plexctl/lun/internal/record"
 )
 
@@ -28,6 +27,7 @@ const (
 	Foreign   Standing = "foreign"   // another host used it last, or it names no host and this host has an ID
 	Copy      Standing = "copy"      // another device is the drive
 	Ambiguous Standing = "ambiguous" // one of several devices with its label, and it cannot be told which is the drive
+	Mute      Standing = "silent"    // it has not answered, and may be a drive or not; see Silent
 	lower     Standing = "lower"     // below another device with its label, such as a path of a multipath device; not listed
 )
 
@@ -256,7 +256,7 @@ func (c *census) occupant(ctx context.Context, same []*Drive) (string, error) {
 func (c *census) usedBy(ctx context.Context, l catalog.LUN, drive uuid.UUID) (string, error) {
 	for _, dev := range c.own[l.ID] {
 		p, ok := plexBelow(l, dev.UUID)
-		if !ok || !slices.Contains(record.PlexDrives(p), drive) || c.dropped(ctx, l, p) {
+		if !ok || !slices.Contains(record.PlexDrives(p), drive) || c.dropped(ctx, c.topOf(l), l, p) {
 			continue
 		}
 		on, err := c.lies(ctx, l.ID, dev)
@@ -272,19 +272,14 @@ func (c *census) usedBy(ctx context.Context, l catalog.LUN, drive uuid.UUID) (st
 	return "", nil
 }
 
-// dropped reports whether the kernel has dropped the leg of l that is this plex.
-func (c *census) dropped(ctx context.Context, l catalog.LUN, p catalog.Plex) bool {
-	i := slices.IndexFunc(c.own[l.ID], func(d dm.Device) bool { return d.UUID == layout.LUNUUID(l.ID) })
-	if i < 0 {
-		return false
+// topOf is the name of the device of l; empty when it has none.
+func (c *census) topOf(l catalog.LUN) string {
+	for _, d := range c.own[l.ID] {
+		if d.UUID == layout.LUNUUID(l.ID) {
+			return d.Name
+		}
 	}
-	status, err := c.Kernel.Status(ctx, c.own[l.ID][i].Name)
-	if err != nil {
-		return false
-	}
-	l = l.Before() // a plex of it that leaves is a leg until the swap
-	raid, mirrored, err := raid1.Decode(l, status)
-	return err == nil && mirrored && raid.Health[record.Index(l, p.ID)] == dm.LegFailed
+	return ""
 }
 
 // UsedBeside is the paths of other devices with d's label that LUNs use.

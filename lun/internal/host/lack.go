@@ -35,7 +35,11 @@ func (h *Host) Lack(id uuid.UUID) Lack {
 			return d.lack()
 		}
 	}
-	return Lack{Reason: record.DriveObject(id) + " is missing", Hint: "attach the drive and run `plexctl assemble`"}
+	lack := Lack{Reason: record.DriveObject(id) + " is missing", Hint: "attach the drive and run `plexctl assemble`"}
+	if paths := h.beside(); paths != "" {
+		lack.Reason += ", or on a device that does not answer: " + paths
+	}
+	return lack
 }
 
 // lackOf says why nothing counts that is known of l.
@@ -73,7 +77,7 @@ func (d *Drive) lack() Lack {
 			Ambiguous, fmt.Sprintf("%s is on several devices: %s", drive, strings.Join(d.family(), ", ")),
 			"detach the copy, or say which is the drive: `plexctl drive choose DEVICE`",
 		}
-	case Used, lower:
+	case Used, Mute, lower:
 	}
 	return Lack{}
 }

@@ -33,7 +33,7 @@ func (h *Host) Named(ctx context.Context, ref string) (*Drive, error) {
 		}
 	}
 	store, err := h.readStore(ctx, info)
-	if errors.Is(err, catalog.ErrNoLabel) {
+	if errors.Is(err, catalog.ErrNoLabel) || errors.Is(err, blockdev.ErrSilent) {
 		return h.FindDrive(ref)
 	}
 	if err != nil {

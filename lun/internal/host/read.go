@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -29,6 +31,10 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 		Options: opts,
 		Drives:  map[uuid.UUID]*Drive{},
 		At:      layout.Numbers{Drives: map[uuid.UUID]devno.No{}, Nodes: map[string]devno.No{}},
+	}
+	h.Patience = cmp.Or(h.Patience, Patience)
+	if h.Questions == nil {
+		h.Questions = &Questions{}
 	}
 	list, err := h.Kernel.List(ctx)
 	if err != nil {
@@ -60,10 +66,17 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 func (c *census) readStores(ctx context.Context) error {
 	infos := slices.SortedStableFunc(maps.Values(c.infos), func(a, b blockdev.Info) int { return strings.Compare(a.Path, b.Path) })
 	read, errs := make([]catalog.Drive, len(infos)), make([]error, len(infos))
-	Parallel(c.Workers, len(infos), func(i int) { read[i], errs[i] = c.readStore(ctx, infos[i]) }) // a device may take seconds to answer
+	parallel(c.Workers, len(infos), slow, func(i int) {
+		if errs[i] = c.await(ctx, infos[i]); errs[i] == nil {
+			read[i], errs[i] = c.readStore(ctx, infos[i])
+		}
+	})
 	for i, info := range infos {
 		switch {
 		case errors.Is(errs[i], catalog.ErrNoLabel):
+			continue
+		case errors.Is(errs[i], blockdev.ErrSilent):
+			c.noteSilent(info, errs[i])
 			continue
 		case fault.Code(errs[i]) == vds.ErrOutOfMemory:
 			return fmt.Errorf("%s: %w", info.Path, errs[i])
@@ -89,7 +102,7 @@ func (c *census) publish() {
 			c.Drives[d.ID()] = d
 			c.At.Drives[d.ID()] = d.Info.Dev
 			c.Problems = append(c.Problems, d.damage()...)
-		case Foreign, Copy, Ambiguous:
+		case Foreign, Copy, Ambiguous, Mute:
 			c.Others = append(c.Others, d)
 		}
 	}
@@ -119,22 +132,33 @@ func withoutOwn(infos []blockdev.Info, own map[string]dm.Device) []blockdev.Info
 	return slices.DeleteFunc(infos, func(info blockdev.Info) bool { return above(info.Dev) })
 }
 
+// slow is how long a device that has not answered keeps a worker. So devices that do not answer hold up the others only for
+// moments.
+const slow = 100 * time.Millisecond
+
 // Parallel calls f for each number below n, several at a time. With one worker the calls are in order.
-func Parallel(workers, n int, f func(i int)) {
+func Parallel(workers, n int, f func(i int)) { parallel(workers, n, time.Hour, f) }
+
+// parallel is Parallel. After some time a call does not count any more: the next one begins.
+func parallel(workers, n int, most time.Duration, f func(i int)) {
 	free := make(chan struct{}, workers)
 	var group sync.WaitGroup
 	for i := range n {
 		free <- struct{}{}
 		group.Go(func() {
+			done := sync.OnceFunc(func() { <-free })
+			timer := time.AfterFunc(most, done)
 			f(i)
-			<-free
+			timer.Stop()
+			done()
 		})
 	}
 	group.Wait()
 }
 
-func (h *Host) readStore(ctx context.Context, info blockdev.Info) (catalog.Drive, error) {
-	disk, err := h.Devices.Open(ctx, info.Path, blockdev.Read)
+// readNow reads the label and catalog of a device, for as long as that takes.
+func (h *Host) readNow(ctx context.Context, info blockdev.Info) (catalog.Drive, error) {
+	disk, err := h.Devices.Open(ctx, info.Path, blockdev.Look)
 	if err != nil {
 		h.Log.Debug("skip device", "path", info.Path, "error", err)
 		if hasNothing(err) {

@@ -111,7 +111,7 @@ func result(op string, l catalog.LUN, err error) Result {
 	return Result{ID: l.ID, Name: l.Name, Err: fault.Of(op, record.LUNObject(l.Name), err)}
 }
 
-// changeMany is Change for the LUNs that refs name, or for all. It lists the kernel's devices once.
+// changeMany is Change for the LUNs that refs name, or for all. It leaves out those that are stuck. It lists the kernel's devices once.
 func (env *Env) changeMany(
 	ctx context.Context, op string, refs []string, f func(context.Context, *Session, []catalog.LUN) ([]Result, error),
 ) ([]Result, error) {
@@ -125,7 +125,16 @@ func (env *Env) changeMany(
 		if err := s.KeepList(ctx); err != nil {
 			return err
 		}
-		results, err = f(ctx, s, chosen)
+		var free []catalog.LUN
+		for _, l := range chosen {
+			if err := s.Stuck(ctx, op, l); err != nil {
+				results = append(results, result(op, l, err))
+			} else {
+				free = append(free, l)
+			}
+		}
+		done, err := f(ctx, s, free)
+		results = append(results, done...)
 		return err
 	})
 	return results, err
@@ -172,6 +181,9 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 	}
 	if s.Set.Unheard(l.ID) {
 		return now, s.Unusable(op, now)
+	}
+	if err := s.Stuck(ctx, op, now); err != nil {
+		return now, err
 	}
 	now, resumed, err := s.ResumeOrphan(ctx, now)
 	if err != nil {

@@ -75,6 +75,9 @@ func checkInit(ctx context.Context, h *host.Host, info blockdev.Info, force bool
 // checkContent adds a reason when plexctl recognises content on the device.
 func checkContent(ctx context.Context, h *host.Host, info blockdev.Info, force bool, why *fault.Reasons) {
 	known := h.RefuseLabelled(ctx, info, force, why)
+	if h.Silence(info.Dev) != nil {
+		return // to look for anything else would not end
+	}
 	found, err := h.Devices.Signatures(ctx, info.Path)
 	if err != nil {
 		why.Add(vds.ErrIO, "", "its content cannot be read: %v", err)

@@ -1,0 +1,171 @@
+//go:build linux
+
+package apart
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plexctl/plexctl/blockdev"
+	"github.com/plexctl/plexctl/blockdev/blocktest"
+	"github.com/plexctl/plexctl/size"
+)
+
+// start starts a reader of devices in a goroutine. Its process is ended by a close of its input.
+func start(devices Devices) func() (Process, error) {
+	return func() (Process, error) {
+		in, requests := io.Pipe()
+		replies, out := io.Pipe()
+		go func() {
+			err := Serve(in, out, devices)
+			out.CloseWithError(errors.Join(err, io.EOF))
+		}()
+		return Process{In: requests, Out: replies, End: func() {}}, nil
+	}
+}
+
+func newHost(t *testing.T, devices Devices) *Host {
+	h := New(start(devices))
+	t.Cleanup(h.Close)
+	return h
+}
+
+// What the reader reads arrives: all of it, less at the end of the device, and errors with their causes.
+func TestRead(t *testing.T) {
+	mem := blocktest.New()
+	mem.AddDisk(blockdev.Info{Path: "/dev/sda", Size: size.MiB})
+	disk, err := mem.Open(t.Context(), "/dev/sda", blockdev.Write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte{7, 1}, int(size.MiB/2))
+	if _, err := disk.WriteAt(want, 0); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t, mem)
+	apart, err := h.Open(t.Context(), "/dev/sda", blockdev.Look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	if n, err := apart.ReadAt(got, 0); n != len(got) || err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	if n, err := apart.ReadAt(got, int64(len(want)-blockdev.Align)); n != blockdev.Align || err != io.EOF { //nolint:errorlint // readers expect it bare
+		t.Errorf("read over the end: %d bytes, %v", n, err)
+	}
+	for _, cause := range []error{unix.EIO, blockdev.ErrNotExist, unix.ETIMEDOUT} {
+		mem.Fail("/dev/sda", blocktest.Fault{Kind: "read", Err: cause})
+		local, _ := mem.Open(t.Context(), "/dev/sda", blockdev.Read)
+		_, want := local.ReadAt(got[:blockdev.Align], 0)
+		if _, err := apart.ReadAt(got[:blockdev.Align], 0); !errors.Is(err, cause) || err.Error() != want.Error() {
+			t.Errorf("read: %v, want %v", err, want)
+		}
+		mem.Heal("/dev/sda")
+	}
+	mem.Fail("/dev/sda", blocktest.Fault{Kind: "read", Err: errors.New("strange")})
+	if _, err := apart.ReadAt(got, 0); err == nil || !strings.Contains(err.Error(), "strange") {
+		t.Errorf("read: %v", err)
+	}
+	if _, err := apart.WriteAt(got, 0); err == nil {
+		t.Error("a write worked")
+	}
+	if err := errors.Join(apart.Sync(), apart.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := h.Open(t.Context(), "/dev/sdb", blockdev.Look); !errors.Is(err, blockdev.ErrNotExist) {
+		t.Errorf("open: %v", err)
+	}
+}
+
+// hanging are devices whose reads do not end before a channel is closed.
+type hanging struct {
+	*blocktest.Mem
+	until chan struct{}
+}
+
+func (h hanging) Open(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error) {
+	if path == "/dev/hung" {
+		<-h.until
+	}
+	return h.Mem.Open(ctx, path, mode)
+}
+
+// A device that does not answer keeps no other one waiting. When the reader is sent away, the wait for it ends, and nothing is read
+// here in its place.
+func TestHangs(t *testing.T) {
+	mem := blocktest.New()
+	mem.AddDisk(blockdev.Info{Path: "/dev/sda", Size: size.MiB})
+	devices := hanging{mem, make(chan struct{})}
+	defer close(devices.until)
+	h := New(start(devices))
+	waited := make(chan error)
+	go func() {
+		_, err := h.Open(context.Background(), "/dev/hung", blockdev.Look)
+		waited <- err
+	}()
+	if _, err := h.Open(t.Context(), "/dev/sda", blockdev.Look); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-waited:
+		t.Errorf("the hung device answers: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	h.Close()
+	if err := <-waited; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("after the reader was sent away: %v, want %v", err, os.ErrClosed)
+	}
+}
+
+// Without a reader, the process reads itself.
+func TestWithoutReader(t *testing.T) {
+	dead := func() (Process, error) {
+		in, requests := io.Pipe()
+		replies, out := io.Pipe()
+		in.Close()
+		out.Close()
+		return Process{In: requests, Out: replies, End: func() {}}, nil
+	}
+	for name, start := range map[string]func() (Process, error){
+		"cannot be started": func() (Process, error) { return Process{}, unix.ENOMEM },
+		"has ended":         dead,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := New(start)
+			defer h.Close()
+			if _, err := h.Open(t.Context(), "/dev/null", blockdev.Look); !errors.Is(err, blockdev.ErrNotBlock) {
+				t.Errorf("open: %v, want this process's own %v", err, blockdev.ErrNotBlock)
+			}
+			d := &disk{host: h, path: "/dev/null"}
+			if h.reader == nil {
+				return
+			}
+			if _, err := d.ReadAt(make([]byte, blockdev.Align), 0); !errors.Is(err, blockdev.ErrNotBlock) {
+				t.Errorf("read: %v, want this process's own %v", err, blockdev.ErrNotBlock)
+			}
+		})
+	}
+}
+
+// FuzzServe gives a reader anything. It must not fall over, and must not take memory that nobody has asked for.
+func FuzzServe(f *testing.F) {
+	f.Add(request{id: 1, kind: open, path: "/dev/sda"}.encode())
+	f.Add(append(request{id: 1, kind: open, path: "/dev/sda"}.encode(), request{id: 2, kind: read, file: 1, length: 4096}.encode()...))
+	f.Add(request{id: 3, kind: read, length: 1 << 31}.encode())
+	f.Add(request{id: 4, kind: shut, file: 9}.encode())
+	mem := blocktest.New()
+	mem.AddDisk(blockdev.Info{Path: "/dev/sda", Size: size.MiB})
+	f.Fuzz(func(_ *testing.T, in []byte) {
+		_ = Serve(bytes.NewReader(in), io.Discard, mem)
+		_, _ = decodeReply(bytes.NewReader(in))
+	})
+}
