@@ -145,7 +145,7 @@ func TestAMirrorWithAnAmbiguousLeg(t *testing.T) {
 	w.clone(0, 2, driveSize)
 	w.cut(blocktest.Kept)
 	err := assembleOnly("web1")(w)
-	if !errors.Is(err, vds.ErrObjectStatusFailed) || !named(err.Error(), w.path(0), w.path(2)) {
+	if !errors.Is(err, vds.ErrDiskConfigurationNotSync) || !named(err.Error(), w.path(0), w.path(2)) {
 		t.Errorf("assemble: %v", err)
 	}
 	_, err = w.p.Choose(t.Context(), w.path(0))

@@ -214,33 +214,6 @@ func (v viewer) misnamed(ctx context.Context, l catalog.LUN, device string) *vds
 	}
 }
 
-// mirror completes props, the properties of a mirror, with what the kernel says about its legs. view is what the kernel has of it.
-func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, view layout.View, active map[string]dm.Device) Properties {
-	raid, mirrored, err := raid1.Decode(l, status)
-	switch {
-	case err != nil:
-		return props.unreadable(fault.Of("read status of", record.LUNObject(l.Name), err))
-	case mirrored:
-		props.apply(l, v.Roles(l), raid)
-		if props = v.legs(l, props, view); props.Status == vds.StatusFailed {
-			return props
-		}
-	case v.knows(l, view.Own(l.ID).Table, view):
-		props.Health = vds.HealthFailedRedundancy
-		props.Problem = problem(vds.ErrProviderCacheCorrupt, "the kernel has another table than the catalog", raid1.CacheHint)
-	default:
-		return props.failed(foreign("its device"))
-	}
-	if props.Problem == nil && l.Operation != nil && l.Operation.Earlier {
-		props.Problem = problem(vds.ErrObjectStatusFailed, "plex "+l.Operation.Plexes[0].String()+" is an earlier copy of itself, and is filled anew",
-			"see to its drive: was it restored from an image, or is it a clone?")
-	}
-	if props.Problem == nil && interrupted(l, active) {
-		props.Problem = problem(vds.ErrProviderFailure, "a change was interrupted, or is being made", "run `plexctl assemble`")
-	}
-	return props
-}
-
 // interrupted reports whether a plex has devices for both of its metadata slots. Then a change was cut off: one device belongs
 // to the old table, the other to the table that waits.
 func interrupted(l catalog.LUN, active map[string]dm.Device) bool {

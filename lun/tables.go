@@ -14,8 +14,10 @@ import (
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
+	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/raid1"
+	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/vds"
 )
 
@@ -36,6 +38,49 @@ func (v viewer) linear(l catalog.LUN, props Properties, view layout.View) Proper
 		props.Problem = problem(vds.ErrProviderFailure, "a change was interrupted, or is being made", "run `plexctl assemble`")
 	}
 	return props
+}
+
+// mirror completes props, the properties of a mirror, with what the kernel says about its legs. view is what the kernel has of it.
+func (v viewer) mirror(l catalog.LUN, props Properties, status dm.Status, view layout.View, active map[string]dm.Device) Properties {
+	raid, mirrored, err := raid1.Decode(l, status)
+	switch {
+	case err != nil:
+		return props.unreadable(fault.Of("read status of", record.LUNObject(l.Name), err))
+	case mirrored:
+		props.apply(l, v.Roles(l), raid)
+		if view.Own(l.ID).Suspended {
+			props.halted()
+		}
+		if props = v.legs(l, props, view); props.Status == vds.StatusFailed {
+			return props
+		}
+	case v.knows(l, view.Own(l.ID).Table, view):
+		props.Health = vds.HealthFailedRedundancy
+		props.Problem = problem(vds.ErrProviderCacheCorrupt, "the kernel has another table than the catalog", raid1.CacheHint)
+	default:
+		return props.failed(foreign("its device"))
+	}
+	if props.Problem == nil && l.Operation != nil && l.Operation.Earlier {
+		props.Problem = problem(vds.ErrObjectStatusFailed, "plex "+l.Operation.Plexes[0].String()+" is an earlier copy of itself, and is filled anew",
+			"see to its drive: was it restored from an image, or is it a clone?")
+	}
+	if props.Problem == nil && interrupted(l, active) {
+		props.Problem = problem(vds.ErrProviderFailure, "a change was interrupted, or is being made", "run `plexctl assemble`")
+	}
+	return props
+}
+
+// halted corrects the properties of a suspended mirror. Its kernel thread is frozen, so the kernel shows it as not in sync.
+func (p *Properties) halted() {
+	p.Action, p.Done = "", p.Size
+	if p.Health == vds.HealthRebuilding {
+		p.Health = vds.HealthUnknown
+	}
+	for i := range p.Plexes {
+		if p.Plexes[i].Health == vds.HealthRebuilding {
+			p.Plexes[i].Health = vds.HealthUnknown
+		}
+	}
 }
 
 // legs completes props, the properties of a mirror, by the tables of its legs. A leg that the kernel calls in sync may be on a device

@@ -4,6 +4,30 @@ package mutation
 func standingMutations() []mutation {
 	return []mutation{
 		{
+			name:  "a drive under another number is taken for the one in use",
+			harm:  "calls a LUN healthy while each of its reads fails",
+			file:  "lun/internal/layout/fit.go",
+			edits: []edit{{"case !dev.IsZero() && dev != linear.Dev:", "case false && dev != linear.Dev:"}},
+			test:  "TestScripts/drive-gone",
+			in:    "cmd/plexctl",
+		},
+		{
+			name:  "a device without a record is no LUN",
+			harm:  "calls a machine healthy whose only drive is gone",
+			file:  "lun/tables.go",
+			edits: []edit{{"if _, recorded := v.Record(owner); !recorded {", "if _, recorded := v.Record(owner); !recorded && false {"}},
+			test:  "TestScripts/drive-gone",
+			in:    "cmd/plexctl",
+		},
+		{
+			name:  "what a check has found is forgotten",
+			harm:  "calls a mirror healthy whose plexes hold different data",
+			file:  "lun/properties.go",
+			edits: []edit{{"if p.Mismatches = sectors; sectors == 0 {", "if p.Mismatches = sectors; true {"}},
+			test:  "TestScripts/status",
+			in:    "cmd/plexctl",
+		},
+		{
 			name:  "a stale plex is taken into the table",
 			harm:  "serves old data from a plex that the record calls out of date",
 			file:  "lun/internal/record/roles.go",

@@ -261,6 +261,10 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	// unload MODULE: the kernel has lost that module, dm-raid or raid1. load: it is back.
 	"unload": on(func(_ *testscript.TestScript, s *stage, args []string) { s.kernel.Unload(args[0]) }),
 	"load":   on(func(_ *testscript.TestScript, s *stage, _ []string) { s.kernel.Unload("") }),
+	// suspend LUN: a change was cut off while the LUN was suspended.
+	"suspend": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		ts.Check(s.kernel.Suspend(context.Background(), "plex-"+args[0], false))
+	}),
 	// message LUN TEXT: somebody sends a message to the LUN's device.
 	"message": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		_, err := s.kernel.Message(context.Background(), "plex-"+args[0], 0, args[1])

@@ -153,14 +153,26 @@ func kernelAdvice(option, module string) string {
 
 // checkDrives judges the drives and their catalogs.
 func checkDrives(h *host) []checkDoc {
-	problems := h.Problems()
-	if len(problems) == 0 {
-		return []checkDoc{{"drives", levelOK, fmt.Sprintf("%d, all can be read", len(h.Drives())), ""}}
-	}
-	return listOf(problems, func(problem error) checkDoc {
+	checks := listOf(h.Problems(), func(problem error) checkDoc {
 		doc := newErrorDoc(problem)
 		return checkDoc{"drives", levelWarn, doc.Message, doc.Hint}
 	})
+	paths := h.DrivePaths()
+	for _, l := range h.LUNs() {
+		record, err := l.Record()
+		if err != nil {
+			continue // it has a problem
+		}
+		for _, id := range record.Drives() {
+			if paths[id] == "" {
+				checks = append(checks, checkDoc{"drives", levelWarn, fmt.Sprintf("drive %s of %s is missing", id, l.Name()), "attach it, and see `plexctl status`"})
+			}
+		}
+	}
+	if len(checks) == 0 {
+		return []checkDoc{{"drives", levelOK, fmt.Sprintf("%d, all can be read", len(h.Drives())), ""}}
+	}
+	return checks
 }
 
 // checkDevices looks for devices of plexctl that belong to no LUN. The dm UUID of one begins with the LUN's GUID.

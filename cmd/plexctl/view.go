@@ -79,7 +79,7 @@ func (h *host) luns(ctx context.Context) ([]lunDoc, error) {
 func (h *host) lun(ctx context.Context, ref string) (lunDoc, error) {
 	l, err := h.LUN(ref)
 	if err != nil {
-		return lunDoc{}, err
+		return h.orphan(ctx, ref, err)
 	}
 	operation, err := l.Operation()
 	if err != nil {
@@ -106,6 +106,17 @@ func (h *host) lun(ctx context.Context, ref string) (lunDoc, error) {
 		doc.Written = &written
 	}
 	return doc, nil
+}
+
+// orphan looks at the LUN without a record that ref names. It returns err if there is none.
+func (h *host) orphan(ctx context.Context, ref string, err error) (lunDoc, error) {
+	all, surveyErr := h.Survey(ctx)
+	for _, p := range all {
+		if surveyErr == nil && p.Orphan && (p.Name == ref || p.ID.String() == ref) {
+			return newLUNDoc(p, nil), nil
+		}
+	}
+	return lunDoc{}, err
 }
 
 // newLUNDoc makes the document of a LUN. It takes the operation of the LUN from operations.

@@ -30,7 +30,7 @@ func (h *Host) Absence(l catalog.LUN, id uuid.UUID) *vds.Error {
 	switch {
 	case !here:
 		lack := h.Lack(id)
-		return &vds.Error{Code: vds.ErrObjectStatusFailed, Reason: lack.Reason, Hint: lack.Hint}
+		return &vds.Error{Code: lack.Code(), Reason: lack.Reason, Hint: lack.Hint}
 	case d.Protected():
 		return fault.Protected("", d.Info.Path)
 	case l.BlockSize != 0 && d.Info.LogicalBlock > l.BlockSize:

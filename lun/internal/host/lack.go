@@ -20,6 +20,18 @@ type Lack struct {
 	Hint     string
 }
 
+// Code is the code of an error about the lack: the same for one cause, whatever fails of it.
+func (l Lack) Code() vds.Code {
+	switch l.Standing {
+	case Foreign:
+		return vds.ErrAccessDenied
+	case Copy, Ambiguous:
+		return vds.ErrDiskConfigurationNotSync
+	case Used, lower:
+	}
+	return vds.ErrObjectStatusFailed
+}
+
 // Lack says why a drive is not used. The zero Lack is for a drive that is.
 func (h *Host) Lack(id uuid.UUID) Lack {
 	if !h.Absent(id) {
@@ -106,11 +118,7 @@ func (d *Drive) Refused() error {
 	if lack.Standing == "" {
 		return nil
 	}
-	code := vds.ErrDiskConfigurationNotSync
-	if lack.Standing == Foreign {
-		code = vds.ErrAccessDenied
-	}
-	return &vds.Error{Code: code, Op: "use", Object: d.Info.Path, Reason: lack.Reason, Hint: lack.Hint}
+	return &vds.Error{Code: lack.Code(), Op: "use", Object: d.Info.Path, Reason: lack.Reason, Hint: lack.Hint}
 }
 
 // damage is the problems of a device. A lost label is the first.

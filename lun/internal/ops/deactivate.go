@@ -4,12 +4,10 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/plexctl/plexctl/catalog"
-	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/lun/internal/engine"
 	"github.com/plexctl/plexctl/lun/internal/fault"
 	"github.com/plexctl/plexctl/lun/internal/host"
@@ -43,31 +41,26 @@ func Deactivate(ctx context.Context, env *Env, refs []string) ([]Result, error) 
 		if len(refs) > 0 {
 			return results, nil
 		}
-		strays, err := strayResults(ctx, s)
-		return append(results, strays...), err
+		return append(results, strays(s)...), nil
 	})
 }
 
-// strayResults is an error for each LUN that has devices, and no record on the drives that are here. Its devices stay: their tables
-// may be all that still tells where its data is.
-func strayResults(ctx context.Context, s *Session) ([]Result, error) {
-	devices, err := s.Active(ctx)
-	if err != nil {
-		return nil, err
-	}
+// strays is an error for each LUN that has devices, and no record on the drives that are here. Its devices stay: their tables may be
+// all that still tells where its data is.
+func strays(s *Session) []Result {
 	var results []Result
-	for _, d := range slices.SortedFunc(maps.Values(devices), func(a, b dm.Device) int { return strings.Compare(a.Name, b.Name) }) {
-		owner, _ := layout.OwnerOf(d.UUID)
+	for _, device := range slices.Sorted(maps.Keys(s.At.Names)) {
+		owner, own := layout.OwnerOf(s.At.Names[device])
 		_, recorded := s.Record(owner)
-		if recorded || slices.ContainsFunc(results, func(r Result) bool { return r.ID == owner }) {
+		if !own || recorded || slices.ContainsFunc(results, func(r Result) bool { return r.ID == owner }) {
 			continue
 		}
-		name := layout.NameOf(d.Name)
+		name := layout.NameOf(device)
 		results = append(results, Result{ID: owner, Name: name, Err: record.LUNFault(vds.ErrObjectStatusFailed, "deactivate", name,
-			"no drive here has its record, so its device "+d.Name+" stays",
-			"attach its drive and run `plexctl reenumerate`; if its data is not needed, remove the device: `dmsetup remove "+d.Name+"`")})
+			"no drive here has its record, so its device "+device+" stays",
+			"attach its drive and run `plexctl reenumerate`; if its data is not needed, remove the device: `dmsetup remove "+device+"`")})
 	}
-	return results, nil
+	return results
 }
 
 // takeDown removes the devices of l. If l is a mirror, it ends its run in the metadata, and sets next to the record that has to be
