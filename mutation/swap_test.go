@@ -4,6 +4,14 @@ package mutation
 func swapMutations() []mutation {
 	return []mutation{
 		{
+			name:  "a swap that is called off swaps in the table that was refused",
+			harm:  "runs a LUN by a table whose change is being taken back",
+			file:  "lun/internal/engine/window.go",
+			edits: []edit{{"if err := e.Kernel.Clear(ctx, n.Name); err != nil {\n\t\treturn err\n\t}", "_ = e.Kernel.Clear(ctx, n.Name)"}},
+			test:  "TestARefusedTableIsNotSwappedIn",
+			in:    "lun",
+		},
+		{
 			name:  "the commit comes after the swap",
 			harm:  "lets users write to a mirror that no record knows: a crash then brings back the LUN as it was before",
 			file:  "lun/internal/layout/plan.go",
@@ -85,14 +93,14 @@ func swapMutations() []mutation {
 			name:  "a LUN does not go on after a window that failed",
 			harm:  "leaves its users waiting for ever because of an error that was no fault of theirs",
 			file:  "lun/internal/engine/window.go",
-			edits: []edit{{"e.Kernel.Clear(ctx, n.Name), e.Kernel.Resume(ctx, n.Name, n.Visibility)", "e.Kernel.Clear(ctx, n.Name)"}},
+			edits: []edit{{"if err := e.Kernel.Clear(ctx, n.Name); err != nil {\n\t\treturn err\n\t}\n\treturn e.Kernel.Resume(ctx, n.Name, n.Visibility)", "return e.Kernel.Clear(ctx, n.Name)"}},
 			test:  "TestWindow/a leg has failed",
 		},
 		{
 			name:  "a LUN goes on with the table that was given up",
 			harm:  "runs a table that the records on the drives do not have, on metadata that is out of date",
 			file:  "lun/internal/engine/window.go",
-			edits: []edit{{"e.Kernel.Clear(ctx, n.Name), e.Kernel.Resume(ctx, n.Name, n.Visibility)", "e.Kernel.Resume(ctx, n.Name, n.Visibility)"}},
+			edits: []edit{{"if err := e.Kernel.Clear(ctx, n.Name); err != nil {\n\t\treturn err\n\t}\n\treturn e.Kernel.Resume(ctx, n.Name, n.Visibility)", "return e.Kernel.Resume(ctx, n.Name, n.Visibility)"}},
 			test:  "TestWindow/a leg has failed",
 		},
 		{

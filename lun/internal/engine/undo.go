@@ -150,7 +150,10 @@ func (e *Engine) failAllIO(ctx context.Context, l catalog.LUN) error {
 	if err != nil || !top.Suspended {
 		return err
 	}
-	steps := clearWaiting(top)
+	var steps []layout.Step
+	for _, s := range clearWaiting(top) {
+		steps = append(steps, layout.BestEffort{Step: s}) // the table that is loaded next takes the waiting one's place
+	}
 	for _, p := range e.onlyIn(l, top.Table, nil) {
 		if meta, ok := have[layout.MetaUUID(l, p, p.Slot)]; ok {
 			steps = append(steps, FailIO{meta, dm.Private})

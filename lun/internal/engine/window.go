@@ -66,9 +66,13 @@ func (s Window) stands(ctx context.Context, e *Engine) error {
 		"this process stood still while the LUN was suspended, so its guard has resumed the LUN with the old table", "try again")
 }
 
-// abortSwap resumes a LUN with its live table. It drops the waiting table, whose metadata no other table uses.
+// abortSwap resumes a LUN with its live table. It drops the waiting table, whose metadata no other table uses. If it cannot, the LUN
+// stays suspended: a resume would make the waiting table live. See restore, which comes next.
 func (e *Engine) abortSwap(ctx context.Context, n layout.Node) error {
-	return errors.Join(e.Kernel.Clear(ctx, n.Name), e.Kernel.Resume(ctx, n.Name, n.Visibility))
+	if err := e.Kernel.Clear(ctx, n.Name); err != nil {
+		return err
+	}
+	return e.Kernel.Resume(ctx, n.Name, n.Visibility)
 }
 
 // check looks at the legs of the suspended mirror, and returns their health by data device.
