@@ -37,7 +37,9 @@ func TestTablesThatAreNotRecorded(t *testing.T) {
 		},
 		{
 			"metadata of a leg on sectors of somebody else", true,
-			func(w *world) { elsewhere(w, w.deviceOf(1, ":meta-"+string(w.plexOn(1).Slot)), w.plexOn(1).Meta.Length/2) },
+			func(w *world) {
+				elsewhere(w, w.deviceOf(1, ":meta-"+string(w.plexOn(1).Slot)), w.plexOn(1).Meta.Length/2)
+			},
 			vds.HealthFailed, vds.StatusFailed, "other sectors",
 		},
 		{
@@ -55,7 +57,9 @@ func TestTablesThatAreNotRecorded(t *testing.T) {
 		},
 		{
 			"all I/O fails", false,
-			func(w *world) { w.load("plex-web1", dm.Table{{Length: lunSize.Sectors(), Target: dm.Other{Name: "error"}}}) },
+			func(w *world) {
+				w.load("plex-web1", dm.Table{{Length: lunSize.Sectors(), Target: dm.Other{Name: "error"}}})
+			},
 			vds.HealthFailed, vds.StatusFailed, "all of its I/O fails",
 		},
 		{
