@@ -179,33 +179,40 @@ func (v viewer) orphans(ctx context.Context, active map[string]dm.Device) []Prop
 func (v viewer) orphan(ctx context.Context, id uuid.UUID, devices []dm.Device) Properties {
 	slices.SortFunc(devices, func(a, b dm.Device) int { return strings.Compare(a.Name, b.Name) })
 	props := Properties{ID: id, Name: layout.NameOf(devices[0].Name), Orphan: true}
-	reason := "the kernel has its device, and no drive here has its record"
+	reason, hint := "the kernel has its device, and no drive here has its record", "attach its drive and run `plexctl reenumerate`"
 	if view, err := v.View(ctx, id); err == nil {
 		top := view.Own(id)
 		props.Size, props.Open = top.Table.Size(), top.OpenCount
 		if props.Done = props.Size; top.Name != "" {
 			props.Device = "/dev/mapper/" + top.Name
 		}
-		if on := usedDevices(view); len(on) > 0 {
-			reason += "; it uses device " + strings.Join(on, ", ")
+		for _, dev := range usedDevices(view) {
+			path, here := v.Paths[dev]
+			if !here {
+				reason += fmt.Sprintf("; it uses device %s, which is gone", dev)
+				continue
+			}
+			reason += fmt.Sprintf("; it uses %s, which has no label that can be read", path)
+			hint = "copy its data from " + props.Device + " while it is active: without its record it cannot be started again"
 		}
 	}
-	return props.failed(problem(vds.ErrObjectStatusFailed, reason, "attach its drive and run `plexctl reenumerate`"))
+	return props.failed(problem(vds.ErrObjectStatusFailed, reason, hint))
 }
 
-// usedDevices is the numbers of the devices below a LUN's own, sorted.
-func usedDevices(view layout.View) []string {
+// usedDevices is the devices below those of a LUN, sorted.
+func usedDevices(view layout.View) []devno.No {
 	own := map[devno.No]bool{}
 	for _, o := range view {
 		own[o.Dev] = true
 	}
-	below := map[string]bool{}
+	var below []devno.No
 	for _, o := range view {
 		for _, s := range o.Table {
-			if linear, ok := s.Target.(dm.Linear); ok && !own[linear.Dev] {
-				below[linear.Dev.String()] = true
+			if linear, ok := s.Target.(dm.Linear); ok && !own[linear.Dev] && !slices.Contains(below, linear.Dev) {
+				below = append(below, linear.Dev)
 			}
 		}
 	}
-	return slices.Sorted(maps.Keys(below))
+	slices.SortFunc(below, func(a, b devno.No) int { return strings.Compare(a.String(), b.String()) })
+	return below
 }

@@ -43,10 +43,11 @@ type Host struct {
 	Drives   map[uuid.UUID]*Drive // those that are used
 	Others   []*Drive             // those that are not: drives of other hosts, copies. Sorted by path
 	Set      catalog.Set
-	Problems []error         // errors from reading drives
-	Marked   []blockdev.Info // devices with a label, also with one that cannot be read or that another device has too
-	Silent   []Silent        // devices that have not answered, sorted by path
-	Outdated bool            // the drives have changed since they were read, and must be read anew
+	Problems []error             // errors from reading drives
+	Marked   []blockdev.Info     // devices with a label, also with one that cannot be read or that another device has too
+	Silent   []Silent            // devices that have not answered, sorted by path
+	Paths    map[devno.No]string // of all devices that could be drives
+	Outdated bool                // the drives have changed since they were read, and must be read anew
 	At       layout.Numbers
 
 	listed  listing            // not nil: the known devices of the kernel; see KeepList

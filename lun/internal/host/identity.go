@@ -53,8 +53,9 @@ func (h *Host) newCensus(infos []blockdev.Info, list []dm.Device) *census {
 			c.own[owner] = append(c.own[owner], d)
 		}
 	}
+	h.Paths = make(map[devno.No]string, len(infos))
 	for _, info := range infos {
-		c.infos[info.Dev] = info
+		c.infos[info.Dev], h.Paths[info.Dev] = info, info.Path
 		for _, upper := range info.Holders {
 			c.stack(info.Dev, upper)
 		}
