@@ -45,7 +45,7 @@ func (s *Set) checkExtents() {
 	owners := make(map[uuid.UUID]*claim, len(all))
 	for i, c := range all {
 		if d, ok := s.drives[c.extent.Drive]; ok && !c.fits(d.Label) {
-			s.clash(ErrInvalid, fmt.Sprintf("%s lies outside the drive", c), []claim{c}, c)
+			s.clash(ErrInvalid, []claim{c}, []claim{c}, "%s lies outside the drive", c)
 		}
 		if owner, ok := owners[c.plex]; ok && owner.lun.ID != c.lun.ID {
 			s.twoOwners(*owner, c)
@@ -63,7 +63,7 @@ func (s *Set) twoOwners(a, b claim) {
 	if len(wrong) == 0 {
 		wrong = pair
 	}
-	s.clash(ErrInvalid, fmt.Sprintf("plex %s is claimed by %s and %s", a.plex, a.lun.title(), b.lun.title()), pair, wrong...)
+	s.clash(ErrInvalid, pair, wrong, "plex %s is claimed by %s and %s", a.plex, titled{a.lun}, titled{b.lun})
 }
 
 // checkOverlaps reports overlapping claims. Of two LUNs the one is right that the drive has a record of. If the drive has
@@ -88,13 +88,23 @@ func (s *Set) recorded(c claim) bool {
 	return ok
 }
 
-// clash reports a contradiction between claims that makes the LUNs of wrong unfit.
-func (s *Set) clash(err error, detail string, claims []claim, wrong ...claim) {
+// titled is a LUN that is named when it is printed.
+type titled struct{ *LUN }
+
+func (l titled) String() string { return l.title() }
+
+// clash reports a contradiction between claims that makes the LUNs of wrong unfit. There may be very many: only those that are listed
+// get a text of their own.
+func (s *Set) clash(err error, claims, wrong []claim, format string, args ...any) {
 	var drives []uuid.UUID
 	for _, c := range claims {
 		drives = append(drives, c.extent.Drive)
 	}
-	s.problem(Problem{Err: err, Detail: detail, LUNs: lunsOf(claims), Drives: sortedIDs(drives), Unfit: lunsOf(wrong)})
+	p := Problem{Err: err, Detail: "its records contradict others", LUNs: lunsOf(claims), Drives: sortedIDs(drives), Unfit: lunsOf(wrong)}
+	if s.noted.count[p.kind()] < mostProblems {
+		p.Detail = fmt.Sprintf(format, args...)
+	}
+	s.problem(p)
 }
 
 // lunsOf is the LUNs of claims, sorted.
@@ -110,7 +120,7 @@ func lunsOf(claims []claim) []uuid.UUID {
 // is blocked already.
 func (s *Set) overlap(pair [2]claim, wrong ...claim) {
 	if len(wrong) > 0 && pair[0].lun.ID != pair[1].lun.ID {
-		s.clash(ErrOverlap, fmt.Sprintf("%s and %s", pair[0], pair[1]), pair[:], wrong...)
+		s.clash(ErrOverlap, pair[:], wrong, "%s and %s", pair[0], pair[1])
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/plexctl/plexctl/size"
 )
@@ -102,13 +103,18 @@ func (d *Drive) readCatalog(m Media) error {
 			d.Problems = append(d.Problems, fmt.Errorf("drive %s: %w", d.Label.Drive, err))
 		}
 	}
+	decoding.Lock()
+	defer decoding.Unlock()
 	luns, err := decodeBody(newest.body)
-	if err != nil {
-		return err
+	if err == nil {
+		d.Catalog = Catalog{Sequence: newest.sequence, Features: newest.features, LUNs: luns}
+		err = d.Catalog.Validate(d.Label)
 	}
-	d.Catalog = Catalog{Sequence: newest.sequence, Features: newest.features, LUNs: luns}
-	return d.Catalog.Validate(d.Label)
+	return clip(err)
 }
+
+// decoding lets one catalog be decoded at a time. Many drives are read at once, and each of them may say what takes most memory.
+var decoding sync.Mutex
 
 // slotsThere is how many of the slots the device has.
 func (d *Drive) slotsThere() int {

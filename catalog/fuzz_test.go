@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -71,6 +72,11 @@ func FuzzBody(f *testing.F) {
 	}
 	f.Add([]byte(`{"luns":[{"id":"01000000-0000-0000-0000-000000000001"}]}`))
 	f.Add([]byte(`{"luns":[{"operation":{"source":{"operation":{}}}},{}]}`))
+	f.Add([]byte(`{"luns":[` + strings.Repeat(`{},`, 5000) + `{}]}`))
+	f.Add([]byte(`{"luns":[{"plexes":[` + strings.Repeat(`{}                  ,`, 300) + `{}]}]}`))
+	f.Add([]byte(`{"luns":` + strings.Repeat(`[`, 100)))
+	f.Add([]byte(`{"luns":[{"name":"\u001b]0;x\u0007` + strings.Repeat(`x`, 600) + `"}]}`))
+	f.Add([]byte(`{"luns":[{"name":"\\`))
 	f.Add([]byte(`{"luns":[{"departure":{"made":{"departure":{}},"operation":{"source":{}}}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) <= maxBody {

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"cmp"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ type Set struct {
 	absorbed  map[uuid.UUID]absorption
 	blocked   map[uuid.UUID]bool // LUNs that cannot be used and that Heal leaves alone
 	onUnheard map[uuid.UUID]bool // LUNs that a drive has a record of that is not heard, or there twice
+	noted     *noted             // while Merge looks for problems, and the reasons that it has found
 }
 
 // group is every visible record of one LUN.
@@ -39,22 +39,6 @@ type absorption struct {
 	generation uint64
 	by         uuid.UUID
 }
-
-// Problem is a contradiction between drives. Err is ErrConflict, ErrDuplicateDrive, ErrOverlap, ErrDuplicateName or
-// ErrInvalid.
-type Problem struct {
-	Err    error
-	Detail string
-	LUNs   []uuid.UUID // concerned, sorted
-	Drives []uuid.UUID // concerned, sorted
-	Unfit  []uuid.UUID // those of LUNs that cannot be used because of it, sorted
-}
-
-// Error is the problem on one line.
-func (p Problem) Error() string { return p.Detail + ": " + p.Err.Error() }
-
-// Unwrap is Err.
-func (p Problem) Unwrap() error { return p.Err }
 
 // Merge decides which record of each LUN is the current one. It does no I/O, and the order of drives does not matter.
 //
@@ -79,6 +63,7 @@ func Merge(drives []Drive) Set {
 		absorbed:  map[uuid.UUID]absorption{},
 		blocked:   map[uuid.UUID]bool{},
 		onUnheard: map[uuid.UUID]bool{},
+		noted:     &noted{known: map[string]bool{}, count: map[kind]int{}, reasons: map[uuid.UUID]Problem{}},
 	}
 	copies, unheard := s.addDrives(drives)
 	s.elect()
@@ -89,6 +74,7 @@ func Merge(drives []Drive) Set {
 	s.checkCopies(copies)
 	s.checkExtents()
 	s.checkNames()
+	s.countProblems()
 	return s
 }
 
@@ -261,19 +247,6 @@ func (s *Set) list() {
 	slices.SortStableFunc(s.LUNs, func(a, b LUN) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), compareIDs(a.ID, b.ID))
 	})
-}
-
-// problem notes p, once, and blocks the LUNs that it makes unfit.
-func (s *Set) problem(p Problem) {
-	for _, id := range p.Unfit {
-		s.blocked[id] = true
-	}
-	known := slices.ContainsFunc(s.Problems, func(have Problem) bool {
-		return errors.Is(have.Err, p.Err) && slices.Equal(have.LUNs, p.LUNs) && slices.Equal(have.Drives, p.Drives)
-	})
-	if !known {
-		s.Problems = append(s.Problems, p)
-	}
 }
 
 // ids is the GUID of every group, sorted.

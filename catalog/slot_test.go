@@ -206,7 +206,9 @@ func TestBodyRefuses(t *testing.T) {
 		"unknown operation":    {`{"luns":[{"operation":{"type":"fly"}}]}`, "fly"},
 		"unknown result":       {`{"luns":[{"lastOperation":{"result":"E_FLY"}}]}`, "E_FLY"},
 		"array for object":     {`[]`, "[ where { should be"},
-		"deep nesting":         {`{"luns":[` + strings.Repeat(`[`, 100000), "depth"},
+		"deep nesting":         {`{"luns":[` + strings.Repeat(`[`, 100000), "16 levels"},
+		"long string":          {`{"luns":[{"name":"` + strings.Repeat("x", 600), "more than 512 bytes"},
+		"many values":          {`{"luns":[{"plexes":[` + strings.Repeat(`{}                    ,`, 300), "more than 256 values"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

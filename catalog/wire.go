@@ -130,8 +130,8 @@ const leastValue = 18
 // decodeBody reads the JSON of a slot, an object with the one key "luns". It does not validate the records. The errors are
 // ErrInvalid and, for more than MaxLUNs records, ErrFull.
 func decodeBody(text []byte) ([]LUN, error) {
-	if bytes.Count(text, []byte{','}) > 1+len(text)/leastValue {
-		return nil, invalid("catalog: %d bytes hold too many values", len(text))
+	if err := checkText(text); err != nil {
+		return nil, fmt.Errorf("catalog: %w", err)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()

@@ -4,6 +4,12 @@ package mutation
 func catalogMutations() []mutation {
 	return []mutation{
 		{
+			name: "the text of a catalog is decoded before its limits are checked",
+			harm: "a plugged-in disk exhausts the memory of a host at boot, and no LUN starts",
+			file: "catalog/text.go", test: "TestHostileDrive/plexes", in: "lun",
+			edits: []edit{{"commas[depth] >= most {", "commas[depth] >= most && depth > 99 {"}},
+		},
+		{
 			name:  "a witness of a change that was taken back wins over a later change",
 			harm:  "undoes a change that was reported as done",
 			file:  "catalog/elect.go",

@@ -160,14 +160,10 @@ func (h *Host) Unusable(op string, l catalog.LUN) *vds.Error {
 		return err
 	}
 	err.Err = errors.New("its records cannot be used")
-	for _, p := range h.Set.Problems {
-		if !slices.Contains(p.Unfit, l.ID) {
-			continue
-		}
+	if p, found := h.Set.Reason(l.ID); found {
 		if err.Err = p; errors.Is(p, catalog.ErrForked) || errors.Is(p, catalog.ErrConflict) {
 			err.Hint = "decide which plex holds the data: `plexctl lun recover " + l.Name + " --keep PLEX`"
 		}
-		break
 	}
 	return err
 }
