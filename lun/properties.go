@@ -37,6 +37,7 @@ type Properties struct {
 	Action    dm.Action          // what the kernel's sync thread does; empty for a LUN with one plex
 	Rate      size.Bytes         // the most that the running operation copies to each plex in a second; Unlimited, Paused, or more
 	Queued    bool               // the running operation waits until the rebuild of another LUN on one of the drives has ended
+	Behind    []string           // the names of the LUNs that it waits for
 	Tracked   bool               // every written region is recorded, and only those are copied to a new plex
 	Scanning  bool               // a scan has begun, and has not led to a plex yet; see Scan
 	Foreign   bool               // it is on drives of another host, and is none of this host's
@@ -264,6 +265,9 @@ func (v viewer) recorded(l catalog.LUN) Properties {
 	if op := l.Operation; op != nil {
 		props.Operation = &resync.Descriptor{ID: op.ID, Type: op.Type, LUN: l.ID, Started: op.Started}
 		props.Queued, props.Rate = op.Queued, record.RateOf(l)
+		if op.Queued {
+			props.Behind = ops.Behind(v.Host, l)
+		}
 		props.Health = vds.HealthRebuilding
 	}
 	roles := v.Roles(l)

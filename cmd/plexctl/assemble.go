@@ -44,7 +44,7 @@ func newAssemble(c *cli) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&force, "force", "", "start this `LUN`, and no other, without plexes that are missing and may be newer")
+	wordFlag(cmd, &force, "force", "LUN", "start this LUN, and no other, without plexes that are missing and may be newer")
 	must(cmd.RegisterFlagCompletionFunc("force", c.completion(lunNames)))
 	cmd.Flags().BoolVar(&opts.takeOver, "take-over", false, "make drives of other hosts that the LUNs need this host's first")
 	yesFlag(cmd)

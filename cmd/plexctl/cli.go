@@ -15,6 +15,7 @@ import (
 type globalOptions struct {
 	format      format        // -o
 	verbose     bool          // -v
+	bytes       bool          // --bytes
 	lockTimeout time.Duration // --lock-timeout
 	anyKernel   bool          // --force of the commands that add and recover plexes
 }
@@ -101,7 +102,7 @@ func (c *cli) with(ctx context.Context, f func(context.Context, *session) error)
 
 // printer is how the user wants the output.
 func (c *cli) printer() printer {
-	return printer{c.streams, c.global.format, c.global.verbose, c.named}
+	return printer{c.streams, c.global.format, c.global.verbose, c.global.bytes, c.named}
 }
 
 // logger is where the library reports: warnings, and with --verbose every step.

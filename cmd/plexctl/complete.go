@@ -82,7 +82,7 @@ func namesOf(drives []lun.Drive) []cobra.Completion {
 	})
 }
 
-// operationNames lists the running operations.
+// operationNames lists the running operations, by their LUNs.
 func operationNames(ctx context.Context, h *host, _ []string) []cobra.Completion {
 	all, err := h.operations(ctx)
 	if err != nil {
@@ -91,7 +91,7 @@ func operationNames(ctx context.Context, h *host, _ []string) []cobra.Completion
 	var found []cobra.Completion
 	for _, o := range all {
 		if o.pending() {
-			found = append(found, cobra.CompletionWithDesc(o.ID.String(), fmt.Sprintf("%s of %s", o.Type, o.LUN.Name)))
+			found = append(found, cobra.CompletionWithDesc(o.LUN.Name, fmt.Sprintf("%s, %d %%", o.Type, o.Percent)))
 		}
 	}
 	return found

@@ -54,11 +54,11 @@ func (p printer) printDrives(drives []lun.Drive) error {
 	docs := listOf(drives, newDriveDoc)
 	head := []string{"DRIVE", "SIZE", "FREE", "HOST", "STATE", "LUNS", "GUID", "MODEL"}
 	return p.print(document{"drives": docs}, listing(head, docs, func(d driveDoc) []string {
-		luns, free := dash(strings.Join(d.LUNs, ",")), d.Free.String()
+		free := p.size(d.Free)
 		if d.State == lun.DriveSilent {
 			free = "-"
 		}
-		return []string{d.Path, d.Size.String(), free, hostText(d), d.stateText(), luns, p.id(d.ID), dash(d.Model)}
+		return []string{d.Path, p.size(d.Size), free, hostText(d), d.stateText(), fmt.Sprint(len(d.LUNs)), p.id(d.ID), dash(d.Model)}
 	}))
 }
 
@@ -104,8 +104,8 @@ func showDrive(_ context.Context, s *session, ref string) error {
 	return s.print(document{"drive": doc}, details(
 		[2]string{"drive", doc.Path},
 		[2]string{"GUID", doc.ID.String()},
-		[2]string{"size", doc.Size.String()},
-		[2]string{"free", doc.Free.String()},
+		[2]string{"size", s.size(doc.Size)},
+		[2]string{"free", s.size(doc.Free)},
 		[2]string{"grown", grownText(doc)},
 		[2]string{"blocks", fmt.Sprintf("%d bytes logical, %d bytes physical", doc.LogicalBlock, doc.PhysicalBlock)},
 		[2]string{"model", doc.Model},

@@ -27,7 +27,7 @@ func waitFlag(cmd *cobra.Command, wait *bool, end string) {
 
 // driveFlag adds --drive. use completes the sentence "… this DRIVE".
 func (c *cli) driveFlag(cmd *cobra.Command, drives *[]string, use string) {
-	cmd.Flags().StringArrayVarP(drives, "drive", "d", nil, use+" this `DRIVE`, by path or GUID; may be repeated")
+	cmd.Flags().VarP(&values{drives, "DRIVE"}, "drive", "d", use+" this drive, by path or GUID; may be repeated")
 	must(cmd.RegisterFlagCompletionFunc("drive", c.completion(driveNames)))
 }
 
@@ -47,6 +47,29 @@ func parseSize(text string) (size.Bytes, error) {
 	}
 	return size.Parse(text)
 }
+
+// wordFlag adds a flag whose value is any word. A shell shows usage as it is, so it has no backquotes.
+func wordFlag(cmd *cobra.Command, into *string, name, word, usage string) {
+	cmd.Flags().Var(&value[string]{into, func(text string) (string, error) { return text, nil }, word}, name, usage)
+}
+
+// values is the values of a flag that may be repeated.
+type values struct {
+	into *[]string
+	word string // for one of them in help
+}
+
+// String is the values as help shows the default: none.
+func (*values) String() string { return "" }
+
+// Set takes one more value from the command line.
+func (v *values) Set(text string) error {
+	*v.into = append(*v.into, text)
+	return nil
+}
+
+// Type is the word for a value in help.
+func (v *values) Type() string { return v.word }
 
 // value is the value of a flag.
 type value[T comparable] struct {

@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"sync/atomic"
+	"strings"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/resync"
@@ -126,7 +122,7 @@ func nextText(o operationDoc) string {
 	case o.Paused:
 		return fmt.Sprintf("copying is paused until `plexctl op set-rate %s max`", o.ID)
 	case o.State == resync.Queued:
-		return "another LUN is being rebuilt on the same drives; copying begins when plexctl next looks after that"
+		return fmt.Sprintf("copying waits for %s on the same drives, and begins when plexctl next looks after that", strings.Join(o.Behind, " and "))
 	case o.State == resync.Checking:
 		return "the kernel has copied everything, and its log does not tell how; the plexes have to be compared"
 	default:
@@ -143,49 +139,21 @@ type progress struct {
 
 // newProgress shows lines on stdout with -o json, a bar on a terminal that knows its size, and else lines on stderr.
 func (p printer) newProgress() progress {
-	if p.format == formatText && p.terminal.err && p.terminal.width > 0 {
-		b := newBar(p.err, p.terminal.width)
-		return progress{b.update, barInterval, b.close}
+	if !p.drawsBars() {
+		return progress{p.progressLine, lineInterval, func() {}}
 	}
-	return progress{p.progressLine, lineInterval, func() {}}
+	b := &bar{w: p.err, width: p.terminal.width}
+	draw := func(o operationDoc) { b.draw(o.LUN.Name, o.Percent, operationText(o)) }
+	return progress{draw, barInterval, b.close}
+}
+
+// drawsBars reports whether progress is shown as a bar.
+func (p printer) drawsBars() bool {
+	return p.format == formatText && p.terminal.err && p.terminal.width > 0
 }
 
 func (p printer) progressLine(o operationDoc) {
 	if p.format == formatText || o.pending() { // with -o json the result tells of the end
 		_ = p.say(operationDocument{Operation: o}, o.LUN.Name+": "+operationText(o)) // the result fails the same way
 	}
-}
-
-// bar is a progress bar with percent, amount, speed and time left as the operation itself reports them.
-type bar struct {
-	container *mpb.Progress
-	line      *mpb.Bar
-	last      atomic.Pointer[operationDoc]
-}
-
-func newBar(w io.Writer, width int) *bar {
-	return &bar{container: mpb.New(
-		mpb.WithOutput(w), mpb.WithWidth(width), mpb.WithAutoRefresh(), mpb.WithRefreshRate(barInterval),
-	)}
-}
-
-func (b *bar) update(o operationDoc) {
-	b.last.Store(&o)
-	if b.line == nil {
-		b.line = b.container.AddBar(
-			0, // with a total the bar would be done when all is copied, which is before the operation has ended
-			mpb.PrependDecorators(decor.Name(o.LUN.Name)),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return operationText(*b.last.Load()) })),
-		)
-	}
-	b.line.SetTotal(int64(o.Total), false)
-	b.line.SetCurrent(int64(o.Done))
-}
-
-// close draws the bar for the last time and leaves it on the screen.
-func (b *bar) close() {
-	if b.line != nil {
-		b.line.Abort(false)
-	}
-	b.container.Wait()
 }

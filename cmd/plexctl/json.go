@@ -118,6 +118,7 @@ type operationDoc struct {
 	ETA     int64         `json:"etaSeconds,omitempty"`
 	Limit   size.Bytes    `json:"limitBytesPerSecond,omitempty"`
 	Paused  bool          `json:"paused,omitempty"`
+	Behind  []string      `json:"behind,omitempty"`
 }
 
 // pending reports whether the operation has not ended.

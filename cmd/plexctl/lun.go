@@ -65,6 +65,12 @@ func renameLUN(ctx context.Context, s *session, opts lunRenameOptions) (outcome,
 	if err != nil {
 		return nil, err
 	}
+	if l.Name() == opts.name {
+		return func(ctx context.Context) error {
+			s.note("LUN %q has this name already", l.Name())
+			return s.lunLine(l)(ctx)
+		}, nil
+	}
 	return s.lunLine(l).unless(l.Rename(ctx, opts.name))
 }
 
@@ -110,7 +116,7 @@ func (p printer) lunTable(luns ...lunDoc) string {
 	head := []string{"LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "PLEXES", "DEVICE", "GUID"}
 	return listing(head, luns, func(l lunDoc) []string {
 		return []string{
-			l.Name, l.Size.String(), l.Type.String(), p.lunHealth(l), l.Status.String(),
+			l.Name, p.size(l.Size), l.Type.String(), p.lunHealth(l), l.Status.String(),
 			fmt.Sprint(plexCount(l)), dash(l.Device), p.id(l.ID),
 		}
 	})
@@ -120,7 +126,7 @@ func (p printer) lunDetails(doc lunDoc) string {
 	pairs := [][2]string{
 		{"LUN", doc.Name},
 		{"GUID", doc.ID.String()},
-		{"size", doc.Size.String()},
+		{"size", p.size(doc.Size)},
 		{"type", doc.Type.String()},
 		{"health", p.lunHealth(doc)},
 		{"status", doc.Status.String()},

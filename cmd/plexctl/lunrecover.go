@@ -30,7 +30,7 @@ func newLUNRecover(c *cli) *cobra.Command {
 			"of date from then on. `plexctl lun recover` without --keep fills them, and what only they have is lost with that.",
 		Example: "  plexctl lun recover web1 --wait\n  plexctl lun recover web1 --keep /dev/sdb",
 	}
-	cmd.Flags().StringVar(&opts.keep, "keep", "", "go on with this `PLEX` (its drive, or its GUID), and not with the others")
+	wordFlag(cmd, &opts.keep, "keep", "PLEX", "go on with this plex (its drive, or its GUID), and not with the others")
 	yesFlag(cmd)
 	c.anyKernelFlag(cmd)
 	waitFlag(cmd, &opts.wait, "the plexes hold all of the data")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,15 +43,22 @@ func (p printer) operationTable(operations ...operationDoc) string {
 	head := []string{"OPERATION", "TYPE", "LUN", "STATE", "DONE", "LIMIT", "STARTED"}
 	return listing(head, operations, func(o operationDoc) []string {
 		done := fmt.Sprintf("%d%%", o.Percent)
-		return []string{p.id(o.ID), o.Type.String(), dash(o.LUN.Name), string(o.State), done, dash(o.limitText()), stamp(o.Started)}
+		return []string{p.id(o.ID), o.Type.String(), dash(o.LUN.Name), o.stateText(), done, dash(o.limitText()), stamp(o.Started)}
 	})
 }
 
 // operationText tells on one line what an operation is and how far it is.
 func operationText(o operationDoc) string {
 	text := fmt.Sprintf("%s %s", o.Type, progressText(o.Percent, o.Done, o.Total, o.Rate, time.Duration(o.ETA)*time.Second))
-	if o.State == resync.Queued || o.State == resync.Checking {
-		text += ", " + string(o.State)
+	switch o.State {
+	case resync.Queued:
+		text += ", queued"
+		if len(o.Behind) > 0 {
+			text += " behind " + strings.Join(o.Behind, ", ")
+		}
+	case resync.Checking:
+		text += ", checking"
+	default:
 	}
 	switch {
 	case o.Paused:
@@ -59,6 +67,26 @@ func operationText(o operationDoc) string {
 		text += ", at most " + o.limitText()
 	}
 	return text
+}
+
+// stateText is the state for people. The kernel is idle before it begins, which looks like trouble.
+func (d operationDoc) stateText() string {
+	switch {
+	case d.State == resync.Idle && d.Paused, d.State == resync.Running && d.Paused:
+		return "paused"
+	case d.State == resync.Idle && d.Done < d.Total:
+		return "starting"
+	default:
+		return string(d.State)
+	}
+}
+
+// follow is the arguments of what to run to watch the operation, or to resume it.
+func (d operationDoc) follow() string {
+	if d.Paused {
+		return fmt.Sprintf("op set-rate %s max", d.LUN.Name)
+	}
+	return "op wait " + d.LUN.Name
 }
 
 // limitText tells how fast an operation may copy; empty without a limit.
@@ -92,7 +120,8 @@ func showOp(ctx context.Context, s *session, ref string) error {
 		[2]string{"type", doc.Type.String()},
 		[2]string{"LUN", doc.LUN.Name},
 		[2]string{"started", stamp(doc.Started)},
-		[2]string{"state", string(doc.State)},
+		[2]string{"state", doc.stateText()},
+		[2]string{"behind", strings.Join(doc.Behind, ", ")},
 		[2]string{"result", doc.Result.Code},
 		[2]string{"done", progressText(doc.Percent, doc.Done, doc.Total, doc.Rate, time.Duration(doc.ETA)*time.Second)},
 		[2]string{"limit", doc.limitText()},

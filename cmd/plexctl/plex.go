@@ -41,7 +41,7 @@ func (p printer) plexRow(x plexDoc) []string {
 	if x.Leaving {
 		status = "leaving"
 	}
-	return []string{p.id(x.ID), x.Size.String(), x.Type.String(), p.health(x.Health), status, driveText(x.Drives)}
+	return []string{p.id(x.ID), p.size(x.Size), x.Type.String(), p.health(x.Health), status, driveText(x.Drives)}
 }
 
 // plexCount is how many plexes a LUN has, without those that are leaving it.

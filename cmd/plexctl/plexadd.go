@@ -107,14 +107,23 @@ func (s *session) scan(ctx context.Context, target *lun.LUN, opts lun.ScanOption
 		opts.Rate = lun.Unlimited // the pause is for the copy
 	}
 	var shown time.Time
+	b, interval := &bar{w: s.err, width: s.terminal.width}, lineInterval
+	if s.drawsBars() {
+		interval = barInterval
+	}
+	defer b.close()
 	opts.Report = func(p lun.ScanProgress) {
-		if time.Since(shown) < lineInterval && p.Done < p.Total {
+		if time.Since(shown) < interval && p.Done < p.Total {
 			return
 		}
 		shown = time.Now()
 		doc := scanDoc{LUN: lunRef{target.ID(), target.Name()}, Done: p.Done, Total: p.Total, Zero: p.Zero, Percent: int(100 * p.Done / p.Total)}
-		text := fmt.Sprintf("%s: scan %d %%, %s of %s, %s zero", target.Name(), doc.Percent, p.Done, p.Total, p.Zero)
-		_ = s.say(document{"scan": doc}, text) // the result fails the same way
+		text := fmt.Sprintf("scan %d %%, %s of %s, %s zero and not copied", doc.Percent, p.Done, p.Total, p.Zero)
+		if s.drawsBars() {
+			b.draw(target.Name(), doc.Percent, text)
+			return
+		}
+		_ = s.say(document{"scan": doc}, target.Name()+": "+text) // the result fails the same way
 	}
 	err := target.Scan(ctx, opts)
 	if !errors.Is(err, context.Canceled) {

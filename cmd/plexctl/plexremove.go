@@ -61,7 +61,7 @@ func newPlexSplit(c *cli) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&opts.name, "name", "", "`NAME` of the new LUN")
+	wordFlag(cmd, &opts.name, "name", "NAME", "name of the new LUN")
 	return changing(c, cmd, &opts, splitPlex, one("LUN", &opts.lun, lunNames), one("PLEX", &opts.plex, plexNames))
 }
 

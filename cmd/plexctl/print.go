@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,6 +24,7 @@ type printer struct {
 	streams
 	format  format
 	verbose bool
+	bytes   bool                // sizes as plain numbers
 	named   func(string) string // puts names in the place of GUIDs; nil: leaves them
 }
 
@@ -171,6 +173,14 @@ func (p printer) id(id uuid.UUID) string {
 		return id.String()[:8]
 	}
 	return id.String()
+}
+
+// size formats a size as a cell.
+func (p printer) size(b size.Bytes) string {
+	if p.bytes {
+		return strconv.FormatUint(uint64(b), 10)
+	}
+	return b.String()
 }
 
 // stamp formats a time for people, in UTC.

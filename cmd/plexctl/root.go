@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -42,8 +43,10 @@ func globalFlags(root *cobra.Command, opts *globalOptions) {
 	flags := root.PersistentFlags()
 	flags.VarP(&value[format]{&opts.format, parseFormat, "FORMAT"}, "output", "o", "output format: text or json")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "report every step on stderr")
-	flags.DurationVar(&opts.lockTimeout, "lock-timeout", defaultLockTimeout,
-		"let a change wait for this `DURATION` until another plexctl has ended its own; 0: not at all")
+	flags.BoolVar(&opts.bytes, "bytes", false, "show sizes in lists as numbers of bytes")
+	opts.lockTimeout = defaultLockTimeout
+	flags.Var(&value[time.Duration]{&opts.lockTimeout, time.ParseDuration, "DURATION"}, "lock-timeout",
+		"let a change wait so long until another plexctl has ended its own; 0: not at all")
 	formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
 	must(root.RegisterFlagCompletionFunc("output", formats))
 	must(root.RegisterFlagCompletionFunc("lock-timeout", cobra.NoFileCompletions))

@@ -75,6 +75,9 @@ func (s *session) watchStatus(ctx context.Context, opts statusOptions, doc statu
 		}
 		select {
 		case <-ctx.Done():
+			if s.terminal.out && s.format == formatText {
+				fmt.Fprintln(s.out) // behind the ^C that the terminal has echoed
+			}
 			return doc.Summary.exit()
 		case <-s.gone:
 			return doc.Summary.exit()
@@ -236,7 +239,7 @@ func inactiveText(n int) string {
 func (p printer) statusTable(luns []lunDoc) string {
 	rows := [][]string{{"LUN", "SIZE", "TYPE", p.paint(sgrPlain, "HEALTH"), "STATUS", "DEVICE"}}
 	for _, l := range luns {
-		rows = append(rows, []string{l.Name, l.Size.String(), l.Type.String(), p.lunHealth(l), l.Status.String(), dash(l.Device)})
+		rows = append(rows, []string{l.Name, p.size(l.Size), l.Type.String(), p.lunHealth(l), l.Status.String(), dash(l.Device)})
 		for _, x := range l.Plexes {
 			row := p.plexRow(x)
 			row[0] = "  " + row[0]
@@ -254,7 +257,7 @@ func copyingText(l lunDoc) string {
 	}
 	text = fmt.Sprintf("\n%s: %s\n", l.Name, text)
 	if o := l.Operation; o != nil {
-		text += fmt.Sprintf("  run: plexctl op wait %s\n", o.ID)
+		text += fmt.Sprintf("  run: plexctl %s\n", o.follow())
 	}
 	return text
 }

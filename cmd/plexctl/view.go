@@ -141,9 +141,9 @@ func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string, operations ...opera
 	return doc
 }
 
-// newResyncDoc returns nil if the kernel copies nothing.
+// newResyncDoc returns nil if the kernel copies nothing. While the LUN is suspended it is frozen.
 func newResyncDoc(p lun.Properties) *resyncDoc {
-	if p.Action == "" || p.Action == dm.ActionIdle && p.Done == p.Size {
+	if p.Action == "" || p.Action == dm.ActionFrozen || p.Action == dm.ActionIdle && p.Done == p.Size {
 		return nil
 	}
 	return &resyncDoc{
@@ -224,7 +224,10 @@ func (d *operationDoc) limit(p lun.Properties) {
 	if p.Operation == nil || p.Operation.ID != d.ID || !d.pending() {
 		return
 	}
-	if d.Paused = p.Rate == lun.Paused; !d.Paused {
+	d.Behind = p.Behind
+	if d.Paused = p.Rate == lun.Paused; d.Paused {
+		d.Rate, d.ETA = 0, 0
+	} else {
 		d.Limit = p.Rate
 	}
 }

@@ -54,6 +54,15 @@ func MayBegin(ctx context.Context, h *host.Host, l catalog.LUN) bool {
 	return len(unfinished) == 0
 }
 
+// Behind is the names of the LUNs that l's queued operation waits for.
+func Behind(h *host.Host, l catalog.LUN) []string {
+	var names []string
+	for _, other := range conflictingCopies(h, l) {
+		names = append(names, other.Name)
+	}
+	return names
+}
+
 // conflictingCopies is the LUNs that l's operation has to wait for: they copy, and they share a drive with l.
 func conflictingCopies(h *host.Host, l catalog.LUN) []catalog.LUN {
 	var found []catalog.LUN
