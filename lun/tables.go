@@ -192,6 +192,10 @@ func (v viewer) orphan(ctx context.Context, id uuid.UUID, devices []dm.Device) P
 				reason += fmt.Sprintf("; it uses device %s, which is gone", dev)
 				continue
 			}
+			if v.Silence(dev) != nil {
+				reason, hint = reason+fmt.Sprintf("; it uses %s, which does not answer", path), "see to the device, then look again"
+				continue
+			}
 			reason += fmt.Sprintf("; it uses %s, which has no label that can be read", path)
 			hint = "copy its data from " + props.Device + " while it is active: without its record it cannot be started again"
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
@@ -131,4 +132,26 @@ func (w *world) load(device string, table dm.Table) {
 func (w *world) deviceOf(drive int, part string) string {
 	w.t.Helper()
 	return "plex-web1:" + w.plexOn(drive).ID.String()[:8] + part
+}
+
+// The only drive of a LUN in use does not answer: the LUN is failed, and the device is named.
+func TestOrphanOfASilentDevice(t *testing.T) {
+	w, devices, answer := silentWorld(t, 50*time.Millisecond)
+	defer answer()
+	devices.mu.Lock()
+	devices.until[w.path(0)] = devices.until[w.path(2)]
+	devices.mu.Unlock()
+	w.must(w.p.Refresh(t.Context()))
+	all, err := w.p.Survey(t.Context())
+	w.must(err)
+	for _, p := range all {
+		if p.Name != "web1" {
+			continue
+		}
+		if !p.Orphan || p.Health != vds.HealthFailed || !strings.Contains(text(p.Problem), w.path(0)+", which does not answer") {
+			t.Errorf("%+v with %v", p, p.Problem)
+		}
+		return
+	}
+	t.Errorf("web1 is not among %+v", all)
 }

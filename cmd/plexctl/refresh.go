@@ -22,6 +22,17 @@ func refresh(ctx context.Context, s *session, _ noOptions) error {
 		return err
 	}
 	doc := refreshDocument{len(s.Drives()), len(s.LUNs()), listOf(s.Problems(), newErrorDoc)}
+	all, err := s.Survey(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if p.Orphan {
+			problem := newErrorDoc(p.Problem)
+			problem.Message = p.Name + ": " + problem.Message
+			doc.Problems = append(doc.Problems, problem)
+		}
+	}
 	return s.print(doc, fmt.Sprintf("drives: %d\nLUNs:   %d\n", doc.DriveCount, doc.LUNCount)+problemText("", doc.Problems))
 }
 
