@@ -12,6 +12,7 @@ import (
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/signature"
 	"github.com/plexctl/plexctl/devno"
+	"github.com/plexctl/plexctl/internal/visible"
 	"github.com/plexctl/plexctl/lun"
 )
 
@@ -82,7 +83,7 @@ func (s *session) checkDevices(ctx context.Context, opts driveInitOptions) (path
 			return nil, nil, err
 		}
 		seen, paths = append(seen, info.Dev), append(paths, path)
-		loss = append(loss, fmt.Sprintf("%s (%s) becomes a drive, and everything on it will be lost: %s.", path, deviceText(info), content))
+		loss = append(loss, fmt.Sprintf("%s (%s) becomes a drive, and everything on it will be lost: %s.", visible.Line(path), deviceText(info), content))
 	}
 	return paths, loss, nil
 }

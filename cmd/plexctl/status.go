@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/plexctl/plexctl/internal/visible"
 	"github.com/plexctl/plexctl/vds"
 )
 
@@ -267,7 +268,7 @@ func problemText(object string, problems []errorDoc) string {
 	for _, p := range problems {
 		fmt.Fprintf(&text, "\nproblem: %s%s\n", object, p.Message)
 		if p.Hint != "" {
-			fmt.Fprintf(&text, "  hint: %s\n", p.Hint)
+			fmt.Fprintf(&text, "  hint: %s\n", visible.Line(p.Hint))
 		}
 	}
 	return text.String()
