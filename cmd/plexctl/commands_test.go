@@ -334,6 +334,7 @@ func plexctlCmd(ts *testscript.TestScript, neg bool, args []string) {
 	status, err := s.app(&out, &talk, interrupt).execute(ctx, args)
 	s.status, s.err = int(status), err
 	s.typed, s.raw = "", out.String()
+	s.walk.note(args, out.String()+talk.String(), s.status)
 	fmt.Fprint(ts.Stdout(), s.normalize(out.String()))
 	fmt.Fprint(ts.Stderr(), s.normalize(talk.String()))
 	if (s.status != 0) != neg {

@@ -28,11 +28,14 @@ import (
 // scripts see of plexctl's output has every GUID, speed and path of the lock replaced (see normalize), so that it can be
 // compared as a whole. With -update, files that `cmp` compares with are written anew.
 func TestScripts(t *testing.T) {
+	t.Cleanup(func() { checkHints(t) })
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
-			env.Values[stageKey{}] = newStage(env.WorkDir)
+			s := newStage(env.WorkDir)
+			s.walk = newWalk()
+			env.Values[stageKey{}] = s
 			return nil
 		},
 		Cmds: commands,
@@ -58,6 +61,7 @@ type stage struct {
 	interruptAt string // the effect at which the user presses Ctrl-C; "": none
 	interrupt   int    // the user presses Ctrl-C after so many looks; 0: never
 
+	walk   *walk  // notes what it says and what is run; nil: nothing
 	status int    // exit status of the last command
 	err    error  // what it reported
 	raw    string // its stdout as it was
