@@ -20,7 +20,7 @@
 //	PLEXCTL_KERNELS    kernels, separated by commas: 5.10, 6.1, 6.12, newest, each with +udev for a machine with udevd
 //	PLEXCTL_BIN        the plexctl under test; without it, one is built
 //	PLEXCTL_VM_ACCEL   tcg or kvm, in place of what fits the host
-//	PLEXCTL_TEST_HOST  1: as root on this machine's own device-mapper, whose LUNs the tests take down
+//	PLEXCTL_TEST_HOST  1: as root on this machine's own device-mapper, which must have no plexctl drives
 //	PLEXCTL_SWEEP      a duration: tests that draw at random go on that long, see package sweep
 //	PLEXCTL_SEED       what they draw with
 //

@@ -2,8 +2,8 @@
 # Shows plexctl at work: two LUNs on lab devices, a file system in use on one, the other attached as its plex, a plex that
 # breaks and comes back. It makes all it needs and takes it away again.
 #
-#   scripts/demo.sh          here, where this is root on a host with device-mapper; else in a virtual machine
-#   scripts/demo.sh --vm     in a virtual machine in any case
+#   scripts/demo.sh          in a virtual machine
+#   scripts/demo.sh --here   on this machine, as root. It takes down only what it has made
 #
 # As root on Debian it installs the packages it needs; Go 1.26 must be there, unless plexctl is in PATH.
 set -euo pipefail
@@ -25,9 +25,20 @@ install() {
 	fi
 }
 
-if [[ ${1:-} == --vm || $EUID != 0 || ! -e /dev/mapper/control ]]; then
+case $#:${1:-} in
+0:)
 	if [[ $EUID == 0 ]]; then install; fi
-	exec scripts/vm.sh --tool numfmt --tool mktemp --tool mountpoint -- bash scripts/demo.sh
+	exec scripts/vm.sh --tool numfmt --tool mktemp --tool mountpoint -- bash scripts/demo.sh --here
+	;;
+1:--here) ;;
+*)
+	sed -n '5,6s/^# *//p' "$0" >&2
+	exit 2
+	;;
+esac
+if [[ $EUID != 0 || ! -e /dev/mapper/control ]]; then
+	echo 'demo.sh: --here wants root and device-mapper' >&2
+	exit 1
 fi
 if ! command -v plexctl >/dev/null; then
 	install
@@ -46,30 +57,38 @@ run() {
 	"$@"
 }
 
+# What the demo has made so far, and takes away again.
 writer=
+luns=()
+mapped=
 cleanup() {
 	set +e
 	if [[ $writer ]]; then kill "$writer" 2>/dev/null && wait "$writer" 2>/dev/null; fi
 	mountpoint -q "$mnt" && umount "$mnt"
-	plexctl deactivate >/dev/null 2>&1
-	dmsetup remove demo-fragile >/dev/null 2>&1
+	if ((${#luns[@]})); then plexctl deactivate "${luns[@]}" >/dev/null 2>&1; fi
+	if [[ $mapped ]]; then dmsetup remove "$mapped" >/dev/null 2>&1; fi
 	scripts/loopdev.sh destroy
-	rm -rf "$mnt"
+	rm -rf "$mnt" "$work"
 }
 mnt=$(mktemp -d)
+work=$(mktemp -d)
+export PLEXCTL_LAB=$work/lab # others may have lab devices, too
 trap cleanup EXIT
 
 say "Two lab devices. The second one lies under a dm device, so that it can be broken later."
 mapfile -t loops < <(scripts/loopdev.sh create 2 192MiB)
 sectors=$((192 * 2048))
 dmsetup create demo-fragile --table "0 $sectors linear ${loops[1]} 0"
+mapped=demo-fragile
 good=${loops[0]}
 fragile=/dev/mapper/demo-fragile
 run plexctl drive init --yes "$good" "$fragile"
 
 say "Two LUNs, one on each drive; a file system with data on the first."
 run plexctl lun create web1 --size 128MiB --drive "$good"
+luns+=(web1)
 run plexctl lun create spare3 --size 128MiB --drive "$fragile"
+luns+=(spare3)
 run mkfs.ext4 -q /dev/mapper/plex-web1
 run mount /dev/mapper/plex-web1 "$mnt"
 dd if=/dev/urandom of="$mnt/data" bs=1M count=48 status=none

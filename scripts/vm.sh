@@ -3,7 +3,7 @@
 #
 #   scripts/vm.sh                                     a shell; leave it with "exit", or at once with C-a x
 #   scripts/vm.sh -- plexctl doctor                   one command, whose exit status is that of this script
-#   scripts/vm.sh --kernel 6.1 --udev -- scripts/demo.sh
+#   scripts/vm.sh --kernel 6.1 --udev -- scripts/demo.sh --here
 #
 # In the machine: plexctl, this folder as ./scripts, bash, dmsetup, losetup, mkfs.ext4, e2fsck and busybox, and three blank
 # disks, /dev/vda to /dev/vdc. Nothing in it outlives it. scripts/vm.sh --help names all options.

@@ -73,6 +73,12 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		s.mem.SetSignatures("/dev/"+args[0], signature.Signature{Type: args[1], Label: strings.Join(args[2:], " ")})
 	}),
+	// held-by NAME HOLDER: another device lies on the device.
+	"held-by": on(func(ts *testscript.TestScript, s *stage, args []string) {
+		info, err := s.mem.Stat(context.Background(), "/dev/"+args[0])
+		ts.Check(err)
+		s.mem.SetUsers(info.Dev, blockdev.User{Kind: "holder", Name: args[1]})
+	}),
 	// mounted NAME PLACE: the disk is mounted there.
 	"mounted": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		info, err := s.mem.Stat(context.Background(), "/dev/"+args[0])

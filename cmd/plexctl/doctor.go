@@ -33,6 +33,8 @@ type facts struct {
 	lockDir string
 	lockErr error // why the lock cannot be taken there
 	devices []dm.Device
+
+	lvmFilter bool // LVM leaves plexes alone
 }
 
 func newDoctor(c *cli) *cobra.Command {
@@ -54,8 +56,8 @@ func (c *cli) doctor(ctx context.Context) error {
 	f.root = c.root
 	checks := checkMachine(f)
 	if f.root && f.dmErr == nil {
-		err := c.with(ctx, func(_ context.Context, s *session) error {
-			checks = slices.Concat(checks, checkDrives(s.host), checkDevices(f.devices, s.host))
+		err := c.with(ctx, func(ctx context.Context, s *session) error {
+			checks = slices.Concat(checks, checkDrives(s.host), checkDevices(f.devices, s.host), checkLVM(ctx, f.lvmFilter, s.host))
 			return nil
 		})
 		if err != nil {

@@ -85,6 +85,7 @@ func examineHost(ctx context.Context) facts {
 	_, err := os.Stat("/run/udev/control")
 	f.udev = err == nil
 	f.lockErr = writable(f.lockDir)
+	f.lvmFilter = filtersPlexes("/etc/lvm")
 	f.kernel, f.devices, f.dmErr = examineKernel(ctx)
 	return f
 }

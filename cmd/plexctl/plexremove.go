@@ -51,7 +51,8 @@ func newPlexSplit(c *cli) *cobra.Command {
 		Short: "Take a plex away from a mirror, and make a LUN of it",
 		Long: "Split takes a plex away from a LUN, which may be in use meanwhile, and makes it a LUN named NEW. The new LUN has the\n" +
 			"content of that moment. A file system that is mounted from the LUN is frozen for it, so that the one on the new LUN\n" +
-			"is clean. No data is lost. `plexctl plex add` makes the new LUN a plex again.",
+			"is clean. What lies above another device on the LUN, such as dm-crypt or LVM, is not frozen. No data is lost.\n" +
+			"`plexctl plex add` makes the new LUN a plex again.",
 		Example: "  plexctl plex split web1 /dev/sdc --name web1-monday",
 		PreRunE: func(*cobra.Command, []string) error {
 			if opts.name == "" {
@@ -70,8 +71,17 @@ func splitPlex(ctx context.Context, s *session, opts plexSplitOptions) (outcome,
 	if err != nil {
 		return nil, err
 	}
+	advice := s.adviceOn(ctx, l.Name())
 	made, err := l.Split(ctx, plex, opts.name)
-	return s.lunLine(made).unless(err)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		for _, text := range advice {
+			s.note("%s", text)
+		}
+		return s.lunLine(made)(ctx)
+	}, nil
 }
 
 // plex is a LUN and one of its plexes.

@@ -2,6 +2,7 @@ package product
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,12 +52,18 @@ func shellBlock(t *testing.T, text, heading string) string {
 // demoLimit bounds the demonstration.
 const demoLimit = 6 * time.Minute
 
-// TestDemo runs what the README names first, and looks for what it is to prove.
+// TestDemo runs what the README names first, and looks for what it is to prove. A LUN and a lab device that were there before stay as
+// they are.
 func TestDemo(t *testing.T) {
-	lab.NewLab(t)
+	r := lab.NewSmallRig(t, 1)
+	r.Create("production", 16*size.MiB, 0)
+	tables := r.Tables()
+	loopdev := filepath.Join(lab.Root(), "scripts/loopdev.sh")
+	device := strings.TrimSpace(lab.RunTool(t, "bash", loopdev, "create", "1", "64MiB"))
+	defer lab.RunTool(t, "bash", loopdev, "destroy")
 	ctx, stop := context.WithTimeout(t.Context(), demoLimit)
 	defer stop()
-	out, err := exec.CommandContext(ctx, "bash", filepath.Join(lab.Root(), "scripts/demo.sh")).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "bash", filepath.Join(lab.Root(), "scripts/demo.sh"), "--here").CombinedOutput()
 	if err != nil {
 		t.Fatalf("demo: %v\n%s", err, out)
 	}
@@ -66,5 +73,11 @@ func TestDemo(t *testing.T) {
 		if !strings.Contains(string(out), proof) {
 			t.Errorf("the demo does not say %q:\n%s", proof, out)
 		}
+	}
+	if after := r.Tables(); !maps.Equal(tables, after) {
+		t.Errorf("devices of LUNs are %v after it, %v before", after, tables)
+	}
+	if list := lab.RunTool(t, "bash", loopdev, "list"); !strings.Contains(list, device) {
+		t.Errorf("lab devices after it:\n%swithout %s", list, device)
 	}
 }

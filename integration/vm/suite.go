@@ -22,7 +22,7 @@ import (
 const KernelsVar = "PLEXCTL_KERNELS"
 
 // HostVar names the environment variable that has kernel tests run on this machine's own device-mapper. They take down every LUN
-// that they see, so this is for machines without any.
+// that they see, so they refuse a machine with plexctl drives.
 const HostVar = "PLEXCTL_TEST_HOST"
 
 // Main runs the tests of the calling binary where they belong, see the package comment, and returns the exit status for
@@ -55,6 +55,10 @@ func Main(m *testing.M, machine Machine) int {
 // runHere runs the tests on this machine's own device-mapper. Tests of several packages take turns: each sees what the others
 // make.
 func runHere(m *testing.M, chosen selection) int {
+	if found, err := labelled("/sys/class/block", "/dev"); err != nil || len(found) > 0 {
+		fmt.Fprintf(os.Stderr, "%s: tests would take down the LUNs of this machine, which has plexctl drives: %v, %v\n", HostVar, found, err)
+		return 2
+	}
 	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "plexctl-tests.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
 		defer func() { _ = lock.Close() }() // which lets it go
@@ -67,6 +71,31 @@ func runHere(m *testing.M, chosen selection) int {
 	skipTests(chosen.scenarios)
 	return m.Run()
 }
+
+// labelled is the block devices with a plexctl label. Devices that cannot be opened have none; without their medium, say.
+func labelled(class, dev string) ([]string, error) {
+	entries, err := os.ReadDir(class)
+	var found []string
+	for _, e := range entries {
+		path := filepath.Join(dev, strings.ReplaceAll(e.Name(), "!", "/"))
+		f, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		magic := make([]byte, len(label))
+		if n, _ := f.ReadAt(magic, labelAt); string(magic[:n]) == label {
+			found = append(found, path)
+		}
+		_ = f.Close()
+	}
+	return found, err
+}
+
+// label begins the label of a drive, at labelAt. See docs/on-disk-format.md.
+const (
+	label   = "PLEXLABL"
+	labelAt = 4096
+)
 
 // Kernels are the kernels that tests run on, by PLEXCTL_KERNELS.
 func Kernels() []string {
