@@ -27,7 +27,7 @@ func (l Lack) Code() vds.Code {
 		return vds.ErrAccessDenied
 	case Copy, Ambiguous:
 		return vds.ErrDiskConfigurationNotSync
-	case Used, lower:
+	case Used, Mute, lower:
 	}
 	return vds.ErrObjectStatusFailed
 }

@@ -110,7 +110,7 @@ func startsAlone(ctx context.Context, s *Session, l catalog.LUN) bool {
 	return Startable(ctx, s.Host, l) == nil
 }
 
-// owner is another LUN that has a plex of l. The other side of a fork has given the plex up, and this LUN was made of it.
+// owner is another LUN that has a plex of l. The other side of a fork has discarded the plex, and this LUN was made of it.
 func owner(s *Session, l catalog.LUN, plex uuid.UUID) (catalog.LUN, bool) {
 	i := slices.IndexFunc(s.Set.LUNs, func(other catalog.LUN) bool { return other.ID != l.ID && record.Index(other, plex) >= 0 })
 	if i < 0 {
