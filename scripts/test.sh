@@ -16,8 +16,8 @@
 # --kernel K runs the kernel tier on K alone, and --run only the tests that match: one test on one kernel takes less than a
 # minute. The tiers run beside each other: machines wait most of the time.
 #
-# The tests of the harness and the comparisons with lvm2 and mdadm run when the files of the harness are not those they last
-# passed with. --record keeps that in the repository, and how long the tests took, by which they are dealt out to machines.
+# The tests of the harness, the comparisons with lvm2 and mdadm, and those of the simulated kernel with the real ones run when the
+# files that they depend on are not those they last passed with. --record keeps that in the repository, and how long the tests took, by which they are dealt out to machines.
 #
 # As root on Debian it installs the packages it needs, unless --no-install is given; Go 1.26 must be there. A test that is
 # skipped has failed. Each tier prints one line, and what went wrong; the logs stay in bin/log. The last line is "N passed, N failed".

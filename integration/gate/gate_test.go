@@ -228,7 +228,7 @@ func TestTimes(t *testing.T) {
 func emptyHarness(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	for _, name := range append(slices.Clone(harnessFiles), "integration/gate") {
+	for _, name := range slices.Concat(watched["harness"], watched["model"], []string{"integration/gate"}) {
 		path := filepath.Join(root, name)
 		if filepath.Ext(name) == "" {
 			path = filepath.Join(path, "folder")
@@ -257,13 +257,13 @@ func TestVerified(t *testing.T) {
 	put := func(text string) { t.Helper(); write("scripts/vm.sh", text) }
 	expect := func(want bool) {
 		t.Helper()
-		if got, err := harnessVerified(root); got != want || err != nil {
+		if got, err := verified(root); got["harness"] != want || err != nil {
 			t.Errorf("verified: %v, %v, want %v", got, err, want)
 		}
 	}
 	put("one")
 	expect(false)
-	if err := noteVerified(root); err != nil {
+	if err := noteVerified(root, []string{"harness", "model"}); err != nil {
 		t.Fatal(err)
 	}
 	expect(true)
@@ -274,7 +274,7 @@ func TestVerified(t *testing.T) {
 	const file = "integration/vm/more.go"
 	write(file, "package vm\n\n// one is a number.\nconst one = 1\n")
 	expect(false)
-	if err := noteVerified(root); err != nil {
+	if err := noteVerified(root, []string{"harness", "model"}); err != nil {
 		t.Fatal(err)
 	}
 	write(file, "package vm\n\nconst one = 1 // what is one?\n")
@@ -294,6 +294,7 @@ func TestChoose(t *testing.T) {
 		{pkg: "measure", name: "TestHostPeers", kernels: "plain", when: "sweep"},
 		{pkg: "harness", name: "TestLab", when: "harness"},
 		{pkg: "vm", name: "TestBoot", when: "harness"},
+		{pkg: "kernel", name: "TestLikeTheReal", when: "model", kernels: "old"},
 	}
 	root := emptyHarness(t)
 	all := []string{oldKernel, plainKernel, fullKernel}
@@ -311,10 +312,10 @@ func TestChoose(t *testing.T) {
 		}
 	}
 	check(options{kernels: all}, map[string][]string{
-		oldKernel: {"TestSplit", "TestOffload", "TestPage"}, plainKernel: {"TestSplit", "TestPage", "TestAll"},
+		oldKernel: {"TestSplit", "TestOffload", "TestPage", "TestLikeTheReal"}, plainKernel: {"TestSplit", "TestPage", "TestAll"},
 		fullKernel: {"TestScan", "TestSplit", "TestOffload", "TestLab"}, noKernel: {"TestBoot"},
 	})
-	if err := noteVerified(root); err != nil {
+	if err := noteVerified(root, []string{"harness", "model"}); err != nil {
 		t.Fatal(err)
 	}
 	check(options{kernels: all}, map[string][]string{

@@ -59,9 +59,9 @@ func parse() options {
 	flag.IntVar(&o.machines, "machines", machinesHere(), "machines at once")
 	flag.StringVar(&o.log, "log", "bin/log", "folder for the logs")
 	flag.DurationVar(&o.limit, "limit", 25*time.Minute, "time for one job")
-	flag.BoolVar(&o.harness, "harness", false, "run the tests of the harness only, whether its files have changed or not")
+	flag.BoolVar(&o.harness, "harness", false, "run the tests of the harness and of the simulated kernel only, whether their files have changed or not")
 	flag.BoolVar(&o.plan, "plan", false, "print what would run, and how long it should take")
-	flag.BoolVar(&o.keep, "record", false, "keep in the repository how long the tests took and that the harness's tests have passed")
+	flag.BoolVar(&o.keep, "record", false, "keep in the repository how long the tests took and that tests which depend on files have passed")
 	flag.Parse()
 	if len(o.kernels) == 0 {
 		o.kernels = []string{oldKernel, plainKernel, fullKernel}
@@ -132,7 +132,7 @@ func (o options) choose(root string, tests []test) (map[string][]test, error) {
 	if err != nil {
 		return nil, err
 	}
-	verified, err := harnessVerified(root)
+	same, err := verified(root)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (o options) choose(root string, tests []test) (map[string][]test, error) {
 		switch {
 		case !wanted.MatchString(t.name):
 			continue
-		case o.run == "" && !o.wants(t, verified):
+		case o.run == "" && !o.wants(t, same):
 			continue
 		case t.pkg == machinePackage:
 			byKernel[noKernel] = append(byKernel[noKernel], t)
@@ -159,12 +159,13 @@ func (o options) choose(root string, tests []test) (map[string][]test, error) {
 	return byKernel, nil
 }
 
-// wants reports whether it is the time for a test: verified says that the tests of the harness have passed with its files.
-func (o options) wants(t test, verified bool) bool {
+// wants reports whether it is the time for a test. verified is the words whose tests have passed with their files.
+func (o options) wants(t test, verified map[string]bool) bool {
+	_, depends := watched[t.when]
 	if o.harness {
-		return t.when == "harness"
+		return depends
 	}
-	return t.when == "" || t.when == "harness" && !verified
+	return t.when == "" || depends && !verified[t.when]
 }
 
 // topOf is the part of a pattern that chooses tests, without the one that chooses subtests.
@@ -240,7 +241,8 @@ func (o options) tell(r *runner) (bool, error) {
 	return passed, nil
 }
 
-// record keeps for the next run how long the tests took, and that the harness's tests have passed.
+// record keeps for the next run how long the tests took, and which tests that depend on files have passed: now, or before with the
+// same files.
 func (o options) record(root string, r *runner, known times, tests []test, jobs []job) error {
 	maps.Copy(known, r.took)
 	if err := known.only(tests).write(filepath.Join(root, timesFile)); err != nil {
@@ -252,10 +254,16 @@ func (o options) record(root string, r *runner, known times, tests []test, jobs 
 			ran[t] = true
 		}
 	}
-	for _, t := range tests {
-		if t.when == "harness" && !ran[t] {
-			return nil
+	same, err := verified(root)
+	if err != nil {
+		return err
+	}
+	var words []string
+	for _, word := range slices.Sorted(maps.Keys(watched)) {
+		missed := slices.ContainsFunc(tests, func(t test) bool { return t.when == word && !ran[t] })
+		if !missed || same[word] {
+			words = append(words, word)
 		}
 	}
-	return noteVerified(root)
+	return noteVerified(root, words)
 }

@@ -22,6 +22,7 @@ import (
 //	                         and has no say in what it shows
 //	//gate:kernels plain     on the kernel of the full run, without udevd
 //	//gate:when harness      only when the files of the harness have changed, and in the sweep
+//	//gate:when model        only when the simulated kernel, or what compares it with the real ones, has changed, and in the sweep
 //	//gate:when sweep        only in the sweep
 const directive = "//gate:"
 
@@ -30,7 +31,7 @@ type test struct {
 	pkg     string // folder below integration
 	name    string
 	kernels string // "" for the full run, or every, releases, others, old, bare, plain
-	when    string // "" for always, or harness, sweep
+	when    string // "" for always, or harness, model, sweep
 }
 
 // String names a test for messages and for the file of times.
@@ -111,7 +112,7 @@ func (t *test) read(doc *ast.CommentGroup) error {
 		switch {
 		case key == "kernels" && slices.Contains([]string{"every", "releases", "others", "old", "bare", "plain"}, value):
 			t.kernels = value
-		case key == "when" && slices.Contains([]string{"harness", "sweep"}, value):
+		case key == "when" && slices.Contains([]string{"harness", "model", "sweep"}, value):
 			t.when = value
 		default:
 			return fmt.Errorf("%s%s says nothing", directive, text)

@@ -12,20 +12,25 @@ import (
 	"strings"
 )
 
-// verifiedFile has the checksum of the files of the harness with which its tests last passed: as long as these files are the
-// same, nothing can have changed about what the tests find.
+// verifiedFile has a line for each word of "gate:when" that depends on files: the word, and the checksum of these files with which its
+// tests last passed. As long as the files are the same, nothing can have changed about what the tests find.
 const verifiedFile = "integration/gate/verified"
 
-// harnessFiles are what the tests of the harness, of the machines and of the comparisons depend on, but for plexctl itself.
-var harnessFiles = []string{
-	"integration/vm", "integration/internal", "integration/harness", "integration/measure", "internal/sweep",
-	"scripts/vm.sh", "scripts/loopdev.sh",
+// watched is the files that tests depend on, by the word of their "gate:when".
+var watched = map[string][]string{
+	// the tests of the harness, of the machines and of the comparisons, but for plexctl itself
+	"harness": {
+		"integration/vm", "integration/internal", "integration/harness", "integration/measure", "internal/sweep",
+		"scripts/vm.sh", "scripts/loopdev.sh",
+	},
+	// the tests that the simulated kernel behaves as the real ones
+	"model": {"dm", "integration/kernel", "integration/vm", "integration/internal"},
 }
 
-// harnessSum is a checksum of the names and the content of the harness's files. Of Go files, comments do not count.
-func harnessSum(root string) (string, error) {
+// sumOf is a checksum of the names and the content of files, and of those in folders. Of Go files, comments do not count.
+func sumOf(root string, files []string) (string, error) {
 	sum := sha256.New()
-	for _, top := range harnessFiles {
+	for _, top := range files {
 		err := filepath.WalkDir(filepath.Join(root, top), func(file string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
@@ -48,26 +53,35 @@ func harnessSum(root string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// harnessVerified reports whether the harness's tests have passed with its files as they are.
-func harnessVerified(root string) (bool, error) {
-	sum, err := harnessSum(root)
-	if err != nil {
-		return false, err
-	}
+// verified is the words whose tests have passed with their files as they are.
+func verified(root string) (map[string]bool, error) {
 	text, err := os.ReadFile(filepath.Join(root, verifiedFile))
-	if os.IsNotExist(err) {
-		return false, nil
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
 	}
-	return strings.TrimSpace(string(text)) == sum, err
+	same := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		word, noted, _ := strings.Cut(strings.TrimSpace(line), " ")
+		sum, err := sumOf(root, watched[word])
+		if err != nil {
+			return nil, err
+		}
+		same[word] = noted == sum
+	}
+	return same, nil
 }
 
-// noteVerified records that the harness's tests have passed with its files as they are.
-func noteVerified(root string) error {
-	sum, err := harnessSum(root)
-	if err != nil {
-		return err
+// noteVerified records that the tests of these words have passed with their files as they are. It forgets the other words.
+func noteVerified(root string, words []string) error {
+	var lines strings.Builder
+	for _, word := range words {
+		sum, err := sumOf(root, watched[word])
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&lines, "%s %s\n", word, sum)
 	}
-	return os.WriteFile(filepath.Join(root, verifiedFile), []byte(sum+"\n"), 0o644)
+	return os.WriteFile(filepath.Join(root, verifiedFile), []byte(lines.String()), 0o644)
 }
 
 // tokens is the tokens of a Go file, one to a line.

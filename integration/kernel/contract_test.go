@@ -23,6 +23,7 @@ import (
 // udevd opens each device that it makes, which takes four times as long and shows nothing of the kernel.
 //
 //gate:kernels others
+//gate:when model
 func TestContract(t *testing.T) {
 	lab.NewLab(t)
 	lab.LoadModule(t, "raid1")
