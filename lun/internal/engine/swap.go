@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/plexctl/plexctl/lun/internal/layout"
 	"github.com/plexctl/plexctl/lun/internal/raid1"
 	"github.com/plexctl/plexctl/lun/internal/record"
+	"github.com/plexctl/plexctl/vds"
 )
 
 // Swap is the change of a LUN from one record to the next, with the table of that record. If the LUN is not active, only its
@@ -68,6 +70,9 @@ func (e *Engine) planSwap(s *Swap) ([]layout.Step, *host.Transaction, error) {
 		}
 		if s.SwitchSlots || raid1.Clashes(s.Next, roles, s.Have.Legs) && len(s.Next.Plexes) > 1 {
 			s.Next = raid1.SwitchSlots(s.Next, roles, s.Have.Legs)
+			if err := checkDropped(s); err != nil {
+				return nil, nil, err
+			}
 		}
 		e.depart(s)
 		s.Next = e.Next(raid1.KeepPrior(s.Next, s.Have.Legs))
@@ -77,6 +82,19 @@ func (e *Engine) planSwap(s *Swap) ([]layout.Step, *host.Transaction, error) {
 	}
 	steps, err := e.transition(s, commit)
 	return slices.Concat(s.First, steps, s.After), tx, err
+}
+
+// checkDropped refuses a swap that would make a plex stale only because its metadata cannot be read, while the kernel writes to it. If
+// the swap is then cut off and the other plexes fail, this plex has the newest data, and its record would say that it has not.
+func checkDropped(s *Swap) error {
+	for _, p := range s.Next.Plexes {
+		if p.Stale && s.Have.Legs.InUseUnread(p.ID) {
+			return record.LUNFault(vds.ErrObjectStatusFailed, s.Op, s.Before.Name,
+				fmt.Sprintf("the metadata of plex %s cannot be read, and the kernel writes to the plex", p.ID),
+				"see to its drive, or run `plexctl plex remove "+s.Before.Name+" "+p.ID.String()+"`")
+		}
+	}
+	return nil
 }
 
 // transition is the steps from the kernel's table to that of s.Next. The live table does not use the current slots of s.Next.

@@ -90,6 +90,13 @@ func (st LegState) Complete(plex uuid.UUID) bool {
 	return ok && health != dm.LegFailed && health != dm.LegMissing && st.inSync(plex)
 }
 
+// InUseUnread reports whether the kernel writes to a plex that the record does not call stale, and whose metadata cannot be read.
+func (st LegState) InUseUnread(plex uuid.UUID) bool {
+	health, leg := st.Health[plex]
+	_, read := st.Meta[plex]
+	return leg && !read && !st.Stale[plex] && health != dm.LegFailed && health != dm.LegMissing
+}
+
 // Lost reports whether the live mirror lacks some of the data in a plex.
 func (st LegState) Lost(plex uuid.UUID) bool { return st.Mirror && !st.Complete(plex) }
 
