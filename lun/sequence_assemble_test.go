@@ -35,8 +35,22 @@ func (r *rig) assemble(p *process, _ seqStep) *call {
 	return r.assembling(p, "assemble", lun.AssembleOptions{}, true)
 }
 
-func (r *rig) assembleOne(p *process, s seqStep) *call {
+// nameable is the honest LUNs that can be named: those that have a record already, and are not about to be made of plexes that leave.
+func (r *rig) nameable() []string {
+	visible := r.visible()
 	names, _ := r.honest()
+	return slices.DeleteFunc(names, func(name string) bool {
+		for _, l := range visible {
+			if l.Name == name {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (r *rig) assembleOne(p *process, s seqStep) *call {
+	names := r.nameable()
 	if len(names) == 0 {
 		return nil
 	}
@@ -70,7 +84,7 @@ func (r *rig) foreign() bool {
 
 // force starts a LUN without plexes that may be newer, which from then on are not.
 func (r *rig) force(p *process, s seqStep) *call {
-	names, _ := r.honest()
+	names := r.nameable()
 	if len(names) == 0 || len(r.absent) == 0 || !r.changeable() {
 		return nil
 	}
