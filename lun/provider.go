@@ -48,6 +48,10 @@ type Options struct {
 	// read in another process when it opens a device with blockdev.Look, as package apart does.
 	Patience time.Duration
 
+	// LeaveOut says why a device is not read, whatever is on it; nil for one that is. Without LeaveOut all are. A drive that is left
+	// out counts as missing.
+	LeaveOut func(blockdev.Info) error
+
 	// LockTimeout is how long a change waits for the host's lock, which another process may hold. Then the change fails with
 	// vds.ErrAnotherCallInProgress. 0: wait until the context of the change ends. Negative: do not wait.
 	LockTimeout time.Duration
@@ -73,7 +77,7 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 		return nil, err
 	}
 	env := &ops.Env{
-		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers, Release: opts.Release, AnyKernel: opts.AnyKernel, Patience: opts.Patience, Questions: &host.Questions{}},
+		Options:  host.Options{Kernel: opts.Kernel, Devices: opts.Devices, Log: opts.Logger, IDs: opts.Hosts, Workers: opts.Workers, Release: opts.Release, AnyKernel: opts.AnyKernel, Patience: opts.Patience, LeaveOut: opts.LeaveOut, Questions: &host.Questions{}},
 		LockPath: opts.LockPath, LockTimeout: opts.LockTimeout, Now: opts.Now, Guard: opts.Guard,
 	}
 	p := newProvider(env)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,6 +136,68 @@ func TestLateAnswer(t *testing.T) {
 	defer p.Close()
 	if len(p.Drives()) != 1 || len(p.Problems()) != 0 {
 		t.Errorf("drives %v, problems %v", p.Drives(), p.Problems())
+	}
+}
+
+// slowToClose is a disk that has been read and does not answer any more.
+type slowToClose struct {
+	blockdev.Disk
+	asked, until chan struct{}
+}
+
+func (d slowToClose) Close() error {
+	close(d.asked)
+	<-d.until
+	return d.Disk.Close()
+}
+
+// oldAnswers are devices whose answers arrive late, with what they had when they were asked.
+type oldAnswers struct {
+	*blocktest.Mem
+	late  atomic.Bool
+	asked chan struct{}
+	until chan struct{}
+}
+
+func (o *oldAnswers) Open(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error) {
+	disk, err := o.Mem.Open(ctx, path, mode)
+	if err != nil || mode != blockdev.Look || !o.late.Load() {
+		return disk, err
+	}
+	return slowToClose{disk, o.asked, o.until}, nil
+}
+
+// A late answer to an earlier question may be old: somebody has changed the drive meanwhile. The device is asked anew.
+func TestOldAnswer(t *testing.T) {
+	w := newWorld(t, dmtest.Linux6_12, 1)
+	w.create("web1", lunSize, 0)
+	devices := &oldAnswers{Mem: w.mem, asked: make(chan struct{}), until: make(chan struct{})}
+	p, err := lun.Open(t.Context(), lun.Options{Kernel: w.kernel, Devices: devices, LockPath: w.lock, Patience: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	devices.late.Store(true)
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- p.Refresh(ctx) }()
+	<-devices.asked // and read
+	interrupt()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatalf("an interrupted read: %v", err)
+	}
+	if err := handle(t, w.p, "web1").Rename(t.Context(), "web2"); err != nil {
+		t.Fatal(err)
+	}
+	devices.late.Store(false)
+	go func() { ended <- p.Refresh(t.Context()) }()
+	time.Sleep(50 * time.Millisecond) // it finds the question that has not been answered
+	close(devices.until)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.LUN("web2"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -51,7 +51,7 @@ type edit struct{ old, new string }
 
 // all is every mutation.
 func all() []mutation {
-	return slices.Concat(swapMutations(), recordMutations(), standingMutations(), operationMutations(), catalogMutations(), metadataMutations(), deviceMutations(), trackMutations(), scanMutations(), driveMutations(), identityMutations(), historyMutations(), departMutations())
+	return slices.Concat(swapMutations(), recordMutations(), standingMutations(), operationMutations(), catalogMutations(), metadataMutations(), deviceMutations(), trackMutations(), scanMutations(), driveMutations(), identityMutations(), historyMutations(), departMutations(), silentMutations())
 }
 
 // dir is the package whose test must fail.

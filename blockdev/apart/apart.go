@@ -33,6 +33,7 @@ const (
 	open kind = iota + 1 // the file gets the id of the request
 	read                 // length bytes at offset
 	shut                 // close; there is no reply
+	hail                 // an empty reply: the reader is at work
 )
 
 // request is what a process asks its reader.

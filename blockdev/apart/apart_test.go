@@ -138,17 +138,21 @@ func TestWithoutReader(t *testing.T) {
 	for name, start := range map[string]func() (Process, error){
 		"cannot be started": func() (Process, error) { return Process{}, unix.ENOMEM },
 		"has ended":         dead,
+		"ends later":        start(blocktest.New()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := New(start)
 			defer h.Close()
+			if h.Ready(); name == "ends later" {
+				h.reader.process.In.Close()
+			}
 			if _, err := h.Open(t.Context(), "/dev/null", blockdev.Look); !errors.Is(err, blockdev.ErrNotBlock) {
 				t.Errorf("open: %v, want this process's own %v", err, blockdev.ErrNotBlock)
 			}
-			d := &disk{host: h, path: "/dev/null"}
-			if h.reader == nil {
+			if name != "ends later" {
 				return
 			}
+			d := &disk{host: h, path: "/dev/null"}
 			if _, err := d.ReadAt(make([]byte, blockdev.Align), 0); !errors.Is(err, blockdev.ErrNotBlock) {
 				t.Errorf("read: %v, want this process's own %v", err, blockdev.ErrNotBlock)
 			}

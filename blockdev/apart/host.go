@@ -34,30 +34,51 @@ type Host struct {
 	reader  *reader       // nil: there is none
 }
 
-// startTime is how long a reader may take to start. It is a process of the program that runs already.
-const startTime = 2 * time.Second
+// startTime is how long a reader may take to be at work, on a machine that has other things to do.
+const startTime = 10 * time.Second
 
 // New starts a reader, and does not wait until it runs.
 func New(start func() (Process, error)) *Host {
 	h := &Host{start: start, started: make(chan struct{})}
 	go func() {
 		defer close(h.started)
-		if process, err := start(); err == nil {
-			h.reader = newReader(process)
+		process, err := start()
+		if err != nil {
+			return
 		}
+		r := newReader(process)
+		if _, err := r.ask(request{kind: hail}); err != nil {
+			r.close()
+			return
+		}
+		h.reader = r
 	}()
 	return h
 }
 
-// Close ends the reader. A read that has not ended keeps only the reader.
-func (h *Host) Close() {
+// Ready waits until the reader is at work. What a device takes to answer is best measured from then on.
+func (h *Host) Ready() {
 	select {
 	case <-h.started:
 	case <-time.After(startTime):
-		return
 	}
-	if h.reader != nil {
-		h.reader.close()
+}
+
+// working is the reader; nil when there is none.
+func (h *Host) working() *reader {
+	h.Ready()
+	select {
+	case <-h.started:
+		return h.reader
+	default:
+		return nil
+	}
+}
+
+// Close ends the reader. A read that has not ended keeps only the reader.
+func (h *Host) Close() {
+	if r := h.working(); r != nil {
+		r.close()
 	}
 }
 
@@ -66,15 +87,11 @@ func (h *Host) Open(ctx context.Context, path string, mode blockdev.Mode) (block
 	if mode != blockdev.Look {
 		return h.Host.Open(ctx, path, mode)
 	}
-	select {
-	case <-h.started:
-	case <-time.After(startTime):
+	r := h.working()
+	if r == nil {
 		return h.Host.Open(ctx, path, mode)
 	}
-	if h.reader == nil {
-		return h.Host.Open(ctx, path, mode)
-	}
-	got, err := h.reader.ask(request{kind: open, path: path})
+	got, err := r.ask(request{kind: open, path: path})
 	if errors.Is(err, errEnded) {
 		return h.Host.Open(ctx, path, mode)
 	}

@@ -61,6 +61,8 @@ func (s *server) serve(r request) {
 			n, err = disk.ReadAt(data, int64(r.offset))
 		}
 		s.answer(r.id, data[:n], err)
+	case hail:
+		s.answer(r.id, nil, nil)
 	case shut:
 		if disk := s.file(r.file, true); disk != nil {
 			_ = disk.Close() // nothing was written

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/plexctl/plexctl/internal/config"
 	"github.com/plexctl/plexctl/lun"
 )
 
@@ -57,7 +58,8 @@ type terminal struct {
 
 // factory opens the host that commands work on, and what else of the machine they need.
 type factory struct {
-	root bool // whether this process may use device-mapper
+	config string // path of the configuration file
+	root   bool   // whether this process may use device-mapper
 	// open opens the host. opts has what the command line says, and nothing else.
 	open    func(ctx context.Context, opts lun.Options) (*host, error)
 	examine func(context.Context) facts
@@ -69,7 +71,7 @@ func newApp() *app {
 	out := newPipe(os.Stdout)
 	return &app{
 		streams{in: os.Stdin, out: out, err: newPipe(os.Stderr), gone: out.gone, terminal: realTerminal()},
-		factory{root: os.Geteuid() == 0, open: openHost, examine: examineHost, after: time.After},
+		factory{config: config.Path, root: os.Geteuid() == 0, open: openHost, examine: examineHost, after: time.After},
 	}
 }
 

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/plexctl/plexctl/internal/config"
 	"github.com/plexctl/plexctl/lun"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -17,6 +20,7 @@ type globalOptions struct {
 	verbose     bool          // -v
 	bytes       bool          // --bytes
 	lockTimeout time.Duration // --lock-timeout
+	devices     config.Config // --only-device, --never-device
 	anyKernel   bool          // --force of the commands that add and recover plexes
 }
 
@@ -66,6 +70,7 @@ func changing[O any](
 			}
 			s.yes, _ = cmd.Flags().GetBool("yes") // a command without the flag asks nothing
 			s.rehearse = func() error { return s.refusal(change) }
+			s.warnOfSilence()
 			show, err := change(s)
 			if show == nil {
 				return err
@@ -74,6 +79,13 @@ func changing[O any](
 		})
 	}
 	return cmd
+}
+
+// warnOfSilence names the devices that a change does without.
+func (s *session) warnOfSilence() {
+	for _, d := range s.Silent() {
+		fmt.Fprint(s.err, s.shown(fmt.Sprintf("plexctl does without %s: %v\n", d.Info.Path, d.Err)))
+	}
 }
 
 // with runs f on the host. Without privilege it refuses before anything is looked at.
@@ -88,6 +100,13 @@ func (c *cli) with(ctx context.Context, f func(context.Context, *session) error)
 		return usage("name a time such as 30s, or 0", "--lock-timeout is negative")
 	}
 	opts := lun.Options{Logger: c.logger(), LockTimeout: c.global.lockTimeout, AnyKernel: c.global.anyKernel}
+	devices, err := c.devices()
+	if err != nil {
+		return err
+	}
+	if !devices.Empty() {
+		opts.LeaveOut = devices.LeaveOut()
+	}
 	if opts.LockTimeout == 0 {
 		opts.LockTimeout = -1 // lun's word for not waiting
 	}
@@ -98,6 +117,23 @@ func (c *cli) with(ctx context.Context, f func(context.Context, *session) error)
 	defer h.close()
 	c.named = h.named
 	return lockFault(f(ctx, &session{host: h, printer: c.printer(), after: c.after}))
+}
+
+// devices is the devices to read: those of the configuration file, and those of the flags.
+func (c *cli) devices() (config.Config, error) {
+	devices, err := config.Read(c.config)
+	if err != nil {
+		return devices, &vds.Error{Code: vds.ErrInvalidArg, Err: err, Hint: "correct the file; docs/configuration.md describes it"}
+	}
+	flags := c.global.devices
+	if err := config.Check(slices.Concat(flags.Only, flags.Never)); err != nil {
+		return devices, usage("name devices by paths such as '/dev/sd*'", "%v", err)
+	}
+	if len(flags.Only) > 0 {
+		devices.Only = flags.Only
+	}
+	devices.Never = append(devices.Never, flags.Never...)
+	return devices, nil
 }
 
 // printer is how the user wants the output.

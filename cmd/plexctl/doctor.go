@@ -54,8 +54,9 @@ func newDoctor(c *cli) *cobra.Command {
 func (c *cli) doctor(ctx context.Context) error {
 	f := c.examine(ctx)
 	f.root = c.root
-	checks := checkMachine(f)
-	if f.root && f.dmErr == nil {
+	conf := c.checkConfig()
+	checks := append(checkMachine(f), conf)
+	if f.root && f.dmErr == nil && conf.Level == levelOK {
 		err := c.with(ctx, func(ctx context.Context, s *session) error {
 			checks = slices.Concat(checks, checkDrives(s.host), checkDevices(f.devices, s.host), checkLVM(ctx, f.lvmFilter, s.host))
 			return nil
@@ -70,6 +71,18 @@ func (c *cli) doctor(ctx context.Context) error {
 		return err
 	}
 	return exitOther
+}
+
+// checkConfig judges the configuration file and the flags that go with it.
+func (c *cli) checkConfig() checkDoc {
+	devices, err := c.devices()
+	switch {
+	case err != nil:
+		return checkDoc{"configuration", levelFail, err.Error(), newErrorDoc(err).Hint}
+	case devices.Empty():
+		return checkDoc{"configuration", levelOK, "every device is read", ""}
+	}
+	return checkDoc{"configuration", levelOK, devices.String(), ""}
 }
 
 func (p printer) checkText(checks []checkDoc) string {

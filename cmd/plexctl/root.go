@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/plexctl/plexctl/internal/config"
 )
 
 // newRoot builds the whole command tree.
@@ -47,8 +49,12 @@ func globalFlags(root *cobra.Command, opts *globalOptions) {
 	opts.lockTimeout = defaultLockTimeout
 	flags.Var(&value[time.Duration]{&opts.lockTimeout, time.ParseDuration, "DURATION"}, "lock-timeout",
 		"let a change wait so long until another plexctl has ended its own; 0: not at all")
+	flags.Var(&values{&opts.devices.Only, "PATTERN"}, config.Only, "read only devices that match this pattern; may be repeated")
+	flags.Var(&values{&opts.devices.Never, "PATTERN"}, config.Never, "do not read devices that match this pattern; may be repeated")
 	formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
 	must(root.RegisterFlagCompletionFunc("output", formats))
+	must(root.RegisterFlagCompletionFunc(config.Only, cobra.NoFileCompletions))
+	must(root.RegisterFlagCompletionFunc(config.Never, cobra.NoFileCompletions))
 	must(root.RegisterFlagCompletionFunc("lock-timeout", cobra.NoFileCompletions))
 }
 

@@ -94,6 +94,7 @@ func (s *stage) app(out, err io.Writer, cancel context.CancelFunc) *app {
 	return &app{
 		streams{in: strings.NewReader(s.typed), out: out, err: err, terminal: s.terminal},
 		factory{
+			config:  filepath.Join(filepath.Dir(s.lockPath), "plexctl.conf"),
 			root:    s.root,
 			open:    s.open,
 			examine: s.examine,

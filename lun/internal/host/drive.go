@@ -32,6 +32,9 @@ func (h *Host) FindDrive(ref string) (*Drive, error) {
 	if statErr != nil {
 		return nil, none
 	}
+	if err := h.leftOut(info); err != nil {
+		return nil, err
+	}
 	if err := h.Silence(info.Dev); err != nil {
 		return nil, &vds.Error{Code: vds.ErrObjectStatusFailed, Op: "find", Object: fmt.Sprintf("drive %q", ref), Err: err}
 	}

@@ -31,8 +31,9 @@ type Options struct {
 	Release   string // of the kernel; "": unknown
 	AnyKernel bool   // a kernel that is known to hurt mirrors is used all the same
 
-	Patience  time.Duration // how long a device may take to answer; 0: the constant of this name
-	Questions *Questions    // shared by all reads of a process; nil: each read waits anew for devices that do not answer
+	LeaveOut  func(blockdev.Info) error // why a device is not read; nil: all are
+	Patience  time.Duration             // how long a device may take to answer; 0: the constant of this name
+	Questions *Questions                // shared by all reads of a process; nil: each read waits anew for devices that do not answer
 }
 
 // Host is all drives and their catalogs, read at one moment, with the means to change them. A change needs a Host of its own

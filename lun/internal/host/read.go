@@ -50,6 +50,9 @@ func Read(ctx context.Context, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, fault.Of("read drives", "", err)
 	}
+	if r, ok := h.Devices.(interface{ Ready() }); ok {
+		r.Ready()
+	}
 	c := h.newCensus(withoutOwn(infos, own), list)
 	if err := c.readStores(ctx); err != nil {
 		return nil, fault.Of("read drives", "", err)
@@ -67,7 +70,9 @@ func (c *census) readStores(ctx context.Context) error {
 	infos := slices.SortedStableFunc(maps.Values(c.infos), func(a, b blockdev.Info) int { return strings.Compare(a.Path, b.Path) })
 	read, errs := make([]catalog.Drive, len(infos)), make([]error, len(infos))
 	parallel(c.Workers, len(infos), slow, func(i int) {
-		if errs[i] = c.await(ctx, infos[i]); errs[i] == nil {
+		if c.leftOut(infos[i]) != nil { // it stays known as a device that LUNs may use
+			errs[i] = catalog.ErrNoLabel
+		} else if errs[i] = c.await(ctx, infos[i]); errs[i] == nil {
 			read[i], errs[i] = c.readStore(ctx, infos[i])
 		}
 	})

@@ -86,6 +86,9 @@ func (h *Host) readStore(ctx context.Context, info blockdev.Info) (catalog.Drive
 	if err := h.Silence(info.Dev); err != nil {
 		return catalog.Drive{}, err
 	}
+	if err := h.leftOut(info); err != nil {
+		return catalog.Drive{}, err
+	}
 	for {
 		q, mine := h.Questions.of(info.Dev, func() (catalog.Drive, error) { return h.readNow(ctx, info) })
 		timer := time.NewTimer(time.Until(q.since.Add(h.Patience)))
@@ -127,6 +130,18 @@ func (h *Host) Silence(dev devno.No) error {
 		}
 	}
 	return nil
+}
+
+// leftOut is the error of a use of a device that is not to be read; nil for one that is.
+func (h *Host) leftOut(info blockdev.Info) error {
+	if h.LeaveOut == nil {
+		return nil
+	}
+	err := h.LeaveOut(info)
+	if err == nil {
+		return nil
+	}
+	return &vds.Error{Code: vds.ErrInvalidOperation, Op: "use", Object: info.Path, Err: err, Hint: "change /etc/plexctl/plexctl.conf, or the flags of this command"}
 }
 
 // Stuck is the error of a change of l while the kernel uses a plex of it on a device that does not answer. A
