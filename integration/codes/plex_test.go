@@ -90,7 +90,7 @@ func (alike) Read(p []byte) (int, error) {
 }
 
 func onlyPlex(_ *testing.T, w *world, code vds.Code) {
-	refusedRemove(w.Rig, code, w.web, w.PlexOn(w.web, 0), "plexctl lun delete", "is its only one")
+	refusedRemove(w.Rig, code, w.web, w.PlexOn(w.web, 0), "plexctl plex add", "is its only one")
 }
 
 // halfFailed is a mirror whose second plex has failed; its drive is back.

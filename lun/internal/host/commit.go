@@ -242,7 +242,11 @@ func (h *Host) healOnce(ctx context.Context, outdated map[uuid.UUID][]catalog.LU
 		}
 		n++
 		h.Log.Info("heal catalog", "drive", id)
+		damaged := h.Drives[id].Store.SlotsDamaged()
 		failed = append(failed, h.writeCatalog(ctx, id, luns))
+		if damaged { // each write is to one of two slots
+			failed = append(failed, h.writeCatalog(ctx, id, luns))
+		}
 		h.Drives[id].Store.Problems = nil // a lost label stays so: see Repair
 	}
 	h.merge()

@@ -66,7 +66,7 @@ func checkRemove(ctx context.Context, s *Session, l catalog.LUN, plex uuid.UUID,
 		return engine.State{}, noPlex(l, plex.String())
 	}
 	if len(l.Copies()) == 1 {
-		why.Add(vds.ErrInvalidOperation, "`plexctl lun delete` deletes the LUN", "plex %s is its only one", plex)
+		why.Add(vds.ErrInvalidOperation, "add another one first: `plexctl plex add "+l.Name+" --drive DRIVE --wait`", "plex %s is its only one", plex)
 		return engine.State{}, why.Err()
 	}
 	checkRecords(s, l, &why)
