@@ -4,6 +4,14 @@ package mutation
 func historyMutations() []mutation {
 	return []mutation{
 		{
+			name:  "a leg whose metadata cannot be read becomes stale while it is in use",
+			harm:  "loses what only this leg has, when the others fail before the swap",
+			file:  "lun/internal/engine/swap.go",
+			edits: []edit{{"if p.Stale && s.Have.Legs.InUseUnread(p.ID) {", "if p.Stale && s.Have.Legs.InUseUnread(p.ID) && false {"}},
+			test:  "TestAnUnreadLegIsNotStale",
+			in:    "lun",
+		},
+		{
 			name:  "a decision writes over the metadata that counts until it is committed",
 			harm:  "lets an earlier copy pass for a newer one when the decision is cut off",
 			file:  "lun/internal/ops/keep.go",
