@@ -45,7 +45,7 @@ var (
 
 // Info describes a block device as the kernel sees it now.
 type Info struct {
-	Path          string // "/dev/sdb": the kernel's own name, not a link
+	Path          string // "/dev/sdb": the kernel's own name, not a link; of device-mapper "/dev/mapper/NAME", if that is there
 	Dev           devno.No
 	Size          size.Bytes
 	LogicalBlock  size.Bytes // smallest addressable unit: 512 or 4096

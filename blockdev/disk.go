@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -99,7 +100,7 @@ func (h Host) opened(ctx context.Context, path string, file *os.File, mode Mode)
 	if err := h.checkNode(path, dev); err != nil {
 		return nil, err
 	}
-	d := &hostDisk{file: file, node: n, path: n.path(), info: sync.OnceValue(func() Info { return n.infoOf(dev) })}
+	d := &hostDisk{file: file, node: n, path: n.known(dev), info: sync.OnceValue(func() Info { return n.infoOf(dev) })}
 	if mode == Exclusive {
 		err = h.lockDisk(ctx, d)
 	}
@@ -113,11 +114,26 @@ func (h Host) checkNode(path string, dev devno.No) error {
 	if !ok {
 		return nil
 	}
-	want, err := h.node(strings.ReplaceAll(name, "/", "!")).devNo()
+	want, err := h.nodeCalled(name).devNo()
 	if err == nil && want != dev {
 		return fmt.Errorf("node leads to device %s, %s is %s: %w", dev, name, want, ErrNotExist)
 	}
 	return nil
+}
+
+// nodeCalled is the device with a kernel's name, or with a name of device-mapper, in /dev. Its number is an error if there is none.
+func (h Host) nodeCalled(name string) node {
+	mapped, ok := strings.CutPrefix(name, mapperFolder)
+	if !ok {
+		return h.node(strings.ReplaceAll(name, "/", "!"))
+	}
+	all, _ := filepath.Glob(h.sys("class/block/dm-*")) // the pattern is right
+	for _, dir := range all {
+		if n := h.node(filepath.Base(dir)); n.text("dm/name") == mapped {
+			return n
+		}
+	}
+	return h.node(mapperFolder)
 }
 
 // lockDisk takes the flock that udevd respects: on the whole disk (systemd, "Locking Block Device Access").

@@ -37,6 +37,21 @@ func (h Host) node(name string) node {
 // path is the node that the kernel's own name leads to.
 func (n node) path() string { return n.host.dev(strings.ReplaceAll(n.name, "!", "/")) }
 
+// mapperFolder is where device-mapper has its names, below /dev.
+const mapperFolder = "mapper/"
+
+// known is the node that people know the device by: of device-mapper that of its name, if it leads there. Otherwise it is path.
+func (n node) known(dev devno.No) string {
+	if !n.mapped() {
+		return n.path()
+	}
+	named := n.host.dev(mapperFolder + n.text("dm/name"))
+	if there, err := nodeDevice(named); err != nil || there != dev {
+		return n.path()
+	}
+	return named
+}
+
 // text is an attribute, "" where the device has none.
 func (n node) text(attribute string) string { return readLine(n.dir + "/" + attribute) }
 
@@ -141,7 +156,7 @@ func (n node) infoOf(dev devno.No) Info {
 	disk := n.disk()
 	zoned, integrity := disk.text("queue/zoned"), disk.text("integrity/format")
 	info := Info{
-		Path:          n.path(),
+		Path:          n.known(dev),
 		Dev:           dev,
 		Size:          size.Sectors(n.number("size")).Bytes(),
 		LogicalBlock:  size.Bytes(disk.number("queue/logical_block_size")),
