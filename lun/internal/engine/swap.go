@@ -85,7 +85,7 @@ func (e *Engine) planSwap(s *Swap) ([]layout.Step, *host.Transaction, error) {
 }
 
 // checkDropped refuses a swap that would make a plex stale only because its metadata cannot be read, while the kernel writes to it. If
-// the swap is then cut off and the other plexes fail, this plex has the newest data, and its record would say that it has not.
+// the swap is then cut off and the other plexes fail, this plex has the newest data. Its record would say the contrary.
 func checkDropped(s *Swap) error {
 	for _, p := range s.Next.Plexes {
 		if p.Stale && s.Have.Legs.InUseUnread(p.ID) {
