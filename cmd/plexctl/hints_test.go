@@ -158,8 +158,8 @@ func hintsIn(file *ast.File) []string {
 			key, ok := n.Key.(*ast.Ident)
 			return !ok || !slices.Contains([]string{"Long", "Short", "Example"}, key.Name)
 		case *ast.BinaryExpr, *ast.BasicLit:
-			if text := textOf(n.(ast.Expr)); strings.Contains(text, "`plexctl ") {
-				hints = append(hints, text)
+			if e, ok := n.(ast.Expr); ok && strings.Contains(textOf(e), "`plexctl ") {
+				hints = append(hints, textOf(e))
 			}
 			return false
 		}
