@@ -132,7 +132,7 @@ func TestLockHeldByAHungProcess(t *testing.T) {
 		defer stop()
 		began := time.Now()
 		err := target.Rename(ctx, "web2")
-		holder := fmt.Sprintf("process %d delete lun", h.cmd.Process.Pid)
+		holder := fmt.Sprintf("process %d (delete lun", h.cmd.Process.Pid)
 		if !errors.Is(err, vds.ErrAnotherCallInProgress) || !strings.Contains(err.Error(), holder) {
 			t.Errorf("rename: %v, want VDS_E_ANOTHER_CALL_IN_PROGRESS that names %q", err, holder)
 		}
