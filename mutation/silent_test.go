@@ -44,5 +44,13 @@ func silentMutations() []mutation {
 			test:  "TestHangs",
 			in:    "blockdev/apart",
 		},
+		{
+			name:  "each command leaves a reader behind for a device that does not answer",
+			harm:  "fills the machine with processes that no signal ends",
+			file:  "blockdev/apart/host.go",
+			edits: []edit{{"for marked(h.marks, path) && !r.closed() {", "for marked(h.marks, path) && false {"}},
+			test:  "TestMark",
+			in:    "blockdev/apart",
+		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,12 +21,12 @@ import (
 )
 
 // start starts a reader of devices in a goroutine. Its process is ended by a close of its input.
-func start(devices Devices) func() (Process, error) {
+func start(devices Devices, marks string) func() (Process, error) {
 	return func() (Process, error) {
 		in, requests := io.Pipe()
 		replies, out := io.Pipe()
 		go func() {
-			err := Serve(in, out, devices)
+			err := Serve(in, out, devices, marks)
 			out.CloseWithError(errors.Join(err, io.EOF))
 		}()
 		return Process{In: requests, Out: replies, End: func() {}}, nil
@@ -33,7 +34,8 @@ func start(devices Devices) func() (Process, error) {
 }
 
 func newHost(t *testing.T, devices Devices) *Host {
-	h := New(start(devices))
+	marks := t.TempDir()
+	h := New(start(devices, marks), marks)
 	t.Cleanup(h.Close)
 	return h
 }
@@ -106,7 +108,7 @@ func TestHangs(t *testing.T) {
 	mem.AddDisk(blockdev.Info{Path: "/dev/sda", Size: size.MiB})
 	devices := hanging{mem, make(chan struct{})}
 	defer close(devices.until)
-	h := New(start(devices))
+	h := New(start(devices, t.TempDir()), t.TempDir())
 	waited := make(chan error)
 	go func() {
 		_, err := h.Open(context.Background(), "/dev/hung", blockdev.Look)
@@ -126,6 +128,55 @@ func TestHangs(t *testing.T) {
 	}
 }
 
+// A second reader does not begin to wait for a device that the first one waits for. When it answers, both have it.
+func TestMark(t *testing.T) {
+	mem := blocktest.New()
+	mem.AddDisk(blockdev.Info{Path: "/dev/hung", Size: size.MiB})
+	marks := t.TempDir()
+	var opened atomic.Int64
+	devices := counting{hanging{mem, make(chan struct{})}, &opened}
+	answered := make(chan error)
+	ask := func() {
+		h := New(start(devices, marks), marks)
+		t.Cleanup(h.Close)
+		go func() {
+			_, err := h.Open(context.Background(), "/dev/hung", blockdev.Look)
+			answered <- err
+		}()
+	}
+	ask()
+	for limit := time.Now().Add(time.Minute); !marked(marks, "/dev/hung"); time.Sleep(markPause) {
+		if time.Now().After(limit) {
+			t.Fatal("the device is not marked")
+		}
+	}
+	ask()
+	time.Sleep(2 * markPause)
+	if n := opened.Load(); n != 1 {
+		t.Errorf("%d readers wait for the device, want one", n)
+	}
+	close(devices.until)
+	for range 2 {
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+	}
+	if files, err := os.ReadDir(marks); err != nil || len(files) > 0 {
+		t.Errorf("left behind: %v, %v", files, err)
+	}
+}
+
+// counting counts how often a device is opened.
+type counting struct {
+	hanging
+	opened *atomic.Int64
+}
+
+func (c counting) Open(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error) {
+	c.opened.Add(1)
+	return c.hanging.Open(ctx, path, mode)
+}
+
 // Without a reader, the process reads itself.
 func TestWithoutReader(t *testing.T) {
 	dead := func() (Process, error) {
@@ -138,10 +189,10 @@ func TestWithoutReader(t *testing.T) {
 	for name, start := range map[string]func() (Process, error){
 		"cannot be started": func() (Process, error) { return Process{}, unix.ENOMEM },
 		"has ended":         dead,
-		"ends later":        start(blocktest.New()),
+		"ends later":        start(blocktest.New(), t.TempDir()),
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := New(start)
+			h := New(start, t.TempDir())
 			defer h.Close()
 			if h.Ready(); name == "ends later" {
 				h.reader.process.In.Close()
@@ -168,8 +219,9 @@ func FuzzServe(f *testing.F) {
 	f.Add(request{id: 4, kind: shut, file: 9}.encode())
 	mem := blocktest.New()
 	mem.AddDisk(blockdev.Info{Path: "/dev/sda", Size: size.MiB})
+	marks := f.TempDir()
 	f.Fuzz(func(_ *testing.T, in []byte) {
-		_ = Serve(bytes.NewReader(in), io.Discard, mem)
+		_ = Serve(bytes.NewReader(in), io.Discard, mem, marks)
 		_, _ = decodeReply(bytes.NewReader(in))
 	})
 }

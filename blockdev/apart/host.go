@@ -29,6 +29,7 @@ type Process struct {
 type Host struct {
 	blockdev.Host
 	start func() (Process, error)
+	marks string
 
 	started chan struct{} // closed when reader is set
 	reader  *reader       // nil: there is none
@@ -37,9 +38,9 @@ type Host struct {
 // startTime is how long a reader may take to be at work, on a machine that has other things to do.
 const startTime = 10 * time.Second
 
-// New starts a reader, and does not wait until it runs.
-func New(start func() (Process, error)) *Host {
-	h := &Host{start: start, started: make(chan struct{})}
+// New starts a reader, and does not wait until it runs. Readers mark devices that do not answer in the folder marks.
+func New(start func() (Process, error), marks string) *Host {
+	h := &Host{start: start, marks: marks, started: make(chan struct{})}
 	go func() {
 		defer close(h.started)
 		process, err := start()
@@ -82,7 +83,7 @@ func (h *Host) Close() {
 	}
 }
 
-// Open opens a device, with blockdev.Look in the reader.
+// Open opens a device, with blockdev.Look in the reader. While another reader waits for the device, Open waits too.
 func (h *Host) Open(ctx context.Context, path string, mode blockdev.Mode) (blockdev.Disk, error) {
 	if mode != blockdev.Look {
 		return h.Host.Open(ctx, path, mode)
@@ -90,6 +91,9 @@ func (h *Host) Open(ctx context.Context, path string, mode blockdev.Mode) (block
 	r := h.working()
 	if r == nil {
 		return h.Host.Open(ctx, path, mode)
+	}
+	for marked(h.marks, path) && !r.closed() {
+		time.Sleep(markPause)
 	}
 	got, err := r.ask(request{kind: open, path: path})
 	if errors.Is(err, errEnded) {
@@ -242,6 +246,13 @@ func (r *reader) send(q request, wait chan reply) {
 		}
 	}
 	r.end(errEnded)
+}
+
+// closed reports whether there will be no more replies.
+func (r *reader) closed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended != nil
 }
 
 // close sends the reader away.

@@ -19,9 +19,9 @@ type Devices interface {
 }
 
 // Serve reads devices for another process until that process closes in or ends. Reads that have not ended then go on: the caller
-// ends its process. It opens nothing but devices.
-func Serve(in io.Reader, out io.Writer, devices Devices) error {
-	s := server{out: out, devices: devices, files: map[uint32]blockdev.Disk{}}
+// ends its process. It opens nothing but devices, and files in the folder marks for devices that do not answer.
+func Serve(in io.Reader, out io.Writer, devices Devices, marks string) error {
+	s := server{out: out, devices: devices, marks: marks, files: map[uint32]file{}}
 	for {
 		r, err := decodeRequest(in)
 		if errors.Is(err, io.EOF) {
@@ -36,49 +36,60 @@ func Serve(in io.Reader, out io.Writer, devices Devices) error {
 
 type server struct {
 	devices Devices
+	marks   string
 
 	mu    sync.Mutex
-	files map[uint32]blockdev.Disk
+	files map[uint32]file
 
 	writing sync.Mutex
 	out     io.Writer
 }
 
+// file is a device that is open.
+type file struct {
+	path string
+	disk blockdev.Disk
+}
+
 func (s *server) serve(r request) {
 	switch r.kind {
 	case open:
+		unmark := mark(s.marks, r.path)
 		disk, err := s.devices.Open(context.Background(), r.path, blockdev.Read)
+		unmark()
 		if err == nil {
 			s.mu.Lock()
-			s.files[r.id] = disk
+			s.files[r.id] = file{r.path, disk}
 			s.mu.Unlock()
 		}
 		s.answer(r.id, nil, err)
 	case read:
 		data := make([]byte, r.length)
 		n, err := 0, error(unix.EBADF)
-		if disk := s.file(r.file, false); disk != nil {
-			n, err = disk.ReadAt(data, int64(r.offset))
+		if f := s.file(r.file, false); f.disk != nil {
+			unmark := mark(s.marks, f.path)
+			n, err = f.disk.ReadAt(data, int64(r.offset))
+			unmark()
 		}
 		s.answer(r.id, data[:n], err)
 	case hail:
 		s.answer(r.id, nil, nil)
 	case shut:
-		if disk := s.file(r.file, true); disk != nil {
-			_ = disk.Close() // nothing was written
+		if f := s.file(r.file, true); f.disk != nil {
+			_ = f.disk.Close() // nothing was written
 		}
 	}
 }
 
-// file is an open file; nil when there is none. With forget it is open for nobody any more.
-func (s *server) file(id uint32, forget bool) blockdev.Disk {
+// file is an open file; empty when there is none. With forget it is open for nobody any more.
+func (s *server) file(id uint32, forget bool) file {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	disk := s.files[id]
+	f := s.files[id]
 	if forget {
 		delete(s.files, id)
 	}
-	return disk
+	return f
 }
 
 func (s *server) answer(id uint32, data []byte, err error) {

@@ -31,7 +31,7 @@ func openHost(ctx context.Context, opts lun.Options) (*host, error) {
 	if err != nil {
 		return nil, controlFault(err)
 	}
-	devices := apart.New(startReader)
+	devices := apart.New(startReader, filepath.Dir(lun.DefaultLockPath))
 	opts.Kernel, opts.Devices, opts.Guard = control, devices, standBy
 	provider, err := lun.Open(ctx, opts)
 	if err != nil {

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/apart"
+	"github.com/plexctl/plexctl/lun"
 )
 
 // A reader is plexctl, started by plexctl, that reads the labels of devices. A device may never answer, and then the reader cannot
@@ -21,7 +23,7 @@ const readerName = "read-devices"
 func serveReader() int {
 	// Signals of a terminal or a service are for the other plexctl, which may still need the reader.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
-	if apart.Serve(os.Stdin, os.Stdout, blockdev.Host{}) != nil {
+	if apart.Serve(os.Stdin, os.Stdout, blockdev.Host{}, filepath.Dir(lun.DefaultLockPath)) != nil {
 		return int(exitOther)
 	}
 	return int(exitDone)
