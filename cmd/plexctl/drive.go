@@ -144,7 +144,13 @@ func takeOverDrives(ctx context.Context, s *session, refs []string) (outcome, er
 	if err != nil && len(drives) == 0 {
 		return nil, err
 	}
-	return func(context.Context) error { return cmp.Or(s.printDrives(drives), err) }, err
+	return func(context.Context) error {
+		if len(drives) == 0 && s.format == formatText {
+			s.note("nothing to do: no drive of another host is named")
+			return nil
+		}
+		return cmp.Or(s.printDrives(drives), err)
+	}, err
 }
 
 func newDriveGrow(c *cli) *cobra.Command {
