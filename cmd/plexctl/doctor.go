@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -113,21 +114,29 @@ func checkMachine(f facts) []checkDoc {
 		check("privilege", f.root, "running as root", "not running as root", "run plexctl as root; more checks are made then"),
 		checkRelease(f.release),
 	}
-	if f.dmErr != nil {
+	switch {
+	case f.denied(f.dmErr): // root alone can tell
+	case f.dmErr != nil:
 		advice := "the kernel needs CONFIG_BLK_DEV_DM: `modprobe dm-mod`, or a kernel that has it"
 		if !errors.Is(f.dmErr, dm.ErrNotSupported) {
 			advice = ""
 		}
 		checks = append(checks, checkDoc{"device-mapper", levelFail, f.dmErr.Error(), advice})
-	} else {
+	default:
 		checks = append(checks, checkInterface(f.kernel.Interface), checkTarget(f.kernel, "linear", "CONFIG_BLK_DEV_DM", "dm-mod"),
 			checkTarget(f.kernel, "raid", "CONFIG_DM_RAID", "dm-raid"), checkRaid1(f.kernel.Raid1))
 	}
-	lock := check("lock", f.lockErr == nil, f.lockDir+" is writable",
-		fmt.Sprintf("%s: %v", f.lockDir, f.lockErr), "make "+f.lockDir+" writable: a tmpfs at /run does")
 	links := map[bool]string{true: "runs and makes the links in /dev/mapper", false: "does not run; plexctl makes the links in /dev/mapper"}
-	return append(checks, checkDoc{"udev", levelOK, links[f.udev], ""}, lock)
+	checks = append(checks, checkDoc{"udev", levelOK, links[f.udev], ""})
+	if f.denied(f.lockErr) {
+		return checks
+	}
+	return append(checks, check("lock", f.lockErr == nil, f.lockDir+" is writable",
+		fmt.Sprintf("%s: %v", f.lockDir, f.lockErr), "make "+f.lockDir+" writable: a tmpfs at /run does"))
 }
+
+// denied reports whether an error is only about who runs plexctl. It says nothing about the machine then.
+func (f facts) denied(err error) bool { return !f.root && errors.Is(err, os.ErrPermission) }
 
 // checkRelease judges a kernel release such as "6.12.48-amd64".
 func checkRelease(release string) checkDoc {

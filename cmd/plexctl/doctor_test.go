@@ -61,6 +61,14 @@ func TestCheckMachine(t *testing.T) {
 	}{
 		{"all is there", func(*facts) {}, map[string]level{}},
 		{"not root", func(f *facts) { f.root = false }, map[string]level{"privilege": levelFail}},
+		{
+			"not root, so nothing more can be told", func(f *facts) { f.root, f.dmErr, f.lockErr = false, unix.EACCES, unix.EACCES },
+			map[string]level{"privilege": levelFail},
+		},
+		{
+			"not root, and no place for the lock", func(f *facts) { f.root, f.dmErr, f.lockErr = false, dm.ErrNotSupported, unix.EROFS },
+			map[string]level{"privilege": levelFail, "device-mapper": levelFail, "lock": levelFail},
+		},
 		{"no udev", func(f *facts) { f.udev = false }, map[string]level{}},
 		{"no device-mapper", func(f *facts) { f.dmErr = dm.ErrNotSupported }, map[string]level{"device-mapper": levelFail}},
 		{"device-mapper refuses", func(f *facts) { f.dmErr = unix.EACCES }, map[string]level{"device-mapper": levelFail}},

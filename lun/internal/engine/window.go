@@ -105,7 +105,7 @@ func (s Window) check(ctx context.Context, e *Engine) (map[devno.No]dm.LegHealth
 	for _, dev := range s.Conv.Counted() {
 		if letter := health[dev]; letter != dm.LegInSync && letter != dm.LegSyncing {
 			return nil, record.LUNFault(vds.ErrObjectStatusFailed, "change", s.Conv.LUN.Name,
-				fmt.Sprintf("its leg on device %s has just failed", dev), "nothing has changed; see `plexctl status`")
+				fmt.Sprintf("its plex %s has just failed", s.Conv.PlexOn(dev)), "nothing has changed; see `plexctl status`")
 		}
 	}
 	return health, nil

@@ -224,6 +224,16 @@ func (c Conversion) Counted() []devno.No {
 	return counted
 }
 
+// PlexOn is the plex whose data device of the old table this is.
+func (c Conversion) PlexOn(data devno.No) uuid.UUID {
+	for _, p := range c.LUN.Plexes {
+		if c.Was.Devices[p.ID] == data {
+			return p.ID
+		}
+	}
+	return uuid.Nil
+}
+
 // Left is what is left to copy by the metadata of the old table. These are the regions with a bit, without those that every
 // plex has got already. nil means all, when no bitmap tells. old is the metadata of the old table by plex; health is the health
 // of its legs by data device.
