@@ -78,7 +78,7 @@ install() {
 	local -A package=(
 		[qemu-system-x86_64]=qemu-system-x86 [busybox]=busybox-static [mkfs.ext4]=e2fsprogs [dmsetup]=dmsetup
 		[udevadm]=udev [losetup]=mount [shellcheck]=shellcheck [xz]=xz-utils [gcc]=gcc [lvm]=lvm2
-		[mdadm]=mdadm
+		[mdadm]=mdadm [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs [cryptsetup]=cryptsetup-bin
 	)
 	if wants emulated; then package[qemu-s390x-static]=qemu-user-static; fi
 	local command missing=()

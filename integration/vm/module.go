@@ -36,7 +36,7 @@ func bootModules() []string {
 func extraModules() []string {
 	return []string{
 		"dm-mirror", "dm-flakey", "dm-delay", "dm-multipath", "dm-round-robin", "dm-log-writes", "dm-zero", "dm-snapshot", "dm-thin-pool", "dm-crypt",
-		"brd", "null_blk", "scsi_debug", "sd_mod", "nbd", "xfs", "btrfs",
+		"brd", "null_blk", "scsi_debug", "sd_mod", "nbd", "xfs", "btrfs", "xts", "ecb", "aes_generic",
 	}
 }
 

@@ -55,7 +55,7 @@ func ProvideCommand(dir string) error {
 func Machine() vm.Machine {
 	return vm.Machine{
 		Tools: []string{"bash", "busybox", "dmsetup", "mkfs.ext4", "e2fsck", "resize2fs", "losetup", "blockdev", "numfmt", "mktemp", "truncate", "cmp", "mountpoint", "fallocate"},
-		Files: map[string]string{"/usr/bin/plexctl": os.Getenv(CommandVar), filepath.Join(guestRoot, "scripts"): filepath.Join(Root(), "scripts"), filepath.Join(guestRoot, "README.md"): filepath.Join(Root(), "README.md")},
+		Files: map[string]string{"/usr/bin/plexctl": os.Getenv(CommandVar), filepath.Join(guestRoot, "scripts"): filepath.Join(Root(), "scripts"), filepath.Join(guestRoot, "README.md"): filepath.Join(Root(), "README.md"), filepath.Join(guestRoot, "docs/administration.md"): filepath.Join(Root(), "docs/administration.md")},
 		Dir:   filepath.Join(guestRoot, "integration"),
 	}
 }
