@@ -36,7 +36,7 @@ func TestWindow(t *testing.T) {
 		"the table cannot be read":    {"AAA", "table", "suspend table clear resume", true, false},
 		"the status cannot be read":   {"AAA", "status", "suspend table status clear resume", true, false},
 		"the bits cannot be written":  {"AAA", "carry", "suspend table status carry clear resume", true, false},
-		"the table cannot be cleared": {"DAA", "clear", "suspend table status clear resume", true, false},
+		"the table cannot be cleared": {"DAA", "clear", "suspend table status clear", true, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
