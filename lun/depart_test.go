@@ -235,3 +235,33 @@ func TestDeactivateLetsPlexesGo(t *testing.T) {
 		})
 	}
 }
+
+// A copy ends after cancel has looked at it, and the source fails. What is written then is on the new plex alone. It does not leave.
+func TestACopyEndsWhileItIsCancelled(t *testing.T) {
+	for _, release := range []dmtest.Release{dmtest.Linux6_1, dmtest.Linux6_12} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, release, 2)
+			w.create("web1", lunSize, 0)
+			w.create("spare3", lunSize, 1)
+			attached(w, 2)
+			w.mem.OnEffect = func(e blocktest.Effect) error {
+				if (e.Kind == "suspend" || e.Kind == "resume") && e.Object == "plex-web1" {
+					w.mem.OnEffect = nil
+					w.must(w.kernel.RunToEnd())
+					w.mem.Fail(w.path(0), blocktest.Fault{Kind: "write"})
+					w.write(70)
+				}
+				return nil
+			}
+			if err := cancel(w); err == nil {
+				t.Error("the copy is cancelled")
+			}
+			w.mem.OnEffect = nil
+			w.verify()
+			w.mem.Heal(w.path(0))
+			w.cut(blocktest.Kept)
+			w.assemble()
+			w.verify()
+		})
+	}
+}

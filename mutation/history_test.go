@@ -4,6 +4,14 @@ package mutation
 func historyMutations() []mutation {
 	return []mutation{
 		{
+			name:  "a copy that is cancelled has not ended when the tables are swapped",
+			harm:  "loses what was written when the copy had ended and its source had failed",
+			file:  "lun/internal/raid1/swap.go",
+			edits: []edit{{"c.Was.filling() || ", ""}},
+			test:  "TestACopyEndsWhileItIsCancelled",
+			in:    "lun",
+		},
+		{
 			name:  "a leg whose metadata cannot be read becomes stale while it is in use",
 			harm:  "loses what only this leg has, when the others fail before the swap",
 			file:  "lun/internal/engine/swap.go",

@@ -127,6 +127,16 @@ func (st LegState) completeCount() int {
 	return n
 }
 
+// filling reports whether the kernel fills a leg.
+func (st LegState) filling() bool {
+	for id, health := range st.Health {
+		if health == dm.LegSyncing && !st.Complete(id) {
+			return true
+		}
+	}
+	return false
+}
+
 // oneLeft reports whether the kernel has dropped all legs but one. Then there is nothing to resync, whatever the counts say.
 func (st LegState) oneLeft() bool {
 	there := 0

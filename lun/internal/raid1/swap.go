@@ -208,9 +208,9 @@ func (c Conversion) Carries() bool {
 
 // NeedsWindow reports whether a separate call must suspend the LUN for the swap. With freeze a file system on the LUN is made
 // clean meanwhile. A single call is enough from a linear table, and when the only leg with the data stays, which the kernel
-// never drops.
+// never drops. A leg that is being filled may have the data, too, before the call comes. Then the first one may fail.
 func (c Conversion) NeedsWindow(freeze bool) bool {
-	return c.ZeroFill || c.Was.Mirror && (c.Was.completeCount() > 1 || c.Carries() || freeze)
+	return c.ZeroFill || c.Was.Mirror && (c.Was.completeCount() > 1 || c.Was.filling() || c.Carries() || freeze)
 }
 
 // Counted is the data devices of the legs that must be in order in the window.
