@@ -65,7 +65,7 @@ func race(r *lab.Rig, pairs [2][]string) (winner int, code vds.Code) {
 	var cmds [2]*exec.Cmd
 	var out [2]bytes.Buffer
 	for i, names := range pairs {
-		cmds[i] = exec.Command("plexctl", "plex", "add", names[0], names[1], "--rate", "paused", "--yes")
+		cmds[i] = exec.Command("plexctl", "plex", "add", names[0], names[1], "--rate", "paused", "--yes", "-v")
 		cmds[i].Stdout, cmds[i].Stderr = &out[i], &out[i]
 		if err := cmds[i].Start(); err != nil {
 			r.T.Fatal(err)
