@@ -29,7 +29,7 @@ readonly arches=(arm64 arm riscv64 ppc64le s390x)
 readonly max_size=6501171 # 6.2 MiB
 # What the kernel tier leaves to the machines of integration/gate.
 readonly in_machines='/(integration/(product|codes|crash|kernel|harness|measure|vm)(/|$)|mutation$)'
-readonly sweeps='^Test(CodesNotice|Crash|EachHalfAlone|EarlierCopies|Faults|Guard|RecordsThatWereNotFlushed|ReturnedAsItOnceWas|RunsOnAfterAStop|ScanRandomly|Sequences)'
+readonly sweeps='^Test(ADecision|ASignal|CodesNotice|Crash|EachHalfAlone|EarlierCopies|Faults|Guard|Overtaken|RecordsThatWereNotFlushed|ReturnedAsItOnceWas|RunsOnAfterAStop|ScanRandomly|Sequences|Signals)'
 readonly pure=(./dm ./dm/raidmeta ./catalog ./vds ./size ./devno ./resync ./blockdev/...)
 
 tiers=()
