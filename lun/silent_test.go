@@ -355,3 +355,22 @@ func TestLegThatDoesNotAnswer(t *testing.T) {
 
 // second is the error of a call with a value and an error.
 func second[T any](_ T, err error) error { return err }
+
+// A LUN whose drive falls silent after the LUN was found is not called deleted.
+func TestADriveFallsSilent(t *testing.T) {
+	w, devices, answer := silentWorld(t, 300*time.Millisecond)
+	answer()
+	if err := w.p.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	found := w.find("lost")
+	until := make(chan struct{})
+	t.Cleanup(func() { close(until) })
+	devices.mu.Lock()
+	devices.until[w.path(2)] = until
+	devices.mu.Unlock()
+	err := found.Rename(t.Context(), "other")
+	if vds.CodeOf(err) != vds.ErrObjectStatusFailed || !strings.Contains(fmt.Sprint(err), w.path(2)) || strings.Contains(fmt.Sprint(err), "deleted") {
+		t.Errorf("rename: %v", err)
+	}
+}

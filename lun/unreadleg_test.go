@@ -36,6 +36,11 @@ func TestAnUnreadLegIsNotStale(t *testing.T) {
 		if after := w.record("web1"); after.Generation != before.Generation || after.Plexes[0].Stale {
 			t.Errorf("the record is %+v", after)
 		}
+		removed := w.freeze().crash(t, crash{}, nil) // as the hint says
+		removed.must(removePlexAt(removed, 0))
+		if plexes := removed.record("web1").Plexes; len(plexes) != 1 || plexes[0].ID != before.Plexes[1].ID {
+			t.Errorf("plexes after the removal: %+v", plexes)
+		}
 		w.mem.Heal(w.path(0))
 		w.restart()
 		w.assemble()

@@ -2,8 +2,9 @@
 
 // Package apart reads block devices in another process.
 //
-// No signal ends a read of a device that does not answer, and the process that waits for it cannot end either. So a process that must end leaves such reads to another one, its reader. If a read does not end, the reader stays behind
-// until the device answers or goes, and keeps nobody waiting.
+// No signal ends a read of a device that does not answer, and the process that waits for it cannot end either. So a process that must
+// end leaves such reads to another one, its reader. If a read does not end, the reader stays behind until the device answers or goes,
+// and keeps nobody waiting.
 //
 //	Host   the machine's devices. What is opened with blockdev.Look is opened and read by the reader
 //	Serve  what the reader does

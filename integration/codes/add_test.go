@@ -175,7 +175,7 @@ func targetDeleted(t *testing.T, w *world, code vds.Code) {
 		t.Run(how, func(t *testing.T) {
 			l := w.Create("doomed", size.MiB, 0)
 			do(l)
-			refused(w.Rig, refusal{code: code, says: []string{"deleted or has become a plex"}, call: adding(l, w.spare)})
+			refused(w.Rig, refusal{code: code, says: []string{"has become a plex"}, call: adding(l, w.spare)})
 			if _, err := l.Properties(t.Context()); vds.CodeOf(err) != code {
 				t.Errorf("properties: %v, want %v", err, code)
 			}

@@ -48,7 +48,7 @@ func (h *Host) Lack(id uuid.UUID) Lack {
 		}
 	}
 	lack := Lack{Reason: record.DriveObject(id) + " is missing", Hint: "attach the drive and run `plexctl assemble`"}
-	if paths := h.beside(); paths != "" {
+	if paths := h.Beside(); paths != "" {
 		lack.Reason += ", or on a device that does not answer: " + paths
 	}
 	return lack

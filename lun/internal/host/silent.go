@@ -268,8 +268,8 @@ func hasPath(line string) bool {
 	return false
 }
 
-// beside names the devices that do not answer, one of which may be a missing drive. It is empty when all answer.
-func (h *Host) beside() string {
+// Beside names the devices that do not answer, one of which may be a missing drive. It is empty when all answer.
+func (h *Host) Beside() string {
 	var paths []string
 	for i := range h.Silent {
 		paths = append(paths, h.Silent[i].Info.Path)

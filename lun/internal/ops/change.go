@@ -146,13 +146,19 @@ type LUN struct {
 	Name string
 }
 
-// In is the LUN's record on h; vds.ErrObjectDeleted when there is none.
+// In is the LUN's record on h; vds.ErrObjectDeleted when there is none. While devices do not answer, one of them may have it, and the
+// error is vds.ErrObjectStatusFailed.
 func (l LUN) In(h *host.Host, op string) (catalog.LUN, error) {
 	found, ok := h.Record(l.ID)
-	if !ok {
-		return catalog.LUN{}, record.LUNFault(vds.ErrObjectDeleted, op, l.Name, "it was deleted or has become a plex of another LUN", "")
+	if ok {
+		return found, nil
 	}
-	return found, nil
+	if paths := h.Beside(); paths != "" {
+		return found, record.LUNFault(vds.ErrObjectStatusFailed, op, l.Name,
+			"no drive that answers has its record, and these devices do not answer: "+paths, "see to the devices, and try again")
+	}
+	return found, record.LUNFault(vds.ErrObjectDeleted, op, l.Name,
+		"no drive here has its record: it was deleted, has become a plex of another LUN, or its drive is gone", "")
 }
 
 // Verb is a change of one LUN. It gets the LUN's record and returns the next one.
