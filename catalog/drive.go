@@ -150,8 +150,10 @@ func (d *Drive) readFrame(m Media, at size.Bytes) (frame, error) {
 	if err != nil {
 		return frame{}, err
 	}
-	if rest := int(size.Bytes(used).RoundUp(blockSize)) - blockSize; rest > 0 {
-		b = append(b, make([]byte, rest)...)
+	if whole := int(size.Bytes(used).RoundUp(blockSize)); whole > blockSize {
+		first := b
+		b = make([]byte, whole)
+		copy(b, first)
 		if _, err := m.ReadAt(b[blockSize:], int64(at)+blockSize); err != nil {
 			return frame{}, err
 		}

@@ -65,7 +65,7 @@ func deviceMutations() []mutation {
 			harm:  "leaves a LUN suspended, or a change half made",
 			file:  "lun/internal/ops/change.go",
 			edits: []edit{{"ctx = context.WithoutCancel(ctx)\n	if err := h.Heal", "if err := h.Heal"}},
-			test:  "TestSignals/extend on 6.12",
+			test:  "TestSignals",
 			in:    "lun",
 		},
 	}

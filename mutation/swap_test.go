@@ -165,7 +165,7 @@ func swapMutations() []mutation {
 			harm:  "calls a plex a full copy that has got only what was being written",
 			file:  "lun/internal/raid1/swap.go",
 			edits: []edit{{"!leg || c.Was.Stale[p.ID] ||", "!leg ||"}},
-			test:  "TestConvert/a plex is recovered that was never whole",
+			test:  "TestConvert/it is filled whole, and the kernel uses it",
 		},
 		{
 			name:  "plexes that are being made equal all count as sources",
