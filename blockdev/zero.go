@@ -5,12 +5,16 @@ package blockdev
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/plexctl/plexctl/size"
 )
 
 // zeroChunk is how much is zeroed at once, so that ctx is looked at between.
 const zeroChunk = size.MiB
+
+// zeros is a chunk of zeros, for all who write zeros at once. They only read it.
+var zeros = sync.OnceValue(func() []byte { return alignedBuffer(int(zeroChunk)) })
 
 // Zero writes length bytes of zeros from start on. Both must be multiples of Align (ErrAlign), but a length may also reach
 // the end of the disk. Zero does not flush: the zeros are durable after the disk's next Sync. If ctx ends or a write fails,
@@ -23,13 +27,12 @@ func Zero(ctx context.Context, disk Disk, start, length size.Bytes) error {
 	if start%Align != 0 || end != 0 && start+length != disk.Info().Size {
 		return fmt.Errorf("zero %d bytes of %s at %d: %w", length, disk.Info().Path, start, ErrAlign)
 	}
-	zeros := alignedBuffer(int(min(length-end, zeroChunk)))
 	for done := size.Bytes(0); done < length-end; {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("zero %s: %w", disk.Info().Path, err)
 		}
 		n := min(length-end-done, zeroChunk)
-		if _, err := disk.WriteAt(zeros[:n], int64(start+done)); err != nil {
+		if _, err := disk.WriteAt(zeros()[:n], int64(start+done)); err != nil {
 			return fmt.Errorf("zero %s: %w", disk.Info().Path, err)
 		}
 		done += n

@@ -255,6 +255,13 @@ func (x *Medium) Same(off int64, other *Medium, at, length int64) bool {
 	return x.disk.now.same(off, other.disk.now, at, length)
 }
 
+// Blank reports whether a run of the drive is all zero. off and length are multiples of Align.
+func (x *Medium) Blank(off, length int64) bool {
+	x.mem.mu.Lock()
+	defer x.mem.mu.Unlock()
+	return x.disk.now.same(off, store{}, off, length)
+}
+
 // Info describes the drive as it is now.
 func (x *Medium) Info() blockdev.Info {
 	x.mem.mu.Lock()

@@ -111,3 +111,36 @@ func TestMediumSame(t *testing.T) {
 		}
 	}
 }
+
+func TestMediumBlank(t *testing.T) {
+	m, dev := oneDisk()
+	x, err := m.Medium(dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := blocks(1, 0)
+	half[len(half)-1] = 1
+	for at, b := range map[int64][]byte{2: blocks(1, 1), 5: half} {
+		if _, err := x.WriteAt(b, at*blockdev.Align); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := x.WriteAt(make([]byte, 512), 6*blockdev.Align-512); err != nil { // all of block 5 is zero again
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		off, length int64
+		want        bool
+	}{
+		"in front of it":     {0, 2, true},
+		"behind it":          {3, 2, true},
+		"written with zeros": {5, 1, true},
+		"the first block":    {2, 2, false},
+		"the last block":     {0, 3, false},
+		"one in the middle":  {0, 8, false},
+	} {
+		if got := x.Blank(tt.off*blockdev.Align, tt.length*blockdev.Align); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}

@@ -56,9 +56,8 @@ type Kernel struct {
 	seen    uint64        // events when WaitEvent last returned
 	moved   chan struct{} // closed by the next event
 
-	log    []string // records of the kernel's log that concern copies
-	noLog  bool     // the log cannot be read or written
-	buffer []byte   // of what is being copied
+	log   []string // records of the kernel's log that concern copies
+	noLog bool     // the log cannot be read or written
 
 	lacks string // the module that the kernel does not have, "dm-raid" or "raid1"
 }

@@ -153,7 +153,8 @@ func (r *raid) pause(text string, old bool) error {
 // of 64 KiB, as the kernel does.
 func (r *raid) compare(off, length int64) (different uint64, err error) {
 	const request = 64 << 10
-	both := r.table.kernel.room(2 * request)
+	both, free := room(2 * request)
+	defer free()
 	reference, other := both[:request], both[request:]
 	for ; length > 0; off, length = off+request, length-request {
 		n := min(length, request)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/raidmeta"
@@ -246,7 +247,8 @@ func (r *raid) syncRegion(at, length uint64) error {
 			return err
 		}
 	}
-	b := r.table.kernel.room(n)
+	b, free := room(n)
+	defer free()
 	if err := r.first().data.read(b, off); err != nil {
 		r.logUnreadable(at)
 		return fmt.Errorf("read %d sectors at %d: %w", length, at, err)
@@ -290,12 +292,16 @@ func (r *raid) targets() []*leg {
 	return legs
 }
 
-// room is n bytes that are used until the next call.
-func (k *Kernel) room(n int64) []byte {
-	if int64(len(k.buffer)) < n {
-		k.buffer = make([]byte, n)
+// rooms is memory for what is being copied. Tests have many kernels, each of which copies little.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
+// room is n bytes of any content. Whoever has them calls free in the end.
+func room(n int64) (b []byte, free func()) {
+	whole, _ := rooms.Get().(*[]byte)
+	if int64(len(*whole)) < n {
+		*whole = make([]byte, n)
 	}
-	return k.buffer[:n]
+	return (*whole)[:n], func() { rooms.Put(whole) }
 }
 
 // whole reports whether every leg is in use, so that what is copied need not be copied again.
