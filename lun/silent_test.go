@@ -76,6 +76,16 @@ func silentProblem(p *lun.Provider) error {
 	return nil
 }
 
+// heard looks until every device has answered. A late answer arrives in a goroutine.
+func heard(t *testing.T, p *lun.Provider) {
+	t.Helper()
+	for begin := time.Now(); silentProblem(p) != nil && time.Since(begin) < time.Minute; {
+		if err := p.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A device that does not answer costs itself. The others are read, and LUNs on them are changed. The device is waited for once.
 func TestSilentDevice(t *testing.T) {
 	const patience = 300 * time.Millisecond
@@ -110,14 +120,7 @@ func TestSilentDevice(t *testing.T) {
 		t.Errorf("the device was opened %d times, want once", looks)
 	}
 	answer()
-	for range 100 { // the answer arrives in a goroutine
-		if err := w.p.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if silentProblem(w.p) == nil {
-			break
-		}
-	}
+	heard(t, w.p)
 	if _, err := w.p.LUN("lost"); err != nil || silentProblem(w.p) != nil || len(w.p.Silent()) != 0 {
 		t.Errorf("after it has answered: %v, problems %v", err, w.p.Problems())
 	}
@@ -360,11 +363,7 @@ func second[T any](_ T, err error) error { return err }
 func TestADriveFallsSilent(t *testing.T) {
 	w, devices, answer := silentWorld(t, 300*time.Millisecond)
 	answer()
-	for begin := time.Now(); silentProblem(w.p) != nil && time.Since(begin) < time.Minute; {
-		if err := w.p.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	heard(t, w.p)
 	found := w.find("lost")
 	until := make(chan struct{})
 	t.Cleanup(func() { close(until) })
