@@ -341,7 +341,7 @@ func checkAtHome(t *testing.T, at string, drives []Drive) {
 			room -= e.Length
 		}
 		for _, l := range s.LUNs {
-			for _, c := range claimsOf(l) {
+			for _, c := range claimsOf(&l) {
 				if c.extent.Drive == id {
 					room -= c.extent.Length
 				}
@@ -366,8 +366,8 @@ func checkFree(t *testing.T, at string, drives []Drive) {
 	free := len(claims)
 	for _, d := range drives {
 		for _, l := range d.Catalog.LUNs {
-			for _, c := range claimsOf(l) {
-				if pairs := overlaps(append(claims[:free:free], c)); len(pairs) > 0 {
+			for _, c := range claimsOf(&l) {
+				for range overlaps(append(claims[:free:free], c)) {
 					t.Fatalf("%s: %s is free", at, c)
 				}
 			}

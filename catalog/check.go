@@ -70,15 +70,14 @@ func (s *Set) twoOwners(a, b claim) {
 // records of both, neither is. So it compares the recorded claims with each other first.
 func (s *Set) checkOverlaps(all []claim) {
 	recorded := slices.DeleteFunc(slices.Clone(all), func(c claim) bool { return !s.recorded(c) })
-	for _, pair := range overlaps(recorded) {
-		s.overlap(pair, pair[:]...)
+	for a, b := range overlaps(recorded) {
+		s.overlap(a, b, a, b)
 	}
 	if len(recorded) == len(all) {
 		return
 	}
-	for _, pair := range overlaps(all) {
-		wrong := slices.DeleteFunc(slices.Clone(pair[:]), s.recorded)
-		s.overlap(pair, wrong...)
+	for a, b := range overlaps(all) {
+		s.overlap(a, b, slices.DeleteFunc([]claim{a, b}, s.recorded)...)
 	}
 }
 
@@ -116,11 +115,11 @@ func lunsOf(claims []claim) []uuid.UUID {
 	return sortedIDs(ids)
 }
 
-// overlap reports a pair of claims that makes the LUNs of wrong unfit. Conflicting records of one LUN may overlap: that LUN
+// overlap reports two claims on the same sectors, which makes the LUNs of wrong unfit. Conflicting records of one LUN may overlap: that LUN
 // is blocked already.
-func (s *Set) overlap(pair [2]claim, wrong ...claim) {
-	if len(wrong) > 0 && pair[0].lun.ID != pair[1].lun.ID {
-		s.clash(ErrOverlap, pair[:], wrong, "%s and %s", pair[0], pair[1])
+func (s *Set) overlap(a, b claim, wrong ...claim) {
+	if len(wrong) > 0 && a.lun.ID != b.lun.ID {
+		s.clash(ErrOverlap, []claim{a, b}, wrong, "%s and %s", a, b)
 	}
 }
 

@@ -14,7 +14,7 @@ func (s *Set) elect() {
 	for _, id := range s.ids() {
 		g := s.groups[id]
 		g.conflicting = distinct(g.winners())
-		g.winner = g.conflicting[0]
+		g.winner = *g.conflicting[0]
 		if forked := s.findForks(id, g); !forked && len(g.conflicting) > 1 {
 			detail := fmt.Sprintf("%s: %d different records of generation %d", g.winner.title(), len(g.conflicting), g.winner.Generation)
 			luns := []uuid.UUID{id}
@@ -24,8 +24,8 @@ func (s *Set) elect() {
 }
 
 // winners is the records of the highest generation that are not overruled.
-func (g *group) winners() []LUN {
-	var winners []LUN
+func (g *group) winners() []*LUN {
+	var winners []*LUN
 	for drive, l := range g.records {
 		g.newest = max(g.newest, l.Generation)
 		if g.overruled(drive, *l) {
@@ -35,7 +35,7 @@ func (g *group) winners() []LUN {
 			winners = nil
 		}
 		if len(winners) == 0 || l.Generation == winners[0].Generation {
-			winners = append(winners, *l)
+			winners = append(winners, l)
 		}
 	}
 	return winners
@@ -62,11 +62,11 @@ func (g *group) overruled(drive uuid.UUID, l LUN) bool {
 
 // findForks finds records that the winner of a group does not come from. It reports whether there are any.
 func (s *Set) findForks(id uuid.UUID, g *group) bool {
-	var forks []LUN
+	var forks []*LUN
 	sides := fmt.Sprintf("generation %d of host %q", g.winner.Generation, g.winner.Host)
 	for _, drive := range s.Holders(id) {
-		l := *g.records[drive]
-		if g.winner.comesFrom(l) {
+		l := g.records[drive]
+		if g.winner.comesFrom(*l) {
 			continue
 		}
 		forks = append(forks, l)
@@ -78,7 +78,7 @@ func (s *Set) findForks(id uuid.UUID, g *group) bool {
 	forks = distinct(forks)
 	g.conflicting = append(g.conflicting, forks...)
 	if g.winner.Deleted { // not on the other side
-		g.winner = forks[0]
+		g.winner = *forks[0]
 	}
 	luns := []uuid.UUID{id}
 	detail := fmt.Sprintf("%s: its copies were used without each other: %s", g.winner.title(), sides)
@@ -98,16 +98,16 @@ func (l LUN) comesFrom(old LUN) bool {
 
 // distinct drops records that say the same. It sorts the others in an order that depends on nothing but them, deleted ones
 // last.
-func distinct(luns []LUN) []LUN {
-	luns = slices.CompactFunc(luns, func(a, b LUN) bool { return reflect.DeepEqual(a, b) })
+func distinct(luns []*LUN) []*LUN {
+	luns = slices.CompactFunc(luns, func(a, b *LUN) bool { return reflect.DeepEqual(a, b) })
 	if len(luns) == 1 {
 		return luns // as nearly always; a record that was read may differ in memory from an equal one that was built
 	}
-	texts := make(map[string]LUN, 1)
+	texts := make(map[string]*LUN, 1)
 	for _, l := range luns {
-		texts[encodeRecord(l)] = l
+		texts[encodeRecord(*l)] = l
 	}
-	var alive, deleted []LUN
+	var alive, deleted []*LUN
 	for _, text := range slices.Sorted(maps.Keys(texts)) {
 		if l := texts[text]; l.Deleted {
 			deleted = append(deleted, l)

@@ -287,10 +287,10 @@ func checkUsableApart(t failer, s Set) {
 	var claims []claim
 	for _, l := range s.LUNs {
 		if s.Usable(l.ID) {
-			claims = append(claims, claimsOf(l)...)
+			claims = append(claims, claimsOf(&l)...)
 		}
 	}
-	for _, pair := range overlaps(claims) {
-		t.Errorf("both can be used: %s and %s", pair[0], pair[1])
+	for a, b := range overlaps(claims) {
+		t.Errorf("both can be used: %s and %s", a, b)
 	}
 }

@@ -18,7 +18,7 @@ func (d *Drive) Grown() size.Bytes {
 
 // Has reports whether all extents that a LUN has on the drive lie on the device.
 func (d *Drive) Has(l LUN) bool {
-	for _, c := range claimsOf(l) {
+	for _, c := range claimsOf(&l) {
 		if c.extent.Drive == d.Label.Drive && d.Shrunk() && c.extent.End().Bytes() > d.Device {
 			return false
 		}

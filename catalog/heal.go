@@ -64,7 +64,7 @@ func (s Set) behind(g *group) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(claimsOf(g.winner), func(c claim) bool {
+	return slices.ContainsFunc(claimsOf(&g.winner), func(c claim) bool {
 		_, holds := g.records[c.extent.Drive]
 		return s.present(c.extent.Drive) && !holds
 	})

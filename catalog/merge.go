@@ -27,7 +27,7 @@ type Set struct {
 // group is every visible record of one LUN.
 type group struct {
 	winner      LUN                // the current record
-	conflicting []LUN              // different records of the highest generation; the winner is the first
+	conflicting []*LUN             // different records of the highest generation; the winner is the first
 	records     map[uuid.UUID]*LUN // by drive
 	newest      uint64             // the highest generation, overruled records included
 	unheard     bool               // the winner is from a drive that is not heard, or there twice
@@ -173,9 +173,13 @@ func (s Set) Side(lun, drive uuid.UUID) (LUN, bool) {
 // the history that begins with it.
 func (s Set) Reunite(l LUN, from uuid.UUID) LUN {
 	next := s.Next(l)
-	next.Former = s.former(next, s.groups[l.ID].conflicting)
-	last := map[uuid.UUID]uint64{}
+	var sides []LUN
 	for _, side := range s.groups[l.ID].conflicting {
+		sides = append(sides, *side)
+	}
+	next.Former = s.former(next, sides)
+	last := map[uuid.UUID]uint64{}
+	for _, side := range sides {
 		next = next.Above(side.Generation)
 		for _, h := range side.Histories {
 			if h.Last == 0 {
@@ -210,19 +214,20 @@ func (s *Set) noteAbsorbed() {
 // addUnheard adds LUNs that exist only by the records on drives, which do not count, so that they are listed. It also notes every
 // LUN that such drives have a record of. mute says that they claim nothing either.
 func (s *Set) addUnheard(drives []Drive, mute bool) {
-	found := map[uuid.UUID][]LUN{}
+	found := map[uuid.UUID][]*LUN{}
 	for _, d := range drives {
-		for _, l := range d.Catalog.LUNs {
+		for i := range d.Catalog.LUNs {
+			l := &d.Catalog.LUNs[i]
 			s.onUnheard[l.ID] = true
-			if !s.present(d.Label.Drive) && s.isUnknown(l) {
+			if !s.present(d.Label.Drive) && s.isUnknown(*l) {
 				found[l.ID] = append(found[l.ID], l)
 			}
 		}
 	}
 	for id, luns := range found {
-		newest := slices.MaxFunc(distinct(luns), func(a, b LUN) int { return cmp.Compare(a.Generation, b.Generation) })
+		newest := slices.MaxFunc(distinct(luns), func(a, b *LUN) int { return cmp.Compare(a.Generation, b.Generation) })
 		g := s.group(id)
-		g.winner, g.conflicting, g.unheard, g.mute = newest, []LUN{newest}, true, mute
+		g.winner, g.conflicting, g.unheard, g.mute = *newest, []*LUN{newest}, true, mute
 		s.blocked[id] = true
 	}
 }
@@ -239,6 +244,7 @@ func (s *Set) isMute(l LUN) bool { return s.groups[l.ID].mute }
 
 // list fills LUNs.
 func (s *Set) list() {
+	s.LUNs = make([]LUN, 0, len(s.groups))
 	for _, g := range s.groups {
 		if !s.gone(g.winner) {
 			s.LUNs = append(s.LUNs, g.winner)

@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/google/uuid"
@@ -27,7 +28,7 @@ func (c claim) fits(drive Label) bool {
 }
 
 // claimsOf is every extent that l owns, metadata and plexes that are leaving included. A deleted LUN owns none.
-func claimsOf(l LUN) []claim {
+func claimsOf(l *LUN) []claim {
 	if l.Deleted {
 		return nil
 	}
@@ -35,7 +36,7 @@ func claimsOf(l LUN) []claim {
 	claims := make([]claim, 0, 2*len(owned))
 	for _, p := range owned {
 		for _, e := range p.extents() {
-			claims = append(claims, claim{extent: e, lun: &l, plex: p.ID})
+			claims = append(claims, claim{extent: e, lun: l, plex: p.ID})
 		}
 	}
 	return claims
@@ -55,22 +56,21 @@ func (p Plex) on(drive uuid.UUID) bool {
 	return slices.ContainsFunc(p.extents(), func(e Extent) bool { return e.Drive == drive })
 }
 
-// overlaps finds claims on the same sectors. Each claim that overlaps any other is in at least one of the pairs, but not every
-// pair is listed. The order is that of drives and sectors.
-func overlaps(claims []claim) [][2]claim {
-	sorted := slices.Clone(claims)
-	slices.SortStableFunc(sorted, compareClaims)
-	var pairs [][2]claim
-	for i, reach := 1, 0; i < len(sorted); i++ {
-		last, c := sorted[reach].extent, sorted[i].extent
-		if last.Drive == c.Drive && c.Start < last.End() {
-			pairs = append(pairs, [2]claim{sorted[reach], sorted[i]})
-		}
-		if last.Drive != c.Drive || c.End() > last.End() {
-			reach = i
+// overlaps finds claims on the same sectors, and sorts claims by drives and sectors. Each claim that overlaps any other is in at
+// least one of the pairs, but not every pair is listed.
+func overlaps(claims []claim) iter.Seq2[claim, claim] {
+	slices.SortStableFunc(claims, compareClaims)
+	return func(yield func(claim, claim) bool) {
+		for i, reach := 1, 0; i < len(claims); i++ {
+			last, c := claims[reach].extent, claims[i].extent
+			if last.Drive == c.Drive && c.Start < last.End() && !yield(claims[reach], claims[i]) {
+				return
+			}
+			if last.Drive != c.Drive || c.End() > last.End() {
+				reach = i
+			}
 		}
 	}
-	return pairs
 }
 
 func compareClaims(a, b claim) int {
@@ -147,15 +147,17 @@ func (s Set) claimed(drive uuid.UUID) []Extent {
 	luns := slices.Clone(s.drives[drive].Catalog.LUNs)
 	for _, g := range s.groups {
 		if !g.mute && (!s.gone(g.winner) || s.blocked[g.winner.ID]) {
-			luns = append(luns, g.conflicting...)
+			for _, l := range g.conflicting {
+				luns = append(luns, *l)
+			}
 			for _, l := range g.records {
 				luns = append(luns, *l)
 			}
 		}
 	}
 	extents := make([]Extent, 0, 2*len(luns))
-	for _, l := range luns {
-		for _, c := range claimsOf(l) {
+	for i := range luns {
+		for _, c := range claimsOf(&luns[i]) {
 			if c.extent.Drive == drive {
 				extents = append(extents, c.extent)
 			}

@@ -58,8 +58,8 @@ func checkIDs(luns []LUN) error {
 // checkSpace checks the extents that luns have on the labelled drive.
 func checkSpace(luns []LUN, label Label) error {
 	var here []claim
-	for _, l := range luns {
-		for _, c := range claimsOf(l) {
+	for i := range luns {
+		for _, c := range claimsOf(&luns[i]) {
 			if c.extent.Drive != label.Drive {
 				continue
 			}
@@ -69,8 +69,8 @@ func checkSpace(luns []LUN, label Label) error {
 			here = append(here, c)
 		}
 	}
-	for _, pair := range overlaps(here) {
-		return fmt.Errorf("%s and %s: %w", pair[0], pair[1], ErrOverlap)
+	for a, b := range overlaps(here) {
+		return fmt.Errorf("%s and %s: %w", a, b, ErrOverlap)
 	}
 	return nil
 }
@@ -151,8 +151,8 @@ func (l LUN) checkPlexes() error {
 		}
 	}
 	l.Deleted = false // for its claims: a deleted record must be sound too
-	for _, pair := range overlaps(claimsOf(l)) {
-		return fmt.Errorf("%s and %s: %w", pair[0], pair[1], ErrOverlap)
+	for a, b := range overlaps(claimsOf(&l)) {
+		return fmt.Errorf("%s and %s: %w", a, b, ErrOverlap)
 	}
 	return nil
 }

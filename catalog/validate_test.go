@@ -280,8 +280,8 @@ func TestOverlapsFindsEveryClaim(t *testing.T) {
 				}
 			}
 		}
-		for _, pair := range overlaps(claims) {
-			got[pair[0].plex], got[pair[1].plex] = true, true
+		for a, b := range overlaps(claims) {
+			got[a.plex], got[b.plex] = true, true
 		}
 		if fmt.Sprint(want) != fmt.Sprint(got) {
 			t.Fatalf("ranges %b: overlapping %v, found %v", mask, want, got)

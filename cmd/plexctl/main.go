@@ -14,13 +14,18 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"syscall"
 
 	"github.com/plexctl/plexctl/lun"
 )
 
+// memoryGoal is from where on garbage is collected early, in bytes. The catalogs of a hostile drive stay below it; see TestHostileProblems.
+const memoryGoal = 64 << 20
+
 func main() {
+	debug.SetMemoryLimit(memoryGoal)
 	if slices.Equal(os.Args[1:], []string{readerName}) {
 		os.Exit(serveReader())
 	}

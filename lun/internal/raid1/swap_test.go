@@ -61,9 +61,9 @@ func TestConvert(t *testing.T) {
 			fixture.Mirrored(3), fixture.Legs("AAA", func(_ *raid1.LegState, slots []raidmeta.Slot) { slots[2].Super.RecoveryOffset = 4096 }),
 			decision{InSync: "yyn", Window: true},
 		},
-		"a plex is filled that calls itself whole": {recovered, fixture.Legs("AAA", fixture.AsTheyAre), decision{InSync: "yny", Window: true}},
-		"a plex is recovered by the bits":          {recovered, fixture.Legs("ADA", stale), decision{InSync: "yny", Window: true}},
-		"a plex is recovered that was never whole": {whole, fixture.Legs("ADA", stale), decision{InSync: "yny", Fresh: true, Window: true}},
+		"a plex is filled that calls itself whole":   {recovered, fixture.Legs("AAA", fixture.AsTheyAre), decision{InSync: "yny", Window: true}},
+		"a plex is recovered by the bits":            {recovered, fixture.Legs("ADA", stale), decision{InSync: "yny", Window: true}},
+		"a plex is recovered that was never whole":   {whole, fixture.Legs("ADA", stale), decision{InSync: "yny", Fresh: true, Window: true}},
 		"it is filled whole, and the kernel uses it": {whole, fixture.Legs("AAA", stale), decision{InSync: "yny", Fresh: true, Window: true}},
 		"made equal while one is filled": {
 			fixture.Under(fixture.Mirrored(3), vds.AsyncAddLUNPlex, fixture.Plex3),
