@@ -16,11 +16,12 @@ import (
 // deviceRefusals is what speaks against a call, other than AddPlex, because of what a device is.
 func deviceRefusals() provocations {
 	return provocations{
-		vds.ErrInvalidOperation: {"drive_init": shared(initLUN), "drive_grow": shared(growNothing)},
+		vds.ErrInvalidOperation: {"drive_init": shared(initLUN), "drive_grow": shared(growNothing), "drive_repair": shared(repairNothing)},
 		vds.ErrNotSupported:     {"drive_init": shared(initNewer)},
+		vds.ErrDeviceInUse:      {"drive_repair": own(repairOverwritten)},
 		vds.ErrMediaWriteProtected: {
 			"create": shared(createReadOnly), "extend": shared(extendReadOnly), "recover": shared(recoverReadOnly),
-			"drive_init": shared(initReadOnly), "drive_grow": shared(growReadOnly),
+			"drive_init": shared(initReadOnly), "drive_grow": shared(growReadOnly), "drive_repair": own(repairReadOnly),
 		},
 		vds.ErrInvalidSectorSize: {"extend": shared(extendLargerBlocks), "recover": shared(recoverLargerBlocks)},
 	}
@@ -37,6 +38,45 @@ func refusedGrow(r *lab.Rig, code vds.Code, drive, hint string, says ...string) 
 
 func growNothing(_ *testing.T, w *world, code vds.Code) {
 	refusedGrow(w.Rig, code, w.Drives[0], "make the device larger", "no more than its label says")
+}
+
+// refusedRepair is refused for RepairDrive.
+func refusedRepair(r *lab.Rig, code vds.Code, drive, hint string, says ...string) {
+	r.T.Helper()
+	refused(r, refusal{
+		code: code, hint: hint, says: says, args: []string{"drive", "repair", drive, "--yes"},
+		call: func(ctx context.Context) error { return r.Provider.RepairDrive(ctx, drive) },
+	})
+}
+
+func repairNothing(_ *testing.T, w *world, code vds.Code) {
+	refusedRepair(w.Rig, code, w.Drives[0], "plexctl status", "its label is in order")
+}
+
+// overwriteLabel writes over the label of a drive.
+func overwriteLabel(t *testing.T, drive string, with []byte) {
+	t.Helper()
+	d, err := blockdev.Host{}.Open(t.Context(), drive, blockdev.Write)
+	lab.Must(t, err)
+	block := make([]byte, lab.BlockSize)
+	copy(block, with)
+	_, err = d.WriteAt(block, int64(lab.BlockSize))
+	lab.Must(t, err)
+	lab.Must(t, d.Close())
+}
+
+func repairReadOnly(t *testing.T, code vds.Code) {
+	r := lab.NewSmallRig(t, 1)
+	overwriteLabel(t, r.Drives[0], nil)
+	whileReadOnly(t, r.Drives[0], func() { refusedRepair(r, code, r.Drives[0], setWritable, r.Drives[0]+isProtected) })
+}
+
+// Somebody else has written to a drive of a mirror that is active.
+func repairOverwritten(t *testing.T, code vds.Code) {
+	r := lab.NewSmallRig(t, 2)
+	r.Mirrored("web1", 0, 1)
+	overwriteLabel(t, r.Drives[1], []byte("of somebody else"))
+	refusedRepair(r, code, r.Drives[1], "plexctl deactivate web1", "somebody else may have written to the drive")
 }
 
 func initLUN(_ *testing.T, w *world, code vds.Code) {

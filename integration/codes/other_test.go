@@ -14,8 +14,7 @@ import (
 func otherRefusals() provocations {
 	return provocations{
 		vds.ErrObjectStatusFailed: {"extend": shared(extendFailed)},
-		vds.ErrNotSupported:       {"extend": shared(extendSpans)},
-		vds.ErrNotEnoughSpace:     {"extend": shared(extendNoSpace), "drive_init": shared(driveTooSmall)},
+		vds.ErrNotEnoughSpace:     {"extend": shared(extendNoSpace), "extend_max": own(extendToTheEnd), "drive_init": shared(driveTooSmall)},
 		vds.ErrNameNotUnique:      {"rename": shared(renameTaken), "create": shared(createTaken)},
 		vds.ErrInvalidArg:         {"rename": shared(renameInvalid), "create": shared(createGUID), "set_rate": shared(setRateInvalid), "extend": shared(extendInvalid)},
 		vds.ErrObjectDeleted:      {"rename": shared(renameDeleted)},
@@ -44,12 +43,20 @@ func extendFailed(_ *testing.T, w *world, code vds.Code) {
 }
 
 // A plex of a mirror stays on its drive, also when another one with room is named.
-func extendSpans(_ *testing.T, w *world, code vds.Code) {
-	refusedExtend(w.Rig, code, w.pairs, 16*size.MiB, w.Drives[:1], "plexctl plex add", "span")
+func extendNoSpace(_ *testing.T, w *world, code vds.Code) {
+	refusedExtend(w.Rig, code, w.web, 40*size.MiB, nil, "--size max", "and no more")
+	refusedExtend(w.Rig, code, w.pairs, 16*size.MiB, w.Drives[:1], "plexctl plex add", "and no more")
 }
 
-func extendNoSpace(_ *testing.T, w *world, code vds.Code) {
-	refusedExtend(w.Rig, code, w.web, 40*size.MiB, nil, "plexctl drive init", "has room for")
+func extendToTheEnd(t *testing.T, code vds.Code) {
+	r := lab.NewSmallRig(t, 1)
+	l := r.Create("web1", lab.SmallLUN, 0)
+	args := []string{"lun", "extend", "web1", "--size", "max"}
+	r.Run(args...)
+	refused(r, refusal{
+		code: code, hint: "plexctl drive init", says: []string{"has no room left"}, args: args,
+		call: func(ctx context.Context) error { _, err := l.Extend(ctx, lun.AllRoom, nil); return err },
+	})
 }
 
 func extendInvalid(_ *testing.T, w *world, code vds.Code) {
@@ -57,7 +64,7 @@ func extendInvalid(_ *testing.T, w *world, code vds.Code) {
 		code: code, says: []string{"cannot grow by"},
 		call: func(ctx context.Context) error { _, err := w.web.Extend(ctx, 0, nil); return err },
 	})
-	w.Refuse(lab.ExitStatuses[code], []string{"lun", "extend", "web1", "--by", "0"}, code.String())
+	w.Refuse(lab.ExitStatuses[code], []string{"lun", "extend", "web1", "--by", "0B"}, code.String())
 }
 
 // refusedRename is refused for Rename.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -328,5 +329,17 @@ func TestChoose(t *testing.T) {
 	check(options{kernels: []string{oldKernel}, run: "Peers|Scan/all"}, map[string][]string{oldKernel: {"TestScan", "TestHostPeers"}})
 	if _, err := (options{kernels: all, run: "TestNothing"}).choose(root, tests); err == nil {
 		t.Error("no test matches, and there is no error")
+	}
+}
+
+// TestCodesAreDocumented runs TestHostCodesAreDocumented, which needs no machine, where nobody waits for one. It is given a plexctl
+// that it does not start, so that it builds none.
+func TestCodesAreDocumented(t *testing.T) {
+	const name = "TestHostCodesAreDocumented"
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-v", "-run", "^"+name+"$", "./integration/codes")
+	cmd.Dir = lab.Root()
+	cmd.Env = append(os.Environ(), lab.CommandVar+"=/bin/true")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+name) {
+		t.Errorf("%v: %s", err, out)
 	}
 }
