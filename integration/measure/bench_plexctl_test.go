@@ -80,7 +80,7 @@ func (p *plexctlContender) create(length size.Bytes) {
 	p.t.Helper()
 	p.set(p.limits)
 	p.run("drive", "init", p.drives[0], p.drives[1], "--yes", "--force")
-	bytes := strconv.FormatUint(uint64(length), 10)
+	bytes := strconv.FormatUint(uint64(length), 10) + "B"
 	web := []string{"lun", "create", "web1", "--size", bytes, "--drive", p.drives[0]}
 	if p.tracked {
 		web = append(web, "--track")
