@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/plexctl/plexctl/blockdev"
 	"github.com/plexctl/plexctl/blockdev/blocktest"
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/dm/dmtest"
@@ -249,9 +250,24 @@ func (a *halves) decide(number int) {
 			a.fail("keep plex %d of %s: %v", a.chosen, a.id, err)
 		}
 	}
+	a.writeBack()
 	if a.isAway(a.chosen) {
 		a.volumes[a.id] = a.there
 	}
 	a.records = a.truth(blocktest.Kept)
 	a.refreshAll()
+}
+
+// writeBack makes durable what the drives have in their caches. A decision that was cut off may be there only. After a power cut the
+// mirror would be forked again, which is right, and which the rest of the sequence does not expect.
+func (a *halves) writeBack() {
+	for n := range seqDrives {
+		disk, err := a.mem.Open(context.Background(), seqPath(n), blockdev.Write)
+		if err != nil {
+			continue // it is away
+		}
+		if err := errors.Join(disk.Sync(), disk.Close()); err != nil {
+			a.note("    %s keeps its cache: %v", seqPath(n), err)
+		}
+	}
 }
