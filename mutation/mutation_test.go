@@ -63,6 +63,10 @@ const (
 	runLimit   = "600s"
 )
 
+// quick has the compiler take little time for the packages of the project: what a bug changes is compiled for it alone, with all
+// that stands on it.
+const quick = "-gcflags=github.com/plexctl/plexctl/...=-N -l -dwarf=false"
+
 // shareOfGate is one in how many mutations are tried without PLEXCTL_SWEEP: others with each commit, so that each is tried in
 // so many commits. What they replace is looked for in all.
 const shareOfGate = 8
@@ -253,7 +257,7 @@ func build(t *testing.T, pkg string, texts map[string]string) string {
 	binary := filepath.Join(dir, "test")
 	ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
 	defer cancel()
-	c := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-gcflags=-N -l", "-ldflags=-s -w",
+	c := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", quick, "-ldflags=-s -w",
 		"-overlay="+filepath.Join(dir, "overlay.json"), "-o="+binary, "./"+pkg)
 	c.Dir = top
 	if output, err := c.CombinedOutput(); err != nil {
