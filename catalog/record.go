@@ -40,6 +40,9 @@ const (
 	MaxHistory = 256  // tombstones, and former drives, of one LUN
 	// MaxHistories is how many histories a LUN remembers. A record of one that it has forgotten counts as a fork.
 	MaxHistories = 32
+	MaxDevices   = 32 // devices of one LUN
+	// MaxDeviceText is the length of a text of a Device, in bytes. JSON may write one byte as six, within maxString.
+	MaxDeviceText = 64
 )
 
 // Label says that a block device is a plexctl drive.
@@ -92,6 +95,15 @@ type LUN struct {
 	Host string
 	// Histories is where the record comes from; see History. The last one is what it is in.
 	Histories []History
+	// Devices is on which devices the drives of the LUN were when they were seen last, sorted by drive. It is for people who look for a
+	// drive that is missing, and decides nothing. A LUN on one drive has none: its record would be missing too.
+	Devices []Device
+}
+
+// Device is the device that a drive was on. Its texts come from the device: see DeviceText.
+type Device struct {
+	Drive               uuid.UUID
+	Path, Model, Serial string // each may be empty; at most MaxDeviceText bytes
 }
 
 // History is a run of changes of a LUN that all copies share. A start without a plex that counts begins a new one, because the

@@ -29,6 +29,9 @@ func fullLUN() LUN {
 	l.Wipe = true
 	l.BlockSize, l.Host, l.Copy = 4096, "host-1", true
 	l.Histories = []History{{ID: opID(7), Last: 2}, {ID: opID(8)}}
+	l.Devices = []Device{
+		{Drive: driveID(1), Path: "/dev/sdb", Model: "WDC WD40EFRX-68N", Serial: "WD-WCC7K0123456"}, {Drive: driveID(2), Path: "/dev/mapper/Gerät <1>"},
+	}
 	l.Plexes[0].Run, l.Plexes[0].Prior = Run{Number: 6, Nonce: math.MaxUint64}, true
 	return l
 }

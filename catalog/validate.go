@@ -78,7 +78,7 @@ func checkSpace(luns []LUN, label Label) error {
 // Validate checks a record by itself. It knows neither the sizes of drives nor other LUNs. The error is ErrInvalid or
 // ErrOverlap and names LUN, plex and drive.
 func (l LUN) Validate() error {
-	checks := []func() error{l.checkValues, l.checkShape, l.checkPlexes, l.checkHistory, l.checkOrigin, l.checkLast, l.checkOperation, l.checkHolding, l.checkDeparture}
+	checks := []func() error{l.checkValues, l.checkShape, l.checkPlexes, l.checkHistory, l.checkOrigin, l.checkDevices, l.checkLast, l.checkOperation, l.checkHolding, l.checkDeparture}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return fmt.Errorf("%s: %w", l.title(), err)

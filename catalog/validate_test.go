@@ -119,6 +119,12 @@ func TestLUNValidateRefuses(t *testing.T) {
 			l.Histories = []History{{ID: opID(1), Last: l.Generation + 1}, {ID: opID(2)}}
 		}, want: "history"},
 		"too many histories":    {change: func(l *LUN) { l.Histories = make([]History, MaxHistories+1) }, want: "histories"},
+		"too many devices":      {change: func(l *LUN) { l.Devices = make([]Device, MaxDevices+1) }, want: "33 devices"},
+		"device twice":          {change: func(l *LUN) { l.Devices = []Device{{Drive: driveID(1)}, {Drive: driveID(1)}} }, want: "device"},
+		"device without GUID":   {change: func(l *LUN) { l.Devices = []Device{{Path: "/dev/sda"}} }, want: "device"},
+		"path of 65 bytes":      {change: func(l *LUN) { l.Devices = []Device{{Drive: driveID(1), Path: strings.Repeat("p", 65)}} }, want: "64 bytes"},
+		"model of 65 bytes":     {change: func(l *LUN) { l.Devices = []Device{{Drive: driveID(1), Model: strings.Repeat("m", 65)}} }, want: "64 bytes"},
+		"serial of 65 bytes":    {change: func(l *LUN) { l.Devices = []Device{{Drive: driveID(1), Serial: strings.Repeat("s", 65)}} }, want: "64 bytes"},
 		"generation zero":       {change: func(l *LUN) { l.Generation = 0 }, want: "generation"},
 		"generation at the end": {change: func(l *LUN) { l.Generation = math.MaxUint64 }, want: "generation"},
 		"region size of three":  {change: func(l *LUN) { l.RegionSize = 3 }, want: "region"},

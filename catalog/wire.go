@@ -47,6 +47,14 @@ type lunV1 struct {
 	BlockSize  size.Bytes    `json:"blockBytes,omitempty"`
 	Host       string        `json:"host,omitempty"`
 	Histories  []historyV1   `json:"histories,omitempty"`
+	Devices    []deviceV1    `json:"devices,omitempty"`
+}
+
+type deviceV1 struct {
+	Drive  uuid.UUID `json:"drive"`
+	Path   string    `json:"path,omitempty"`
+	Model  string    `json:"model,omitempty"`
+	Serial string    `json:"serial,omitempty"`
 }
 
 type plexV1 struct {
@@ -212,9 +220,9 @@ func expect(decoder *json.Decoder, want json.Token) error {
 // checkLimits refuses a record with more of anything than one may have, and a generation that leaves no room above it. It also
 // refuses records in records in records. Validate would check them all, and name each in its error.
 func (l *lunV1) checkLimits() error {
-	if len(l.Plexes) > MaxPlexes || len(l.Absorbed) > MaxHistory || len(l.Former) > MaxHistory || len(l.Histories) > MaxHistories {
-		return invalid("record of %d plexes, %d tombstones, %d former drives and %d histories",
-			len(l.Plexes), len(l.Absorbed), len(l.Former), len(l.Histories))
+	if len(l.Plexes) > MaxPlexes || len(l.Absorbed) > MaxHistory || len(l.Former) > MaxHistory || len(l.Histories) > MaxHistories || len(l.Devices) > MaxDevices {
+		return invalid("record of %d plexes, %d tombstones, %d former drives, %d histories and %d devices",
+			len(l.Plexes), len(l.Absorbed), len(l.Former), len(l.Histories), len(l.Devices))
 	}
 	if l.Generation > maxCount {
 		return invalid("generation %d", l.Generation)
@@ -311,6 +319,7 @@ func toWire(l LUN) lunV1 {
 		}),
 		Wipe: l.Wipe, Deleted: l.Deleted, Copy: l.Copy, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
 		Histories: each(l.Histories, func(h History) historyV1 { return historyV1(h) }),
+		Devices:   each(l.Devices, func(d Device) deviceV1 { return deviceV1(d) }),
 	}
 }
 
@@ -344,6 +353,7 @@ func toModel(l lunV1) LUN {
 		}),
 		Wipe: l.Wipe, Deleted: l.Deleted, Copy: l.Copy, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
 		Histories: each(l.Histories, func(h historyV1) History { return History(h) }),
+		Devices:   each(l.Devices, func(d deviceV1) Device { return Device(d) }),
 	}
 }
 

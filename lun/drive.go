@@ -1,8 +1,10 @@
 package lun
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -12,6 +14,7 @@ import (
 	"github.com/plexctl/plexctl/catalog"
 	"github.com/plexctl/plexctl/lun/internal/host"
 	"github.com/plexctl/plexctl/lun/internal/ops"
+	"github.com/plexctl/plexctl/lun/internal/record"
 	"github.com/plexctl/plexctl/size"
 	"github.com/plexctl/plexctl/vds"
 )
@@ -29,6 +32,8 @@ type Drive struct {
 	State   DriveState
 	Rivals  []string // paths of the other devices with this label
 	Changed bool     // the device is not the one that the label was written to; Provider.Choose confirms it
+	// LastPath is, for a drive that is missing, the path of its device when a record of its LUNs was last written with it.
+	LastPath string
 }
 
 // DriveState says what a device with a label is to this host.
@@ -40,6 +45,7 @@ const (
 	DriveForeign   = host.Foreign   // it is not this host's: its LUNs are not started here before Provider.TakeOver
 	DriveCopy      = host.Copy      // another device is the drive of this label
 	DriveSilent    = host.Mute      // it does not answer, and may be a drive; see Provider.Silent
+	DriveMissing   = host.Missing   // no device has its label; see Provider.Missing
 	DriveAmbiguous = host.Ambiguous // so may one of Rivals be; no LUN is started from it before Provider.Choose
 )
 
@@ -54,6 +60,39 @@ func (p *Provider) Drives() []Drive {
 		return cmp.Or(cmp.Compare(len(a.Info.Path), len(b.Info.Path)), cmp.Compare(a.Info.Path, b.Info.Path))
 	})
 	return all
+}
+
+// Missing is the drives of LUNs that no device here is, sorted by GUID. Of each there is what records say: where it was, model, serial
+// number, and the names of the LUNs. A drive is not
+// missing if there is a device with its label that is not used.
+func (p *Provider) Missing() []Drive {
+	h, paths := p.host(), p.DrivePaths()
+	missing := map[uuid.UUID]Drive{}
+	for _, l := range h.Set.LUNs {
+		for _, id := range l.Drives() {
+			if paths[id] != "" || l.Deleted || slices.ContainsFunc(h.Others, func(d *host.Drive) bool { return d.ID() == id }) {
+				continue
+			}
+			was, d := l.DeviceOf(id), missing[id]
+			d.ID, d.State, d.LUNs = id, DriveMissing, append(d.LUNs, l.Name)
+			if was.Path != "" {
+				d.LastPath, d.Info.Model, d.Info.Serial = was.Path, was.Model, was.Serial
+			}
+			slices.Sort(d.LUNs)
+			missing[id] = d
+		}
+	}
+	return slices.SortedStableFunc(maps.Values(missing), func(a, b Drive) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+}
+
+// MissingDrive finds a drive among Missing by its GUID, a unique beginning of that, or its last path. It reports false if there is none,
+// or more than one.
+func (p *Provider) MissingDrive(ref string) (Drive, bool) {
+	found := slices.DeleteFunc(p.Missing(), func(d Drive) bool { return d.LastPath != ref && !record.BeginsGUID(ref, d.ID) })
+	if len(found) != 1 {
+		return Drive{}, false
+	}
+	return found[0], true
 }
 
 // DrivePaths is the path of each drive, by GUID: of those that are used, and of drives of other hosts.

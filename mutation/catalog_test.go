@@ -10,6 +10,20 @@ func catalogMutations() []mutation {
 			edits: []edit{{"commas[depth] >= most {", "commas[depth] >= most && depth > 99 {"}},
 		},
 		{
+			name:  "texts of devices go into a record with their commas",
+			harm:  "refuses every change of a mirror on a drive with an odd serial number",
+			file:  "catalog/device.go",
+			edits: []edit{{"case r == ',':", "case r == ',' && false:"}},
+			test:  "TestDeviceTextsCanBeReadBack/commas",
+		},
+		{
+			name:  "texts of devices go into a record at any length",
+			harm:  "refuses every change of a mirror on a device with a long name",
+			file:  "catalog/device.go",
+			edits: []edit{{"if len(text) <= MaxDeviceText {", "if len(text) <= 1<<20 {"}},
+			test:  "TestDeviceTextsCanBeReadBack/any",
+		},
+		{
 			name:  "a witness of a change that was taken back wins over a later change",
 			harm:  "undoes a change that was reported as done",
 			file:  "catalog/elect.go",

@@ -46,7 +46,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		ts.Setenv(args[0], m[1])
 	}),
-	// disk NAME SIZE [BLOCK [MODEL]]: there is a disk /dev/NAME.
+	// disk NAME SIZE [BLOCK [MODEL [SERIAL]]]: there is a disk /dev/NAME.
 	"disk": on(func(ts *testscript.TestScript, s *stage, args []string) {
 		length, err := size.Parse(args[1])
 		ts.Check(err)
@@ -58,6 +58,9 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		if len(args) > 3 {
 			info.Model = args[3]
+		}
+		if len(args) > 4 {
+			info.Serial = args[4]
 		}
 		s.mem.AddDisk(info)
 	}),

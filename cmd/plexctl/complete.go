@@ -62,7 +62,7 @@ func plexNames(ctx context.Context, h *host, args []string) []cobra.Completion {
 	if err != nil {
 		return nil
 	}
-	return listOf(newLUNDoc(props, h.DrivePaths()).Plexes, func(p plexDoc) cobra.Completion {
+	return listOf(newLUNDoc(props, h.driveRefs()).Plexes, func(p plexDoc) cobra.Completion {
 		return cobra.CompletionWithDesc(p.ID.String(), driveText(p.Drives))
 	})
 }

@@ -37,6 +37,7 @@ func newDriveList(c *cli) *cobra.Command {
 			"  foreign    it is not this host's, and is left alone\n" +
 			"  copy       another device is the drive of this label, and this one is left alone\n" +
 			"  ambiguous  several devices have this label, and none is used before one is chosen\n" +
+			"  missing    LUNs have plexes on it, and no device has its label; MODEL says where it was\n" +
 			"  silent     it does not answer, so it may be a drive or not; plexctl does without it",
 	}
 	return reading(c, cmd, &noOptions{}, listDrives)
@@ -47,6 +48,7 @@ func listDrives(_ context.Context, s *session, _ noOptions) error {
 	for _, d := range s.Silent() {
 		drives = append(drives, lun.Drive{Info: d.Info, State: lun.DriveSilent})
 	}
+	drives = append(drives, s.Missing()...)
 	return s.printDrives(drives)
 }
 
@@ -54,11 +56,15 @@ func (p printer) printDrives(drives []lun.Drive) error {
 	docs := listOf(drives, newDriveDoc)
 	head := []string{"DRIVE", "SIZE", "FREE", "HOST", "STATE", "LUNS", "GUID", "MODEL"}
 	return p.print(document{"drives": docs}, listing(head, docs, func(d driveDoc) []string {
-		free := p.size(d.Free)
-		if d.State == lun.DriveSilent {
+		path, room, free, model := d.Path, p.size(d.Size), p.size(d.Free), d.Model
+		switch d.State {
+		case lun.DriveSilent:
 			free = "-"
+		case lun.DriveMissing:
+			path, room, free = "-", "-", "-"
+			model = wasText(d.LastPath, d.Model, d.Serial)
 		}
-		return []string{d.Path, p.size(d.Size), free, hostText(d), d.stateText(), fmt.Sprint(len(d.LUNs)), p.id(d.ID), dash(d.Model)}
+		return []string{path, room, free, hostText(d), d.stateText(), fmt.Sprint(len(d.LUNs)), p.id(d.ID), dash(model)}
 	}))
 }
 
@@ -98,7 +104,11 @@ func newDriveShow(c *cli) *cobra.Command {
 func showDrive(_ context.Context, s *session, ref string) error {
 	drive, err := s.Drive(ref)
 	if err != nil {
-		return err
+		missing, ok := s.MissingDrive(ref)
+		if !ok {
+			return err
+		}
+		return s.showMissing(newDriveDoc(missing))
 	}
 	doc := newDriveDoc(drive)
 	return s.print(document{"drive": doc}, details(
@@ -117,6 +127,19 @@ func showDrive(_ context.Context, s *session, ref string) error {
 		[2]string{"same label", strings.Join(doc.Rivals, ", ")},
 		[2]string{"labelled as", doc.Hardware},
 		[2]string{"identity", doc.Identity},
+		[2]string{"LUNs", strings.Join(doc.LUNs, ", ")},
+	))
+}
+
+// showMissing shows a drive of which only records tell.
+func (p printer) showMissing(doc driveDoc) error {
+	return p.print(document{"drive": doc}, details(
+		[2]string{"drive", "missing"},
+		[2]string{"GUID", doc.ID.String()},
+		[2]string{"last path", doc.LastPath},
+		[2]string{"model", doc.Model},
+		[2]string{"serial", doc.Serial},
+		[2]string{"state", doc.stateText()},
 		[2]string{"LUNs", strings.Join(doc.LUNs, ", ")},
 	))
 }

@@ -19,6 +19,7 @@ const schemaVersion = 1
 type driveDoc struct {
 	ID            uuid.UUID      `json:"id,omitzero"`
 	Path          string         `json:"path"`
+	LastPath      string         `json:"lastPath,omitempty"`
 	Size          size.Bytes     `json:"sizeBytes"`
 	Free          size.Bytes     `json:"freeBytes"`
 	Grown         size.Bytes     `json:"grownBytes,omitempty"`
@@ -38,10 +39,13 @@ type driveDoc struct {
 	LUNs          []string       `json:"luns"`
 }
 
-// driveRef names a drive. Path is empty when the drive is missing.
+// driveRef names a drive. Path is empty when the drive is missing. The others are then what records say of it.
 type driveRef struct {
-	ID   uuid.UUID `json:"id"`
-	Path string    `json:"path,omitempty"`
+	ID       uuid.UUID `json:"id"`
+	Path     string    `json:"path,omitempty"`
+	LastPath string    `json:"lastPath,omitempty"`
+	Model    string    `json:"model,omitempty"`
+	Serial   string    `json:"serial,omitempty"`
 }
 
 // lunRef names a LUN.

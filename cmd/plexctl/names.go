@@ -20,7 +20,10 @@ func (h *host) named(text string) string {
 		var name string
 		switch kind := parts[1]; kind {
 		case "drive":
-			name = h.DrivePaths()[id]
+			ref := h.driveRefs()[id]
+			if name = ref.Path; name == "" && ref.LastPath != "" {
+				name = fmt.Sprintf("%s (%s)", id, ref.was())
+			}
 		case "plex":
 			if name = h.plexDrives(id); name != "" {
 				name = "on " + name

@@ -100,7 +100,7 @@ func (h *host) plexLoss(ctx context.Context, l *lun.LUN, plex uuid.UUID) (string
 	if err != nil {
 		return "", err
 	}
-	doc := newLUNDoc(props, h.DrivePaths())
+	doc := newLUNDoc(props, h.driveRefs())
 	where := "no drive"
 	for _, p := range doc.Plexes {
 		if p.ID == plex {

@@ -20,7 +20,7 @@ import (
 
 func newDriveDoc(d lun.Drive) driveDoc {
 	return driveDoc{
-		ID: d.ID, Path: d.Info.Path, Size: d.Info.Size, Free: d.Free.Bytes(), Grown: d.Grown.Bytes(), ReadOnly: d.Info.ReadOnly,
+		ID: d.ID, Path: d.Info.Path, LastPath: d.LastPath, Size: d.Info.Size, Free: d.Free.Bytes(), Grown: d.Grown.Bytes(), ReadOnly: d.Info.ReadOnly,
 		LogicalBlock: d.Info.LogicalBlock, PhysicalBlock: d.Info.PhysicalBlock,
 		Model: d.Info.Model, Serial: d.Info.Serial, Host: d.Label.Host, Created: d.Label.Created.UTC(),
 		LUNs: append([]string{}, d.LUNs...), Foreign: d.State == lun.DriveForeign, State: d.State, Changed: d.Changed, Rivals: append([]string{}, d.Rivals...),
@@ -28,7 +28,49 @@ func newDriveDoc(d lun.Drive) driveDoc {
 	}
 }
 
-func newDriveRef(d lun.Drive) driveRef { return driveRef{ID: d.ID, Path: d.Info.Path} }
+func newDriveRef(d lun.Drive) driveRef {
+	if d.State == lun.DriveMissing {
+		return driveRef{ID: d.ID, LastPath: d.LastPath, Model: d.Info.Model, Serial: d.Info.Serial}
+	}
+	return driveRef{ID: d.ID, Path: d.Info.Path}
+}
+
+// driveRefs names each drive of a LUN, by GUID.
+func (h *host) driveRefs() map[uuid.UUID]driveRef {
+	refs := map[uuid.UUID]driveRef{}
+	for id, path := range h.DrivePaths() {
+		refs[id] = driveRef{ID: id, Path: path}
+	}
+	for _, d := range h.Missing() {
+		refs[d.ID] = newDriveRef(d)
+	}
+	return refs
+}
+
+// was tells where a drive that is missing was, and what it is; empty when no record says.
+func (d driveRef) was() string { return wasText(d.LastPath, d.Model, d.Serial) }
+
+func wasText(path, model, serial string) string {
+	if path == "" {
+		return ""
+	}
+	texts := []string{"was " + path}
+	if model != "" {
+		texts = append(texts, model)
+	}
+	if serial != "" {
+		texts = append(texts, "serial "+serial)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// text names the drive for people.
+func (d driveRef) text() string {
+	if was := d.was(); d.Path == "" && was != "" {
+		return "missing: " + was
+	}
+	return cmp.Or(d.Path, "missing:"+d.ID.String())
+}
 
 // listOf is f of each of all. It is never nil, which would not be an empty list in JSON.
 func listOf[T, U any](all []T, f func(T) U) []U {
@@ -71,8 +113,8 @@ func (h *host) luns(ctx context.Context) ([]lunDoc, error) {
 	if err != nil {
 		return nil, err
 	}
-	paths := h.DrivePaths()
-	return listOf(all, func(p lun.Properties) lunDoc { return newLUNDoc(p, paths, operations...) }), nil
+	drives := h.driveRefs()
+	return listOf(all, func(p lun.Properties) lunDoc { return newLUNDoc(p, drives, operations...) }), nil
 }
 
 // lun looks at one LUN.
@@ -97,7 +139,7 @@ func (h *host) lun(ctx context.Context, ref string) (lunDoc, error) {
 	if err != nil {
 		return lunDoc{}, err
 	}
-	doc := newLUNDoc(props, h.DrivePaths(), operations...)
+	doc := newLUNDoc(props, h.driveRefs(), operations...)
 	if props.Tracked {
 		written, err := l.Written(ctx)
 		if err != nil {
@@ -120,7 +162,7 @@ func (h *host) orphan(ctx context.Context, ref string, err error) (lunDoc, error
 }
 
 // newLUNDoc makes the document of a LUN. It takes the operation of the LUN from operations.
-func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string, operations ...operationDoc) lunDoc {
+func newLUNDoc(p lun.Properties, drives map[uuid.UUID]driveRef, operations ...operationDoc) lunDoc {
 	doc := lunDoc{
 		ID: p.ID, Name: p.Name, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health,
 		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Scanning: p.Scanning, Foreign: p.Foreign, Resync: newResyncDoc(p),
@@ -130,7 +172,7 @@ func newLUNDoc(p lun.Properties, paths map[uuid.UUID]string, operations ...opera
 		doc.Problems = append(doc.Problems, newErrorDoc(p.Problem))
 	}
 	for _, x := range p.Plexes {
-		doc.Plexes = append(doc.Plexes, newPlexDoc(x, paths))
+		doc.Plexes = append(doc.Plexes, newPlexDoc(x, drives))
 	}
 	for _, o := range operations {
 		if p.Operation != nil && p.Operation.ID == o.ID {
@@ -159,8 +201,12 @@ func percent(done, total size.Sectors) int {
 	return min(99, int(float64(done)/float64(total)*100))
 }
 
-func newPlexDoc(p lun.PlexProperties, paths map[uuid.UUID]string) plexDoc {
-	drives := listOf(p.Drives, func(id uuid.UUID) driveRef { return driveRef{ID: id, Path: paths[id]} })
+func newPlexDoc(p lun.PlexProperties, known map[uuid.UUID]driveRef) plexDoc {
+	drives := listOf(p.Drives, func(id uuid.UUID) driveRef {
+		ref := known[id]
+		ref.ID = id
+		return ref
+	})
 	slices.SortStableFunc(drives, func(a, b driveRef) int {
 		return cmp.Or(cmp.Compare(len(a.Path), len(b.Path)), cmp.Compare(a.Path, b.Path))
 	})
@@ -169,8 +215,7 @@ func newPlexDoc(p lun.PlexProperties, paths map[uuid.UUID]string) plexDoc {
 
 // driveText formats the drives of a plex as a cell.
 func driveText(drives []driveRef) string {
-	texts := listOf(drives, func(d driveRef) string { return cmp.Or(d.Path, "missing:"+d.ID.String()) })
-	return strings.Join(texts, ",")
+	return strings.Join(listOf(drives, driveRef.text), ",")
 }
 
 // operations looks at every operation, running or the last one of its LUN. They are in the order of the names of the LUNs.

@@ -195,7 +195,7 @@ func TestCancellable(t *testing.T) {
 
 func TestNewLUNDoc(t *testing.T) {
 	id, here, gone := uuid.New(), uuid.New(), uuid.New()
-	paths := map[uuid.UUID]string{here: "/dev/sdb"}
+	drives := map[uuid.UUID]driveRef{here: {ID: here, Path: "/dev/sdb"}}
 	properties := func(change func(*lun.Properties)) lun.Properties {
 		p := lun.Properties{
 			ID: id, Name: "web1", Size: 2048, Done: 2048, Type: vds.TypeMirror, Status: vds.StatusOnline, Health: vds.HealthHealthy,
@@ -236,7 +236,7 @@ func TestNewLUNDoc(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			doc := newLUNDoc(properties(tt.change), paths)
+			doc := newLUNDoc(properties(tt.change), drives)
 			got := part{doc.Resync, doc.Problems}
 			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(codeDoc{}, errorDoc{})); diff != "" {
 				t.Errorf("document (-want +got):\n%s", diff)

@@ -31,9 +31,10 @@ func TestDriveComesBackElsewhere(t *testing.T) {
 	quiet()
 	lab.PullSCSI(t, disk)
 	t.Log(statusOf(r))
-	r.StatusSays(21, "failed-redundancy", "is missing", "no drive here has its record", "plexctl reenumerate")
+	r.StatusSays(21, "failed-redundancy", "missing: was "+disk+", scsi_debug, serial ", "is missing", "no drive here has its record", "plexctl reenumerate")
 	r.Refuse(21, []string{"status", "one", "-o", "json"}, `"health":"failed"`, `"orphan":true`)
 	r.Refuse(20, []string{"status", "m"}, "failed-redundancy", "plexctl reenumerate")
+	r.Refuse(0, []string{"drive", "show", disk}, "last path: "+disk, "model:     scsi_debug", "serial:    2000", "LUNs:      m")
 	r.Refuse(1, []string{"doctor"}, "plex-one")
 	r.Refuse(6, []string{"deactivate"}, "plex-one stays", "m is inactive")
 	r.Refuse(21, []string{"status"}, "one ", "plex-one", "m ", "is missing")
@@ -59,7 +60,7 @@ func TestDriveComesBackElsewhere(t *testing.T) {
 
 	quiet()
 	lab.PullSCSI(t, again) // the mirror is idle
-	r.Refuse(20, []string{"status", "m"}, "is missing", "plexctl reenumerate")
+	r.Refuse(20, []string{"status", "m"}, "missing: was "+again+", scsi_debug, serial ", "plexctl reenumerate")
 	third := lab.PlugSCSI(t)
 	t.Log(statusOf(r))
 	r.Refuse(20, []string{"status", "m"}, "failed-redundancy", "its drive is "+third+" now", "plexctl reenumerate")

@@ -158,6 +158,7 @@ func (h *Host) Next(l catalog.LUN) catalog.LUN {
 	next := h.Set.Next(l).Above(l.Generation)
 	next.BlockSize = h.blockSize(next)
 	next.Host = h.ID()
+	next.Devices = h.devices(next)
 	if len(next.Histories) == 0 {
 		next = record.Fork(next, l, uuid.New())
 	}
@@ -165,6 +166,26 @@ func (h *Host) Next(l catalog.LUN) catalog.LUN {
 		next = record.Single(next)
 	}
 	return next
+}
+
+// devices is the devices of the drives of l: of those that are here as they are now, of the others as l has them. A record on one drive
+// says nothing of it. It would be missing too.
+func (h *Host) devices(l catalog.LUN) []catalog.Device {
+	ids := l.Drives()
+	if len(ids) == 1 {
+		return nil
+	}
+	var devices []catalog.Device
+	for _, id := range ids[:min(len(ids), catalog.MaxDevices)] {
+		device := l.DeviceOf(id)
+		if d, here := h.Drives[id]; here {
+			device.Path, device.Model, device.Serial = catalog.DeviceText(d.Info.Path), catalog.DeviceText(d.Info.Model), catalog.DeviceText(d.Info.Serial)
+		}
+		if device.Path != "" {
+			devices = append(devices, device)
+		}
+	}
+	return devices
 }
 
 // writeCatalog writes a drive's catalog. A failed write of the copy at the end of the drive is no error: the change holds, and

@@ -28,6 +28,7 @@ const (
 	Copy      Standing = "copy"      // another device is the drive
 	Ambiguous Standing = "ambiguous" // one of several devices with its label, and it cannot be told which is the drive
 	Mute      Standing = "silent"    // it has not answered, and may be a drive or not; see Silent
+	Missing   Standing = "missing"   // no device has its label; a record names it
 	lower     Standing = "lower"     // below another device with its label, such as a path of a multipath device; not listed
 )
 

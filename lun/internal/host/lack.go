@@ -27,7 +27,7 @@ func (l Lack) Code() vds.Code {
 		return vds.ErrAccessDenied
 	case Copy, Ambiguous:
 		return vds.ErrDiskConfigurationNotSync
-	case Used, Mute, lower:
+	case Used, Mute, Missing, lower:
 	}
 	return vds.ErrObjectStatusFailed
 }
@@ -89,7 +89,7 @@ func (d *Drive) lack() Lack {
 			Ambiguous, fmt.Sprintf("%s is on several devices: %s", drive, strings.Join(d.family(), ", ")),
 			"detach the copy, or say which is the drive: `plexctl drive choose DEVICE`",
 		}
-	case Used, Mute, lower:
+	case Used, Mute, Missing, lower:
 	}
 	return Lack{}
 }

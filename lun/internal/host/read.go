@@ -107,7 +107,7 @@ func (c *census) publish() {
 			c.Drives[d.ID()] = d
 			c.At.Drives[d.ID()] = d.Info.Dev
 			c.Problems = append(c.Problems, d.damage()...)
-		case Foreign, Copy, Ambiguous, Mute:
+		case Foreign, Copy, Ambiguous, Mute, Missing:
 			c.Others = append(c.Others, d)
 		}
 	}
