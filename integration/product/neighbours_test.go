@@ -212,9 +212,10 @@ func lvmOnAMirror(t *testing.T) {
 	lab.Must(t, os.MkdirAll("/run/lvm", 0o755))
 	lab.Must(t, os.MkdirAll("/etc/lvm", 0o755))
 	lvm := func(args ...string) (string, error) { return lab.TryTool(t, "lvm", args...) }
+	t.Cleanup(func() { _, _ = lvm("vgchange", "-an", "vg") }) // if the test has failed: the LUN could not be taken down
 	for _, args := range [][]string{
 		{"pvcreate", "/dev/mapper/plex-web1"},
-		{"vgcreate", "vg", "/dev/mapper/plex-web1"},
+		{"vgcreate", "--setautoactivation", "n", "vg", "/dev/mapper/plex-web1"}, // else udev's rules activate it when the LUN has changed
 		{"lvcreate", "-y", "-Zn", "-Wn", "-L", "16M", "-n", "data", "vg"},
 		{"vgchange", "-an", "vg"},
 	} {
