@@ -14,8 +14,8 @@ import (
 	"github.com/plexctl/plexctl/size"
 )
 
-// SyncLimit bounds every wait for a copy.
-const SyncLimit = 90 * time.Second
+// SyncLimit bounds every wait for a copy, should it hang.
+const SyncLimit = 5 * time.Minute
 
 // ExitStatus is the exit status of a command that was run.
 func ExitStatus(err error) int {
@@ -110,7 +110,7 @@ func Settle(t testing.TB) {
 		return
 	}
 	// Under load udevd may end a connection that it has not read from yet: settle asks again.
-	WaitFor(t, "udevadm settle", 3*time.Minute, func() bool {
+	WaitFor(t, "udevadm settle", 10*time.Minute, func() bool {
 		out, err := TryTool(t, "udevadm", "settle", "--timeout=180")
 		if err != nil {
 			t.Logf("udevadm settle: %v: %s", err, out)
