@@ -14,6 +14,8 @@ import (
 
 // TestAsyncPercent follows a copy with as many looks as there is time for: percent is 0 to 99 while it is pending, never
 // falls, and is 100 with the end.
+//
+//gate:kernels bare
 func TestAsyncPercent(t *testing.T) {
 	r := lab.NewSmallRig(t, 2)
 	l := r.CreateFull("web1", 0)
@@ -42,6 +44,8 @@ func TestAsyncPercent(t *testing.T) {
 
 // TestAsyncWait waits for one operation again and again: with a deadline that is too short, from several goroutines, and
 // after the end.
+//
+//gate:kernels bare
 func TestAsyncWait(t *testing.T) {
 	r := lab.NewSmallRig(t, 2)
 	l, op := r.Busy("web1", 0, 1)
@@ -72,6 +76,8 @@ func TestAsyncWait(t *testing.T) {
 
 // TestAsyncTypes asks every call that returns a handle for its type, which is never unknown: when it has to copy, and when
 // there was nothing to do.
+//
+//gate:kernels bare
 func TestAsyncTypes(t *testing.T) {
 	r := lab.NewSmallRig(t, 3)
 	l := r.Create("web1", lab.SmallLUN, 0)
@@ -108,6 +114,8 @@ func TestAsyncTypes(t *testing.T) {
 }
 
 // TestAsyncRecover is the handle of a recovery that has something to copy.
+//
+//gate:kernels bare
 func TestAsyncRecover(t *testing.T) {
 	r, l := halfFailed(t)
 	op, err := l.Recover(t.Context())

@@ -19,7 +19,7 @@ import (
 // TestHostPowerCutInMidCopy cuts the power while a source is being filled and the target is written to, and finds the
 // mirror whole after the next boot.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestHostPowerCutInMidCopy(t *testing.T) {
 	cutAndCheck(t, "TestGuestAttachUntilCut", "TestGuestCopyGoesOn")
 }
@@ -27,7 +27,7 @@ func TestHostPowerCutInMidCopy(t *testing.T) {
 // TestHostPowerCutOfAMirror cuts the power under a finished mirror that is written to. Its plexes then differ, which the
 // kernel by itself would not notice.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestHostPowerCutOfAMirror(t *testing.T) {
 	cutAndCheck(t, "TestGuestMirrorUntilCut", "TestGuestMirrorIsMadeEqual")
 }

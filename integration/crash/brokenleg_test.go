@@ -54,6 +54,8 @@ type legTally struct {
 // documented code if not well, no write fails while a good leg is there, nothing is lost, nothing suspended, and with the leg
 // back the LUNs are in the old state or in the new one and can be made whole. With PLEXCTL_SWEEP every kind of failure, of
 // either leg, at every moment, and then more of them with other delays; without, a few.
+//
+//gate:kernels bare
 func TestLegs(t *testing.T) {
 	limit, sweeping := sweep.Time(t)
 	seed := sweep.Seed(t, 11)

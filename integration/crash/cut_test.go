@@ -27,7 +27,7 @@ func hotStamps() lab.Stamps { return lab.Stamps{Seed: 3, Length: 4 * size.MiB} }
 // TestHostPowerCutOfThreePlexes cuts the power under a mirror of three plexes, one of which gets what it missed; with
 // PLEXCTL_SWEEP also under a finished one, while a plex is added, and while the rate is set.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestHostPowerCutOfThreePlexes(t *testing.T) {
 	scenarios := []string{"TestGuestRecoverUntilCut"}
 	if sweep.On() {

@@ -33,12 +33,12 @@ const pointVar = "PLEXCTL_POINT"
 // In a sweep that is every effect of every operation on each kernel, then random ones and random moments until the time is
 // up. Without, a few effects, others on each kernel.
 //
-//gate:kernels every
+//gate:kernels releases
 func TestKillPoints(t *testing.T) { killPoints(t, newKillRig(t, false)) }
 
 // TestKillPointsTracked is TestKillPoints with LUNs that are tracked. In a sweep its points are random.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestKillPointsTracked(t *testing.T) { killPoints(t, newKillRig(t, true)) }
 
 func killPoints(t *testing.T, k *killRig) {

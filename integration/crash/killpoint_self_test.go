@@ -16,6 +16,8 @@ import (
 // These tests show that plexctl is killed where it is meant to be, and that what is looked at afterwards would be found.
 
 // TestTrace follows a whole run, then kills runs of the same command after some of its effects.
+//
+//gate:kernels bare
 func TestTrace(t *testing.T) {
 	r := lab.NewSmallRig(t, 1)
 	args := []string{"lun", "create", "fresh", "--size", "4MiB", "--drive", r.Drives[0]}
@@ -50,6 +52,8 @@ func TestTrace(t *testing.T) {
 }
 
 // TestKillsWouldBeNoticed spoils what is looked at after a kill.
+//
+//gate:kernels bare
 func TestKillsWouldBeNoticed(t *testing.T) {
 	k := newKillRig(t, false)
 	k.reach("web1=02")

@@ -16,10 +16,10 @@ import (
 //	//gate:kernels every     on every kernel, with udevd and without: what it shows can differ
 //	//gate:kernels releases  on the kernel of the full run and on the old one, which has no udevd: without udevd on the former it
 //	                         would show nothing more
-//	//gate:kernels others    where no udevd is: it would be in the way, or the full run has a larger test
+//	//gate:kernels others    on both kernels without udevd: it has no say in what it shows, or would be in the way
 //	//gate:kernels old       on the old kernel
 //	//gate:kernels bare      on the kernel of the full run without udevd in the place of with it: udevd takes half of the time there
-//	                         and has no say in what it shows
+//	                         and has no say in what it shows, nor has the old kernel
 //	//gate:kernels plain     on the kernel of the full run, without udevd
 //	//gate:when harness      only when the files of the harness have changed, and in the sweep
 //	//gate:when model        only when the simulated kernel, or what compares it with the real ones, has changed, and in the sweep

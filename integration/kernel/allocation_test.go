@@ -211,7 +211,7 @@ func configureLoop(t testing.TB, config *unix.LoopConfig) string {
 	return device
 }
 
-//gate:kernels releases
+//gate:kernels others
 func TestAllocationLoop(t *testing.T) {
 	for name, mount := range map[string]func(testing.TB) string{"tmpfs": mountTmpfs, "ext4": mountExt4} {
 		for kind, flags := range map[string]uint32{"buffered": 0, "direct": unix.LO_FLAGS_DIRECT_IO} {
@@ -247,7 +247,7 @@ func TestAllocationReserved(t *testing.T) {
 // TestAllocationDirtyDevice writes through the page cache of the loop device, and flushes that alone: the file's own pages
 // need not be on its file system yet.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestAllocationDirtyDevice(t *testing.T) {
 	lab.NewLab(t)
 	c := newChurn(t, sparseLoop(t, filepath.Join(mountExt4(t), "image"), 0))
@@ -275,7 +275,7 @@ func unknown(t testing.TB, device string) {
 	}
 }
 
-//gate:kernels releases
+//gate:kernels others
 func TestAllocationUnknown(t *testing.T) {
 	lab.NewLab(t)
 	dir := mountTmpfs(t)
@@ -314,7 +314,7 @@ func TestAllocationSetUpAnew(t *testing.T) {
 	}
 }
 
-//gate:kernels releases
+//gate:kernels others
 func TestAllocationThinSCSI(t *testing.T) {
 	for name, parameters := range map[string]string{
 		"granules":        "lbpws=1 lbprz=1 unmap_granularity=64",

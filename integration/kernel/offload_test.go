@@ -77,7 +77,7 @@ func refuseOffload(t testing.TB, device string) {
 	compareDisk(t, d, want)
 }
 
-//gate:kernels releases
+//gate:kernels others
 func TestOffloadLoop(t *testing.T) {
 	lab.NewLab(t)
 	for _, block := range []size.Bytes{512, 4096} {
@@ -110,7 +110,7 @@ func newLoopOn(t testing.TB, path string) string {
 // TestOffloadThinSCSI has a disk that drops what it is asked to unmap of a granule in part, and one whose granules do not
 // start at its first block.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestOffloadThinSCSI(t *testing.T) {
 	lab.NewLab(t)
 	for name, parameters := range map[string]string{

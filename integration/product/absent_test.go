@@ -11,7 +11,7 @@ import (
 // The drive of a leg that had failed is not there when the LUN is started: no question is asked. When it is back, it gets
 // what it missed, and no more.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestStartWithoutAFailedLeg(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		name := map[bool]string{false: "stopped", true: "crashed"}[crash]
@@ -46,7 +46,7 @@ func TestStartWithoutAFailedLeg(t *testing.T) {
 // A leg whose drive is not there had not failed, and may be the newer one: the LUN is not started before the user says so.
 // The missing leg counts as out of date then, and is never served.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestStartByForce(t *testing.T) {
 	r, drives := lab.BrittleRig(t, 2, cut.FailDrive)
 	l := mirrorOn(r, "web1", 2)
@@ -86,7 +86,7 @@ func TestStartByForce(t *testing.T) {
 
 // A leg fails and comes back in the middle of a crash: what it holds is old, and is not served.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestOldLegAfterACrash(t *testing.T) {
 	r, drives := lab.BrittleRig(t, 3, 64*size.MiB)
 	l := mirrorOn(r, "web1", 3)

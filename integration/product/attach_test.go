@@ -114,6 +114,8 @@ func TestAttachOutlivesAKilledPlexctl(t *testing.T) {
 }
 
 // A reader of plexctl's messages that goes away after so many lines ends no change.
+//
+//gate:kernels bare
 func TestAChangeThatNobodyReads(t *testing.T) {
 	r := lab.NewRig(t, 2, 96*size.MiB)
 	r.Create("web1", 32*size.MiB, 0)
@@ -175,7 +177,7 @@ func signalled(t *testing.T, command, signal string, after time.Duration) bool {
 
 // Taking everything down in mid-copy and assembling it again is what a reboot does.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestCopyGoesOnAfterDeactivateAndAssemble(t *testing.T) {
 	r := lab.NewRig(t, 2, 96*size.MiB)
 	web, spare := r.Create("web1", 64*size.MiB, 0), r.Create("spare3", 64*size.MiB, 1)
@@ -197,7 +199,7 @@ func TestCopyGoesOnAfterDeactivateAndAssemble(t *testing.T) {
 // slowCopy is a rate at which a copy of 64 MiB takes seconds, however fast the machine is.
 var slowCopy = lun.AttachOptions{Rate: 8 * size.MiB}
 
-//gate:kernels releases
+//gate:kernels others
 func TestCancelInMidCopyGivesBothLUNsBack(t *testing.T) {
 	r := lab.NewRig(t, 2, 96*size.MiB)
 	web, spare := r.Create("web1", 64*size.MiB, 0), r.Create("spare3", 80*size.MiB, 1)
@@ -291,6 +293,8 @@ func TestDriveInitRefusals(t *testing.T) {
 }
 
 // A LUN that is gone leaves nothing: no device, no node, and its space is free.
+//
+//gate:kernels bare
 func TestDeleteFreesEverything(t *testing.T) {
 	r := lab.NewRig(t, 1, 64*size.MiB)
 	free := r.Provider.Drives()[0].Free

@@ -14,7 +14,7 @@ import (
 // The kernel compares the plexes of a LUN: nothing is rebuilt and nothing is degraded. What it finds is no health, until it is
 // repaired. A plex that is added meanwhile to a LUN that is redundant is planned work.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestCheckAndWhatItFinds(t *testing.T) {
 	const length = 160 * size.MiB
 	r := lab.NewRig(t, 3, length+32*size.MiB)

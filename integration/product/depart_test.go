@@ -12,7 +12,7 @@ import (
 // fails, so that only the other one gets the writes. The devices go away without a stop. Then the drive is back, and the LUN has
 // its newest data: the plex has not left.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestOnlyALeavingPlexIsLeft(t *testing.T) {
 	r, drives := lab.BrittleRig(t, 2, cut.FailDrive)
 	l := mirrorOn(r, "web1", 2)

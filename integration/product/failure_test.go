@@ -31,7 +31,7 @@ func mirrorOn(r *lab.Rig, name string, n int) *lab.Live {
 // A leg is lost while the LUN is in use, comes back, and gets what was written meanwhile, and no more. With PLEXCTL_SWEEP it
 // comes back while the writer is at work after every kind of loss; without, after one, and the plainest kind is left out.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestRecoverCopiesOnlyWhatWasMissed(t *testing.T) {
 	kinds := map[string]struct{ fail, back func(b *lab.Brittle) }{
 		"pulled":                    {(*lab.Brittle).Pull, (*lab.Brittle).Heal},
@@ -95,6 +95,8 @@ func nothingToRecover(l *lab.Live) {
 }
 
 // A mirror that has lost a leg gets another plex, and then gives the lost one up.
+//
+//gate:kernels bare
 func TestAttachRepairsADegradedMirror(t *testing.T) {
 	r, drives := lab.BrittleRig(t, 3, cut.FailDrive)
 	room := r.Free(1)
@@ -133,7 +135,7 @@ func TestAttachRepairsADegradedMirror(t *testing.T) {
 // A leg is lost before it is filled: the operation fails, and the plex counts for nothing until it is recovered or, with
 // PLEXCTL_SWEEP, removed.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestLegLostInMidCopy(t *testing.T) {
 	for _, then := range []string{"recover", "remove"}[:lab.Rounds(1, 2)] {
 		t.Run(then, func(t *testing.T) {
@@ -168,6 +170,8 @@ func TestLegLostInMidCopy(t *testing.T) {
 
 // The only plex with the data has a sector that cannot be read: the operation ends, the LUN goes on, and once the sector is
 // well the plex is filled.
+//
+//gate:kernels bare
 func TestUnreadableSectorOfTheSource(t *testing.T) {
 	r, drives := lab.BrittleRig(t, 2, cut.FailDrive)
 	l := mirrorOn(r, "web1", 1)

@@ -54,8 +54,6 @@ func restore(t *testing.T, device, image string) {
 
 // A drive of a mirror of three is replaced by an image of itself from an earlier moment, again and again: from an orderly stop,
 // from the middle of a later run, from before the last growth of the record. The LUN has its newest data each time.
-//
-//gate:kernels releases
 func TestReplacedByItsImage(t *testing.T) {
 	rounds := 2
 	if sweep.On() {
@@ -99,7 +97,7 @@ func TestReplacedByItsImage(t *testing.T) {
 
 // Each half of a mirror is started without the other. Together they are a conflict, until one of them is kept.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestForkedMirror(t *testing.T) {
 	r, drives := lab.BrittleRig(t, 2, cut.FailDrive)
 	l := mirrorOn(r, "web1", 2)

@@ -29,8 +29,6 @@ func under(r *lab.Rig, name string) string {
 }
 
 // A copy of a drive in use turns up: the LUN goes on, can be changed and taken down. Then one of the two has to be chosen.
-//
-//gate:kernels releases
 func TestACloneOfADriveInUse(t *testing.T) {
 	r := lab.NewSmallRig(t, 1)
 	l := r.LiveOn("web1", lab.SmallLUN, 0)
@@ -75,8 +73,6 @@ func mapped(table string) []string {
 }
 
 // A snapshot of a drive in use exists for a while. The LUN stays on the drive, and is not sent to the snapshot by any hint.
-//
-//gate:kernels releases
 func TestASnapshotOfADriveInUse(t *testing.T) {
 	r := lab.NewSmallRig(t, 1)
 	l := r.LiveOn("web1", lab.SmallLUN, 0)
@@ -110,8 +106,6 @@ func TestASnapshotOfADriveInUse(t *testing.T) {
 
 // A disk of another host is plugged in, with a LUN of this one's name and with news of this one's LUN. It is left alone, and so is
 // the LUN.
-//
-//gate:kernels releases
 func TestADiskOfAnotherHost(t *testing.T) {
 	lab.HasID(t)
 	lab.NewLab(t)

@@ -50,7 +50,7 @@ func pausedCopy(r *lab.Rig) (*lun.LUN, *resync.Async, dm.Device) {
 // The kernel's log tells how a copy went, from the marker on. What is before it, and the clock, do not matter. If the log does
 // not tell, the plexes are compared.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestTheKernelLogTellsHowACopyWent(t *testing.T) {
 	const passed = "md/raid1:mdX: dm-%d: unrecoverable I/O read error for block 40960"
 	t.Run("nothing was passed over", func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestTheKernelLogTellsHowACopyWent(t *testing.T) {
 
 // The log was overwritten, and a sector of the source cannot be read: the comparison finds it.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestAnUnreadableSectorThatNoLogTellsOf(t *testing.T) {
 	lab.NewLab(t)
 	f := lab.NewBrittle(t, "fragile", lab.SmallDrive)

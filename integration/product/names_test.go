@@ -22,8 +22,6 @@ func foreign(r *lab.Rig, name string) {
 
 // Another device has the name that a LUN is to get. Nothing changes. When a rename was interrupted and the name was taken
 // meanwhile, the LUN goes on under its old name, which status says, and gets the new one as soon as that is free.
-//
-//gate:kernels releases
 func TestRenameOntoATakenName(t *testing.T) {
 	r := lab.NewSmallRig(t, 2)
 	l := r.Mirrored("web1", 0, 1)
@@ -58,6 +56,8 @@ func TestRenameOntoATakenName(t *testing.T) {
 }
 
 // No LUN gets a name that a command would take for a GUID.
+//
+//gate:kernels bare
 func TestNamesThatReadAsAGUID(t *testing.T) {
 	r := lab.NewSmallRig(t, 1)
 	l := r.Create("web1", size.MiB, 0)

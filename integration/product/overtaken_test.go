@@ -18,7 +18,7 @@ import (
 // plexctl is stopped while a LUN is suspended, as by a debugger or the freezer of a container. Its guard resumes the LUN with the old
 // table, and users go on. Then plexctl goes on too, sees that, and takes its change back. The same change works afterwards.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestOvertaken(t *testing.T) {
 	r, drives := lab.BrittleRig(t, 2, cut.FailDrive)
 	l := mirrorOn(r, "web1", 2)
@@ -55,6 +55,8 @@ func TestOvertaken(t *testing.T) {
 }
 
 // A program that uses the library with the options that it has by default is its own guard.
+//
+//gate:kernels bare
 func TestLibraryIsGuarded(t *testing.T) {
 	r := lab.NewRig(t, 2, cut.FailDrive)
 	l := mirrorOn(r, "web1", 2)

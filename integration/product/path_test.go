@@ -10,7 +10,7 @@ import (
 
 // A drive on a device of device-mapper is called by the name that people know, and never by the device below it. Its name may change.
 //
-//gate:kernels every
+//gate:kernels releases
 func TestADriveIsCalledByItsName(t *testing.T) {
 	below := lab.NewLoop(t, 96*size.MiB, 512)
 	r := lab.NewRig(t, 1, 96*size.MiB)

@@ -24,6 +24,8 @@ import (
 // TestRaceAddPlex has two processes add the same pair of LUNs to each other, by turns both in the same direction and one in
 // each. In every round exactly one of them wins, the other one gets a documented code, and when the winner's operation is
 // cancelled everything is as it was. 10 rounds, or as many as a sweep has time for.
+//
+//gate:kernels bare
 func TestRaceAddPlex(t *testing.T) {
 	length, _ := sweep.Time(t)
 	end := time.Now().Add(length)
@@ -176,6 +178,8 @@ func readersRead(t *testing.T, r *lab.Rig) {
 }
 
 // TestLockDryRun plans a change while somebody else holds the lock, which it does not need.
+//
+//gate:kernels bare
 func TestLockDryRun(t *testing.T) {
 	r, target, source := lab.Pair(t)
 	lock, err := hostlock.Acquire(t.Context(), lun.DefaultLockPath, "hold the lock")

@@ -47,6 +47,8 @@ func queued(r *lab.Rig, name string, want bool) {
 }
 
 // A rate holds from the first second on. Set anew it holds for what is left, and nothing is copied twice.
+//
+//gate:kernels bare
 func TestRate(t *testing.T) {
 	r := lab.NewRig(t, 2, cut.FailDrive)
 	l := r.Create("web1", cut.FailLength, 0)
@@ -70,6 +72,8 @@ func TestRate(t *testing.T) {
 }
 
 // A plex that is never filled is cancelled: its room is free again.
+//
+//gate:kernels bare
 func TestCancelOfAPausedPlex(t *testing.T) {
 	r := lab.NewRig(t, 2, cut.FailDrive)
 	l := r.LiveOn("web1", cut.FailHot, 0)
@@ -92,6 +96,8 @@ func TestCancelOfAPausedPlex(t *testing.T) {
 
 // Of two copies to a drive the second one waits for the first, and begins by itself while somebody waits for it. --now does
 // not wait.
+//
+//gate:kernels bare
 func TestCopiesToOneDriveQueue(t *testing.T) {
 	r := lab.NewRig(t, 4, 96*size.MiB)
 	for drive, name := range []string{"first", "second", "hasty"} {

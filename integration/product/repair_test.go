@@ -27,8 +27,6 @@ func overwriteStart(t *testing.T, device, text string, length size.Bytes) {
 }
 
 // Firmware zeroes the labels of one drive of a mirror, then of both. Assemble writes them anew.
-//
-//gate:kernels releases
 func TestLabelsZeroed(t *testing.T) {
 	r := lab.NewRig(t, 2, cut.FailDrive)
 	l := mirrorOn(r, "web1", 2)
@@ -52,8 +50,6 @@ func TestLabelsZeroed(t *testing.T) {
 }
 
 // Somebody makes a drive of a mirror a physical volume, and then both. Assemble leaves that alone, and drive repair leads out of it.
-//
-//gate:kernels releases
 func TestLabelsOverwritten(t *testing.T) {
 	r := lab.NewRig(t, 2, cut.FailDrive)
 	l := mirrorOn(r, "web1", 2)

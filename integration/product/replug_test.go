@@ -14,8 +14,6 @@ import (
 
 // A drive is pulled while its LUNs are in use: the only one of a LUN, and one of an idle mirror. It comes back under another number.
 // At each point status tells what is true, and what to run.
-//
-//gate:kernels releases
 func TestDriveComesBackElsewhere(t *testing.T) {
 	lab.NewLab(t)
 	disk := lab.NewSCSI(t, "dev_size_mb=48")

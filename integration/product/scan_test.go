@@ -15,7 +15,7 @@ import (
 // A LUN with a file system in use is scanned, and gets a plex. The scan is interrupted, and killed, and goes on; in between the
 // machine crashes. No more is copied than what is not zero, and the plexes are equal.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestScan(t *testing.T) {
 	r := lab.NewRig(t, 2, 2*trackedLength)
 	for i := range r.Drives {

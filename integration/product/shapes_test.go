@@ -12,6 +12,8 @@ import (
 )
 
 // The checks of all tests here must be able to fail: a byte that is changed behind a mirror's back is found by both.
+//
+//gate:kernels bare
 func TestDifferencesAreFound(t *testing.T) {
 	r := lab.NewRig(t, 2, 48*size.MiB)
 	l := r.Create("web1", 16*size.MiB, 0)
@@ -41,6 +43,8 @@ func TestDifferencesAreFound(t *testing.T) {
 
 // One LUN goes through every number of plexes up to 4 and back, in use all the while; with PLEXCTL_SWEEP up to 8, which is as
 // many as there can be.
+//
+//gate:kernels bare
 func TestPlexChain(t *testing.T) {
 	r := lab.NewRig(t, lab.Rounds(4, 8), 40*size.MiB)
 	room := r.Free(0)

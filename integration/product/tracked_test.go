@@ -24,7 +24,7 @@ const (
 // A tracked LUN with a file system in use gets a plex, and no more is copied to it than was ever written. That stays known when
 // plexes come and go, when the LUN grows, when it is taken down, and when the machine crashes.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestTracked(t *testing.T) {
 	r := lab.NewRig(t, 3, 2*trackedLength)
 	for i := range r.Drives {

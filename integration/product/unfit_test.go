@@ -14,8 +14,6 @@ import (
 )
 
 // A label on a LUN's own device, or on a device above it, would destroy the LUN. Nothing else protects one that is idle.
-//
-//gate:kernels releases
 func TestInitOnADeviceOfALUN(t *testing.T) {
 	r := lab.NewRig(t, 2, 64*size.MiB)
 	const device, length = "/dev/mapper/plex-web1", 48 * size.MiB
@@ -99,14 +97,14 @@ func unfit(t *testing.T, exit int, code, says string, ill, well func(device stri
 
 // A drive that takes no writes is like one that is missing.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestReadOnlyDrive(t *testing.T) {
 	unfit(t, 5, "VDS_E_MEDIA_WRITE_PROTECTED", "write-protected", func(d string) { protect(t, d, 1) }, func(d string) { protect(t, d, 0) })
 }
 
 // A drive that comes back with larger logical blocks would give the LUN larger ones, and a file system on it could not be mounted.
 //
-//gate:kernels releases
+//gate:kernels others
 func TestDriveWithLargerBlocks(t *testing.T) {
 	blocks := func(n int) func(string) {
 		return func(d string) { setLoop(t, d, unix.LOOP_SET_BLOCK_SIZE, n) }
@@ -116,7 +114,7 @@ func TestDriveWithLargerBlocks(t *testing.T) {
 
 // A drive that has shrunk is not written. A LUN that lies before its end can be read by force.
 //
-//gate:kernels releases
+//gate:kernels bare
 func TestShrunkDrive(t *testing.T) {
 	t.Run("mirror", func(t *testing.T) {
 		limit := func(n size.Bytes) func(string) { return func(d string) { limitLoop(t, d, n) } }
