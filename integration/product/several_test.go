@@ -13,18 +13,23 @@ import (
 
 // TestSeveralAtOnce has LUNs of every kind started and taken down by one command, which does several of them at a time: each
 // has its own content afterwards, its plexes are equal, and nothing is left over. One that cannot be taken down keeps no other.
+// There are two mirrors, and one LUN of each other kind; with PLEXCTL_SWEEP two of each.
 func TestSeveralAtOnce(t *testing.T) {
 	const length = 4 * size.MiB
 	r := lab.NewRig(t, 3, 128*size.MiB)
 	plexes := map[string]int{}
 	for i := range 2 {
-		plain, mirror, tracked := fmt.Sprintf("plain%d", i), fmt.Sprintf("mirror%d", i), fmt.Sprintf("tracked%d", i)
-		r.Create(plain, length, 0)
+		mirror := fmt.Sprintf("mirror%d", i)
 		r.AddOn(r.Create(mirror, length, 0), 1)
+		plexes[mirror] = 2
+	}
+	for i := range lab.Rounds(1, 2) {
+		plain, tracked := fmt.Sprintf("plain%d", i), fmt.Sprintf("tracked%d", i)
+		r.Create(plain, length, 0)
 		r.Track = true
 		r.Create(tracked, length, 2)
 		r.Track = false
-		plexes[plain], plexes[mirror], plexes[tracked] = 1, 2, 1
+		plexes[plain], plexes[tracked] = 1, 1
 	}
 	for name := range plexes {
 		lab.FillWith(t, "/dev/mapper/plex-"+name, name+" ", length)
