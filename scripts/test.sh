@@ -27,6 +27,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly bin=$PWD/bin log=$PWD/bin/log
 readonly arches=(arm64 arm riscv64 ppc64le s390x)
 readonly max_size=6501171 # 6.2 MiB
+readonly released=${GOFLAGS-}
 # What the kernel tier leaves to the machines of integration/gate.
 readonly in_machines='/(integration/(product|codes|crash|kernel|harness|measure|vm)(/|$)|mutation$)'
 readonly sweeps='^Test(ADecision|ASignal|CodesNotice|Crash|EachHalfAlone|EarlierCopies|Faults|Guard|Overtaken|RecordsThatWereNotFlushed|ReturnedAsItOnceWas|RunsOnAfterAStop|ScanRandomly|Sequences|Signals)'
@@ -164,7 +165,7 @@ modules() { go mod verify && go mod tidy -diff && go mod tidy -C bench -diff; }
 
 # static builds the binary that is released: nothing but the kernel under it.
 static() {
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$bin/plexctl" ./cmd/plexctl || return
+	GOFLAGS=$released CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$bin/plexctl" ./cmd/plexctl || return
 	if ldd "$bin/plexctl"; then
 		echo "plexctl: not a static binary"
 		return 1
@@ -254,6 +255,9 @@ if wants kernel; then
 fi
 # Tests and linters make much that is soon forgotten: they collect it seldom, up to a limit, and keep no profile of it.
 export GOGC=400 GOMEMLIMIT=2GiB GODEBUG=memprofilerate=0
+# What is compiled here goes to no debugger; only the binary that is released is compiled as users do.
+GOFLAGS="$(go env GOFLAGS) -gcflags=all=-dwarf=false"
+export GOFLAGS
 if wants lint || wants unit || wants emulated; then go build -C tools -o "$bin/" tool; fi
 for tier in "${tiers[@]}"; do
 	if [[ $tier == kernel ]]; then wait; fi
