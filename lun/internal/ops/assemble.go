@@ -226,7 +226,7 @@ func Startable(ctx context.Context, h *host.Host, l catalog.LUN) *vds.Error {
 	}
 	roles := h.Roles(l)
 	slots := raid1.Weigh(l, roles, reads).Slots
-	if raid1.MaybeNewer(roles, slots) {
+	if roles.Has(record.Source) && raid1.MaybeNewer(roles, slots) {
 		failed.Reason += ", and its plex may be newer than those that are here"
 		failed.Hint = strings.TrimSuffix(failed.Hint, " and run `plexctl assemble`") +
 			"; to start without what only it has: `plexctl assemble --force " + l.Name + "`"
