@@ -13,19 +13,84 @@ import (
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
 	"github.com/plexctl/plexctl/dm/dmtest"
+	"github.com/plexctl/plexctl/internal/sweep"
 	"github.com/plexctl/plexctl/lun"
 )
 
-// refusing is a kernel that refuses one of the calls that change something.
+// refusing is a kernel that refuses one of the calls that change something, or one of those that only ask.
 type refusing struct {
 	*dmtest.Kernel
-	calls   int    // so far
+	calls   int    // so far, of the kind that is refused
 	nth     int    // the call to refuse, from 1; 0: none
+	asks    bool   // it is one of the calls that ask
 	instead func() // what happens before that call, which is carried out then; nil: it is refused
+}
+
+// deaf is the error of the call that asks and is refused.
+func (r *refusing) deaf(op, name string) error {
+	if !r.asks {
+		return nil
+	}
+	if r.calls++; r.calls != r.nth {
+		return nil
+	}
+	return &dm.Error{Op: op, Device: name, Err: unix.ENOMEM}
+}
+
+func (r *refusing) List(ctx context.Context) ([]dm.Device, error) {
+	if err := r.deaf("list", ""); err != nil {
+		return nil, err
+	}
+	return r.Kernel.List(ctx)
+}
+
+func (r *refusing) Info(ctx context.Context, name string) (dm.Info, error) {
+	if err := r.deaf("info", name); err != nil {
+		return dm.Info{}, err
+	}
+	return r.Kernel.Info(ctx, name)
+}
+
+func (r *refusing) Observe(ctx context.Context, name string) (dm.Info, dm.Table, error) {
+	if err := r.deaf("table", name); err != nil {
+		return dm.Info{}, nil, err
+	}
+	return r.Kernel.Observe(ctx, name)
+}
+
+func (r *refusing) Table(ctx context.Context, name string) (dm.Table, error) {
+	if err := r.deaf("table", name); err != nil {
+		return nil, err
+	}
+	return r.Kernel.Table(ctx, name)
+}
+
+func (r *refusing) Waiting(ctx context.Context, name string) (dm.Table, error) {
+	if err := r.deaf("table", name); err != nil {
+		return nil, err
+	}
+	return r.Kernel.Waiting(ctx, name)
+}
+
+func (r *refusing) Status(ctx context.Context, name string) (dm.Status, error) {
+	if err := r.deaf("status", name); err != nil {
+		return dm.Status{}, err
+	}
+	return r.Kernel.Status(ctx, name)
+}
+
+func (r *refusing) Clear(ctx context.Context, name string) error {
+	if err := r.refused("clear", name); err != nil {
+		return err
+	}
+	return r.Kernel.Clear(ctx, name)
 }
 
 // refused is the error of the call that is refused.
 func (r *refusing) refused(op, name string) error {
+	if r.asks {
+		return nil
+	}
 	if r.calls++; r.calls != r.nth {
 		return nil
 	}
@@ -85,7 +150,8 @@ func (r *refusing) Rename(ctx context.Context, name, newName string, v dm.Visibi
 	return r.Kernel.Rename(ctx, name, newName, v)
 }
 
-// TestFaults makes each call of every operation that changes something fail once: each ioctl, and each write of a drive. Then
+// TestFaults makes each call of every operation fail once: each ioctl that changes something or, in a sweep, asks, and each write
+// of a drive. Then
 // the operation must be done or taken back, as its error says. Nothing may stay suspended, and assemble must succeed.
 func TestFaults(t *testing.T) {
 	for _, s := range slices.Concat(scenarios(), attachesOnGoodDrives()) {
@@ -94,7 +160,13 @@ func TestFaults(t *testing.T) {
 			s.release = dmtest.Linux6_12
 			m := s.machine(t)
 			whole := s.complete(t, m)
-			for nth := 1; s.ioctlFails(t, m, whole, nth); nth++ {
+			for nth := 1; s.ioctlFails(t, m, whole, nth, false); nth++ {
+			}
+			first, every := 1, 1
+			if !sweep.On() {
+				first, every = 1+len(s.name)%5, 5
+			}
+			for nth := first; s.ioctlFails(t, m, whole, nth, true); nth += every {
 			}
 			for drive := range max(2, s.drives) {
 				for nth := 1; s.driveDies(t, m, whole, drive, nth); nth++ {
@@ -131,19 +203,20 @@ func TestCreateThatCannotBeFlushed(t *testing.T) {
 	}
 }
 
-// ioctlFails refuses the nth call that changes the kernel, and reports whether there was one.
-func (s scenario) ioctlFails(t *testing.T, m machine, whole course, nth int) bool {
+// ioctlFails refuses the nth call that changes the kernel, or that asks it, and reports whether there was one.
+func (s scenario) ioctlFails(t *testing.T, m machine, whole course, nth int, asks bool) bool {
 	t.Helper()
 	met := false
 	synctest.Test(t, func(t *testing.T) {
 		w := s.world(t, m)
-		kernel := &refusing{Kernel: w.kernel, nth: nth}
+		kernel := &refusing{Kernel: w.kernel, asks: asks}
 		p, err := lun.Open(t.Context(), lun.Options{Kernel: kernel, Devices: w.mem, LockPath: w.lock})
 		w.must(err)
 		defer p.Close()
+		kernel.calls, kernel.nth = 0, nth
 		err = w.on(p, s.act)
 		met = kernel.calls >= nth
-		s.survived(w, whole, err, fmt.Sprintf("%s, call %d refused", s.name, nth))
+		s.survived(w, whole, err, fmt.Sprintf("%s, call %d refused, of those that ask: %v", s.name, nth, asks))
 	})
 	return met && !t.Failed()
 }
