@@ -223,8 +223,16 @@ func swapMutations() []mutation {
 			name:  "a process does not see that it was overtaken",
 			harm:  "takes the old table for the new one, and gives extents away that the LUN still writes to",
 			file:  "lun/internal/engine/window.go",
-			edits: []edit{{"if err != nil || e.serves(s.Conv.LUN, table) {", "if err != nil || e.serves(s.Conv.LUN, table) || true {"}},
+			edits: []edit{{"if e.serves(s.Conv.LUN, table) {", "if e.serves(s.Conv.LUN, table) || true {"}},
 			test:  "TestOvertaken/remove the last of two on 6.12",
+			in:    "lun",
+		},
+		{
+			name:  "a swap is taken back because nobody can look at it",
+			harm:  "gives a LUN back whose plex the new table has begun to fill",
+			file:  "lun/internal/engine/window.go",
+			edits: []edit{{"s.Conv.LUN.Name, \"error\", err)\n\t\treturn nil", "s.Conv.LUN.Name, \"error\", err)\n\t\treturn err"}},
+			test:  "TestFaults/split one of two",
 			in:    "lun",
 		},
 		{

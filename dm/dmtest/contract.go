@@ -133,6 +133,7 @@ func ofArrays() []promise {
 		{"attach to a degraded array", (*bench).testDegradedAttach},
 		{"failing leg", (*bench).testFailing},
 		{"unreadable source", (*bench).testUnreadable},
+		{"unreadable leg in a resync", (*bench).testUnreadableInResync},
 		{"check", (*bench).testCheck},
 		{"bits reread at resume", (*bench).testBitsReread},
 		{"table cleared before its first resume", (*bench).testCleared},

@@ -2,6 +2,7 @@ package dmtest
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/plexctl/plexctl/devno"
 	"github.com/plexctl/plexctl/dm"
@@ -46,4 +47,35 @@ func (b *bench) testUnreadable() {
 	b.swap(m.name, m.raid())
 	m.finishes()
 	b.same("leg 1 after all", painted('A', 'W', 2), m.content(1))
+}
+
+// A leg that cannot be read in a resync of the whole array fails. The others have the data, so the resync goes on without it.
+func (b *bench) testUnreadableInResync() {
+	const bad = 30
+	m := b.mirror(2)
+	m.prepare([]bool{true, true}, bitsOf(), func(s []raidmeta.Slot) {
+		s[0].Bitmap.Bits.Set(bad)
+		resync, err := raidmeta.Resync(s, regionSects)
+		b.must(err)
+		copy(s, resync)
+	})
+	b.swap(m.dataName[0], dm.Table{
+		{Length: bad * regionSects, Target: dm.Linear{Dev: m.data[0].Dev()}},
+		{Start: bad * regionSects, Length: regionSects, Target: dm.Other{Name: "error"}},
+		{
+			Start: (bad + 1) * regionSects, Length: (regionCount - bad - 1) * regionSects,
+			Target: dm.Linear{Dev: m.data[0].Dev(), Offset: (bad + 1) * regionSects},
+		},
+	})
+	b.swap(m.name, m.raid())
+	b.eventually("status", func() error {
+		if line := b.line(m.name); !strings.HasPrefix(line, "raid1 2 DA ") {
+			return fmt.Errorf("%q, want DA", line)
+		}
+		return nil
+	})
+	b.rest()
+	b.same("status", rested("DA"), b.line(m.name))
+	b.same("leg 1", painted('B', 0), m.content(1))
+	b.swap(m.dataName[0], linearOn(m.data[0].Dev(), 0, arraySects))
 }

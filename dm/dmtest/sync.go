@@ -250,6 +250,9 @@ func (r *raid) syncRegion(at, length uint64) error {
 	b, free := room(n)
 	defer free()
 	if err := r.first().data.read(b, off); err != nil {
+		if !r.sync.recover && r.inSync() > 1 { // others have it (r1_sync_page_io)
+			return r.fail(r.first(), err)
+		}
 		r.logUnreadable(at)
 		return fmt.Errorf("read %d sectors at %d: %w", length, at, err)
 	}
