@@ -57,8 +57,8 @@ func (s Window) run(ctx context.Context, e *Engine) error {
 }
 
 // stands returns an error if the LUN runs on with its old table, because the guard has overtaken this process. If the kernel does not
-// say, the swap counts as done: the new table may have begun to fill plexes, and taking the change back would lose what these held. What
-// a stop at this point leaves behind is what the next command completes.
+// say, the swap counts as done. The new table may have begun to fill plexes: to take the change back would lose what these held. The
+// next command completes whatever a stop at this point leaves behind.
 func (s Window) stands(ctx context.Context, e *Engine) error {
 	table, err := e.Kernel.Table(ctx, s.Node.Name)
 	if err != nil {
