@@ -21,7 +21,7 @@ var watched = map[string][]string{
 	// the tests of the harness, of the machines and of the comparisons, but for plexctl itself
 	"harness": {
 		"integration/vm", "integration/internal", "integration/harness", "integration/measure", "internal/sweep",
-		"scripts/vm.sh", "scripts/loopdev.sh",
+		"integration/product/neighbours_test.go", "scripts/vm.sh", "scripts/loopdev.sh",
 	},
 	// the tests that the simulated kernel behaves as the real ones
 	"model": {"dm", "integration/kernel", "integration/vm", "integration/internal"},
