@@ -82,7 +82,9 @@ type LUN struct {
 	Last       *Outcome
 	Departure  *Departure // plexes are leaving the LUN; nil: none
 	Wipe       bool       // first and last MiB must be zeroed before the LUN is activated
-	Deleted    bool       // the LUN is gone; the record stays until every drive has it
+	// Making says that a process is zeroing the room of the LUN, or has died while it did that. Nothing else may use the LUN.
+	Making  bool
+	Deleted bool // the LUN is gone; the record stays until every drive has it
 	// Copy says that the LUN was split off. A file system on it may have the label and the UUID of one on another LUN.
 	Copy bool
 	// Scan names a scan for zeros that has begun and not led to a plex yet. Until then the LUN has one plex and a vacant one.

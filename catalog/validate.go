@@ -78,7 +78,7 @@ func checkSpace(luns []LUN, label Label) error {
 // Validate checks a record by itself. It knows neither the sizes of drives nor other LUNs. The error is ErrInvalid or
 // ErrOverlap and names LUN, plex and drive.
 func (l LUN) Validate() error {
-	checks := []func() error{l.checkValues, l.checkShape, l.checkPlexes, l.checkHistory, l.checkOrigin, l.checkDevices, l.checkLast, l.checkOperation, l.checkHolding, l.checkDeparture}
+	checks := []func() error{l.checkValues, l.checkShape, l.checkMaking, l.checkPlexes, l.checkHistory, l.checkOrigin, l.checkDevices, l.checkLast, l.checkOperation, l.checkHolding, l.checkDeparture}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return fmt.Errorf("%s: %w", l.title(), err)
@@ -119,6 +119,14 @@ func (l LUN) checkShape() error {
 		return invalid("a scan, and no vacant plex, several others, or an operation")
 	case l.vacant() && (l.RegionSize == 0 || len(l.Plexes) != len(l.Copies())+1 || !l.Plexes[len(l.Plexes)-1].Vacant):
 		return invalid("a vacant plex that is not the last, not the only one, or without a region size")
+	}
+	return nil
+}
+
+// checkMaking checks that a LUN that is being made has nothing else.
+func (l LUN) checkMaking() error {
+	if l.Making && (l.Deleted || l.Wipe || l.Operation != nil || l.Departure != nil || l.Scan != uuid.Nil || len(l.Copies()) != 1) {
+		return invalid("it is being made, and something else")
 	}
 	return nil
 }

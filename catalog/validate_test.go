@@ -119,6 +119,8 @@ func TestLUNValidateRefuses(t *testing.T) {
 			l.Histories = []History{{ID: opID(1), Last: l.Generation + 1}, {ID: opID(2)}}
 		}, want: "history"},
 		"too many histories":    {change: func(l *LUN) { l.Histories = make([]History, MaxHistories+1) }, want: "histories"},
+		"made, and a mirror":    {change: func(l *LUN) { l.Operation, l.Making = nil, true }, want: "being made"},
+		"made, and gone":        {change: func(l *LUN) { l.Plexes, l.Operation, l.Making, l.Deleted = l.Plexes[:1], nil, true, true }, want: "being made"},
 		"too many devices":      {change: func(l *LUN) { l.Devices = make([]Device, MaxDevices+1) }, want: "33 devices"},
 		"device twice":          {change: func(l *LUN) { l.Devices = []Device{{Drive: driveID(1)}, {Drive: driveID(1)}} }, want: "device"},
 		"device without GUID":   {change: func(l *LUN) { l.Devices = []Device{{Path: "/dev/sda"}} }, want: "device"},

@@ -41,6 +41,7 @@ type lunV1 struct {
 	Last       *outcomeV1    `json:"lastOperation,omitempty"`
 	Departure  *departureV1  `json:"departure,omitempty"`
 	Wipe       bool          `json:"wipe,omitempty"`
+	Making     bool          `json:"making,omitempty"`
 	Deleted    bool          `json:"deleted,omitempty"`
 	Copy       bool          `json:"copy,omitempty"`
 	Scan       uuid.UUID     `json:"scan,omitzero"`
@@ -317,7 +318,7 @@ func toWire(l LUN) lunV1 {
 				Plexes: each(d.Plexes, plexToWire), Operation: maybe(d.Operation, operationToWire), Last: last, Made: maybe(d.Made, toWire),
 			}
 		}),
-		Wipe: l.Wipe, Deleted: l.Deleted, Copy: l.Copy, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
+		Wipe: l.Wipe, Making: l.Making, Deleted: l.Deleted, Copy: l.Copy, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
 		Histories: each(l.Histories, func(h History) historyV1 { return historyV1(h) }),
 		Devices:   each(l.Devices, func(d Device) deviceV1 { return deviceV1(d) }),
 	}
@@ -351,7 +352,7 @@ func toModel(l lunV1) LUN {
 				Plexes: each(d.Plexes, plexToModel), Operation: maybe(d.Operation, operationToModel), Last: last, Made: maybe(d.Made, toModel),
 			}
 		}),
-		Wipe: l.Wipe, Deleted: l.Deleted, Copy: l.Copy, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
+		Wipe: l.Wipe, Making: l.Making, Deleted: l.Deleted, Copy: l.Copy, Scan: l.Scan, BlockSize: l.BlockSize, Host: l.Host,
 		Histories: each(l.Histories, func(h historyV1) History { return History(h) }),
 		Devices:   each(l.Devices, func(d deviceV1) Device { return Device(d) }),
 	}

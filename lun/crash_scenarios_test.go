@@ -153,6 +153,10 @@ func lifeScenarios() []scenario {
 			_, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: "third", Size: lunSize, Drives: []string{w.path(2)}, Track: w.track})
 			return err
 		}},
+		{name: "create a tracked one", drives: 3, prepare: func(*world) {}, act: func(w *world) error {
+			_, err := w.p.CreateLUN(w.t.Context(), lun.Spec{Name: "third", Size: lunSize, Drives: []string{w.path(2)}, Track: true})
+			return err
+		}},
 		{name: "create on two drives", drives: 4, prepare: func(*world) {}, act: span},
 		{name: "rename", prepare: func(*world) {}, act: rename},
 		{name: "rename a mirror", drives: 3, prepare: func(w *world) { w.mirror("spare3", "third", 2) }, act: rename},

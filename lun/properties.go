@@ -40,6 +40,7 @@ type Properties struct {
 	Behind    []string           // the names of the LUNs that it waits for
 	Tracked   bool               // every written region is recorded, and only those are copied to a new plex
 	Scanning  bool               // a scan has begun, and has not led to a plex yet; see Scan
+	Making    bool               // its room is being zeroed, or that was cut off
 	Foreign   bool               // it is on drives of another host, and is none of this host's
 	Orphan    bool               // the kernel has its device, and no drive that can be read has its record
 	Redundant bool               // at least two plexes hold all of the data, by the kernel
@@ -145,11 +146,22 @@ func (v viewer) state(ctx context.Context, l catalog.LUN, active map[string]dm.D
 	switch {
 	case v.Set.Unheard(l.ID):
 		return v.unheard(l, dev)
+	case l.Making && v.Set.Usable(l.ID):
+		return v.making(l)
 	case !ok:
 		return v.recorded(l).failed(ops.Startable(ctx, v.Host, l))
 	default:
 		return v.active(ctx, l, dev, active)
 	}
+}
+
+// making is the state of l while a process zeroes its room.
+func (v viewer) making(l catalog.LUN) Properties {
+	props := v.recorded(l)
+	why := v.Unusable("", l)
+	why.Object = ""
+	props.Tracked, props.Making, props.Problem = false, true, why // there is no note yet of what is written
+	return props
 }
 
 // active is the state of l, which has a device.

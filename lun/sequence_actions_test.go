@@ -49,7 +49,10 @@ func changeCodes(more ...vds.Code) []vds.Code {
 
 // pick is one of the LUNs that a process knows of, whether there still is such a one or not.
 func (r *rig) pick(p *process, n int) (*lun.LUN, catalog.LUN) {
-	all := p.provider.LUNs()
+	all := slices.DeleteFunc(p.provider.LUNs(), func(l *lun.LUN) bool {
+		now, err := l.Record()
+		return err == nil && now.Making // there is no LUN yet
+	})
 	if len(all) == 0 {
 		return nil, catalog.LUN{}
 	}

@@ -244,7 +244,9 @@ func (r *rig) recordsOn(mem *blocktest.Mem, back []string, hosts ...string) map[
 		if err != nil {
 			r.fail("read record: %v", err)
 		}
-		records[l.ID()] = record
+		if !record.Making { // else there is no LUN yet
+			records[l.ID()] = record
+		}
 	}
 	return records
 }

@@ -215,12 +215,12 @@ func (r *rig) intrude(p *process) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	var err error
-	switch r.random.IntN(4) {
-	case 0:
+	switch n := r.random.IntN(4); {
+	case n == 0:
 		err = p.provider.Refresh(ctx)
-	case 1:
+	case n == 1:
 		_, err = p.provider.Survey(ctx)
-	case 2:
+	case n == 2 || isFree(r.lock): // a change would be carried out
 		err = observeAll(ctx, p)
 	default:
 		_, err := p.provider.CreateLUN(ctx, lun.Spec{Name: "intruder", Size: size.MiB})

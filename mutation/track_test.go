@@ -4,6 +4,34 @@ package mutation
 func trackMutations() []mutation {
 	return []mutation{
 		{
+			name: "each verb has a lock of its own for the work on a LUN",
+			harm: "gives room to another LUN that a process is still zeroing",
+			file: "lun/internal/ops/making.go", in: "lun",
+			edits: []edit{{`env.LockPath + "." + l.ID.String()`, `env.LockPath + "." + op`}},
+			test:  "TestOthersGoOnWhileALUNIsZeroed",
+		},
+		{
+			name: "the lock of a LUN is let go before the LUN is zeroed",
+			harm: "gives room to another LUN that a process is still zeroing",
+			file: "lun/internal/ops/create.go", in: "lun",
+			edits: []edit{{"	defer release()\n	return makeReserved", "	release()\n	return makeReserved"}},
+			test:  "TestOthersGoOnWhileALUNIsZeroed",
+		},
+		{
+			name: "a LUN is made though its room is not reserved any more",
+			harm: "makes a LUN of what another LUN holds",
+			file: "lun/internal/ops/making.go", in: "lun",
+			edits: []edit{{"!ok || !now.Making || now.Generation != l.Generation {", "!ok && now.Making {"}},
+			test:  "TestALUNWhoseRoomIsLostIsNotMade",
+		},
+		{
+			name: "a LUN that is being made is started",
+			harm: "tells the new plexes of it that nothing was written where old data is",
+			file: "lun/internal/ops/making.go", in: "lun",
+			edits: []edit{{"\t\tif !l.Making || s.Set.Unheard(l.ID) {\n\t\t\tothers", "\t\tif len(l.Plexes) > 0 {\n\t\t\tothers"}},
+			test:  "TestARoomWhoseMakerHasDiedIsFreed/assemble",
+		},
+		{
 			name:  "what was blank before the window counts",
 			harm:  "does not copy what was written between the survey and the swap",
 			file:  "lun/internal/host/zeromap.go",

@@ -67,6 +67,7 @@ type lunDoc struct {
 	Tracked   bool          `json:"tracked,omitempty"`
 	Written   *size.Bytes   `json:"writtenBytes,omitempty"`
 	Scanning  bool          `json:"scanning,omitempty"`
+	Making    bool          `json:"making,omitempty"`
 	Foreign   bool          `json:"foreign,omitempty"`
 	Orphan    bool          `json:"orphan,omitempty"`
 	Redundant bool          `json:"redundant,omitempty"`

@@ -165,7 +165,7 @@ func (h *host) orphan(ctx context.Context, ref string, err error) (lunDoc, error
 func newLUNDoc(p lun.Properties, drives map[uuid.UUID]driveRef, operations ...operationDoc) lunDoc {
 	doc := lunDoc{
 		ID: p.ID, Name: p.Name, Size: p.Size.Bytes(), Type: p.Type, Status: p.Status, Health: p.Health,
-		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Scanning: p.Scanning, Foreign: p.Foreign, Resync: newResyncDoc(p),
+		Device: p.Device, Openers: p.Open, Tracked: p.Tracked, Scanning: p.Scanning, Making: p.Making, Foreign: p.Foreign, Resync: newResyncDoc(p),
 		Orphan: p.Orphan, Redundant: p.Redundant, Mismatch: p.Mismatches.Bytes(), Plexes: []plexDoc{},
 	}
 	if p.Problem != nil {

@@ -133,18 +133,27 @@ func (s ZeroMeta) String() string { return "zero the room for the metadata of " 
 
 func (s ZeroMeta) run(ctx context.Context, e *Engine) error { return e.Zero(ctx, s.LUN.Plexes[0].Meta) }
 
-// ZeroTracked prepares the extents of a new tracked LUN. It stops when ctx ends.
+// ZeroTracked zeroes the extents of a new tracked LUN. It stops when ctx ends.
 type ZeroTracked struct{ LUN catalog.LUN }
 
-func (s ZeroTracked) String() string {
-	return "zero " + s.LUN.Name + ", and note that nothing is written to it"
-}
+func (s ZeroTracked) String() string { return "zero " + s.LUN.Name }
 
 func (s ZeroTracked) run(ctx context.Context, e *Engine) error {
 	for _, p := range s.LUN.Copies() {
 		if err := e.ZeroRuns(ctx, layout.RunsOf(p.Data, s.LUN.Size)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// NoteBlank writes the metadata of a new tracked LUN, which is all zeros.
+type NoteBlank struct{ LUN catalog.LUN }
+
+func (s NoteBlank) String() string { return "note that nothing is written to " + s.LUN.Name }
+
+func (s NoteBlank) run(ctx context.Context, e *Engine) error {
+	for _, p := range s.LUN.Copies() {
 		if err := e.Zero(ctx, p.Meta); err != nil {
 			return err
 		}

@@ -151,6 +151,9 @@ func (h *Host) Merge(f *Host, id uuid.UUID) {
 func (h *Host) Unusable(op string, l catalog.LUN) *vds.Error {
 	err := &vds.Error{Code: vds.ErrDiskConfigurationNotSync, Op: op, Object: record.LUNObject(l.Name)}
 	switch {
+	case h.Set.Usable(l.ID) && l.Making:
+		err.Code, err.Reason, err.Hint = vds.ErrAnotherCallInProgress, "its room is being zeroed, or that was cut off", "run `plexctl assemble`"
+		return err
 	case h.Set.Usable(l.ID):
 		return nil
 	case h.Set.Unheard(l.ID):

@@ -26,7 +26,10 @@ func Assemble(ctx context.Context, env *Env, refs []string, force bool) ([]Resul
 			return nil, &vds.Error{Code: vds.ErrInvalidArg, Op: "assemble", Object: "by force", Reason: "no LUN is named"}
 		}
 		repairDrives(ctx, s)
-		return assemble(ctx, s, chosen, len(refs) > 0, force)
+		named := len(refs) > 0
+		chosen, unmade := s.unmakeChosen(ctx, chosen, named)
+		results, err := assemble(ctx, s, chosen, named, force)
+		return append(unmade, results...), err
 	})
 }
 
@@ -102,7 +105,7 @@ func noteLosses(ctx context.Context, s *Session, l catalog.LUN) error {
 // needsOnlyDevices reports whether the start of l only makes devices, and begins its run. It needs nothing that belongs to another
 // LUN.
 func needsOnlyDevices(s *Session, l catalog.LUN, had layout.View, used layout.Uses) bool {
-	return len(had) == 0 && l.Departure == nil && l.Operation == nil && !l.Wipe && s.Unusable("", l) == nil && len(s.AbsentDrives(l)) == 0 &&
+	return len(had) == 0 && !l.Making && l.Departure == nil && l.Operation == nil && !l.Wipe && s.Unusable("", l) == nil && len(s.AbsentDrives(l)) == 0 &&
 		len(used.Others(l, s.At)) == 0
 }
 

@@ -34,6 +34,7 @@ type Env struct {
 // Session is one change, under the host's lock.
 type Session struct {
 	*engine.Engine
+	env *Env
 }
 
 // Change runs f under the host's lock, on a Host that was read anew, with healed catalogs. The end of ctx does not interrupt f:
@@ -60,7 +61,7 @@ func (env *Env) ChangeWithin(
 	if err != nil {
 		return err
 	}
-	s := &Session{Engine: &engine.Engine{Host: h, Now: env.Now(), Guard: env.Guard, Lock: file, Dry: env.Dry}}
+	s := &Session{env: env, Engine: &engine.Engine{Host: h, Now: env.Now(), Guard: env.Guard, Lock: file, Dry: env.Dry}}
 	if env.Dry != nil {
 		return f(ctx, s)
 	}
@@ -188,6 +189,12 @@ func (s *Session) enter(ctx context.Context, l LUN, op string) (catalog.LUN, err
 	if s.Set.Unheard(l.ID) {
 		return now, s.Unusable(op, now)
 	}
+	if now.Making {
+		if err := s.unmake(ctx, op, now); err != nil {
+			return now, err
+		}
+		return l.In(s.Host, op)
+	}
 	if err := s.Stuck(ctx, op, now); err != nil {
 		return now, err
 	}
@@ -226,7 +233,7 @@ func (s *Session) each(luns []catalog.LUN, f func(s *Session, i int, l catalog.L
 	}
 	forks := make([]*Session, len(luns))
 	for i, l := range luns {
-		forks[i] = &Session{Engine: &engine.Engine{Host: s.ForkFor(l.ID), Now: s.Now, Guard: s.Guard, Lock: s.Lock, Dry: s.Dry}}
+		forks[i] = &Session{env: s.env, Engine: &engine.Engine{Host: s.ForkFor(l.ID), Now: s.Now, Guard: s.Guard, Lock: s.Lock, Dry: s.Dry}}
 	}
 	host.Parallel(workers, len(luns), func(i int) { f(forks[i], i, luns[i]) })
 	for i, l := range luns {

@@ -27,7 +27,8 @@ type Spec struct {
 	Size   size.Bytes // rounded up to a MiB; AllRoom: all that there is room for
 	Drives []string   // drives to use, each filled before the next; empty: the one with the most free space
 	// Track makes the kernel record every MiB that is ever written, so that a new plex gets only these. All of the LUN is
-	// zeroed first. Its drive does that, or, if it cannot, plexctl writes the zeros, which takes as long as filling the LUN.
+	// zeroed first. Its drive does that, or, if it cannot, plexctl writes the zeros, which takes as long as filling the LUN. Other
+	// changes of the host go on meanwhile.
 	Track bool
 }
 
@@ -37,8 +38,12 @@ func Create(ctx context.Context, env *Env, spec Spec) (catalog.LUN, error) {
 	interruptible, done := untilCanceled(ctx)
 	defer done()
 	var made catalog.LUN
+	var release func() // not nil: the room of made is reserved
 	err := env.Change(ctx, "create "+record.LUNObject(spec.Name), func(ctx context.Context, s *Session) error {
-		var err error
+		err := s.unmakeAll(ctx)
+		if err != nil {
+			return err
+		}
 		if made, err = newLUN(s, spec); err != nil {
 			return err
 		}
@@ -48,12 +53,20 @@ func Create(ctx context.Context, env *Env, spec Spec) (catalog.LUN, error) {
 		if err := s.CheckNames("create", made.Name, made, host.OtherName); err != nil {
 			return err
 		}
+		if made.Making && s.Dry == nil {
+			release, err = reserve(ctx, s, made)
+			return err
+		}
 		if err := s.Run(interruptible, readyExtents(made)); err != nil {
 			return fault.Of("create", record.LUNObject(made.Name), err)
 		}
 		return create(ctx, s, made)
 	})
-	return made, err
+	if err != nil || release == nil {
+		return made, err
+	}
+	defer release()
+	return makeReserved(interruptible, env, made)
 }
 
 // newLUN is the record of a LUN for spec.
@@ -85,6 +98,7 @@ func newLUN(s *Session, spec Spec) (catalog.LUN, error) {
 				"name one drive that has room for all of it, or leave --track out")
 		}
 		made = record.Track(made)
+		made.Making = true
 	}
 	made = s.Next(made)
 	if err := made.Validate(); err != nil {
@@ -95,8 +109,9 @@ func newLUN(s *Session, spec Spec) (catalog.LUN, error) {
 
 // readyExtents is the steps that prepare the extents of a new LUN.
 func readyExtents(l catalog.LUN) []layout.Step {
-	if l.Tracked() {
-		return []layout.Step{engine.ZeroTracked{LUN: l}}
+	if l.Making {
+		tx := &host.Transaction{Put: []catalog.LUN{l}}
+		return []layout.Step{reservation(tx, l), engine.ZeroTracked{LUN: l}, engine.NoteBlank{LUN: l}}
 	}
 	return []layout.Step{engine.Wipe{LUN: l}, engine.ZeroMeta{LUN: l}}
 }
@@ -138,6 +153,9 @@ func Delete(ctx context.Context, env *Env, l LUN) error {
 		if s.Set.Unheard(now.ID) {
 			return s.Unusable("delete", now)
 		}
+		if now.Making {
+			return s.unmake(ctx, "delete", now)
+		}
 		if now.Operation != nil {
 			why.Add(vds.ErrAnotherCallInProgress, cancelHint(now), "%s is running", now.Operation.Type)
 		}
@@ -155,7 +173,7 @@ func discard(ctx context.Context, s *Session, l catalog.LUN) error {
 		return err
 	}
 	gone := l
-	gone.Deleted = true
+	gone.Deleted, gone.Making = true, false
 	tx := &host.Transaction{Put: []catalog.LUN{s.Next(gone)}, First: slices.Clone(l.Drives())}
 	steps := layout.Plan(layout.Change{
 		Have: have.View, Cleanup: have.Cleanup, At: s.At, Commit: engine.Commit{Tx: tx, Text: l.Name + " is deleted"},
