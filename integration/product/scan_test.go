@@ -30,13 +30,13 @@ func TestScan(t *testing.T) {
 	l.More(50)
 
 	add := []string{"plex", "add", "web1", "--drive", r.Drives[1], "--scan"}
-	scanEnds(t, unix.SIGINT, append(add, "--rate", "4MiB")...)
+	scanEnds(r, unix.SIGINT, append(add, "--rate", "4MiB")...)
 	out := r.Run("lun", "show", "web1")
 	if !strings.Contains(out, "plexctl plex add web1 SOURCE --scan") {
 		t.Errorf("nothing tells of the scan:\n%s", out)
 	}
 	l.More(20)
-	scanEnds(t, unix.SIGKILL, append(add, "--rate", "4MiB")...)
+	scanEnds(r, unix.SIGKILL, append(add, "--rate", "4MiB")...)
 	l.More(20)
 	t.Logf("writer: %v", l.Writer.Finish(t))
 	lab.Unmount(t, dir)
@@ -54,24 +54,28 @@ func TestScan(t *testing.T) {
 	lab.RunTool(t, "e2fsck", "-fn", "/dev/mapper/plex-web1")
 
 	third := r.Create("web2", trackedLength/2, 0)
-	scanEnds(t, unix.SIGINT, "plex", "add", "web2", "--drive", r.Drives[1], "--scan", "--rate", "1MiB")
+	scanEnds(r, unix.SIGINT, "plex", "add", "web2", "--drive", r.Drives[1], "--scan", "--rate", "1MiB")
 	r.Run("op", "cancel", "web2")
 	r.Run("lun", "extend", "web2", "--by", "8MiB")
 	lab.Must(t, third.Delete(t.Context()))
 }
 
 // scanEnds runs plexctl, and sends it a signal when it has read for a while.
-func scanEnds(t *testing.T, signal unix.Signal, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "plexctl", args...)
+func scanEnds(r *lab.Rig, signal unix.Signal, args ...string) {
+	r.T.Helper()
+	cmd := exec.CommandContext(r.T.Context(), "plexctl", args...)
 	var talk strings.Builder
 	cmd.Stdout, cmd.Stderr = &talk, &talk
-	lab.Must(t, cmd.Start())
-	time.Sleep(5 * time.Second)
-	lab.Must(t, cmd.Process.Signal(signal))
+	const readSectors = 2 // the field of the statistics
+	before := lab.BlockStat(r.T, r.Drives[0], readSectors)
+	lab.Must(r.T, cmd.Start())
+	lab.WaitFor(r.T, "3 MiB to be read", lab.SyncLimit, func() bool {
+		return lab.BlockStat(r.T, r.Drives[0], readSectors) > before+3*size.MiB
+	})
+	lab.Must(r.T, cmd.Process.Signal(signal))
 	err := cmd.Wait()
-	t.Logf("%s: %v: %s", signal, err, talk.String())
+	r.T.Logf("%s: %v: %s", signal, err, talk.String())
 	if err == nil {
-		t.Error("the scan came to its end")
+		r.T.Error("the scan came to its end")
 	}
 }
