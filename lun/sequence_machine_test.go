@@ -190,8 +190,9 @@ func (r *rig) mended(p *lun.Provider) bool {
 		}
 		if record.Operation != nil {
 			idle = false
-			if err := l.SetRate(ctx, lun.Unlimited); err != nil {
-				r.note("rate of %s in the end: %v", l.Name(), err) // it may have ended
+			err := l.SetRate(ctx, lun.Unlimited)
+			if r.note("rate of %s in the end: %v", l.Name(), err); vds.CodeOf(err) == vds.ErrObjectStatusFailed {
+				r.startAnew(ctx, p, l.Name())
 			}
 		}
 	}
@@ -221,6 +222,18 @@ func (r *rig) mended(p *lun.Provider) bool {
 		}
 	}
 	return idle
+}
+
+// startAnew starts a LUN from what its drives hold. The kernel may serve it from a plex whose copy has ended, and which could not be
+// noted because its drive failed: nothing else leads out of that.
+func (r *rig) startAnew(ctx context.Context, p *lun.Provider, name string) {
+	results, err := p.Deactivate(ctx, name)
+	if err == nil && resultErrors(results) == nil {
+		results, err = p.Assemble(ctx, lun.AssembleOptions{LUNs: []string{name}})
+	}
+	if err = errors.Join(err, resultErrors(results)); err != nil {
+		r.fail("start %s anew: %v", name, err)
+	}
 }
 
 // whole checks that every LUN is served from all of its plexes, which are equal, and that there is nothing else.

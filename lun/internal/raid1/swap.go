@@ -105,7 +105,8 @@ func Convert(next catalog.LUN, roles record.Roles, was LegState) (Conversion, er
 	}
 	if !slices.Contains(c.InSync, true) {
 		return c, record.LUNFault(vds.ErrObjectStatusFailed, "change", next.Name,
-			"no plex that stays holds all of the data in the kernel's table", "see `plexctl status`")
+			"no plex that stays holds all of the data in the kernel's table",
+			"see `plexctl status`; when its drives work again, `plexctl deactivate "+next.Name+"` and `plexctl assemble "+next.Name+"` start it from them")
 	}
 	return c, nil
 }
