@@ -254,7 +254,7 @@ if wants kernel; then
 	renice -n 15 -p $$ >/dev/null
 fi
 # Tests and linters make much that is soon forgotten: they collect it seldom, up to a limit, and keep no profile of it.
-export GOGC=400 GOMEMLIMIT=2GiB GODEBUG=memprofilerate=0
+export GOGC=400 GOMEMLIMIT=1GiB GODEBUG=memprofilerate=0
 # What is compiled here goes to no debugger; only the binary that is released is compiled as users do.
 GOFLAGS="$(go env GOFLAGS) -gcflags=all=-dwarf=false"
 export GOFLAGS
