@@ -101,6 +101,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 				s.patience = 100 * time.Millisecond
 			case "resumed":
 				i.Suspended = false
+				s.patience = 0
 			case "zoned":
 				i.Zoned = true
 			case "dax":
