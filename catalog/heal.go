@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"reflect"
 	"slices"
 
 	"github.com/google/uuid"
@@ -30,7 +31,10 @@ func (s Set) Heal() map[uuid.UUID][]LUN {
 	return changes
 }
 
-func sameVersion(a, b LUN) bool { return a.ID == b.ID && a.Generation == b.Generation }
+// sameVersion reports whether a and b say the same. Two records of one generation do not, if one of them is overruled.
+func sameVersion(a, b LUN) bool {
+	return a.ID == b.ID && a.Generation == b.Generation && (reflect.DeepEqual(a, b) || encodeRecord(a) == encodeRecord(b))
+}
 
 // healed is the records that the drive should hold.
 func (s Set) healed(drive uuid.UUID) []LUN {
@@ -57,10 +61,11 @@ func (s Set) witness(g *group, held LUN) bool {
 	return held.Generation == g.winner.Generation && s.behind(g) || s.away(g) || slices.ContainsFunc(g.winner.Absorbed, s.mayReturn)
 }
 
-// behind reports whether a present drive holds an older record than the winner, or lacks the winner though it has a plex.
+// behind reports whether a present drive holds another record than the winner, older or overruled, or lacks the winner though it has
+// a plex.
 func (s Set) behind(g *group) bool {
 	for _, l := range g.records {
-		if l.Generation < g.winner.Generation {
+		if !sameVersion(*l, g.winner) {
 			return true
 		}
 	}

@@ -158,6 +158,13 @@ func standingMutations() []mutation {
 			in:    "lun",
 		},
 		{
+			name:  "a source that is filled from the target keeps the LUN from starting",
+			harm:  "leaves a LUN without a way out, though a plex has all of its data",
+			file:  "lun/internal/raid1/start.go",
+			edits: []edit{{"FailedDevices&(1<<i) == 0 && !filling(super, newest):", "FailedDevices&(1<<i) == 0:"}},
+			test:  "TestStart/the source is filled from the target",
+		},
+		{
 			name:  "a mirror is started without a plex that may be newer",
 			harm:  "serves data from before the last writes, and makes the plex that has them out of date",
 			file:  "lun/internal/raid1/start.go",

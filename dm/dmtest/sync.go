@@ -250,11 +250,7 @@ func (r *raid) syncRegion(at, length uint64) error {
 	b, free := room(n)
 	defer free()
 	if err := r.first().data.read(b, off); err != nil {
-		if !r.sync.recover && r.inSync() > 1 { // others have it (r1_sync_page_io)
-			return r.fail(r.first(), err)
-		}
-		r.logUnreadable(at)
-		return fmt.Errorf("read %d sectors at %d: %w", length, at, err)
+		return r.unreadable(at, fmt.Errorf("read %d sectors at %d: %w", length, at, err))
 	}
 	for _, l := range r.targets() {
 		if err := l.data.write(b, off); err != nil {
@@ -265,6 +261,16 @@ func (r *raid) syncRegion(at, length uint64) error {
 		r.bits.needed.Clear(region)
 	}
 	return nil
+}
+
+// unreadable is what happens when the first leg does not give a sector. Others have it in a resync of the whole array: the leg fails
+// (r1_sync_page_io).
+func (r *raid) unreadable(at uint64, err error) error {
+	if !r.sync.recover && r.inSync() > 1 {
+		return r.fail(r.first(), err)
+	}
+	r.logUnreadable(at)
+	return err
 }
 
 // logUnreadable writes what md writes when no leg gives a sector (fix_sync_read_error).

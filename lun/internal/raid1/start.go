@@ -104,7 +104,8 @@ func Sources(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) (complete
 	return complete, behind
 }
 
-// survivors is the targets of l that the kernel has filled completely and that have recorded the failure of all others.
+// survivors is the targets of l that the kernel has filled completely and that have recorded the failure of all others. One of these
+// may be back: the kernel was filling it from a target.
 func survivors(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) []int {
 	var filled []int
 	newest, lost := newestOf(slots), false
@@ -112,7 +113,7 @@ func survivors(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) []int {
 		super := slots[i].Super
 		stale := l.Plexes[i].Stale
 		switch {
-		case !role.IsTarget() && !stale && newest.FailedDevices&(1<<i) == 0:
+		case !role.IsTarget() && !stale && newest.FailedDevices&(1<<i) == 0 && !filling(super, newest):
 			return nil
 		case role.IsTarget() && !stale && current(super, newest) && whole(super):
 			filled = append(filled, i)
@@ -124,6 +125,11 @@ func survivors(l catalog.LUN, roles record.Roles, slots []raidmeta.Slot) []int {
 		return nil
 	}
 	return filled
+}
+
+// filling reports whether a superblock, which is as new as the newest one, says that the kernel was filling its leg.
+func filling(super, newest raidmeta.Super) bool {
+	return super.Events > 0 && super.Events == newest.Events && !whole(super)
 }
 
 // current reports whether a superblock is as new as the newest one, which does not call its leg failed.

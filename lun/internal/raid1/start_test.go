@@ -46,6 +46,12 @@ func TestStart(t *testing.T) {
 		"one is called failed": {fixture.Mirrored(3), bits(), func(s []raidmeta.Slot) {
 			s[0].Super.Events, s[0].Super.FailedDevices, s[0].Bitmap.Events = 10, 2, 10
 		}, "<>> 05"},
+		"the source is filled from the target": {
+			fixture.Under(fixture.Mirrored(2), vds.AsyncAddLUNPlex, fixture.Plex2), bits()[:2], func(s []raidmeta.Slot) {
+				s[0].Super.Events, s[1].Super.Events, s[0].Bitmap.Events, s[1].Bitmap.Events = 10, 10, 10, 10
+				s[0].Super.RecoveryOffset = 0
+			}, ">< 02",
+		},
 		"one is filled in part":  {fixture.Mirrored(3), bits(), func(s []raidmeta.Slot) { s[1].Super.RecoveryOffset = 64 }, "<>> 05"},
 		"one is out of date":     {outdated, bits(), func([]raidmeta.Slot) {}, "<>> 05"},
 		"metadata was given up":  {fixture.Under(fixture.Mirrored(3), vds.AsyncAddLUNPlex, fixture.Plex3), make([]raidmeta.Slot, 3), nil, "<>> ff"},
