@@ -377,3 +377,21 @@ func (k *Kernel) WaitEvent(ctx context.Context) error {
 		}
 	}
 }
+
+// unreadable is what happens when the first leg does not give a sector. Others have it in a resync of the whole array: the leg fails
+// (r1_sync_page_io).
+func (r *raid) unreadable(at uint64, err error) error {
+	if !r.sync.recover && r.inSync() > 1 {
+		return r.fail(r.first(), err)
+	}
+	r.logUnreadable(at)
+	return err
+}
+
+// logUnreadable writes what md writes when no leg gives a sector (fix_sync_read_error).
+func (r *raid) logUnreadable(sector uint64) {
+	if below, ok := r.first().data.(*upper); ok {
+		k := r.table.kernel
+		k.log = append(k.log, unreadableLine(below.device.dev, size.Sectors(sector)))
+	}
+}

@@ -263,24 +263,6 @@ func (r *raid) syncRegion(at, length uint64) error {
 	return nil
 }
 
-// unreadable is what happens when the first leg does not give a sector. Others have it in a resync of the whole array: the leg fails
-// (r1_sync_page_io).
-func (r *raid) unreadable(at uint64, err error) error {
-	if !r.sync.recover && r.inSync() > 1 {
-		return r.fail(r.first(), err)
-	}
-	r.logUnreadable(at)
-	return err
-}
-
-// logUnreadable writes what md writes when no leg gives a sector (fix_sync_read_error).
-func (r *raid) logUnreadable(sector uint64) {
-	if below, ok := r.first().data.(*upper); ok {
-		k := r.table.kernel
-		k.log = append(k.log, unreadableLine(below.device.dev, size.Sectors(sector)))
-	}
-}
-
 // scrub compares the legs, and reports whether the other legs are to be written.
 func (r *raid) scrub(off, length int64) (write bool, err error) {
 	different, err := r.compare(off, length)
