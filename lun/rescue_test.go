@@ -35,7 +35,7 @@ func resumeOf(w *world, act func(w *world) error) int {
 	calls, swap := 0, 0
 	w.mem.OnEffect = func(e blocktest.Effect) error {
 		switch e.Kind {
-		case "create", "load", "suspend", "resume", "remove", "rename":
+		case "create", "load", "clear", "suspend", "resume", "remove", "rename":
 			if calls++; e.Kind == "resume" && e.Object == "plex-web1" {
 				swap = calls
 			}

@@ -14,7 +14,7 @@ func identityMutations() []mutation {
 			name:  "drives that are not heard claim space",
 			harm:  "lets a disk of another host take all free space, and keep a LUN from starting by an overlap",
 			file:  "catalog/merge.go",
-			edits: []edit{{"g.unheard, g.mute = *newest, []*LUN{newest}, true, mute", "g.unheard, g.mute = newest, []LUN{newest}, true, false"}},
+			edits: []edit{{"g.unheard, g.mute = *newest, []*LUN{newest}, true, mute", "g.unheard, g.mute = *newest, []*LUN{newest}, true, false"}},
 			test:  "TestFree/claimed_by_an_unheard_drive",
 		},
 		{

@@ -19,7 +19,7 @@ func newLUNCreate(c *cli) *cobra.Command {
 			"spans drives cannot become a mirror.\n\n" +
 			"With --track all of the LUN is zeroed, and plexctl records every MiB that is written from then on. A plex that is\n" +
 			"added gets these and no others. The drive zeroes by itself if it can. Otherwise plexctl writes the zeros; that takes\n" +
-			"long, and nothing else can be changed meanwhile.\n" +
+			"long. Other LUNs can be changed meanwhile.\n" +
 			"A tracked LUN takes no discards, and after a crash a mirror copies all that was ever written between its plexes.",
 		Example: "  plexctl lun create web1 --size 10GiB --drive /dev/sdb\n" +
 			"  plexctl lun create all --size max --drive /dev/sdc\n" +

@@ -131,7 +131,10 @@ func (r *stateRig) stop() {
 }
 
 // TestStates brings a LUN or a drive into every state of the table of states. Status says what the table says. After the commands of
-// the table all is healthy, and the LUN has its data.
+// the table all is healthy, and the LUN has its data. With udevd it takes four times as long, which waits for the drive that does not
+// answer.
+//
+//gate:kernels bare
 func TestStates(t *testing.T) {
 	rows := stateRows(t)
 	known := states()
