@@ -63,8 +63,7 @@ func (p *Provider) Drives() []Drive {
 }
 
 // Missing is the drives of LUNs that no device here is, sorted by GUID. Of each there is what records say: where it was, model, serial
-// number, and the names of the LUNs. A drive is not
-// missing if there is a device with its label that is not used.
+// number, and the names of the LUNs. A drive is not missing if there is a device with its label that is not used.
 func (p *Provider) Missing() []Drive {
 	h, paths := p.host(), p.DrivePaths()
 	missing := map[uuid.UUID]Drive{}

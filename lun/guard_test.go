@@ -49,18 +49,24 @@ func (g *watchman) guard(_ context.Context, w lun.Window) (lun.Post, error) {
 }
 
 // guarded starts a process with a guard on the machine of w.
-func (w *world) guarded() *watchman {
+func (w *world) guarded() *watchman { return w.guardedOn(w.kernel) }
+
+// guardedOn is guarded with another kernel between the process and the machine.
+func (w *world) guardedOn(kernel lun.Kernel) *watchman {
 	w.t.Helper()
 	g := &watchman{}
 	w.p.Close()
-	w.p = w.provider(lun.Options{Devices: w.mem, Guard: g.guard})
+	w.p = w.provider(lun.Options{Kernel: kernel, Devices: w.mem, Guard: g.guard})
 	return g
 }
 
 // provider opens a Provider on the machine of w.
 func (w *world) provider(opts lun.Options) *lun.Provider {
 	w.t.Helper()
-	opts.Kernel, opts.LockPath, opts.Workers = w.kernel, w.lock, 1
+	if opts.Kernel == nil {
+		opts.Kernel = w.kernel
+	}
+	opts.LockPath, opts.Workers = w.lock, 1
 	p, err := lun.Open(w.t.Context(), opts)
 	if err != nil {
 		w.t.Fatal(err)

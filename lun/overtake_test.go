@@ -14,7 +14,8 @@ import (
 )
 
 // TestOvertaken makes a process stand still before each effect in front of which a guard stands by. The guard resumes the LUN, users write, and
-// the process goes on, perhaps while the guard is not yet done. Some machines crash after that. The change must be done or taken back as
+// the process goes on, perhaps while the guard is not yet done. Some machines crash after that. On some the kernel does not answer the
+// process once. The change must be done or taken back as
 // its error says, and everything be in order. It takes a part of the stops, and all of them in a sweep.
 func TestOvertaken(t *testing.T) {
 	var stops, overtaken atomic.Int64
@@ -33,7 +34,7 @@ func TestOvertaken(t *testing.T) {
 				whole := s.complete(t, m)
 				suspended := s.suspendedStops(t, m)
 				for _, stop := range s.guardedStops(t, m) {
-					for way, how := range slices.Concat([]crash{{}}, s.crashes()) {
+					for way, how := range slices.Concat([]crash{{}, {}}, s.crashes()) {
 						every := 32 // nobody can be overtaken there
 						switch {
 						case slices.Contains(suspended, stop) && s.name == "attach, thin":
@@ -44,7 +45,7 @@ func TestOvertaken(t *testing.T) {
 						if _, all := sweep.Time(t); !all && (stop+len(s.name)+way)%every > 0 {
 							continue
 						}
-						o := &overtaking{scenario: s, stop: stop, how: how, random: rand.New(rand.NewPCG(uint64(stop), uint64(len(how.name))))}
+						o := &overtaking{scenario: s, stop: stop, how: how, deaf: way == 1, random: rand.New(rand.NewPCG(uint64(stop), uint64(len(how.name))))}
 						stops.Add(1)
 						synctest.Test(t, func(t *testing.T) { o.run(t, m, whole) })
 						if t.Failed() {
@@ -89,9 +90,11 @@ type overtaking struct {
 	scenario
 	stop   int   // the process stands still in front of this effect
 	how    crash // after some more effects; none without a name
+	deaf   bool  // the kernel refuses to answer the process when it goes on, once
 	random *rand.Rand
 
 	w        *world
+	kernel   *refusing
 	guard    *watchman
 	effects  int // of the process so far
 	own      int // of the guard so far
@@ -108,7 +111,8 @@ func (o *overtaking) run(t *testing.T, m machine, whole course) {
 	t.Helper()
 	o.w = o.world(t, m)
 	o.w.keep()
-	o.guard = o.w.guarded()
+	o.kernel = &refusing{Kernel: o.w.kernel, asks: true}
+	o.guard = o.w.guardedOn(o.kernel)
 	o.guard.dismissed = o.endGuard
 	o.pause = o.random.IntN(8)
 	defer func() {
@@ -174,6 +178,9 @@ func (o *overtaking) standStill() {
 	case <-o.ended:
 	}
 	o.guarding = false
+	if o.deaf {
+		o.kernel.nth = o.kernel.calls + 1
+	}
 	o.w.write(o.random.Int64N(noise))
 	o.w.put(noise + o.random.Int64N(100))
 }

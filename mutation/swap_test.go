@@ -231,8 +231,16 @@ func swapMutations() []mutation {
 			name:  "a swap is taken back because nobody can look at it",
 			harm:  "gives a LUN back whose plex the new table has begun to fill",
 			file:  "lun/internal/engine/window.go",
-			edits: []edit{{"s.Conv.LUN.Name, \"error\", err)\n\t\treturn nil", "s.Conv.LUN.Name, \"error\", err)\n\t\treturn err"}},
+			edits: []edit{{"return cutOff{why}", "return why"}},
 			test:  "TestFaults/split one of two",
+			in:    "lun",
+		},
+		{
+			name:  "a swap counts as done because nobody can look at it",
+			harm:  "gives extents away that the LUN still writes to",
+			file:  "lun/internal/engine/window.go",
+			edits: []edit{{"return cutOff{why}", "return nil"}},
+			test:  "TestOvertaken",
 			in:    "lun",
 		},
 		{

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -143,7 +144,7 @@ func newZeroFill(s *Swap, conv *raid1.Conversion) *ZeroFill {
 	return &ZeroFill{Conv: *conv, Zeros: zeros, Tx: &s.Tx}
 }
 
-// carryOut runs the steps of a change. When one fails, it takes the change back. If the commit was begun, it first commits the
+// carryOut runs the steps of a change. When one fails, it takes the change back, unless the error is a cutOff. If the commit was begun, it first commits the
 // old records. Then it returns the devices of the LUNs in up to the old records. unstarted says that a mirror's
 // table which is live by then has never started. Either the first resume of the table that the change found had failed, or that
 // table did not use the metadata of the old record.
@@ -155,6 +156,9 @@ func (e *Engine) carryOut(
 		return nil
 	}
 	failed := fault.Of(op, record.LUNObject(name), err)
+	if _, ends := errors.AsType[cutOff](err); ends {
+		return failed
+	}
 	return fault.Undo(failed, e.takeBack(ctx, tx, unstarted, up))
 }
 

@@ -57,13 +57,14 @@ func (s Window) run(ctx context.Context, e *Engine) error {
 }
 
 // stands returns an error if the LUN runs on with its old table, because the guard has overtaken this process. If the kernel does not
-// say, the swap counts as done. The new table may have begun to fill plexes: to take the change back would lose what these held. The
-// next command completes whatever a stop at this point leaves behind.
+// say which table is live, the error is a cutOff.
 func (s Window) stands(ctx context.Context, e *Engine) error {
 	table, err := e.Kernel.Table(ctx, s.Node.Name)
 	if err != nil {
-		e.Log.WarnContext(ctx, "which table is live is not known", "lun", s.Conv.LUN.Name, "error", err)
-		return nil
+		why := record.LUNFault(fault.Code(err), "change", s.Conv.LUN.Name,
+			"the kernel does not say whether the new table is live", "run `plexctl assemble`, which completes the change")
+		why.Err = err
+		return cutOff{why}
 	}
 	if e.serves(s.Conv.LUN, table) {
 		return nil
@@ -71,6 +72,13 @@ func (s Window) stands(ctx context.Context, e *Engine) error {
 	return record.LUNFault(vds.ErrProviderFailure, "change", s.Conv.LUN.Name,
 		"this process stood still while the LUN was suspended, so its guard has resumed the LUN with the old table", "try again")
 }
+
+// cutOff is an error of a change that may be done or not. The change must not be taken back: the new table may have begun to fill
+// plexes, which lose what they held. Nor may it go on: the old table may still write to plexes that leave. So it ends there, as if the
+// process had died, and the next command completes it.
+type cutOff struct{ error }
+
+func (c cutOff) Unwrap() error { return c.error }
 
 // abortSwap resumes a LUN with its live table. It drops the waiting table, whose metadata no other table uses. If it cannot, the LUN
 // stays suspended: a resume would make the waiting table live. See restore, which comes next.

@@ -46,8 +46,11 @@ func (s *Session) unmake(ctx context.Context, op string, l catalog.LUN) error {
 		return err
 	}
 	defer release()
+	if err := discard(ctx, s, l); err != nil || s.Dry != nil {
+		return err
+	}
 	s.Log.WarnContext(ctx, "the LUN was not made to the end, and its room is free again", "lun", l.Name)
-	return discard(ctx, s, l)
+	return nil
 }
 
 // unmakeAll frees the room of all LUNs that processes which have died were making.
