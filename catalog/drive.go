@@ -39,6 +39,7 @@ type Drive struct {
 
 	slots [slotCount]uint64 // sequence of the last that each slot is known to have held; 0: nothing of use
 	last  uint64            // highest sequence that any slot may hold
+	used  size.Bytes        // of the slot with Catalog
 	lost  error             // with HeadLost or CopyLost: why that label cannot be used
 }
 
@@ -108,6 +109,7 @@ func (d *Drive) readCatalog(m Media) error {
 	luns, err := decodeBody(newest.body)
 	if err == nil {
 		d.Catalog = Catalog{Sequence: newest.sequence, Features: newest.features, LUNs: luns}
+		d.used = size.Bytes(slotBody + len(newest.body)).RoundUp(blockSize)
 		err = d.Catalog.Validate(d.Label)
 	}
 	return clip(err)
@@ -184,7 +186,7 @@ func (d *Drive) Write(m Media, luns []LUN) error {
 	if err := d.put(m, d.older(headA, headB), next.Sequence, data); err != nil {
 		return &WriteError{Drive: d.Label.Drive, Err: err}
 	}
-	d.Catalog = next
+	d.Catalog, d.used = next, size.Bytes(len(data))
 	if err := d.put(m, d.older(tailA, tailB), next.Sequence, data); err != nil {
 		return &WriteError{Drive: d.Label.Drive, Committed: true, Err: err}
 	}
@@ -194,6 +196,10 @@ func (d *Drive) Write(m Media, luns []LUN) error {
 // reserve is the part of a slot that takes no new plex. So a full catalog can still record that a plex has failed, or how an
 // operation has ended.
 const reserve = 64 * size.KiB
+
+// Roomy reports whether the catalog takes less than half of its slot. Then records may say more than they must. What they must say may
+// grow into the rest.
+func (d *Drive) Roomy() bool { return d.used < slotSize/2 }
 
 // plexes is how many plexes records have.
 func plexes(luns []LUN) int {

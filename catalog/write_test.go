@@ -253,6 +253,9 @@ func TestWriteRefuses(t *testing.T) {
 // TestWriteReserve fills a catalog: it takes no new plex any more, and still records that each plex that it has has failed.
 func TestWriteReserve(t *testing.T) {
 	m, d := history(t)
+	if read := mustRead(t, m); !d.Roomy() || !read.Roomy() {
+		t.Error("a new catalog has no room")
+	}
 	var luns []LUN
 	for n := 1; ; n++ {
 		l := testLUN(n, 1, testPlex(2*n-1, 2, 4+9*n, 8), testPlex(2*n, 3, 4+9*n, 8))
@@ -271,6 +274,9 @@ func TestWriteReserve(t *testing.T) {
 			t.Fatal(err)
 		}
 		luns = append(luns, l)
+	}
+	if read := mustRead(t, m); d.Roomy() || read.Roomy() {
+		t.Error("a full catalog has room")
 	}
 	luns = d.Catalog.LUNs
 	if len(luns) < 100 {

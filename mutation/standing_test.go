@@ -158,6 +158,13 @@ func standingMutations() []mutation {
 			in:    "lun",
 		},
 		{
+			name:  "records say where drives are, however full the catalog is",
+			harm:  "leaves no room to record that a plex has failed",
+			file:  "lun/internal/host/commit.go",
+			edits: []edit{{"if !d.Store.Roomy() {", "if false {"}},
+			test:  "TestRecordsSayWhereDrivesAre",
+		},
+		{
 			name:  "a source that is filled from the target keeps the LUN from starting",
 			harm:  "leaves a LUN without a way out, though a plex has all of its data",
 			file:  "lun/internal/raid1/start.go",

@@ -105,6 +105,14 @@ func newStateRig(t *testing.T, mirrored bool) *stateRig {
 	return r
 }
 
+// holding makes web1 on the first drive of a rig, and fills it.
+func holding(rig *lab.Rig) *stateRig {
+	r := &stateRig{Rig: rig}
+	r.lun = r.Create("web1", lab.SmallLUN, 0)
+	r.fill("what the LUN holds ")
+	return r
+}
+
 // fill writes a text all over the LUN.
 func (r *stateRig) fill(text string) {
 	r.T.Helper()
@@ -134,7 +142,7 @@ func (r *stateRig) stop() {
 // the table all is healthy, and the LUN has its data. With udevd it takes four times as long, which waits for the drive that does not
 // answer.
 //
-//gate:kernels bare
+//gate:kernels others
 func TestStates(t *testing.T) {
 	rows := stateRows(t)
 	known := states()
@@ -302,9 +310,7 @@ func lunStates() map[string]func(*testing.T) *stateRig {
 		"its drive came back as another device": func(t *testing.T) *stateRig {
 			lab.NewLab(t)
 			disk := lab.NewSCSI(t, "dev_size_mb=48")
-			r := &stateRig{Rig: lab.Labelled(t, disk)}
-			r.lun = r.Create("web1", lab.SmallLUN, 0)
-			r.fill("what the LUN holds ")
+			r := holding(lab.Labelled(t, disk))
 			lab.Settle(t)
 			lab.PullSCSI(t, disk)
 			r.Drives[0] = lab.PlugSCSI(t)
@@ -315,6 +321,13 @@ func lunStates() map[string]func(*testing.T) *stateRig {
 			lab.Settle(t)
 			r.disks[0].Pull()
 			r.heal(0)
+			return r
+		},
+		"its room was being zeroed, and that was cut off": func(t *testing.T) *stateRig {
+			r := newStateRig(t, false)
+			if killed := lab.Trace(t, lab.After(9), "lun", "create", "fresh", "--size", "4MiB", "--drive", r.Drives[1], "--track"); !killed.Killed {
+				t.Fatalf("it was not killed: %+v", killed)
+			}
 			return r
 		},
 		"its drives are another host's": func(t *testing.T) *stateRig {
@@ -375,9 +388,7 @@ func driveStates() map[string]func(*testing.T) *stateRig {
 			return r
 		},
 		"it has become smaller": func(t *testing.T) *stateRig {
-			r := &stateRig{Rig: lab.NewSmallRig(t, 1)}
-			r.lun = r.Create("web1", lab.SmallLUN, 0)
-			r.fill("what the LUN holds ")
+			r := holding(lab.NewSmallRig(t, 1))
 			r.stop()
 			limitLoop(t, r.Drives[0], lab.SmallDrive-size.MiB)
 			r.apply = func() { limitLoop(t, r.Drives[0], 0) }

@@ -169,7 +169,8 @@ func (h *Host) Next(l catalog.LUN) catalog.LUN {
 }
 
 // devices is the devices of the drives of l: of those that are here as they are now, of the others as l has them. A record on one drive
-// says nothing of it. It would be missing too.
+// says nothing of it. It would be missing too. Neither does a record in a catalog with little room: it must not keep a failure from
+// being recorded.
 func (h *Host) devices(l catalog.LUN) []catalog.Device {
 	ids := l.Drives()
 	if len(ids) == 1 {
@@ -179,6 +180,9 @@ func (h *Host) devices(l catalog.LUN) []catalog.Device {
 	for _, id := range ids[:min(len(ids), catalog.MaxDevices)] {
 		device := l.DeviceOf(id)
 		if d, here := h.Drives[id]; here {
+			if !d.Store.Roomy() {
+				return nil
+			}
 			device.Path, device.Model, device.Serial = catalog.DeviceText(d.Info.Path), catalog.DeviceText(d.Info.Model), catalog.DeviceText(d.Info.Serial)
 		}
 		if device.Path != "" {
