@@ -142,6 +142,13 @@ func (r *rig) state() []string {
 			lines = append(lines, r.slots(drives, p)...)
 		}
 	}
+	for n := range seqDrives {
+		line := seqPath(n) + " has"
+		for _, l := range (&image{rig: r, drive: seqPath(n)}).recordsOf(drives) {
+			line += fmt.Sprintf(" %s@%d on %d plexes, deleted %v, behind %d, absorbed %v;", l.Name, l.Generation, len(l.Plexes), l.Deleted, l.Behind, l.Absorbed)
+		}
+		lines = append(lines, line)
+	}
 	return lines
 }
 
