@@ -68,8 +68,8 @@ func driveMutations() []mutation {
 		{
 			name: "a drive of a newer plexctl may be initialised by force",
 			harm: "an old plexctl empties a drive whose LUNs it cannot see",
-			file: named, test: "TestInitOverWhatCannotBeRead/newer_labels", in: "lun",
-			edits: []edit{{"case errors.Is(err, catalog.ErrVersion), err == nil && ", "case errors.Is(err, catalog.ErrVersion) && !force, err == nil && "}},
+			file: named, test: "TestInitOverWhatCannotBeRead/feature that forbids us", in: "lun",
+			edits: []edit{{"case errors.Is(err, catalog.ErrVersion), err == nil && ", "case errors.Is(err, catalog.ErrVersion), !force && err == nil && "}},
 		},
 		{
 			name: "catalogs behind damaged labels do not count",

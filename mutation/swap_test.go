@@ -27,11 +27,10 @@ func swapMutations() []mutation {
 		},
 		{
 			name:  "what is below a device is made before the record",
-			harm:  "leaves devices on a drive that belong to no LUN when a tracked one cannot be made",
+			harm:  "leaves devices on a drive that belong to no LUN when its record cannot be written",
 			file:  "lun/internal/layout/plan.go",
-			edits: []edit{{"Present(c.Commit), c.private(), Present(c.Mark), []Step{Create{top}", "c.private(), Present(c.Commit), []Step{Create{top}"}},
-			test:  "TestCrash/stops/create, tracked on 6.12",
-			in:    "lun",
+			edits: []edit{{"Present(c.Commit), c.private(), Present(c.Mark), []Step{Create{top}", "c.private(), Present(c.Commit), Present(c.Mark), []Step{Create{top}"}},
+			test:  "TestPlan/activate a mirror",
 		},
 		{
 			name:  "the table is loaded before its metadata is written",
@@ -279,7 +278,7 @@ func swapMutations() []mutation {
 			harm:  "leaves its users waiting for ever",
 			file:  "lun/internal/engine/state.go",
 			edits: []edit{{"err != nil || !top.Suspended || !top.Live", "err != nil || top.Suspended || !top.Live"}},
-			test:  "TestTheNextChangeEndsASuspension/remove",
+			test:  "TestCrash/stops/extend three on 6.12",
 			in:    "lun",
 		},
 		{

@@ -101,6 +101,17 @@ func TestPlan(t *testing.T) {
 			layout.Change{Want: one, At: at, Commit: named("COMMIT")},
 			[]string{"COMMIT", "create device plex-web1", "load table of plex-web1", "activate plex-web1"},
 		},
+		"activate a mirror": {
+			layout.Change{Want: two, At: fixture.At(), Prepare: named("METADATA"), Commit: named("COMMIT"), Mark: named("MARK")},
+			[]string{
+				"METADATA", "COMMIT",
+				"create device plex-web1:11111111:meta-a", "load table of plex-web1:11111111:meta-a", "activate plex-web1:11111111:meta-a",
+				"create device plex-web1:11111111:data", "load table of plex-web1:11111111:data", "activate plex-web1:11111111:data",
+				"create device plex-web1:22222222:meta-a", "load table of plex-web1:22222222:meta-a", "activate plex-web1:22222222:meta-a",
+				"create device plex-web1:22222222:data", "load table of plex-web1:22222222:data", "activate plex-web1:22222222:data",
+				"MARK", "create device plex-web1", "load table of plex-web1", "activate plex-web1",
+			},
+		},
 		"attach": {
 			layout.Change{Want: two, Have: fixture.Running(at, one...), At: fixture.At(one...), Prepare: named("METADATA"), Commit: named("COMMIT")},
 			[]string{
